@@ -1,0 +1,32 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one root of every error that this collection raises on purpose.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+
+class SvirtError(Exception):
+    """Something is wrong with what was given or read; the message names it, what was seen, and what to do."""
+
+
+class LabelError(SvirtError):
+    """A label, level or category set that cannot be understood."""
+
+
+class DomainXmlError(SvirtError):
+    """A guest's XML that cannot be understood."""
+
+
+class SchemaError(SvirtError):
+    """A document that does not follow its schema; the message carries the path inside the document."""
+
+
+class WaiverError(SvirtError):
+    """A waiver that cannot be understood."""
+
+
+class HostReadError(SvirtError):
+    """Something on a host could not be read."""
