@@ -1,0 +1,115 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The folder of snapshots on the controller: one file per host of the inventory.
+
+A file holds either a snapshot or a record of why there is none (schema ``svirt.fleet/unread/1``). Whoever probes a
+host writes the record *first* and replaces it by the snapshot: then a probe that dies half-way, even with its
+controller, never leaves the last run's snapshot to be taken for today's.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from ..module_utils._core.errors import SchemaError
+from ..module_utils._core.schema import decode_snapshot
+from ..module_utils._core.snapshot import Snapshot
+
+UNREAD_SCHEMA = "svirt.fleet/unread/1"
+
+#: A file larger than this is no snapshot: 10,000 guests need about 20 MB.
+MAX_BYTES = 256 * 1024 * 1024
+#: The longest reason that is kept.
+MAX_WHY = 2000
+#: File systems take names of 255 bytes; longer ones end in a hash.
+_MAX_NAME = 200
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A host that could not be read, and why."""
+
+    host: str
+    why: str
+
+
+def path_of(folder: str | Path, host: str) -> Path:
+    """The host's file. Any inventory name gives one plain file name of its own, never a path out of the folder."""
+    name = quote(host, safe="", errors="surrogatepass")
+    if name.startswith("."):
+        name = "%2E" + name[1:]
+    if len(name) > _MAX_NAME:
+        digest = hashlib.sha256(host.encode("utf-8", "surrogatepass")).hexdigest()
+        name = f"{name[:_MAX_NAME]}%{digest}"  # no quoted name has a percent sign before 64 digits
+    return Path(folder) / f"{name}.json"
+
+
+def write_snapshot(folder: str | Path, host: str, document: dict[str, t.Any]) -> Path:
+    """Put a snapshot, in its JSON form, in the place of whatever is known of the host."""
+    return write_json(path_of(folder, host), document)
+
+
+def write_unread(folder: str | Path, host: str, why: str, now: float) -> Path:
+    """Put down that the host could not be read."""
+    record = {"schema": UNREAD_SCHEMA, "host": host, "why": why[:MAX_WHY], "taken_at": now}
+    return write_json(path_of(folder, host), record)
+
+
+def read(folder: str | Path, host: str, oldest: float = 0.0) -> Snapshot | Unread:
+    """What is known of a host. A file that is missing, written before ``oldest`` or invalid makes it unread.
+
+    Age goes by the file's time on the controller: the time inside is the host's word.
+    """
+    path = path_of(folder, host)
+    try:
+        with path.open("rb") as stream:
+            written = os.fstat(stream.fileno()).st_mtime
+            content = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Unread(host, f"no snapshot at {path}: the host was not probed; run the probe for it")
+    except OSError as error:
+        return Unread(host, f"snapshot {path} cannot be read: {error.strerror or error}")
+    if written < oldest:
+        return Unread(host, f"snapshot {path} is older than allowed (by {oldest - written:.0f} s); probe the host again")
+    if len(content) > MAX_BYTES:
+        return Unread(host, f"snapshot {path} is larger than {MAX_BYTES} bytes")
+    return _decoded(host, path, content)
+
+
+def _decoded(host: str, path: Path, content: bytes) -> Snapshot | Unread:
+    try:
+        document = json.loads(content)
+        if isinstance(document, dict) and document.get("schema") == UNREAD_SCHEMA:
+            return Unread(host, str(document.get("why") or "no reason was given")[:MAX_WHY])
+        return decode_snapshot(document)
+    except SchemaError as error:
+        return Unread(host, f"snapshot {path} does not follow its schema: {error}")
+    except (ValueError, RecursionError) as error:
+        return Unread(host, f"snapshot {path} is not JSON: {str(error)[:200]}")
+
+
+def write_json(path: Path, document: t.Any) -> Path:
+    """Write a JSON file whole or not at all, for the owner's eyes only: it names what is weak.
+
+    Text that is no valid Unicode (names on a host are bytes) goes into the file as escapes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as stream:
+            json.dump(document, stream, sort_keys=True, indent=1)
+            stream.write("\n")
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
