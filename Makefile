@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+#
+# The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
+
+.DEFAULT_GOAL := help
+.PHONY: help audit lab lab-down venv venv-test test lint sanity unit clean
+
+# Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
+SETUP := $(firstword $(wildcard /usr/bin/python3) python3) tests/tools/environment.py
+PYTHON := build/venv/bin/python
+
+# Where the hypervisors are. Without it the embedded lab is started and used.
+INVENTORY ?= build/lab/inventory/hosts.yml
+
+export PATH := $(CURDIR)/build/venv/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
+export LC_ALL := C.UTF-8
+
+help: ## Show these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+audit: venv ## Audit the hypervisors of INVENTORY=file, or of the embedded lab
+ifeq ($(origin INVENTORY),file)
+	@$(PYTHON) -m tests.lab up
+endif
+	@ansible-playbook svirt.fleet.audit -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
+
+lab: venv ## Start two enforcing hypervisors and leave an inventory for them
+	@$(PYTHON) -m tests.lab up
+
+lab-down: venv ## Stop what `make lab` started
+	@$(PYTHON) -m tests.lab down
+
+venv:
+	@$(SETUP) audit
+
+venv-test:
+	@$(SETUP) test
+
+test: venv-test ## Everything that CI runs
+	@$(SETUP) importer nox
+	@$(PYTHON) -m tests.tools.checks lint sanity importer unit lab
+
+lint: venv-test ## Formatting, types, style, docs, changelog, licences
+	@$(PYTHON) -m tests.tools.checks lint
+
+sanity: venv-test ## ansible-test sanity, on a clean copy of the checkout
+	@$(PYTHON) -m tests.tools.checks sanity
+
+unit: venv-test ## Unit and property tests
+	@$(PYTHON) -m pytest
+
+clean: ## Stop the lab and remove build/
+	@test ! -x $(PYTHON) || $(PYTHON) -m tests.lab down
+	@rm -rf build

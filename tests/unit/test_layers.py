@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""The rules of the layers, read from the source itself: a pure core, thin modules, private helpers, plain roles."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = ROOT / "plugins"
+CORE = PLUGINS / "module_utils" / "_core"
+HOST = PLUGINS / "module_utils" / "_host"
+MODULES = PLUGINS / "modules"
+PRIVATE = [PLUGINS / "module_utils", PLUGINS / "plugin_utils", PLUGINS / "doc_fragments"]
+
+# Standard modules that only compute. What is not here reads a clock, a file, a process or the network.
+PURE = frozenset(
+    """
+    __future__ abc base64 bisect collections copy dataclasses datetime enum fractions functools hashlib heapq html
+    ipaddress itertools json math operator posixpath re shlex string struct textwrap types typing unicodedata uuid xml
+    """.split()
+)
+# Calls that leave the core although nothing suspicious was imported.
+IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
+IMPURE_METHODS = {"now", "utcnow", "today", "getnode", "uuid1", "uuid4"}
+
+MOST_CODE_LINES_OF_A_MODULE = 120
+SPDX = "SPDX-License-Identifier: GPL-3.0-or-later"
+NOT_OURS = {".git", "build", ".ansible", ".nox", ".hypothesis", "__pycache__"}
+
+# Ignoring one of these would hide that documentation and argument spec disagree; the inclusion rules forbid it.
+NEVER_IGNORED = re.compile(
+    r"doc-(choices|default|missing|required)|no-log-needed|parameter-(list|type)|nonexistent|mutually"
+)
+
+
+def sources(folder: Path, pattern: str = "*.py") -> Iterator[Path]:
+    """The files of a folder, at any depth, without what tools left there."""
+    for path in sorted(folder.rglob(pattern)):
+        if path.is_file() and not NOT_OURS.intersection(path.relative_to(ROOT).parts):
+            yield path
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every imported module and how many packages up a relative import starts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, 0
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.level
+
+
+def called(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """The name of every call, and whether it is a method."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.func.id, False
+            elif isinstance(node.func, ast.Attribute):
+                yield node.func.attr, True
+
+
+def impurities(source: str, depth: int = 0) -> list[str]:
+    """What in a core file, `depth` folders below _core, touches something outside the core."""
+    tree = ast.parse(source)
+    inside = "ansible_collections.svirt.fleet.plugins.module_utils._core"
+    found = []
+    for name, level in imports(tree):
+        if level:
+            if level > depth + 1:
+                found.append(f"imports from outside: {'.' * level}{name}")
+        elif name.split(".")[0] not in PURE and name != inside and not name.startswith(inside + "."):
+            found.append(f"imports {name}")
+    for name, method in called(tree):
+        if name in (IMPURE_METHODS if method else IMPURE_CALLS):
+            found.append(f"calls {name}()")
+    return found
+
+
+def code_lines_after_return(source: str) -> int:
+    """Lines of a module that hold code, counted after its RETURN documentation: neither blank nor comment."""
+    tree = ast.parse(source)
+    start = max(
+        (
+            node.end_lineno or 0
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and any(isinstance(target, ast.Name) and target.id == "RETURN" for target in node.targets)
+        ),
+        default=0,
+    )
+    silent = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in silent:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len([line for line in lines if line > start])
+
+
+def starters_of_processes(source: str) -> list[str]:
+    """What starts a process without the module's run_command, or hands a command to a shell."""
+    tree = ast.parse(source)
+    found = [f"imports {name}" for name, _level in imports(tree) if name.split(".")[0] == "subprocess"]
+    bad = {"system", "popen", "Popen", "execv", "execve", "fork", "posix_spawn"}
+    found += [f"calls {name}()" for name, method in called(tree) if method and name in bad]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in {"use_unsafe_shell", "shell"}:
+            found.append(f"passes {node.arg}")
+    return found
+
+
+def mappings(value: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping inside a YAML document."""
+    if isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from mappings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from mappings(each)
+
+
+def yaml_of_roles_and_playbooks() -> Iterator[Path]:
+    for folder in ("roles", "playbooks"):
+        yield from sources(ROOT / folder, "*.yml")
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ("import os", "imports os"),
+        ("import os.path", "imports os.path"),
+        ("from pathlib import Path", "imports pathlib"),
+        ("def f():\n    import subprocess", "imports subprocess"),
+        ("from ansible.module_utils.basic import AnsibleModule", "imports ansible.module_utils.basic"),
+        ("from .. import _host", "imports from outside: .."),
+        ("open('/etc/passwd')", "calls open()"),
+        ("import datetime\ndatetime.datetime.now()", "calls now()"),
+    ],
+)
+def test_a_core_that_touches_the_world_is_noticed(source: str, complaint: str) -> None:
+    assert impurities(source) == [complaint]
+
+
+def test_a_pure_core_is_not_accused() -> None:
+    source = "import json\nfrom . import label\nfrom xml.etree import ElementTree\njson.dumps({})\nlabel.parse('s0')"
+    assert impurities(source) == []
+    assert impurities("from ..label import Label", depth=1) == []
+
+
+def test_code_lines_leave_out_documentation_comments_and_blank_lines() -> None:
+    source = 'RETURN = r"""\n---\na: b\n"""\n\n# why\nimport re\n\n\ndef main():\n    re.compile(\n        "x"\n    )\n'
+    assert code_lines_after_return(source) == 5
+
+
+def test_starting_processes_is_noticed() -> None:
+    assert starters_of_processes("import subprocess") == ["imports subprocess"]
+    assert starters_of_processes("import os\nos.system('id')") == ["calls system()"]
+    assert starters_of_processes("module.run_command('id', use_unsafe_shell=True)") == ["passes use_unsafe_shell"]
+    assert starters_of_processes("module.run_command(['id'])") == []
+
+
+def test_core_touches_nothing() -> None:
+    found = {
+        named(path): complaints
+        for path in sources(CORE)
+        if (complaints := impurities(path.read_text(), len(path.relative_to(CORE).parts) - 1))
+    }
+    assert found == {}
+
+
+def test_readers_and_actors_do_not_judge() -> None:
+    found = [
+        f"{named(path)} imports {name}"
+        for path in sources(HOST)
+        for name, _level in imports(ast.parse(path.read_text()))
+        if "_core.rules" in name or name.startswith("ansible.")
+    ]
+    assert found == []
+
+
+def test_no_plugin_starts_processes_by_itself() -> None:
+    found = {
+        named(path): complaints for path in sources(PLUGINS) if (complaints := starters_of_processes(path.read_text()))
+    }
+    assert found == {}
+
+
+def test_modules_are_thin() -> None:
+    lines = {named(path): code_lines_after_return(path.read_text()) for path in sources(MODULES)}
+    assert {name: count for name, count in lines.items() if count > MOST_CODE_LINES_OF_A_MODULE} == {}
+
+
+def test_modules_support_check_mode() -> None:
+    assert [named(path) for path in sources(MODULES) if "supports_check_mode=True" not in path.read_text()] == []
+
+
+def test_info_modules_never_report_a_change() -> None:
+    assert [named(path) for path in sources(MODULES, "*_info.py") if "changed=False" not in path.read_text()] == []
+
+
+def test_helpers_are_private_by_name() -> None:
+    public = [
+        named(path)
+        for folder in PRIVATE
+        for path in sorted(folder.glob("*"))
+        if not path.name.startswith("_") and path.suffix in {"", ".py"}
+    ]
+    assert public == []
+
+
+def test_helpers_say_that_they_are_private() -> None:
+    silent = [named(path) for folder in PRIVATE for path in sources(folder) if "PRIVATE" not in path.read_text()[:1000]]
+    assert silent == []
+
+
+def test_every_file_names_its_licence() -> None:
+    silent = [
+        named(path)
+        for pattern in ("*.py", "*.yml", "*.yaml", "*.toml")
+        for path in sources(ROOT, pattern)
+        if (text := path.read_text()) and SPDX not in text[:1000] and path.parent.name != "changelogs"
+        if "fixtures" not in path.parts
+    ]
+    assert silent == []
+
+
+def test_plays_gather_no_facts_by_themselves() -> None:
+    plays = [
+        (named(path), play)
+        for path in sources(ROOT / "playbooks", "*.yml")
+        for play in yaml.safe_load(path.read_text()) or []
+        if isinstance(play, dict) and "hosts" in play
+    ]
+    assert [name for name, play in plays if play.get("gather_facts") is not False] == []
+
+
+def test_facts_are_read_through_brackets() -> None:
+    injected = re.compile(r"\bansible_(distribution|selinux|os_family|hostname|kernel|fqdn)\b")
+    assert [named(path) for path in yaml_of_roles_and_playbooks() if injected.search(path.read_text())] == []
+
+
+def test_the_audit_probes_a_host_in_one_task() -> None:
+    audit = [*sources(ROOT / "roles" / "audit", "*.yml"), *sources(ROOT / "playbooks", "audit.yml")]
+    probes = [
+        (named(path), task)
+        for path in audit
+        for task in mappings(yaml.safe_load(path.read_text()))
+        if "svirt.fleet.svirt_info" in task
+    ]
+    assert len(probes) == (1 if audit else 0)
+
+
+def test_loops_are_bounded_and_say_so() -> None:
+    unbounded = [
+        f"{named(path)}:{number}"
+        for path in yaml_of_roles_and_playbooks()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.match(r"\s*(loop|with_\w+):", line) and "# bounded" not in line
+    ]
+    assert unbounded == []
+
+
+def test_the_audit_works_in_slices() -> None:
+    # An AWX slice sees only its own hosts, so collecting may not lean on the others.
+    across = re.compile(r"run_once|hostvars\[|groups\[")
+    assert [named(path) for path in sources(ROOT / "roles" / "audit", "*.yml") if across.search(path.read_text())] == []
+
+
+def test_what_sanity_ignores_has_a_reason_and_hides_no_lie() -> None:
+    lines = [
+        (named(path), line)
+        for path in sources(ROOT / "tests" / "sanity", "ignore-*.txt")
+        for line in path.read_text().splitlines()
+        if line.strip()
+    ]
+    assert [entry for entry in lines if "#" not in entry[1]] == []
+    assert [entry for entry in lines if NEVER_IGNORED.search(entry[1])] == []
