@@ -172,6 +172,12 @@ class Libvirt:
     models: list[SecurityModel] | None = field(
         default=None, metadata=doc("security drivers in force; None when the daemon could not be asked")
     )
+    qemu_uid: int | None = field(
+        default=None, metadata=doc("user id that guests run as: user of qemu.conf, else the distribution's; 0 is root")
+    )
+    qemu_gids: list[int] = field(
+        default_factory=list, metadata=doc("group ids of that user: group of qemu.conf and its other groups, sorted")
+    )
 
 
 @dataclass
