@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+
+"""From a root file system to a disk that boots by itself."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from .accel import Accel, machine_args
+from .errors import LabError
+from .files import DISK_LABEL, FIRST_BOOT_MARK, FIRST_BOOT_UNIT
+from .rootfs import kernel_of
+from .shell import run, step, tail
+
+_START_SECTOR = 2048
+_SIZE_MIB = 4096
+_FIRST_BOOT_LIMIT = 1200.0  # seconds; emulation on a loaded machine is ten times slower than on an idle one
+
+
+def make_disk(root: Path, target: Path, scratch: Path, accel: Accel) -> None:
+    """Write the root as a bootable qcow2 disk. Raises LabError when the boot loader did not install."""
+    raw = scratch / "disk.raw"
+    with step("writing the disk"):
+        _partition(raw)
+        _fill(raw, root)
+    kernel, initrd = kernel_of(root, scratch)
+    with step("first boot: installing the boot loader"):
+        _first_boot(raw, kernel, initrd, scratch, accel)
+    with step("packing the image"):
+        run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(target)])
+
+
+def _partition(raw: Path) -> None:
+    with raw.open("wb") as handle:
+        handle.truncate(_SIZE_MIB << 20)
+    run(["sfdisk", "--quiet", str(raw)], stdin=f"label: dos\nstart={_START_SECTOR}, type=83, bootable\n")
+
+
+def _fill(raw: Path, root: Path) -> None:
+    """mke2fs -d copies owners, modes and the labels too."""
+    offset = _START_SECTOR * 512
+    blocks = ((_SIZE_MIB << 20) - offset) // 4096
+    options = f"offset={offset},lazy_itable_init=1,lazy_journal_init=1"
+    run(["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", DISK_LABEL, "-E", options, "-d", str(root), str(raw),
+         str(blocks)])
+
+
+def _first_boot(raw: Path, kernel: Path, initrd: Path, scratch: Path, accel: Accel) -> None:
+    """Boot once with the kernel from outside, only as far as the unit that installs the boot loader."""
+    serial = scratch / "serial.log"
+    append = (f"root=/dev/vda1 rw console=ttyS0 security=selinux enforcing=0 panic=-1 "
+              f"systemd.mask=auditd.service systemd.unit={FIRST_BOOT_UNIT}")
+    argv = [*machine_args(accel), "-no-reboot", "-serial", f"file:{serial}", "-nic", "none",
+            "-drive", f"file={raw},if=virtio,format=raw,cache=unsafe",
+            "-kernel", str(kernel), "-initrd", str(initrd), "-append", append]
+    try:
+        done = subprocess.run(argv, capture_output=True, check=False, timeout=_FIRST_BOOT_LIMIT)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"first boot not done after {_FIRST_BOOT_LIMIT:.0f} s; {_serial(serial)}") from error
+    if done.returncode != 0:
+        raise LabError(f"QEMU left with {done.returncode}: {tail(done.stderr)}")
+    if FIRST_BOOT_MARK not in serial.read_text(errors="replace"):
+        raise LabError(f"the boot loader was not installed; {_serial(serial)}")
+
+
+def _serial(log: Path) -> str:
+    """The end of a serial log, kept from the folder that is about to go."""
+    if not log.exists():
+        return "there is no serial log"
+    return f"end of its serial log:\n{tail(log.read_bytes(), 40)}"
+
+
+def overlay(base: Path, target: Path) -> None:
+    """A disk of its own for one host, on top of the image, which stays as it is."""
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(target)])

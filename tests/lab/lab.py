@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+
+"""The lab as a whole: two hosts, brought up together, reused while they live, taken down without a trace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import inventory
+from .accel import Accel
+from .cache import locked
+from .disk import overlay
+from .network import HOSTS, spec
+from .shell import say, step
+from .ssh import Remote, make_key
+from .vm import Vm
+
+DEFAULT_DIR = Path("build/lab")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab in a folder of its own. Several can run side by side."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: Path | str = DEFAULT_DIR) -> Lab:
+        return cls(Path(folder).absolute())
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventory" / "hosts.yml"
+
+    @property
+    def _names(self) -> Path:
+        return self.folder / "hosts"
+
+    def names(self) -> list[str]:
+        """Names of the hosts that this lab was brought up with."""
+        return self._names.read_text().split() if self._names.exists() else []
+
+    def vm(self, name: str) -> Vm:
+        """One host. Raises LabError for a name that the lab does not have."""
+        return Vm(spec(name), self.folder, self._control())
+
+    def remote(self, name: str) -> Remote:
+        """How to reach a host. Raises LabError when it is not up."""
+        return self.vm(name).remote()
+
+    def up(self, image: Path, accel: Accel, names: Sequence[str]) -> bool:
+        """Bring the hosts up, or reuse them; returns whether they were started now."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "lock"):
+            if self.names() == list(names) and all(self._healthy(name) for name in names):
+                say(f"the lab in {self.folder} is up already")
+                return False
+            self._clean()
+            with step(f"booting {', '.join(names)}"):
+                self._start(image, accel, names)
+                _each(names, lambda name: self.vm(name).wait())
+            inventory.write(self.inventory, [self.remote(name) for name in names])
+            return True
+
+    def _start(self, image: Path, accel: Accel, names: Sequence[str]) -> None:
+        public = self.folder / "id_ed25519.pub"
+        make_key(self.folder / "id_ed25519")
+        self._names.write_text("\n".join(names) + "\n")
+        for name in names:
+            vm = self.vm(name)
+            overlay(image, vm.disk)
+            name_file = self.folder / f"{name}.name"
+            name_file.write_text(f"{name}\n")
+            vm.start(accel, public, name_file)
+
+    def _healthy(self, name: str) -> bool:
+        vm = self.vm(name)
+        return vm.process() is not None and vm.remote().answers()
+
+    def down(self) -> None:
+        """Stop the processes that this lab started, and remove its disks."""
+        with locked(self.folder / "lock"):
+            self._clean()
+        say(f"the lab in {self.folder} is down")
+
+    def _clean(self) -> None:
+        for name in HOSTS:
+            vm = self.vm(name)
+            vm.stop()
+            vm.disk.unlink(missing_ok=True)
+            vm.serial.unlink(missing_ok=True)
+        shutil.rmtree(self._control(), ignore_errors=True)
+        for left in ("control", "hosts", "known_hosts", "id_ed25519", "id_ed25519.pub", "seeded"):
+            (self.folder / left).unlink(missing_ok=True)
+        shutil.rmtree(self.inventory.parent, ignore_errors=True)
+
+    def _control(self) -> Path:
+        """A short folder for sockets: their paths may not be longer than 107 bytes."""
+        note = self.folder / "control"
+        if note.exists() and (found := Path(note.read_text())).is_dir():
+            return found
+        base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+        made = Path(tempfile.mkdtemp(prefix="svirt-lab-", dir=base))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note.write_text(str(made))
+        return made
+
+    def status(self) -> dict[str, str]:
+        """One line a host."""
+        lines = {}
+        for name in self.names():
+            vm = self.vm(name)
+            process = vm.process()
+            if process is None:
+                lines[name] = "down"
+                continue
+            answers = "answers" if vm.remote().answers() else "does not answer"
+            lines[name] = f"up, process {process.pid}, port {vm.remote().port}, {answers}"
+        return lines
+
+
+def _each(names: Sequence[str], work: Callable[[str], object]) -> None:
+    """Do the same for all hosts at once; the first failure counts."""
+    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+        for future in [pool.submit(work, name) for name in names]:
+            future.result()
