@@ -1,0 +1,47 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""/etc/selinux/config as libselinux reads it, and the contexts files that libvirt takes its types from.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .label import type_of
+
+MODES = ("enforcing", "permissive", "disabled")
+
+
+@dataclass(frozen=True)
+class SelinuxConf:
+    """What /etc/selinux/config says."""
+
+    #: enforcing, permissive or disabled; None when no line says it.
+    mode: str | None
+    #: Name of the policy; None when no line says it.
+    policy: str | None
+
+
+def parse_config(text: str) -> SelinuxConf:
+    """Read the file as libselinux does.
+
+    ``SELINUX=`` counts at the start of a line only, spelt just so; its value in any case, and the first line with
+    a value that is known counts. ``SELINUXTYPE=`` may be indented and in any case, and the last one counts.
+    """
+    mode = policy = None
+    for line in text.split("\n"):
+        if mode is None and line.startswith("SELINUX="):
+            value = line[len("SELINUX=") :].lstrip().lower()
+            mode = next((known for known in MODES if value.startswith(known)), None)
+        stripped = line.strip()
+        if stripped.upper().startswith("SELINUXTYPE="):
+            policy = stripped[len("SELINUXTYPE=") :].strip() or policy
+    return SelinuxConf(mode, policy)
+
+
+def parse_contexts(text: str) -> list[str]:
+    """Types of virtual_domain_context or virtual_image_context, one a line; libvirt uses the first two lines."""
+    found = (type_of(line.strip()) for line in text.split("\n")[:2])
+    return [type_ for type_ in found if type_ is not None]
