@@ -4,9 +4,10 @@
 # The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
 
 .DEFAULT_GOAL := help
-.PHONY: help audit lab lab-down venv venv-test test lint sanity unit clean
+.PHONY: help audit lab lab-down bench test lint sanity unit clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
+APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 SETUP := $(firstword $(wildcard /usr/bin/python3) python3) tests/tools/environment.py
 PYTHON := build/venv/bin/python
 
@@ -22,25 +23,22 @@ help: ## Show these targets
 
 audit: venv ## Audit the hypervisors of INVENTORY=file, or of the embedded lab
 ifeq ($(origin INVENTORY),file)
-	@$(PYTHON) -m tests.lab up
+	@$(PYTHON) -m tests.lab up --install
 endif
 	@ansible-playbook svirt.fleet.audit -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
 
 lab: venv ## Start two enforcing hypervisors and leave an inventory for them
-	@$(PYTHON) -m tests.lab up
+	@$(PYTHON) -m tests.lab up --install
 
-lab-down: venv ## Stop what `make lab` started
+lab-down: ## Stop what `make lab` started
 	@$(PYTHON) -m tests.lab down
 
-venv:
-	@$(SETUP) audit
+bench: venv ## Measure the probe and the audit beside what else does the same
+	@$(PYTHON) -m tests.bench
 
-venv-test:
-	@$(SETUP) test
-
-test: venv-test ## Everything that CI runs
-	@$(SETUP) importer nox
-	@$(PYTHON) -m tests.tools.checks lint sanity importer unit lab
+test: venv-test ## Everything that CI runs; the lab is started anew and stopped
+	@$(SETUP) importer
+	@$(PYTHON) -m tests.tools.checks sanity lint importer unit lab
 
 lint: venv-test ## Formatting, types, style, docs, changelog, licences
 	@$(PYTHON) -m tests.tools.checks lint
@@ -54,3 +52,13 @@ unit: venv-test ## Unit and property tests
 clean: ## Stop the lab and remove build/
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.lab down
 	@rm -rf build
+
+venv: python3
+	@$(SETUP) audit
+
+venv-test: python3
+	@$(SETUP) audit test nox
+
+# A fresh Debian may have no Python at all.
+python3:
+	@command -v $@ >/dev/null || { $(APT) update && $(APT) install --yes --no-install-recommends python3-venv; }

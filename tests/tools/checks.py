@@ -2,10 +2,10 @@
 # Copyright: svirt.fleet contributors
 """Runs the checks of `make test`, two at a time, and says of each how long it took.
 
-    python -m tests.tools.checks lint sanity importer unit lab
+    python -m tests.tools.checks sanity lint importer unit lab
 
-Checks that only read run side by side; those of the lab run alone, after them. What a check printed is in
-build/log/, and on the terminal when it failed. pytest's own closing line comes last.
+Checks that only read run side by side; those of the lab run alone, after them, and show their output as it comes.
+What the others printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes last.
 """
 
 from __future__ import annotations
@@ -15,15 +15,25 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.tools import clean_copy
+from tests.tools import clean_copy, environment
 
-ROOT = Path(__file__).resolve().parents[2]
-LOGS = ROOT / "build" / "log"
+ROOT = environment.ROOT
+LOGS = environment.BUILD / "log"
+COPY = clean_copy.COLLECTION
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
+
+# What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    "ANSIBLE_COLLECTIONS_PATH": str(environment.BUILD / "collections"),
+    "LC_ALL": "C.UTF-8",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,11 @@ class Check:
     name: str
     command: list[str]
     folder: Path = ROOT
-    environment: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def log(self) -> Path:
+        return LOGS / (self.name.replace(" ", "-") + ".log")
 
 
 @dataclass(frozen=True)
@@ -43,121 +57,130 @@ class Outcome:
     check: Check
     passed: bool
     seconds: float
-    log: Path
 
 
-def python(*words: str) -> list[str]:
-    return [sys.executable, *words]
+def say(text: str) -> None:
+    """One whole write, since checks speak side by side."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
-def lint() -> list[Check]:
-    copy = clean_copy.COLLECTION
-    return [
-        Check("ansible-lint", ["ansible-lint", "--offline", "--strict", "--profile", "production"], copy),
-        Check("mypy", ["mypy", "-p", "ansible_collections.svirt.fleet.plugins", "-p", "tests"]),
-        Check(
-            "antsibull-docs",
-            ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."],
-            copy,
-        ),
-        Check("antsibull-changelog", ["antsibull-changelog", "lint"], copy),
-        Check("ruff check", ["ruff", "check", "--no-fix"]),
-        Check("ruff format", ["ruff", "format", "--check"]),
-        Check("yamllint", ["yamllint", "--strict", "."], copy),
-    ]
-
-
-def sanity() -> list[Check]:
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+def sanity() -> Iterator[Check]:
+    """Everything on our own Python; what runs on hosts also on the oldest Python that is here."""
     clean_copy.prepare_ansible_test()
-    return [
-        Check(
-            "ansible-test sanity",
-            ["ansible-test", "sanity", "--python", version, "--color", "no", "--truncate", "0", "-v"],
-            clean_copy.COLLECTION,
-            {"HOME": str(clean_copy.HOME)},
-        )
-    ]
+    command = ["ansible-test", "sanity", "--color", "no", "--truncate", "0"]
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    yield Check("ansible-test sanity", [*command, "--python", own], COPY, {"HOME": str(clean_copy.HOME)})
+    for version in ("3.9", "3.10"):
+        if environment.probe(f"python{version}"):
+            name = f"ansible-test sanity {version}"
+            targets = ["--test", "import", "--test", "compile", "--python", version]
+            yield Check(name, [*command, *targets], COPY, {"HOME": str(clean_copy.HOME)})
+            break
 
 
-def importer() -> list[Check]:
-    return [Check("galaxy-importer", python("-m", "tests.tools.importer"))]
+def lint() -> Iterator[Check]:
+    docs = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."]
+    nox = [str(environment.BUILD / "venv-nox" / "bin" / "nox"), "--envdir", "build/nox", "--reuse-existing-virtualenvs"]
+    yield Check("ansible-lint", ["ansible-lint", "--offline", "--strict", "--profile", "production"], COPY)
+    yield Check("mypy", ["mypy", "-p", "ansible_collections.svirt.fleet.plugins", "-p", "tests"])
+    yield Check("antsibull-docs", docs, COPY)
+    yield Check("antsibull-nox", nox)
+    yield Check("antsibull-changelog", ["antsibull-changelog", "lint"], COPY)
+    yield Check("ruff check", ["ruff", "check", "--no-fix"])
+    yield Check("ruff format", ["ruff", "format", "--check"])
+    yield Check("yamllint", ["yamllint", "--strict", "."], COPY)
 
 
-def unit() -> list[Check]:
-    return [Check("pytest", python("-m", "pytest"))]
+def importer() -> Iterator[Check]:
+    yield Check("galaxy-importer", [sys.executable, "-m", "tests.tools.importer"])
 
 
-def lab() -> list[Check]:
-    collection = ROOT / "build" / "collections" / "ansible_collections" / "svirt" / "fleet"
-    return [Check("molecule tamper", ["molecule", "test", "-s", "tamper"], collection)]
+def unit() -> Iterator[Check]:
+    yield Check("pytest", [sys.executable, "-m", "pytest"])
 
 
-GROUPS = {"lint": lint, "sanity": sanity, "importer": importer, "unit": unit, "lab": lab}
+def lab() -> Iterator[Check]:
+    yield Check("molecule tamper", ["molecule", "test", "--scenario-name", "tamper"])
+
+
+GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "lab": lab}
 ALONE = {"lab"}
 
 
-def run(check: Check) -> Outcome:
-    """Run one check to its end; its output goes to its log."""
-    log = LOGS / (check.name.replace(" ", "-") + ".log")
+def run(check: Check, *, show: bool = False) -> Outcome:
+    """Run one check to its end. Its output goes to its log, and to the terminal when asked for."""
+    say(f"     {check.name} begins")
     started = time.monotonic()
-    with log.open("w") as output:
-        ended = subprocess.run(
+    with (
+        check.log.open("w") as log,
+        subprocess.Popen(
             check.command,
             cwd=check.folder,
-            env={**os.environ, **check.environment},
+            env={**ENVIRONMENT, **check.variables},
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
-        )
-    return Outcome(check, ended.returncode == 0, time.monotonic() - started, log)
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            log.write(line)
+            if show:
+                say(line.rstrip("\n"))
+    return Outcome(check, process.returncode == 0, time.monotonic() - started)
 
 
-def report(outcome: Outcome) -> None:
+def report(outcome: Outcome, *, shown: bool = False) -> None:
     """One line for a check that passed; for one that failed also what it printed."""
-    if not outcome.passed:
-        print(outcome.log.read_text(errors="replace").rstrip())
+    if not outcome.passed and not shown:
+        print(outcome.check.log.read_text().rstrip())
     word = "ok  " if outcome.passed else "FAIL"
-    print(f"{word} {outcome.check.name:<22} {outcome.seconds:7.1f} s   {outcome.log.relative_to(ROOT)}", flush=True)
+    print(
+        f"{word} {outcome.check.name:<24} {outcome.seconds:7.1f} s   {outcome.check.log.relative_to(ROOT)}", flush=True
+    )
 
 
-def run_all(checks: list[Check], workers: int) -> list[Outcome]:
-    outcomes = []
-    with ThreadPoolExecutor(workers) as pool:
+def run_side_by_side(checks: list[Check]) -> Iterator[Outcome]:
+    say(f"==> {len(checks)} checks, {SIDE_BY_SIDE} at a time")
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for future in as_completed([pool.submit(run, check) for check in checks]):
-            outcomes.append(future.result())
-            report(outcomes[-1])
-    return outcomes
+            report(future.result())
+            yield future.result()
+
+
+def run_alone(checks: list[Check]) -> Iterator[Outcome]:
+    for check in checks:
+        say(f"==> {check.name}, alone")
+        outcome = run(check, show=True)
+        report(outcome, shown=True)
+        yield outcome
 
 
 def closing_line(outcomes: list[Outcome]) -> str | None:
     """The last line that pytest printed."""
     for outcome in outcomes:
         if outcome.check.name == "pytest":
-            return outcome.log.read_text(errors="replace").rstrip().rpartition("\n")[2]
+            return outcome.check.log.read_text().rstrip().rpartition("\n")[2]
     return None
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run checks, two at a time.")
+    parser = argparse.ArgumentParser(description="Run the checks, two at a time.")
     parser.add_argument("groups", nargs="+", choices=GROUPS, metavar="GROUP", help=" ".join(GROUPS))
-    groups = parser.parse_args().groups
+    groups: list[str] = parser.parse_args().groups
     LOGS.mkdir(parents=True, exist_ok=True)
     clean_copy.refresh()
 
     together = [check for group in groups if group not in ALONE for check in GROUPS[group]()]
     apart = [check for group in groups if group in ALONE for check in GROUPS[group]()]
-    print(f"==> {len(together)} checks, {SIDE_BY_SIDE} at a time; output in {LOGS.relative_to(ROOT)}/", flush=True)
-    outcomes = run_all(together, SIDE_BY_SIDE)
-    if apart:
-        print("==> on the lab, alone", flush=True)
-        outcomes += run_all(apart, 1)
+    outcomes = [*run_side_by_side(together), *run_alone(apart)]
 
     failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
-    print(f"==> failed: {', '.join(failed)}" if failed else f"==> all {len(outcomes)} checks passed")
+    say(f"==> failed: {', '.join(failed)}" if failed else f"==> all {len(outcomes)} checks passed")
     if last := closing_line(outcomes):
-        print(last)
+        say(last)
     return 1 if failed else 0
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 """Makes the Python environments below build/, from any Python >= 3.9 and nothing else.
@@ -70,8 +69,8 @@ def probe(path: str) -> Optional[Interpreter]:
 def candidates() -> list[str]:
     """Every place on PATH (and Debian's own) where a supported Python may be, newest version first."""
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/bin"]
-    found = [str(Path(folder, name)) for name in PYTHONS for folder in folders]
-    return [path for path in dict.fromkeys(found) if os.access(path, os.X_OK)]
+    found = [Path(folder, name) for name in PYTHONS for folder in folders if BUILD not in Path(folder).parents]
+    return [str(path) for path in dict.fromkeys(found) if os.access(path, os.X_OK)]
 
 
 def choose_python() -> Interpreter:
@@ -106,16 +105,10 @@ def run(command: list[str]) -> None:
         raise SetUpError(f"this command ended with status {error.returncode}: {' '.join(command)}") from error
 
 
-def requirements(name: str) -> list[Path]:
-    """The locked files of an environment. What the tests need stands on top of what an audit needs."""
-    names = ["audit", "test"] if name == "test" else [name]
-    return [ROOT / "requirements" / f"{each}.txt" for each in names]
-
-
 def make_environment(name: str) -> None:
     """Make one environment, or say that it is there already."""
     folder = BUILD / ENVIRONMENTS[name]
-    files = requirements(name)
+    locked = ROOT / "requirements" / f"{name}.txt"
     stamp = folder / f".svirt-{name}"
     inside = probe(str(folder / "bin" / "python"))
     if inside is None:
@@ -123,14 +116,14 @@ def make_environment(name: str) -> None:
         say(f"Python environment {folder.relative_to(ROOT)}: new, with Python {python.version}")
         shutil.rmtree(folder, ignore_errors=True)
         run([python.path, "-m", "venv", str(folder)])
-    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    wanted = hashlib.sha256(locked.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         say(f"Python environment {folder.relative_to(ROOT)}: ready for '{name}', used again")
         return
     say(f"Python environment {folder.relative_to(ROOT)}: installing the pinned packages for '{name}'")
     started = time.monotonic()
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run(pip + [word for file in files for word in ("--requirement", str(file))])
+    run([*pip, "--requirement", str(locked)])
     stamp.write_text(wanted)
     say(f"Python environment {folder.relative_to(ROOT)}: ready after {time.monotonic() - started:.0f} s")
 

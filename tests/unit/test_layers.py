@@ -34,7 +34,7 @@ IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__
 IMPURE_METHODS = {"now", "utcnow", "today", "getnode", "uuid1", "uuid4"}
 
 MOST_CODE_LINES_OF_A_MODULE = 120
-SPDX = "SPDX-License-Identifier: GPL-3.0-or-later"
+SPDX = ": ".join(("SPDX-License-Identifier", "GPL-3.0-or-later"))
 NOT_OURS = {".git", "build", ".ansible", ".nox", ".hypothesis", "__pycache__"}
 
 # Ignoring one of these would hide that documentation and argument spec disagree; the inclusion rules forbid it.
