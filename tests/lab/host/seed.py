@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+
+"""The guests of a clean lab."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+from . import conf, images, virt
+from .domains import ISOS, LOCAL, SHARE, Disk, Guest, static_level, static_seclabel
+
+_MIB = 16
+_MOUNT_LIMIT = 180.0  # seconds; the other host may still be coming up
+EXPORTER = "kvm1"
+
+
+def guests(number: int) -> tuple[Guest, ...]:
+    """The guests of host number 1 or 2."""
+
+    def static(index: int) -> str:
+        return static_seclabel(static_level(10 * number + index))
+
+    n = number
+    iso = Disk(f"{ISOS}/installer.iso", device="cdrom", readonly=True)
+    quorum = Disk(f"{SHARE}/quorum.raw", shareable=True)
+    return (
+        Guest(f"web{n}", (Disk(f"{LOCAL}/web{n}.raw"),), bridge_address=f"10.78.0.{n}0", title="local, filtered card"),
+        Guest(f"db{n}", (Disk(f"{LOCAL}/db{n}.qcow2", "qcow2", backing=f"{LOCAL}/base{n}.qcow2"),), title="backing chain"),
+        Guest(f"app{n}", (Disk(f"{SHARE}/app{n}.raw"),), static(1), title="on the share, static label"),
+        Guest(f"mail{n}", (Disk(f"{SHARE}/mail{n}.qcow2", "qcow2"), iso), static(2), title="on the share, with an ISO"),
+        Guest(f"node{n}", (Disk(f"{SHARE}/node{n}.raw"), quorum), static(3), title="on the share, shareable disk"),
+        Guest(f"spare{n}", (Disk(f"{LOCAL}/spare{n}.raw"),), running=False, title="powered off, local"),
+        Guest(f"archive{n}", (Disk(f"{SHARE}/archive{n}.qcow2", "qcow2"),), static(4), running=False,
+              title="powered off, on the share"),
+    )
+
+
+def seed(host: str) -> list[str]:
+    """Make a host what the documentation says; returns the running guests. What is there already is left alone."""
+    if host == EXPORTER:
+        _state_shared_filesystems()
+        subprocess.run(["exportfs", "-ra"], check=True, capture_output=True)
+    else:
+        mount_share()
+    wanted = guests(int(host[-1]))
+    for guest in wanted:
+        for disk in guest.disks:
+            images.make_disk(disk, _MIB * images.MIB)
+    start_missing([guest for guest in wanted])
+    return virt.running()
+
+
+def start_missing(wanted: list[Guest]) -> None:
+    """Define what is not defined, start what should run."""
+    for guest in wanted:
+        if virt.lookup(guest.name) is None:
+            virt.define(guest)
+        if guest.running:
+            virt.start(guest.name)
+
+
+def mount_share() -> None:
+    """Mount the share of the other host and see that labels are real there."""
+    end = time.monotonic() + _MOUNT_LIMIT
+    while not os.path.ismount(SHARE):
+        done = subprocess.run(["mount", SHARE], check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+        if time.monotonic() > end:
+            raise RuntimeError(f"{SHARE} did not mount: {done.stderr.strip()}")
+        time.sleep(2)
+    with open("/proc/mounts") as mounts:
+        line = next(line for line in mounts if line.split()[1] == SHARE)
+    if "seclabel" not in line.split()[3].split(","):
+        raise RuntimeError(f"labels are not real on {SHARE}: {line.strip()}")
+
+
+def _state_shared_filesystems() -> None:
+    text = conf.read()
+    changed = conf.with_key(text, "shared_filesystems", f'[ "{SHARE}" ]')
+    if changed != text:
+        conf.write(changed)
+        virt.restart_daemon()

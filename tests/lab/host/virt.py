@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+
+"""libvirt in a host, as the administrator has it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import Any
+
+from .domains import Guest, domain_xml
+
+URI = "qemu:///system"
+_DAEMON_LIMIT = 120.0  # seconds; one restart takes about four under emulation
+
+_connection: Any = None
+
+
+def connection() -> Any:
+    """A read-write connection, opened once."""
+    global _connection
+    if _connection is None or not _connection.isAlive():
+        import libvirt
+
+        libvirt.registerErrorHandler(lambda _context, _error: None, None)
+        _connection = libvirt.open(URI)
+    return _connection
+
+
+def drop_connection() -> None:
+    """Forget the connection: the daemon is about to go."""
+    global _connection
+    _connection = None
+
+
+def lookup(name: str) -> Any:
+    """The domain of that name, or None."""
+    import libvirt
+
+    try:
+        return connection().lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def define(guest: Guest) -> Any:
+    """Define (or redefine) a guest."""
+    return connection().defineXML(domain_xml(guest))
+
+
+def start(name: str) -> None:
+    """Start a guest that does not run."""
+    domain = lookup(name)
+    if not domain.isActive():
+        domain.create()
+
+
+def destroy(name: str) -> None:
+    """Stop a guest at once, if it runs."""
+    domain = lookup(name)
+    if domain is not None and domain.isActive():
+        domain.destroy()
+
+
+def remove(name: str) -> None:
+    """Stop and undefine a guest, if it exists."""
+    destroy(name)
+    domain = lookup(name)
+    if domain is not None and domain.isPersistent():
+        domain.undefine()
+
+
+def running() -> list[str]:
+    """Names of the guests that run, sorted."""
+    return sorted(domain.name() for domain in connection().listAllDomains(1))
+
+
+def inactive_xml(name: str) -> str:
+    """The persistent XML as libvirt would write it again, with nothing left out."""
+    import libvirt
+
+    return str(lookup(name).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+
+
+def restart_daemon() -> None:
+    """Restart the daemon and wait until it answers. Guests keep running."""
+    drop_connection()
+    subprocess.run(["systemctl", "reset-failed", "libvirtd.service"], check=False, capture_output=True)
+    subprocess.run(["systemctl", "restart", "libvirtd.service"], check=True, capture_output=True)
+    wait_for_daemon()
+
+
+def wait_for_daemon() -> None:
+    """Return when the daemon takes connections."""
+    import libvirt
+
+    end = time.monotonic() + _DAEMON_LIMIT
+    while True:
+        try:
+            connection().getLibVersion()
+            return
+        except libvirt.libvirtError:
+            drop_connection()
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
