@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the boot loader may start, and whether any of it weakens SELinux.
 
-Formats: GRUB's shell-like grub.cfg as grub-mkconfig writes it, the GRUB environment block, and the Boot Loader
-Specification's snippets as Fedora and EL use them. Kernel arguments as the kernel's own parser takes them.
+Formats: GRUB's shell-like grub.cfg, the GRUB environment block, and the Boot Loader Specification's snippets as
+Fedora and EL use them. Kernel arguments as the kernel and libselinux take them.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,42 +17,56 @@ from .snapshot import BootEntry
 
 #: Bound on the text that is looked at.
 MAX_TEXT = 4 * 1024 * 1024
+#: The kernel's own bound on its command line is lower on every architecture.
+MAX_ARGUMENTS = 65536
 
-_ENTRY = re.compile(r"(?P<word>menuentry|submenu)\s+")
-_LINUX = re.compile(r"(?:linux|linux16|linuxefi|linux_xen|module|module2|multiboot|multiboot2)(?=\s)")
+_MENUS = ("menuentry", "submenu")
+_LINUX = frozenset(("linux", "linux16", "linuxefi", "linux_xen"))
+#: Under Xen the kernel is a module of the hypervisor, as its initrd is.
+_MODULES = frozenset(("module", "module2"))
+#: A token of GRUB's shell: a comment, an end of command, or one piece of a word.
+_TOKEN = re.compile(
+    r"""(?P<space>(?:[ \t\r]|\\\r?\n)+)
+      | (?P<end>[\n;])
+      | (?P<single>'[^']*'?)
+      | (?P<double>"(?:[^"\\]|\\.)*"?)
+      | (?P<escape>\\.?)
+      | (?P<plain>[^ \t\r\n;'"\\]+)""",
+    re.VERBOSE | re.DOTALL,
+)
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+_ARGUMENT = re.compile(r'(?:"[^"]*"?|[^\s"])+')
+_NUMBER = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]{1,16})|0(?P<octal>[0-7]{0,22})|(?P<decimal>[1-9][0-9]{0,19}))\Z")
+_LEADING_NUMBER = re.compile(r"[+-]?0*(?P<rest>[0-9]?)")
 
 
 def parse_grub_cfg(text: str, source: str) -> list[BootEntry]:
     """Every entry of a grub.cfg with a Linux kernel; entries that blscfg adds are in snippets, not here."""
     found: list[BootEntry] = []
     titles: list[str | None] = []  # one for each open brace; None for a brace that is no menu
-    for line in _lines(text[:MAX_TEXT]):
-        match = _ENTRY.match(line)
-        if match is not None and line.endswith("{"):
-            titles.append(_first_word(line[match.end() :]))
-        elif line == "}" or line.startswith("} "):
+    for words, brace in _commands(text[:MAX_TEXT]):
+        arguments = _linux_arguments(words)
+        if arguments is not None:
+            title = ">".join(title for title in titles if title is not None)
+            found.append(BootEntry(source, title, arguments))
+        if brace == "{":
+            titles.append(words[1] if len(words) > 1 and words[0] in _MENUS else None)
+        elif brace == "}":
             del titles[-1:]
-        elif line.endswith("{") and not line.startswith("#"):
-            titles.append(None)
-        elif any(title is not None for title in titles):
-            arguments = _linux_arguments(line)
-            if arguments is not None:
-                title = ">".join(title for title in titles if title is not None)
-                found.append(BootEntry(source, title, arguments))
     return found
 
 
 def parse_bls(text: str, source: str, variables: dict[str, str]) -> BootEntry | None:
     """One Boot Loader Specification snippet; ``variables`` are those of grubenv. None: no Linux entry."""
     keys: dict[str, list[str]] = {}
-    for line in text[:MAX_TEXT].splitlines():
-        key, _, value = line.strip().partition(" ")
+    for line in text[:MAX_TEXT].split("\n"):
+        key, value = [*line.strip().split(None, 1), "", ""][:2]
         if key and not key.startswith("#"):
-            keys.setdefault(key, []).append(value.strip())
+            keys.setdefault(key, []).append(value)
     if "linux" not in keys and "efi" not in keys:
         return None
-    options = " ".join(keys.get("options", []))
+    # Without options GRUB's blscfg falls back to this variable.
+    options = " ".join(keys["options"]) if "options" in keys else variables.get("default_kernelopts", "")
     title = next(iter(keys.get("title", [])), "") or next(iter(keys.get("version", [])), "")
     return BootEntry(source, title, _expand(options, variables))
 
@@ -67,88 +81,122 @@ def parse_grubenv(text: str) -> dict[str, str]:
     return variables
 
 
-def weakness(arguments: str) -> list[str]:
-    """Kernel arguments that switch SELinux off or make it permissive, as the kernel takes them: the last one counts.
+def weakness(arguments: str, asks: bool = False) -> list[str]:
+    """Kernel arguments that switch SELinux off or make it permissive; empty when there are none.
 
-    ``lsm=`` overrides ``security=``. A value that is no number leaves ``selinux=`` and ``enforcing=`` as they were.
+    The kernel lets the last of equal arguments count, and ``lsm=`` override ``security=``. ``enforcing=`` is read
+    again by libselinux when it loads the policy: older ones take the first, newer ones the last, and both take what
+    is no number for 0. Which one a host has is not known here, so either counts.
+
+    ``asks``: this host's kernel runs SELinux only when an argument asks for it (Debian), so its absence is a weakness.
     """
     last: dict[str, str] = {}
+    enforcing: list[bool] = []
     for name, value in _parameters(arguments):
-        if name in ("selinux", "enforcing"):
-            number = _number(value)
-            if number is not None:
-                last[name] = number
+        if name == "enforcing":
+            enforcing.append(_is_zero(value))
+        elif name == "selinux":
+            last[name] = _kernel_number(value) or last.get(name, "1")
         elif name in ("security", "lsm"):
             last[name] = value
-    found = [f"{name}=0" for name in ("selinux", "enforcing") if last.get(name) == "0"]
+    found = ["selinux=0"] if last.get("selinux") == "0" else []
+    if enforcing and (enforcing[0] or enforcing[-1]):
+        found.append("enforcing=0")
     if "lsm" in last:
         if "selinux" not in last["lsm"].split(","):
             found.append(f"lsm={last['lsm']}")
     elif last.get("security", "selinux") != "selinux":
         found.append(f"security={last['security']}")
+    elif asks and "security" not in last:
+        found.append("no security=selinux")
     return found
+
+
+def asks_for_selinux(arguments: str) -> bool:
+    """Whether ``lsm=`` or ``security=`` names SELinux: what the running kernel shows of a host that needs it."""
+    named = [value.split(",") for name, value in _parameters(arguments) if name in ("security", "lsm")]
+    return any("selinux" in names for names in named)
 
 
 def _parameters(arguments: str) -> t.Iterator[tuple[str, str]]:
     """NAME and VALUE of each argument up to ``--``, where the arguments of init begin."""
-    for word in re.findall(r'(?:"[^"]*"?|[^\s"])+', arguments[:65536]):
-        plain = word.strip('"')
-        if plain == "--":
+    for word in _ARGUMENT.findall(arguments[:MAX_ARGUMENTS]):
+        if word == "--":
             return
-        name, equals, value = plain.partition("=")
+        name, equals, value = word.strip('"').partition("=")
         if equals:
             # The kernel takes a dash for an underscore in names.
             yield name.replace("-", "_"), value.strip('"')
 
 
-def _number(text: str) -> str | None:
-    """What kstrtoul(text, 0) makes of it: 0 or 1, None when it is no number."""
-    try:
-        return "1" if int(text, 0 if text.lower().startswith("0x") else 8 if text.startswith("0") else 10) else "0"
-    except ValueError:
-        return None
-
-
-def _lines(text: str) -> t.Iterator[str]:
-    for line in text.replace("\\\n", " ").splitlines():
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#"):
-            yield stripped
-
-
-def _linux_arguments(line: str) -> str | None:
-    match = _LINUX.match(line)
+def _kernel_number(text: str) -> str | None:
+    """What the kernel makes of it: 0 or 1; None, so nothing changes, when it is no number."""
+    match = _NUMBER.match(text)
     if match is None:
         return None
-    words = line[match.end() :].split(None, 1)
-    if not words or (line.startswith(("module", "multiboot")) and "vmlinu" not in words[0]):
-        return None  # Xen's own line, or an initrd
-    return words[1] if len(words) > 1 else ""
+    digits = match["hex"] or match["octal"] or match["decimal"] or "0"
+    return "1" if digits.strip("0") else "0"
 
 
-def _first_word(text: str) -> str:
-    r"""The first word as GRUB's shell reads it: quotes of both kinds, backslashes, \' between quoted parts."""
-    word: list[str] = []
-    quote = ""
+def _is_zero(text: str) -> bool:
+    """Whether libselinux takes it for 0: it reads a number at the start, and nothing else is 0 too."""
+    if text[:2] in ("0x", "0X"):
+        return _kernel_number(text) != "1"
+    match = _LEADING_NUMBER.match(text)
+    return match is None or match["rest"] in ("", "0")
+
+
+def _commands(text: str) -> t.Iterator[tuple[list[str], str]]:
+    """Commands of GRUB's shell as words without their quotes, each with the brace that ends it, if one does."""
+    words: list[str] = []
+    word: list[str] | None = None
+    quoted = False
+    for kind, piece in _tokens(text):
+        if kind not in ("space", "end"):
+            word = [*(word or ()), _unquoted(kind, piece)]
+            quoted = quoted or kind != "plain"
+            continue
+        brace = "".join(word or ()) if not quoted else ""
+        if brace in ("{", "}"):
+            yield words or [""], brace
+            words = []
+        elif word is not None:
+            words.append("".join(word))
+        word, quoted = None, False
+        if kind == "end" and words:
+            yield words, ""
+            words = []
+
+
+def _tokens(text: str) -> t.Iterator[tuple[str, str]]:
     position = 0
+    in_word = False
     while position < len(text):
-        character = text[position]
-        if character == "\\" and quote != "'":
-            position += 1
-            word.append(text[position : position + 1])
-        elif quote:
-            if character == quote:
-                quote = ""
-            else:
-                word.append(character)
-        elif character in "'\"":
-            quote = character
-        elif character.isspace():
-            break
-        else:
-            word.append(character)
-        position += 1
-    return "".join(word)
+        match = _TOKEN.match(text, position)
+        kind, piece = (str(match.lastgroup), match.group()) if match else ("plain", text[position])
+        if not in_word and piece.startswith("#") and kind == "plain":
+            end = text.find("\n", position)
+            position = len(text) if end < 0 else end
+            continue
+        yield kind, piece
+        in_word = kind not in ("space", "end")
+        position += len(piece)
+    yield "end", "\n"
+
+
+def _unquoted(kind: str, piece: str) -> str:
+    if kind == "single":
+        return piece[1:].rstrip("'")
+    if kind == "double":
+        return re.sub(r"\\([\"$\\])", r"\1", piece[1:-1] if len(piece) > 1 and piece.endswith('"') else piece[1:])
+    return piece[1:] if kind == "escape" else piece
+
+
+def _linux_arguments(words: list[str]) -> str | None:
+    starts = words[0] in _LINUX or (words[0] in _MODULES and "vmlinu" in "".join(words[1:2]))
+    if not starts or len(words) < 2:
+        return None
+    return " ".join(f'"{word}"' if " " in word else word for word in words[2:])
 
 
 def _expand(options: str, variables: dict[str, str]) -> str:

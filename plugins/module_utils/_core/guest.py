@@ -208,7 +208,8 @@ def _root(xml: str) -> ElementTree.Element:
     try:
         parser = ElementTree.XMLParser(target=_Tree())  # noqa: S314 - no DTD gets here, and size is bounded
         parser.feed(xml)
-        return t.cast(ElementTree.Element, parser.close())
+        root: ElementTree.Element = parser.close()
+        return root
     except DomainXmlError:
         raise
     except (ElementTree.ParseError, ValueError) as error:

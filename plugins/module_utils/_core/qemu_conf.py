@@ -12,6 +12,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import re
 import string
 import typing as t
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .snapshot import Assignment, ConfProblem
 
 #: Bound on the text; the file as shipped has some 40 KiB.
 MAX_TEXT = 1024 * 1024
+#: Bound on lists inside lists: libvirt's grammar has them, none of its keys does.
+MAX_DEPTH = 50
 
 BOOL = "bool"
 INT = "int"
@@ -29,19 +32,19 @@ LIST = "list"
 TEXT_OR_LIST = "text or list"
 TEXT_OR_UINT = "text or uint"
 
-_TLS = ("default", "vnc", "spice", "chardev", "migrate", "backup", "vxhs", "nbd")
+_TLS = ("default", "vnc", "chardev", "migrate", "backup")
 
-#: Keys that libvirt 11 reads, and those that older ones read, by type. The one table of them.
+#: Keys that libvirt 11 reads, by type. The one table of them.
 KEYS: dict[str, str] = {
-    **{f"{prefix}_tls_x509_cert_dir": TEXT for prefix in _TLS},
-    **{f"{prefix}_tls_x509_secret_uuid": TEXT for prefix in _TLS},
-    **{f"{prefix}_tls_x509_verify": BOOL for prefix in _TLS},
-    **{f"{prefix}_tls_priority": TEXT for prefix in _TLS},
+    **{f"{name}_tls_x509_cert_dir": TEXT for name in (*_TLS, "spice", "rdp", "vxhs", "nbd")},
+    **{f"{name}_tls_x509_secret_uuid": TEXT for name in (*_TLS, "vxhs", "nbd")},
+    **{f"{name}_tls_x509_verify": BOOL for name in _TLS},
     **dict.fromkeys(("vnc_tls", "spice_tls", "chardev_tls", "vxhs_tls", "nbd_tls", "migrate_tls_force"), BOOL),
-    **dict.fromkeys(("vnc_listen", "vnc_password", "vnc_sasl_dir", "spice_listen", "spice_password"), TEXT),
-    **dict.fromkeys(("vnc_auto_unix_socket", "vnc_sasl", "vnc_allow_host_audio", "spice_auto_unix_socket"), BOOL),
-    **dict.fromkeys(("spice_sasl", "nographics_allow_host_audio"), BOOL),
-    "spice_sasl_dir": TEXT,
+    **dict.fromkeys(("vnc_listen", "vnc_password", "vnc_sasl_dir"), TEXT),
+    **dict.fromkeys(("spice_listen", "spice_password", "spice_sasl_dir"), TEXT),
+    **dict.fromkeys(("rdp_listen", "rdp_username", "rdp_password"), TEXT),
+    **dict.fromkeys(("vnc_auto_unix_socket", "vnc_sasl", "vnc_allow_host_audio"), BOOL),
+    **dict.fromkeys(("spice_auto_unix_socket", "spice_sasl", "nographics_allow_host_audio"), BOOL),
     **dict.fromkeys(("remote_display_port_min", "remote_display_port_max"), UINT),
     **dict.fromkeys(("remote_websocket_port_min", "remote_websocket_port_max"), UINT),
     "security_driver": TEXT_OR_LIST,
@@ -73,7 +76,7 @@ KEYS: dict[str, str] = {
     **dict.fromkeys(("lock_manager", "migration_address", "migration_host", "memory_backing_dir"), TEXT),
     **dict.fromkeys(("sched_core", "deprecation_behavior"), TEXT),
     "keepalive_interval": INT,
-    **dict.fromkeys(("keepalive_count", "gluster_debug_level", "rx_queue_size", "tx_queue_size"), UINT),
+    **dict.fromkeys(("keepalive_count", "gluster_debug_level"), UINT),
     **dict.fromkeys(("migration_port_min", "migration_port_max"), UINT),
     "nvram": LIST,
     "capability_filters": LIST,
@@ -104,6 +107,14 @@ _VALUES: dict[str, frozenset[t.Any]] = {
     "stdio_handler": frozenset(("logd", "file")),
 }
 
+_BLANKS = re.compile(r"[ \t]*")
+_BLANKS_AND_ENDS = re.compile(r"[ \t\r\n]*")
+_TO_END = re.compile(r"[^\r\n]*")
+_TO_QUOTE = {'"': re.compile(r'[^"\r\n]*'), "'": re.compile(r"[^'\r\n]*")}
+_NAME = re.compile(r"[A-Za-z0-9_]*")
+_DIGITS = re.compile(r"[0-9]*")
+_MAX_NUMBER = (1 << 63) - 1
+_RANGE = {INT: range(-(2**31), 2**31), UINT: range(2**32)}
 _DRIVERS = ("selinux", "apparmor", "none")
 
 
@@ -238,7 +249,7 @@ def _value_fault(item: Assignment, kind: str) -> str:
         return _driver_fault(names)
     if kind == BOOL and item.value not in (0, 1):
         return f"{_shown(item.value)} is neither 0 nor 1; the daemon does not start with it"
-    if isinstance(item.value, int) and not -(2**31) <= item.value < 2**32:
+    if kind in _RANGE and item.value not in _RANGE[kind]:
         return "the number is out of range; the daemon does not start with it"
     known = _VALUES.get(item.key)
     values = item.value if isinstance(item.value, list) else [item.value]
@@ -289,50 +300,47 @@ class _Parser:
     def _now(self) -> str:
         return self.text[self.position : self.position + 1]
 
-    def _skip(self, characters: str) -> None:
-        while self._now and self._now in characters:
-            self.line += self._now == "\n"
-            self.position += 1
+    def _take(self, pattern: re.Pattern[str]) -> str:
+        """What the pattern, which also fits nothing, takes from here on."""
+        match = pattern.match(self.text, self.position)
+        taken = match.group() if match else ""
+        self.position += len(taken)
+        return taken
 
-    def _until(self, characters: str) -> str:
-        start = self.position
-        while self._now and self._now not in characters:
-            self.position += 1
-        return self.text[start : self.position]
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        self.line += self._take(pattern).count("\n")
 
     def _statement(self) -> None:
         self.key = ""
-        self._skip(" \t\r\n")
+        self._skip(_BLANKS_AND_ENDS)
         if self._now == "#":
-            self._until("\r\n")
+            self._take(_TO_END)
             return
         if not self._now or self._now not in string.ascii_letters:
             raise _SyntaxError("expecting a name")
-        start, line = self.position, self.line
-        while self._now and self._now in string.ascii_letters + string.digits + "_":
-            self.position += 1
-        self.key = self.text[start : self.position]
-        self._skip(" \t")
+        line = self.line
+        self.key = self._take(_NAME)
+        self._skip(_BLANKS)
         if self._now != "=":
             raise _SyntaxError("expecting an assignment")
         self.position += 1
         self.assignments.append(Assignment(self.key, self._value(), line))
-        self._skip(" \t")
+        self._skip(_BLANKS)
         if self._now == "#":
-            self._until("\r\n")
+            self._take(_TO_END)
 
     def _separator(self) -> None:
-        self._skip(" \t")
+        self._skip(_BLANKS)
         if self._now == ";":
             self.position += 1
         elif self._now and self._now not in "\r\n":
             raise _SyntaxError("expecting a separator")
-        self._skip(" \t\r\n")
+        self._skip(_BLANKS_AND_ENDS)
 
-    def _value(self) -> t.Any:
-        self._skip(" \t")
+    def _value(self, depth: int = 0) -> t.Any:
+        self._skip(_BLANKS)
         if self._now == "[":
-            return self._list()
+            return self._list(depth)
         if self._now in ('"', "'"):
             return self._string()
         if self._now and self._now in string.digits + "+-":
@@ -341,22 +349,22 @@ class _Parser:
             raise _SyntaxError("expecting a value; libvirt allows no comment inside a list or before a value")
         raise _SyntaxError("expecting a value")
 
-    def _list(self) -> list[t.Any]:
+    def _list(self, depth: int) -> list[t.Any]:
+        if depth > MAX_DEPTH:
+            raise _SyntaxError("lists inside lists, too deep")
         self.position += 1
-        self._skip(" \t\r\n")
+        self._skip(_BLANKS_AND_ENDS)
         found: list[t.Any] = []
         while self._now and self._now != "]":
             if found:
                 if self._now != ",":
                     raise _SyntaxError("expecting a separator in list")
                 self.position += 1
-                self._skip(" \t\r\n")
+                self._skip(_BLANKS_AND_ENDS)
                 if self._now == "]":
                     break
-            if self._now == "[":
-                raise _SyntaxError("a list inside a list")
-            found.append(self._value())
-            self._skip(" \t\r\n")
+            found.append(self._value(depth + 1))
+            self._skip(_BLANKS_AND_ENDS)
         if self._now != "]":
             raise _SyntaxError("list is not closed with ]")
         self.position += 1
@@ -369,12 +377,13 @@ class _Parser:
             start = self.position + 3
             end = self.text.find('"""', start)
             if end < 0:
+                self.line += self.text.count("\n", start, len(self.text) - 2)
                 raise _SyntaxError("unterminated string")
             self.line += self.text.count("\n", start, end)
             self.position = end + 3
             return self.text[start:end]
         self.position += 1
-        found = self._until(quote + "\r\n")
+        found = self._take(_TO_QUOTE[quote])
         if self._now != quote:
             raise _SyntaxError("unterminated string")
         self.position += 1
@@ -383,11 +392,12 @@ class _Parser:
     def _number(self) -> int:
         sign = self._now if self._now in "+-" else ""
         self.position += len(sign)
-        start = self.position
-        while self._now and self._now in string.digits:
-            self.position += 1
-        digits = self.text[start : self.position]
+        digits = self._take(_DIGITS)
         if not digits:
             raise _SyntaxError("unterminated number")
-        number = int(digits[:30])  # out of every range anyway; int() refuses texts of thousands of digits
+        number = 0
+        for digit in digits:
+            number = number * 10 + int(digit)
+            if number > _MAX_NUMBER:
+                raise _SyntaxError("numeric overflow in conf value")
         return _Negative(-number) if sign == "-" else number
