@@ -79,7 +79,8 @@ def read(folder: str | Path, host: str, oldest: float = 0.0) -> Snapshot | Unrea
     except OSError as error:
         return Unread(host, f"snapshot {path} cannot be read: {error.strerror or error}")
     if written < oldest:
-        return Unread(host, f"snapshot {path} is older than allowed (by {oldest - written:.0f} s); probe the host again")
+        late = f"{oldest - written:.0f} s"
+        return Unread(host, f"snapshot {path} is {late} older than max_age allows; probe the host again")
     if len(content) > MAX_BYTES:
         return Unread(host, f"snapshot {path} is larger than {MAX_BYTES} bytes")
     return _decoded(host, path, content)
@@ -97,17 +98,17 @@ def _decoded(host: str, path: Path, content: bytes) -> Snapshot | Unread:
         return Unread(host, f"snapshot {path} is not JSON: {str(error)[:200]}")
 
 
-def write_json(path: Path, document: t.Any) -> Path:
+def write_json(path: Path, document: t.Any, indent: int | None = None) -> Path:
     """Write a JSON file whole or not at all, for the owner's eyes only: it names what is weak.
 
     Text that is no valid Unicode (names on a host are bytes) goes into the file as escapes.
     """
+    content = json.dumps(document, sort_keys=True, indent=indent)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="ascii") as stream:
-            json.dump(document, stream, sort_keys=True, indent=1)
-            stream.write("\n")
+            stream.write(content + "\n")
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All rules over all snapshots, on the controller. The documentation is with the module of the same name."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils import color
+from ansible.utils.display import Display
+
+from ..module_utils._core import fleet as across
+from ..module_utils._core import report, summary, waivers
+from ..module_utils._core.errors import WaiverError
+from ..module_utils._core.finding import PASS, PROFILES, Settings
+from ..module_utils._core.rules.catalogue import judge
+from ..plugin_utils import _snapshots
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "snapshots": {"type": "path", "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "report": {"type": "path", "required": True},
+    "fail_on": {"type": "str", "choices": list(report.THRESHOLDS), "default": "high"},
+    "profile": {"type": "str", "choices": list(PROFILES), "default": "local"},
+    "permissive_allowed": {"type": "list", "elements": "str", "default": []},
+    "waivers": {"type": "list", "elements": "dict", "default": []},
+    "max_age": {"type": "int", "default": 3600},
+}
+#: Lines longer than this are hard to read, however wide the terminal is.
+_MAX_WIDTH = 140
+
+
+class ActionModule(ActionBase):
+    """Reads what the probe left on the controller; contacts no host, and runs once for all hosts of the play."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        now = datetime.datetime.now(datetime.UTC)
+        try:
+            accepted = waivers.parse(arguments["waivers"])
+        except WaiverError as error:
+            raise AnsibleActionFail(str(error)) from error
+        document = _analyse(arguments, accepted, now)
+        path = Path(arguments["report"]).absolute()
+        problem = _written(path, document)
+        _show(document, path)
+        result.update(changed=False, report=str(path), **_told(document))
+        result["failed"] = bool(problem) or document["verdict"] != PASS
+        if problem:
+            result["msg"] = problem
+        return result
+
+
+def _analyse(
+    arguments: t.Mapping[str, t.Any], accepted: t.Sequence[waivers.Waiver], now: datetime.datetime
+) -> dict[str, t.Any]:
+    """Read and judge host by host: of each snapshot only what comparing hosts needs is kept."""
+    settings = Settings(arguments["profile"], tuple(arguments["permissive_allowed"]))
+    oldest = now.timestamp() - arguments["max_age"]
+    results: list[report.HostResult] = []
+    views: list[across.View] = []
+    for name in sorted({str(host) for host in arguments["hosts"]}):
+        result, view = _host(name, _snapshots.read(arguments["snapshots"], name, oldest), settings)
+        results.append(result)
+        views += [view] if view else []
+    return report.build(results, across.judge(views), accepted, arguments["fail_on"], now)
+
+
+def _host(
+    name: str, reading: _snapshots.Snapshot | _snapshots.Unread, settings: Settings
+) -> tuple[report.HostResult, across.View | None]:
+    if isinstance(reading, _snapshots.Unread):
+        return report.unread(name, reading.why), None
+    try:
+        view = across.view(name, reading)
+        return report.judged(judge(name, reading, settings), reading.coverage, view.doubts), view
+    except Exception as error:  # a rule that stumbles over one host's snapshot must not hide the other hosts
+        why = f"the rules failed on its snapshot, which is a fault of this collection: {error!r}"
+        Display().vvv(f"{name}: {why}")
+        return report.unread(name, why[:500]), None
+
+
+def _written(path: Path, document: dict[str, t.Any]) -> str:
+    """Write the report; the problem in words, when that fails."""
+    try:
+        _snapshots.write_json(path, document, indent=1)
+    except OSError as error:
+        return f"report {path} could not be written: {error.strerror or error}; name another place with report"
+    return ""
+
+
+def _show(document: dict[str, t.Any], path: Path) -> None:
+    display = Display()
+    terminal = summary.Terminal(width=min(display.columns, _MAX_WIDTH), colour=bool(color.ANSIBLE_COLOR))
+    display.display("\n" + summary.render(document, str(path), terminal))
+
+
+def _told(document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What the task returns: small at any size of fleet."""
+    hosts, findings = document["fleet"]["hosts"], document["fleet"]["findings"]
+    found = ", ".join(f"{count} {severity}" for severity, count in findings.items() if count) or "none"
+    return {
+        "verdict": document["verdict"],
+        "counts": findings,
+        "hosts": hosts,
+        "msg": (
+            f"verdict {document['verdict']}: {hosts['fail']} of {hosts['total']} hosts fail (fail_on is "
+            f"{document['fail_on']}), {hosts['unknown']} unknown, {hosts['not_applicable']} not applicable; "
+            f"findings: {found}"
+        ),
+    }

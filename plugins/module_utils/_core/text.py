@@ -1,0 +1,83 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Untrusted text on a terminal: escaped, measured in columns, cut and wrapped.
+
+Tenants choose guest names and paths. A terminal obeys escape sequences, turns lines round for bidirectional
+overrides and draws nothing for zero-width characters; here all of these come out as visible escapes.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+import unicodedata
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+
+
+def escape(text: str, ascii_only: bool = False) -> str:
+    """The text with everything that does not simply draw one character written as an escape."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    return "".join(_escaped(character, ascii_only) for character in text)
+
+
+def _escaped(character: str, ascii_only: bool) -> str:
+    if character in _SHORT:
+        return _SHORT[character]
+    if character.isascii() and character.isprintable():
+        return character
+    # Marks stack on the character before them, without end; format characters turn text round or hide.
+    if not ascii_only and character.isprintable() and unicodedata.category(character) not in ("Mn", "Me"):
+        return character
+    number = ord(character)
+    if number <= 0xFF:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+def columns(text: str) -> int:
+    """How many columns an escaped text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def cut(text: str, width: int, mark: str) -> str:
+    """The text within so many columns; what is left out of its middle is shown by the mark."""
+    if columns(text) <= width:
+        return text
+    room = max(width - columns(mark), 0)
+    tail = _taken(reversed(text), room // 3)
+    head = _taken(text, room - columns(tail))
+    return (head + mark + tail[::-1])[: max(width, 0)]
+
+
+def _taken(characters: t.Iterable[str], room: int) -> str:
+    taken: list[str] = []
+    for character in characters:
+        room -= columns(character)
+        if room < 0:
+            break
+        taken.append(character)
+    return "".join(taken)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most so many columns, broken at spaces; a word that is too long is broken anywhere."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        joined = f"{line} {word}" if line else word
+        if columns(joined) <= width:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while columns(line) > width:
+            part = _taken(line, width) or line[0]
+            lines.append(part)
+            line = line[len(part) :]
+    return [*lines, line] if line or not lines else lines

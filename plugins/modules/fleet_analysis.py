@@ -1,0 +1,151 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This is only the documentation: the work is done by the action plugin of the same name, on the controller.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_analysis
+short_description: Judge the snapshots of a fleet of KVM hosts
+version_added: 1.0.0
+author: svirt.fleet contributors (@svirt-fleet)
+description:
+  - Applies all rules about hosts, guests and images to snapshots that M(svirt.fleet.svirt_info) put on the controller,
+    and compares the categories of all running guests across hosts.
+  - Writes a report in JSON and prints a summary of it.
+  - Fails when the verdict is V(fail) or V(unknown). The report is written before that.
+  - A host with no snapshot, or one that is old or invalid, is unknown. What is unknown is never a pass.
+  - Contacts no host, and runs once for all hosts of a play, as with C(run_once). It needs a strategy that keeps hosts
+    in step, such as P(ansible.builtin.linear#strategy), so that the probe of all hosts has ended.
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.controller
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The report is written in check mode too. It is the answer, and nothing on any host is changed.
+  diff_mode:
+    support: N/A
+    details:
+      - No host is modified.
+  idempotent:
+    support: full
+    details:
+      - From the same snapshots comes the same report, but for the time in it.
+options:
+  snapshots:
+    description: Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
+    type: path
+    required: true
+  hosts:
+    description:
+      - Names in the inventory of all hosts that must be judged.
+      - An empty list makes the verdict V(unknown).
+    type: list
+    elements: str
+    required: true
+  report:
+    description:
+      - File on the controller that the report is written to, whole or not at all. Missing folders are made.
+      - Only its owner may read it, since it tells what is weak.
+    type: path
+    required: true
+  fail_on:
+    description:
+      - The least severity of a finding that makes a host, and the whole, V(fail).
+      - With V(never) no finding does, but what is unknown still fails the task.
+    type: str
+    choices: [critical, high, medium, low, info, never]
+    default: high
+  profile:
+    description:
+      - What storage the guests are meant to be on. It decides which SELinux booleans may be on.
+    type: str
+    choices: [local, nfs, ovirt]
+    default: local
+  permissive_allowed:
+    description: Process types that may be permissive, beside those that distributions ship so.
+    type: list
+    elements: str
+    default: []
+  waivers:
+    description:
+      - Findings that are accepted, with a reason and until a day.
+      - A waiver names a finding by its O(waivers[].fingerprint), or by O(waivers[].rule) and O(waivers[].subject).
+      - An expired waiver waives nothing and is a finding itself, C(WVR-001).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      fingerprint:
+        description: Fingerprint of one finding, as the report has it.
+        type: str
+      rule:
+        description: ID of the rule, for example V(GST-001).
+        type: str
+      subject:
+        description: Subject of the finding, exactly as the report has it.
+        type: str
+      host:
+        description: Name in the inventory, when the waiver is for one host only. Used with O(waivers[].rule).
+        type: str
+      reason:
+        description: Why the finding is accepted, for those who come after.
+        type: str
+        required: true
+      expires:
+        description: The last day on which the waiver holds, as C(YYYY-MM-DD), by UTC.
+        type: str
+        required: true
+  max_age:
+    description:
+      - How old a snapshot may be, in seconds. A host with an older one is unknown.
+      - Age goes by the time of the file on the controller.
+    type: int
+    default: 3600
+seealso:
+  - module: svirt.fleet.svirt_info
+"""
+
+EXAMPLES = r"""
+---
+- name: Judge what the probe found, and fail on critical findings only
+  svirt.fleet.fleet_analysis:
+    snapshots: build/report/snapshots
+    hosts: "{{ ansible_play_hosts_all }}"
+    report: build/report/report.json
+    fail_on: critical
+    waivers:
+      - rule: GST-002
+        subject: legacy-firewall
+        host: kvm1
+        reason: Replaced in the spring, change 1234.
+        expires: "2027-03-31"
+"""
+
+RETURN = r"""
+verdict:
+  description: What came out for all hosts together, V(pass), V(fail) or V(unknown).
+  returned: always
+  type: str
+  sample: fail
+counts:
+  description: Number of findings by severity. Those that are waived are left out.
+  returned: always
+  type: dict
+  sample: {critical: 1, high: 3, medium: 0, low: 2, info: 1}
+hosts:
+  description: Number of hosts in all, and by verdict.
+  returned: always
+  type: dict
+  sample: {total: 4, fail: 2, unknown: 1, pass: 1, not_applicable: 0}
+report:
+  description: Path of the report.
+  returned: always
+  type: str
+  sample: /srv/audit/report.json
+"""
