@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 from .. import finding as f
 from ..snapshot import NOT_APPLICABLE, OK, Snapshot
-from . import guest, host, image, libvirt
+from .guest import RULES as GUEST_RULES
+from .host import RULES as HOST_RULES
+from .image import RULES as IMAGE_RULES
+from .libvirt import RULES as LIBVIRT_RULES
 
 #: In the order of their ids.
-RULES: tuple[f.Rule, ...] = (*host.RULES, *libvirt.RULES, *guest.RULES, *image.RULES)
+RULES: tuple[f.Rule, ...] = (*HOST_RULES, *LIBVIRT_RULES, *GUEST_RULES, *IMAGE_RULES)
 
 
 @dataclass(frozen=True)

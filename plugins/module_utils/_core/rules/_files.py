@@ -1,0 +1,213 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every file that guests here use, each once, with all its users, and the one thing that its label says.
+
+A file has one status, so that one fault is told by one rule. In the order in which they are looked for:
+
+- ``UNREAL``  its storage holds no labels of its own: what is read there says nothing of this file
+- ``OPEN``    the image type without categories, which every guest may write, though no disk of it is shareable
+- ``LOST``    a running guest's own image, with a label that does not let that guest in
+- ``WRONG``   a running guest's file with any other label than libvirt gives it
+- ``LEFT``    no guest that runs here uses it, and it still carries a guest's categories
+- ``FITS``    as libvirt sets it, or as it leaves it on purpose
+- ``UNSURE``  it could not be judged; ``why`` says why
+- ``SILENT``  libvirt does not label it, or it is not there while its guest is off
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .. import expected
+from ..label import Context, type_of
+from ..snapshot import FileFacts, Guest, Resource, Snapshot, Storage
+from . import _support as s
+
+UNREAL = "unreal"
+OPEN = "open"
+LOST = "lost"
+WRONG = "wrong"
+LEFT = "left"
+FITS = "fits"
+UNSURE = "unsure"
+SILENT = "silent"
+
+#: Kinds of files that hold a guest's own data.
+OWN_KINDS = frozenset(("disk", "floppy", "nvram", "data_file", "mirror", "tpm"))
+#: What the probe calls the device of a block disk in the list of storage. Its label lives in /dev, not on the disk.
+BLOCK = "block"
+
+
+@dataclass(frozen=True)
+class Use:
+    """One guest's use of a file."""
+
+    guest: Guest
+    resource: Resource
+
+    @property
+    def own(self) -> bool:
+        """The file holds the guest's own data, and libvirt gives it the guest's own label (or one from its XML)."""
+        return self.resource.kind in OWN_KINDS and self.resource.role in (expected.IMAGE, expected.OWN)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file and all guests here that use it."""
+
+    path: str
+    facts: FileFacts
+    uses: tuple[Use, ...]
+    storage: Storage | None
+
+    @property
+    def active(self) -> tuple[Use, ...]:
+        """Its users that run."""
+        return tuple(use for use in self.uses if use.guest.active)
+
+    @property
+    def in_namespace(self) -> bool:
+        """It was read in the guest's own /dev."""
+        return self.uses[0].resource.in_namespace
+
+    @property
+    def real_path(self) -> str:
+        """Where the file is, links followed."""
+        return self.facts.resolved or self.path
+
+    @property
+    def shared_with_hosts(self) -> bool:
+        """Another host may use the file: guests there are not seen from here."""
+        return self.storage is not None and shared_with_hosts(self.storage, self.real_path)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a file's label says, and whose use of the file shows it."""
+
+    status: str
+    use: Use
+    why: str = ""
+
+
+def shared_with_hosts(storage: Storage, path: str) -> bool:
+    """The file lies on a network or cluster file system, or in a folder that this host exports."""
+    return storage.type != BLOCK and (storage.remote or s.below_any(path, storage.exports))
+
+
+def files(snapshot: Snapshot) -> list[File]:
+    """Every file of the guests, by path. One file under several names is one file."""
+    storage = {entry.mount: entry for entry in snapshot.storage}
+    found: dict[tuple[t.Any, ...], list[Use]] = {}
+    for guest in s.qemu_guests(snapshot):
+        for resource in guest.resources:
+            found.setdefault(_identity(guest, resource), []).append(Use(guest, resource))
+    made = []
+    for uses in found.values():
+        facts = uses[0].resource.file
+        made.append(File(uses[0].resource.path, facts, tuple(uses), storage.get(facts.mount or "")))
+    return sorted(made, key=lambda file: (file.path, file.uses[0].guest.uuid))
+
+
+def _identity(guest: Guest, resource: Resource) -> tuple[t.Any, ...]:
+    file = resource.file
+    if resource.in_namespace:
+        return ("namespace", guest.uuid, resource.path)
+    if file.device is not None and file.inode is not None:
+        return ("inode", file.device, file.inode)
+    return ("path", file.resolved or resource.path)
+
+
+def status(snapshot: Snapshot, file: File) -> Status:
+    """The one thing that a file's label says."""
+    types = expected.ImageTypes.of(snapshot.selinux.image_types)
+    first = next((use for use in file.active if use.resource.role != expected.UNTOUCHED), file.uses[0])
+    if file.storage is not None and not_real(file.storage) and not file.in_namespace:
+        return Status(UNREAL, first)
+    if file.facts.exists is False:
+        return _gone(first)
+    label = file.facts.label
+    labelled = any(use.resource.role != expected.UNTOUCHED for use in file.uses)
+    if not label:
+        why = file.facts.error or "its label could not be read"
+        return Status(UNSURE if labelled else SILENT, first, why)
+    if _is_open(file, label, types):
+        return Status(OPEN, first)
+    if not labelled:
+        return Status(SILENT, first)
+    if file.active:
+        return _while_running(snapshot, file, label, types)
+    return _at_rest(file, label, types)
+
+
+def not_real(storage: Storage) -> bool:
+    """Files there carry no labels of their own."""
+    return storage.type != BLOCK and (not storage.labelled or storage.context is not None)
+
+
+def _gone(use: Use) -> Status:
+    if use.guest.active and use.own:
+        return Status(UNSURE, use, "its guest runs, but the file is not there")
+    return Status(SILENT, use)
+
+
+def _is_open(file: File, label: str, types: expected.ImageTypes) -> bool:
+    if file.in_namespace or not expected.same(label, types.shared_label):
+        return False  # in a guest's own /dev, no other guest sees it
+    if any(use.resource.shareable for use in file.active or file.uses):
+        return False
+    # A guest without categories has such files by right: its own label is the fault, and is told there.
+    return not any(
+        use.resource.role == expected.IMAGE and expected.same(label, use.resource.expected or "") for use in file.active
+    )
+
+
+_WORST_FIRST = (LOST, WRONG, UNSURE, FITS, SILENT)
+
+
+def _while_running(snapshot: Snapshot, file: File, label: str, types: expected.ImageTypes) -> Status:
+    """The worst of what the label is to each running guest that uses the file."""
+    found = [_for_one(snapshot, file, use, label, types) for use in file.active]
+    return min(found, key=lambda item: _WORST_FIRST.index(item.status))
+
+
+def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: expected.ImageTypes) -> Status:
+    verdict = expected.acceptable(use.resource, True, label, types)
+    if use.resource.role == expected.UNTOUCHED:
+        return Status(SILENT, use)
+    if verdict.status != expected.DRIFT:
+        return Status(FITS if verdict.status == expected.FITS else UNSURE, use, verdict.why)
+    if file.storage is None and not file.in_namespace and type_of(label) != types.image:
+        return Status(UNSURE, use, "it carries another label than its guest gives it, but its storage is not known")
+    wanted, found = s.read_context(use.resource.expected), s.read_context(label)
+    if wanted is None or found is None:
+        return Status(UNSURE, use, s.unreadable(label if found is None else use.resource.expected, "its label"))
+    lost = use.own and not _lets_in(snapshot, use.guest, wanted, found, label)
+    return Status(LOST if lost else WRONG, use, verdict.why)
+
+
+def _lets_in(snapshot: Snapshot, guest: Guest, wanted: Context, found: Context, label: str) -> bool:
+    """Whether a process with the guest's own categories may write a file of this label."""
+    if not wanted.high.dominates(found.high):
+        return False
+    # Guests write their image type; for any other type the loaded policy's word is needed.
+    return found.type == wanted.type or any(
+        access.write for access in snapshot.selinux.access if access.target == label and _of_type(access.source, guest)
+    )
+
+
+def _of_type(source: str, guest: Guest) -> bool:
+    return bool(guest.context) and type_of(source) == type_of(guest.context or "")
+
+
+def _at_rest(file: File, label: str, types: expected.ImageTypes) -> Status:
+    use = next((use for use in file.uses if use.own), file.uses[0])
+    found = [expected.acceptable(use.resource, False, label, types).status for use in file.uses]
+    if expected.STALE not in found or expected.same(label, types.shared_label):
+        return Status(FITS, use)
+    if file.shared_with_hosts:
+        return Status(UNSURE, use, "it carries a guest's categories, and its guest may run on another host")
+    return Status(LEFT, use)
