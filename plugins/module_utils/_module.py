@@ -1,0 +1,44 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules share: a Python that has libvirt's binding, and one way to fail.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import typing as t
+
+from ansible.module_utils.common import respawn
+
+from ._core.errors import SvirtError
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+#: Where distributions have the Python that their own packages are for.
+INTERPRETERS = (
+    "/usr/libexec/platform-python",
+    "/usr/bin/python3",
+    *(f"/usr/bin/python3.{minor}" for minor in range(14, 8, -1)),
+)
+
+
+def has_binding(name: str) -> bool:
+    """Whether this Python could import a binding; it is not imported, for that can take a second."""
+    return importlib.util.find_spec(name) is not None
+
+
+def respawn_for(binding: str) -> None:
+    """Start again under a Python that has the binding; come back when none has, or when this one does."""
+    if has_binding(binding) or respawn.has_respawned():
+        return
+    found = respawn.probe_interpreters_for_module(list(INTERPRETERS), binding)
+    if found:
+        respawn.respawn_module(found)
+
+
+def fail(module: AnsibleModule, error: SvirtError) -> t.NoReturn:
+    """Tell of an error that was foreseen; the message says what was seen and what to do."""
+    module.fail_json(msg=str(error))
