@@ -18,6 +18,7 @@ from ..module_utils._core import report, summary, waivers
 from ..module_utils._core.errors import WaiverError
 from ..module_utils._core.finding import PASS, PROFILES, Settings
 from ..module_utils._core.rules.catalogue import judge
+from ..module_utils._core.snapshot import Snapshot
 from ..plugin_utils import _snapshots
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -44,12 +45,12 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        arguments = self._arguments()
         now = datetime.datetime.now(datetime.UTC)
         try:
             accepted = waivers.parse(arguments["waivers"])
         except WaiverError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # untyped in ansible-core
         document = _analyse(arguments, accepted, now)
         path = Path(arguments["report"]).absolute()
         problem = _written(path, document)
@@ -59,6 +60,10 @@ class ActionModule(ActionBase):
         if problem:
             result["msg"] = problem
         return result
+
+    def _arguments(self) -> dict[str, t.Any]:
+        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # as above
+        return t.cast(dict[str, t.Any], validated[1])
 
 
 def _analyse(
@@ -77,7 +82,7 @@ def _analyse(
 
 
 def _host(
-    name: str, reading: _snapshots.Snapshot | _snapshots.Unread, settings: Settings
+    name: str, reading: Snapshot | _snapshots.Unread, settings: Settings
 ) -> tuple[report.HostResult, across.View | None]:
     if isinstance(reading, _snapshots.Unread):
         return report.unread(name, reading.why), None
@@ -101,7 +106,7 @@ def _written(path: Path, document: dict[str, t.Any]) -> str:
 
 def _show(document: dict[str, t.Any], path: Path) -> None:
     display = Display()
-    terminal = summary.Terminal(width=min(display.columns, _MAX_WIDTH), colour=bool(color.ANSIBLE_COLOR))
+    terminal = summary.Terminal(width=min(t.cast(int, display.columns), _MAX_WIDTH), colour=bool(color.ANSIBLE_COLOR))
     display.display("\n" + summary.render(document, str(path), terminal))
 
 
