@@ -32,9 +32,9 @@ def has_binding(name: str) -> bool:
 
 def respawn_for(binding: str) -> None:
     """Start again under a Python that has the binding; come back when none has, or when this one does."""
-    if has_binding(binding) or respawn.has_respawned():
+    if has_binding(binding) or respawn.has_respawned():  # type: ignore[no-untyped-call]
         return
-    found = respawn.probe_interpreters_for_module(list(INTERPRETERS), binding)
+    found = respawn.probe_interpreters_for_module(list(INTERPRETERS), binding)  # type: ignore[no-untyped-call]
     if found:
         respawn.respawn_module(found)
 

@@ -197,7 +197,7 @@ from ..module_utils._module import respawn_for
 
 def main() -> None:
     """Read the host once and hand the snapshot over."""
-    module = AnsibleModule(
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
         argument_spec={
             "timeout": {"type": "int", "default": 30},
             "orphan_search": {"type": "list", "elements": "path", "default": []},

@@ -72,7 +72,7 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
         # Last, for it may be large and slow.
         yield {"capabilities": connection.getCapabilities()}
     except libvirt.libvirtError as error:
-        raise HostReadError(f"libvirt: {error}") from error
+        raise HostReadError(str(error)) from error
 
 
 def _states(libvirt: t.Any, connection: t.Any) -> list[tuple[t.Any, int]]:

@@ -24,8 +24,8 @@ _DRIVER_PID = "/run/libvirt/qemu/driver.pid"
 #: Written at the first start after a boot: a later start does not start guests by itself.
 _AUTOSTARTED = "/run/libvirt/qemu/autostarted"
 
-#: Users that distributions run guests as.
-_DISTRIBUTION_USERS = {"debian": "libvirt-qemu", "ubuntu": "libvirt-qemu"}
+#: Users that distributions run guests as: Debian's kind, and all others.
+_DISTRIBUTION_USERS = ("libvirt-qemu", "qemu")
 
 
 def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt:
@@ -84,15 +84,18 @@ def configuration(root: Root) -> tuple[QemuConf, str]:
     return conf, ""
 
 
-def qemu_user(root: Root, conf: QemuConf, os_id: str | None) -> tuple[int | None, list[int]]:
+def qemu_user(root: Root, conf: QemuConf) -> tuple[int | None, list[int]]:
     """The uid and the gids that guests run with, by the host's own files: a name service could hang."""
     users = [line.split(":") for line in _lines(root, "/etc/passwd")]
     groups = [line.split(":") for line in _lines(root, "/etc/group")]
-    text = _text(conf, "user") or _DISTRIBUTION_USERS.get(os_id or "", "qemu")
-    user = next((row for row in users if len(row) > 3 and text in (row[0], f"+{row[2]}", row[2])), None)
-    number = user[2] if user else text.lstrip("+")
+    chosen = _text(conf, "user")
+    names = (chosen,) if chosen else _DISTRIBUTION_USERS
+    user = next((row for row in users if len(row) > 3 and (row[0] in names or f"+{row[2]}" in names)), None)
+    number = user[2] if user else (chosen or "").lstrip("+")
     uid = int(number) if number.isdigit() else None
-    gids = {int(row[2]) for row in groups if user and len(row) > 3 and user[0] in row[3].split(",") and row[2].isdigit()}
+    gids = {
+        int(row[2]) for row in groups if user and len(row) > 3 and user[0] in row[3].split(",") and row[2].isdigit()
+    }
     if user and user[3].isdigit():
         gids.add(int(user[3]))
     wanted = _text(conf, "group")

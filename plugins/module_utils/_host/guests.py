@@ -15,8 +15,9 @@ import typing as t
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from .._core import expected, guest
+from .._core import expected
 from .._core.errors import DomainXmlError, HostReadError
+from .._core.guest import MAX_XML, Domain, Source, Status, parse_domain, parse_status
 from .._core.snapshot import Guest
 from .connection import Listed
 from .root import Root, reason
@@ -33,7 +34,7 @@ class Found:
     """A guest, and its description, from which its files follow."""
 
     guest: Guest
-    domain: guest.Domain | None = None
+    domain: Domain | None = None
 
 
 @dataclass
@@ -41,7 +42,7 @@ class StatusFiles:
     """What /run/libvirt/qemu says of running guests."""
 
     names: list[str] = field(default_factory=list)
-    by_uuid: dict[str, guest.Status] = field(default_factory=dict)
+    by_uuid: dict[str, Status] = field(default_factory=dict)
     #: File that does not parse -> why.
     broken: dict[str, str] = field(default_factory=dict)
     problem: str = ""
@@ -64,7 +65,7 @@ def read_status(root: Root, files: StatusFiles) -> None:
     """Read the status files. Those of guests that ended meanwhile are left out."""
     for name in files.names:
         try:
-            status = guest.parse_status(root.read_text(f"{RUN}/{name}.xml", guest.MAX_XML))
+            status = parse_status(root.read_text(f"{RUN}/{name}.xml", MAX_XML))
             if status.pid is None:
                 status.pid = _pid(root.line(f"{RUN}/{name}.pid"))
             files.by_uuid[status.domain.uuid] = status
@@ -120,7 +121,7 @@ def without_libvirt(root: Root, files: StatusFiles, alive: t.Container[int]) -> 
     return list(found.values()), problems
 
 
-def _definitions(root: Root, problems: list[str]) -> t.Iterator[tuple[str, guest.Domain]]:
+def _definitions(root: Root, problems: list[str]) -> t.Iterator[tuple[str, Domain]]:
     """The persistent definitions under /etc/libvirt/qemu."""
     try:
         names = _xml_names(root, ETC)
@@ -130,7 +131,7 @@ def _definitions(root: Root, problems: list[str]) -> t.Iterator[tuple[str, guest
     for name in names:
         path = f"{ETC}/{name}.xml"
         try:
-            domain = guest.parse_domain(root.read_text(path, guest.MAX_XML))
+            domain = parse_domain(root.read_text(path, MAX_XML))
         except (OSError, HostReadError, DomainXmlError) as error:
             problems.append(f"{path}: {reason(error)}")
             continue
@@ -141,24 +142,24 @@ def _xml_names(root: Root, folder: str) -> list[str]:
     return [name[:-4] for name in root.names(folder) if name.endswith(".xml")]
 
 
-def _parse(made: Guest, xml: str | None) -> guest.Domain | None:
+def _parse(made: Guest, xml: str | None) -> Domain | None:
     if xml is None:
         return None
     try:
-        return guest.parse_domain(xml)
+        return parse_domain(xml)
     except DomainXmlError as error:
         made.error = reason(error)
         return None
 
 
-def _live(found: Found, domain: guest.Domain, pid: int | None) -> None:
+def _live(found: Found, domain: Domain, pid: int | None) -> None:
     found.domain = domain
     found.guest.live = domain.seclabels
     found.guest.pid = pid
     _describe(found.guest, domain)
 
 
-def _persistent(found: Found, domain: guest.Domain | None) -> None:
+def _persistent(found: Found, domain: Domain | None) -> None:
     if domain is None:
         return
     found.guest.persistent_labels = domain.seclabels
@@ -167,7 +168,7 @@ def _persistent(found: Found, domain: guest.Domain | None) -> None:
         _describe(found.guest, domain)
 
 
-def _describe(made: Guest, domain: guest.Domain) -> None:
+def _describe(made: Guest, domain: Domain) -> None:
     made.kind = domain.kind
     made.interfaces = sorted(domain.interfaces, key=lambda item: (item.mac or "", item.target or ""))
     made.risks = domain.risks
@@ -188,7 +189,7 @@ def fill_resources(root: Root, found: Found, types: expected.ImageTypes) -> None
     found.guest.resources = expected.resources(found.domain, found.guest.active, types)
 
 
-def _path_of(root: Root, source: guest.Source) -> str | None:
+def _path_of(root: Root, source: Source) -> str | None:
     """The path of a source that the XML names by address or by pool and volume."""
     try:
         if source.pool and source.volume:

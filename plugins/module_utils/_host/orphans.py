@@ -23,7 +23,9 @@ FOLDERS = (
     *("/var/lib/libvirt/qemu/save", "/var/lib/libvirt/qemu/snapshot", "/var/lib/libvirt/qemu/dump"),
 )
 #: Folders too general to be searched because an image lies in them.
-TOO_WIDE = frozenset(("/", "/dev", "/etc", "/home", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/var"))
+_TOO_WIDE = frozenset(
+    ("/", "/dev", "/etc", "/home", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/var")  # noqa: S108
+)
 _NOT_FILES = ("/proc", "/sys", "/dev", "/run/user")
 
 MAX_ENTRIES = 50_000
@@ -155,8 +157,12 @@ def is_guest_label(label: str, types: t.Collection[str]) -> bool:
 
 def folders_of(images: t.Iterable[str]) -> list[str]:
     """The folders of these files that are narrow enough to be searched."""
-    found = {posixpath.dirname(path) for path in images}
-    return sorted(folder for folder in found if folder not in TOO_WIDE and not folder.startswith(_NOT_FILES))
+    return sorted(filter(is_narrow, {posixpath.dirname(path) for path in images}))
+
+
+def is_narrow(folder: str) -> bool:
+    """Whether a folder is one to search because images lie in it."""
+    return folder.startswith("/") and folder not in _TOO_WIDE and not folder.startswith(_NOT_FILES)
 
 
 def outermost(folders: t.Iterable[str]) -> list[str]:

@@ -77,12 +77,10 @@ def read(root: Root, guest_types: t.Collection[str]) -> Table:
     return table
 
 
-def _look(
-    root: Root, pid: int, table: Table, by_label: dict[str, list[int]], guest_types: t.Collection[str]
-) -> None:
+def _look(root: Root, pid: int, table: Table, by_label: dict[str, list[int]], guest_types: t.Collection[str]) -> None:
     try:
         exe: str | None = root.readlink(f"/proc/{pid}/exe")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return  # a thread of the kernel, or gone
     except OSError:
         exe = None
@@ -95,7 +93,7 @@ def _look(
         by_label.setdefault(context or "", []).append(pid)
     program = _program(root, pid, exe)
     if program is None:
-        table.hidden += 1
+        table.hidden += root.exists(f"/proc/{pid}")
         return
     role = _role(root, pid, program, type_ in guest_types)
     if role is not None:

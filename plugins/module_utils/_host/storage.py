@@ -108,7 +108,11 @@ def block_device(root: Root, path: str, rdev: int) -> Storage:
     """A block device that is a guest's disk as it stands: hosts on one SAN share devices, not mounts."""
     number = device(rdev)
     return Storage(
-        mount=path, type="block", source=number, labelled=True, identity=_block_identity(root, f"/sys/dev/block/{number}")
+        mount=path,
+        type="block",
+        source=number,
+        labelled=True,
+        identity=_block_identity(root, f"/sys/dev/block/{number}"),
     )
 
 

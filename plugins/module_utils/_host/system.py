@@ -23,7 +23,7 @@ _EFI = "/boot/efi/EFI"
 _MAX_ENTRIES = 1000
 _FLASK = re.compile(r"\b(Enforcing|Permissive|Disabled)\b")
 
-RunCommand = t.Callable[[t.List[str]], t.Tuple[int, str, str]]
+RunCommand = t.Callable[[list[str]], tuple[int, str, str]]
 
 
 def host(root: Root, booted_at: int | None) -> Host:
