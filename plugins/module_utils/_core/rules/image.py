@@ -171,6 +171,8 @@ def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
     for file, found in _judged(snapshot):
         if found.status == files.OPEN:
             yield Hit(s.image_name(file.path), file.path, _evidence(file, found, mode=_octal(file.facts.mode)))
+        elif found.status == files.UNSURE and not file.facts.label:
+            yield Unsure(s.image_name(file.path), found.why)
 
 
 def _octal(mode: int | None) -> str | None:
@@ -180,6 +182,8 @@ def _octal(mode: int | None) -> str | None:
 def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from s.off_is_unsure(snapshot)
     for file, found in _judged(snapshot):
+        if found.status == files.UNSURE and not file.active and not file.facts.label:
+            yield Unsure(s.image_name(file.path), found.why)
         meant = any(use.resource.role in (expected.CONTENT, expected.SHARED) for use in file.uses)
         if found.status != files.FITS or file.active or meant or not found.use.own:
             continue
