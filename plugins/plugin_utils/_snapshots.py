@@ -31,7 +31,7 @@ MAX_BYTES = 256 * 1024 * 1024
 #: The longest reason that is kept.
 MAX_WHY = 2000
 #: File systems take names of 255 bytes; longer ones end in a hash.
-_MAX_NAME = 200
+_MAX_NAME = 180
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ MAX_EVIDENCE = 6
 #: Names longer than this are cut in their middle; those of hosts in the list sooner.
 MAX_NAME = 40
 MAX_HOST = 24
+#: A narrower terminal folds the lines itself.
+MIN_WIDTH = 60
 #: Columns of a verdict.
 WORD = 10
 
@@ -83,7 +85,7 @@ class Terminal:
 
 def render(report: Json, where: str, terminal: Terminal) -> str:
     """The whole summary. ``where`` is the path of the report."""
-    narrow = Terminal(max(terminal.width, 40), terminal.colour, terminal.unicode)
+    narrow = Terminal(max(terminal.width, MIN_WIDTH), terminal.colour, terminal.unicode)
     lines = [*_heading(report, narrow), *_hosts(report, narrow), *_findings(report, narrow)]
     lines += [*_waivers(report, narrow), "", *_verdict(report, where, narrow)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -150,14 +152,15 @@ def _folded(verdict: str, hosts: list[Json], why: str, terminal: Terminal) -> li
 
 def _hung(head: str, indent: int, text: str, terminal: Terminal) -> list[str]:
     """A text behind its head, on three lines at most."""
-    first, *rest = wrap(text, max(terminal.width - indent, 16))
+    room = terminal.width - indent
+    first, *rest = wrap(text, room)
     if len(rest) > 2:
-        rest = [rest[0], rest[1] + " " + terminal.mark]
+        rest = [rest[0], cut(" ".join(rest[1:]), room, terminal.mark)]
     return [head + first, *(" " * indent + line for line in rest)]
 
 
 def _word(verdict: str, terminal: Terminal) -> str:
-    text = {FAIL: "FAIL", UNKNOWN: "UNKNOWN", PASS: "pass", NOT_APPLICABLE: "no sVirt"}[verdict]
+    text = {FAIL: "FAIL", UNKNOWN: "UNKNOWN", PASS: "pass", NOT_APPLICABLE: "n/a"}[verdict]
     return terminal.paint(text, verdict) + " " * (WORD - len(text))
 
 
@@ -264,7 +267,8 @@ def _waivers(report: Json, terminal: Terminal) -> list[str]:
         lines += ["", f"{_many(len(report['waived']), 'finding')} waived; the report names reasons and dates."]
     unused = report["unused_waivers"]
     if unused:
-        lines += ["", "Waivers that match nothing (the fault is gone, or the waiver is misspelt):"]
+        text = "Waivers that match nothing (the fault is gone, or the waiver is misspelt):"
+        lines += ["", *_indented(text, 0, terminal)]
     for waiver in unused[:MAX_ENTRIES]:
         target = waiver.get("fingerprint") or f"{waiver['rule']} on {waiver['subject']}"
         lines += [f"    {terminal.name(target, terminal.width - 20)}  (number {waiver['index']})"]
@@ -276,10 +280,10 @@ def _verdict(report: Json, where: str, terminal: Terminal) -> list[str]:
     hosts = report["fleet"]["hosts"]
     words = {FAIL: "failed", UNKNOWN: "unknown", PASS: "passed", NOT_APPLICABLE: "not applicable"}
     told = [f"{hosts[verdict]:,} {word}" for verdict, word in words.items() if hosts[verdict]]
-    text = f"of {_many(hosts['total'], 'host')} {', '.join(told)}" if told else "no host was judged"
+    text = f"{_many(hosts['total'], 'host')}: {', '.join(told)}" if told else "no host was judged"
     verdict = report["verdict"]
     head = terminal.paint(verdict.upper(), verdict)
-    line = f"{verdict.upper()}: {text} (fails on {report['fail_on']}). Report: {terminal.safe(where)}"
+    line = f"{verdict.upper()}: {text} (fail_on {report['fail_on']}). Report: {terminal.safe(where)}"
     return [head + line[len(verdict) :]]
 
 

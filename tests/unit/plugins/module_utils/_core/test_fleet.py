@@ -245,10 +245,11 @@ LEVELS = st.sets(st.integers(0, 5), min_size=2, max_size=5)
 def test_the_groups_hold_exactly_the_pairs_that_brute_force_finds(drawn: list[tuple[int, int, set[int]]]) -> None:
     guests: dict[int, list[s.Guest]] = {number: [] for number in range(4)}
     placed: list[tuple[str, int, set[int]]] = []
-    for uuid, number, categories in drawn:
+    for drawn_uuid, number, categories in drawn:
+        uuid = str(drawn_uuid)
         level = f"s0:{label.CategorySet.of(categories)}"
-        guests[number].append(on_share(str(uuid), level))
-        placed.append((str(uuid), number, categories))
+        guests[number].append(on_share(uuid, level))
+        placed.append((uuid, number, categories))
     result = judged(*(sharing(f"kvm{number}", *guests[number]) for number in range(3)), host("kvm3", guests[3]))
     involved: dict[str, set[tuple[str, int]]] = {"E1": set(), "E2": set()}
     for uuid, number, categories in placed:

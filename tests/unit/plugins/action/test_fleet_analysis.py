@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+from ansible.errors import AnsibleError
+from ansible_collections.svirt.fleet.plugins.action import fleet_analysis
+from ansible_collections.svirt.fleet.plugins.module_utils._core import finding as f
+from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
+from ansible_collections.svirt.fleet.plugins.module_utils._core.rules import catalogue
+from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
+
+from tests.unit.fleets import guest, host, rule
+
+
+def risky(snapshot: s.Snapshot, _settings: f.Settings) -> t.Iterator[f.Hit | f.Unsure]:
+    """Guests with a risk are a finding, one named broken breaks the rule."""
+    for one in snapshot.guests:
+        if one.name == "broken":
+            raise KeyError("broken")
+        if one.risks:
+            yield f.Hit(one.name, one.uuid, {"risks": one.risks})
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One rule in the catalogue's place; what the action displays."""
+    lines: list[str] = []
+    display = SimpleNamespace(display=lines.append, vvv=lines.append, columns=100)
+    monkeypatch.setattr(fleet_analysis, "Display", lambda: display)
+    rules = (rule("TST-001", check=risky),)
+    monkeypatch.setattr(
+        fleet_analysis, "judge", lambda name, read, settings: catalogue.judge(name, read, settings, rules)
+    )
+    return lines
+
+
+class Fleet:
+    """A folder of snapshots and the task over it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.snapshots = folder / "snapshots"
+        self.report = folder / "new" / "report.json"
+
+    def add(self, name: str, *guests: s.Guest) -> None:
+        _snapshots.write_snapshot(self.snapshots, name, encode(host(name, guests)))
+
+    def judge(self, hosts: list[str], **arguments: t.Any) -> dict[str, t.Any]:
+        args = {"snapshots": str(self.snapshots), "hosts": hosts, "report": str(self.report), **arguments}
+        task = MagicMock(args=args, async_val=0, check_mode=False, diff=False)
+        action = fleet_analysis.ActionModule(
+            task=task,
+            connection=MagicMock(),
+            play_context=MagicMock(),
+            loader=MagicMock(),
+            templar=MagicMock(),
+            shared_loader_obj=MagicMock(),
+        )
+        return action.run(task_vars={})
+
+    def written(self) -> dict[str, t.Any]:
+        return t.cast(dict[str, t.Any], json.loads(self.report.read_text()))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def test_a_clean_fleet_passes(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"))
+    result = fleet.judge(["kvm1"])
+    assert (result["failed"], result["changed"], result["verdict"]) == (False, False, "pass")
+    assert result["report"] == str(fleet.report)
+    assert fleet.written()["verdict"] == "pass"
+    assert shown[0].rstrip().splitlines()[-1].startswith("PASS: ")
+
+
+def test_a_finding_fails_after_the_report_is_written(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2", risks=["custom_argv"]))
+    result = fleet.judge(["kvm1"])
+    assert (result["failed"], result["verdict"]) == (True, "fail")
+    assert result["counts"]["high"] == 1
+    assert fleet.written()["findings"][0]["rule"] == "TST-001"
+    assert "Title of TST-001" in shown[0]
+
+
+@pytest.mark.parametrize(("fail_on", "failed"), [("critical", False), ("high", True), ("low", True), ("never", False)])
+def test_fail_on_decides(fleet: Fleet, shown: list[str], fail_on: str, failed: bool) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2", risks=["custom_argv"]))
+    assert fleet.judge(["kvm1"], fail_on=fail_on)["failed"] is failed
+    assert shown
+
+
+def test_a_host_without_a_snapshot_is_unknown_and_others_go_on(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1")
+    _snapshots.write_unread(fleet.snapshots, "kvm2", "unreachable: no route", 1.0)
+    result = fleet.judge(["kvm2", "kvm1", "kvm3", "kvm1"], fail_on="never")
+    assert (result["failed"], result["verdict"]) == (True, "unknown")
+    verdicts = {entry["name"]: (entry["verdict"], entry["why"]) for entry in fleet.written()["hosts"]}
+    assert verdicts["kvm1"][0] == "pass"
+    assert verdicts["kvm2"] == ("unknown", "unreachable: no route")
+    assert "was not probed" in verdicts["kvm3"][1]
+    assert "2 unknown" in result["msg"]
+    assert shown
+
+
+def test_an_old_snapshot_is_unknown(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1")
+    path = _snapshots.path_of(fleet.snapshots, "kvm1")
+    old = path.stat().st_mtime - 120
+    os.utime(path, (old, old))
+    assert fleet.judge(["kvm1"])["verdict"] == "pass"
+    assert fleet.judge(["kvm1"], max_age=60)["verdict"] == "unknown"
+    assert shown
+
+
+def test_no_hosts_at_all_is_unknown(fleet: Fleet, shown: list[str]) -> None:
+    result = fleet.judge([])
+    assert (result["failed"], result["verdict"]) == (True, "unknown")
+    assert shown
+
+
+def test_a_rule_that_breaks_hides_no_other_host(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2", name="broken"))
+    fleet.add("kvm2", guest("b", "s0:c1,c2", risks=["custom_argv"]))
+    assert fleet.judge(["kvm1", "kvm2"])["verdict"] == "fail"
+    first, second = fleet.written()["hosts"]
+    assert (first["verdict"], second["verdict"]) == ("unknown", "fail")
+    assert "KeyError('broken')" in first["why"]
+    assert shown
+
+
+def test_a_waiver_is_heeded(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2", risks=["custom_argv"]))
+    waiver = {"rule": "TST-001", "subject": "guest-a", "reason": "known", "expires": "2999-12-31"}
+    assert fleet.judge(["kvm1"], waivers=[waiver])["verdict"] == "pass"
+    assert len(fleet.written()["waived"]) == 1
+    assert shown
+
+
+def test_a_report_that_cannot_be_written_fails_and_is_shown_all_the_same(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1")
+    fleet.report.parent.write_text("a file in the folder's place")
+    result = fleet.judge(["kvm1"])
+    assert (result["failed"], result["verdict"]) == (True, "pass")
+    assert "could not be written" in result["msg"]
+    assert shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"fail_on": "hihg"}, "fail_on"),
+        ({"profile": "cloud"}, "profile"),
+        ({"max_age": "an hour"}, "max_age"),
+        ({"surprise": 1}, "surprise"),
+        ({"waivers": [{"rule": "TST-001"}]}, r"waivers\[0\]"),
+    ],
+)
+@pytest.mark.usefixtures("shown")
+def test_bad_arguments_are_refused_by_name(fleet: Fleet, arguments: dict[str, t.Any], told: str) -> None:
+    with pytest.raises(AnsibleError, match=told):
+        fleet.judge(["kvm1"], **arguments)
