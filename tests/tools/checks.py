@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     "ANSIBLE_COLLECTIONS_PATH": str(environment.BUILD / "collections"),
     "LC_ALL": "C.UTF-8",
+    "NO_COLOR": "1",
 }
 
 
@@ -67,16 +68,18 @@ def say(text: str) -> None:
 
 def sanity() -> Iterator[Check]:
     """Everything on our own Python; what runs on hosts also on the oldest Python that is here."""
-    clean_copy.prepare_ansible_test()
-    command = ["ansible-test", "sanity", "--color", "no", "--truncate", "0"]
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    yield Check("ansible-test sanity", [*command, "--python", own], COPY, {"HOME": str(clean_copy.HOME)})
+    yield ansible_test(own)
     for version in ("3.9", "3.10"):
         if environment.probe(f"python{version}"):
-            name = f"ansible-test sanity {version}"
-            targets = ["--test", "import", "--test", "compile", "--python", version]
-            yield Check(name, [*command, *targets], COPY, {"HOME": str(clean_copy.HOME)})
+            yield ansible_test(version, "--test", "import", "--test", "compile")
             break
+
+
+def ansible_test(version: str, *words: str) -> Check:
+    command = ["ansible-test", "sanity", "--color", "no", "--truncate", "0", "--python", version, *words]
+    home = clean_copy.home_for_ansible_test(version)
+    return Check(f"ansible-test sanity {version}", command, COPY, {"HOME": str(home)})
 
 
 def lint() -> Iterator[Check]:

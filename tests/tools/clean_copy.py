@@ -17,8 +17,7 @@ from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = ROOT / "build" / "sanity" / "ansible_collections" / "svirt" / "fleet"
-# ansible-test keeps its environments in the home of its user: it gets one of its own, and the user's stays as it is.
-HOME = ROOT / "build" / "sanity" / "home"
+HOMES = ROOT / "build" / "sanity" / "homes"
 
 # ansible-test fetches a script that installs pip into its environments. ensurepip does the same without the network.
 GET_PIP = """\
@@ -58,15 +57,20 @@ def refresh() -> None:
     git("add", "--all", folder=COLLECTION)
 
 
-def prepare_ansible_test() -> None:
-    """Put the script that installs pip where ansible-test looks before it fetches one, and the user's pip settings."""
+def home_for_ansible_test(name: str) -> Path:
+    """A home in which ansible-test can make its environments: the user's stays as it is, and runs do not meet.
+
+    It holds the script that installs pip, where ansible-test looks before it fetches one, and the user's pip settings.
+    """
+    home = HOMES / name
     # Imported here, since only ansible-test itself needs it and it is slow to load.
     internal = importlib.import_module("ansible_test._internal.python_requirements")
     version = internal.get_venv_packages(SimpleNamespace(version="3.11"))["pip"]
-    script = HOME / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
+    script = home / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(GET_PIP)
-    own, users = HOME / ".config" / "pip", Path.home() / ".config" / "pip"
+    own, users = home / ".config" / "pip", Path.home() / ".config" / "pip"
     if users.is_dir() and not own.is_symlink():
         own.parent.mkdir(parents=True, exist_ok=True)
         own.symlink_to(users)
+    return home

@@ -206,7 +206,9 @@ def test_modules_are_thin() -> None:
 
 
 def test_modules_support_check_mode() -> None:
-    assert [named(path) for path in sources(MODULES) if "supports_check_mode=True" not in path.read_text()] == []
+    # What only documents an action plugin starts no AnsibleModule.
+    modules = [path for path in sources(MODULES) if "AnsibleModule" in path.read_text()]
+    assert [named(path) for path in modules if "supports_check_mode=True" not in path.read_text()] == []
 
 
 def test_info_modules_never_report_a_change() -> None:
