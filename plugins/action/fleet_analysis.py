@@ -78,7 +78,9 @@ def _analyse(
         result, view = _host(name, _snapshots.read(arguments["snapshots"], name, oldest), settings)
         results.append(result)
         views += [view] if view else []
-    return report.build(results, across.judge(views), accepted, arguments["fail_on"], now)
+    read = {view.host for view in views}
+    fleet = across.judge(views, [result.name for result in results if result.name not in read])
+    return report.build(results, fleet, accepted, arguments["fail_on"], now)
 
 
 def _host(
@@ -88,7 +90,7 @@ def _host(
         return report.unread(name, reading.why), None
     try:
         view = across.view(name, reading)
-        return report.judged(judge(name, reading, settings), reading.coverage, view.doubts), view
+        return report.judged(judge(name, reading, settings), reading.coverage), view
     except Exception as error:  # a rule that stumbles over one host's snapshot must not hide the other hosts
         why = f"the rules failed on its snapshot, which is a fault of this collection: {error!r}"
         Display().vvv(f"{name}: {why}")

@@ -7,6 +7,8 @@ A guest reaches another when its level dominates the other's (equal, or a supers
 files: on the same host (class E1), or on another host through storage that carries labels on both (class E2). What is
 equal by chance, with no storage in common, is counted and told in one line (class E4).
 
+Labels of no guest on shared storage are settled here too: see orphans.py.
+
 Findings are groups: one per dominating level and class (and host, for E1), never one per pair. Left out on purpose:
 
 - guests without a constrained type or with fewer than two categories: rules about guests tell of them;
@@ -24,12 +26,15 @@ from __future__ import annotations
 import math
 import typing as t
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from . import finding as f
+from . import orphans
 from .errors import LabelError
 from .label import CategorySet, Level, parse_context
+from .orphans import Stock
+from .rules.image import ORPHAN
 from .sharing import HostStorage, Sharing, file_path, host_storage
 from .snapshot import NOT_APPLICABLE, Guest, Snapshot
 
@@ -123,6 +128,7 @@ class View:
     host: str
     guests: tuple[Placed, ...]
     storage: HostStorage
+    stock: Stock
     #: Why guests here could not be compared; empty when all were.
     doubts: tuple[str, ...] = ()
 
@@ -132,6 +138,8 @@ class Fleet:
     """What the rules across hosts say."""
 
     findings: tuple[f.Finding, ...] = ()
+    #: By host, what could not be judged.
+    outcomes: t.Mapping[str, tuple[f.Outcome, ...]] = field(default_factory=dict)
     #: Guests compared, each counted once.
     guests: int = 0
     equal_by_chance: int = 0
@@ -159,32 +167,52 @@ def view(host: str, snapshot: Snapshot) -> View:
             continue
         if len(context.categories) >= 2 and context.type not in unconstrained:
             placed.append(Placed(guest.uuid, guest.name, host, context.high, _files(guest)))
-    return View(host, tuple(placed), host_storage(host, snapshot), tuple(doubts))
+    stock = orphans.stock(host, snapshot, (guest.level for guest in placed), bool(doubts))
+    return View(host, tuple(placed), host_storage(host, snapshot), stock, tuple(doubts))
 
 
-def judge(views: t.Sequence[View]) -> Fleet:
-    """Compare all running guests of all hosts."""
-    placed = [guest for view_ in views for guest in view_.guests]
+def judge(views: t.Sequence[View], unread: t.Sequence[str] = ()) -> Fleet:
+    """Compare all running guests of all hosts. ``unread`` are hosts of the fleet that could not be read."""
+    placed = [guest for one in views for guest in one.guests]
+    sharing = Sharing([one.storage for one in views])
+    reached, chance = _reaching(placed, sharing)
+    settled = orphans.settle([one.stock for one in views], sharing, unread)
+    findings = [*reached, *settled.findings]
+    equal, expected = sum(math.comb(len({guest.uuid for guest in group}), 2) for group in chance), _expected(placed)
+    if chance:
+        findings.append(_by_chance(chance, equal, expected))
+    guests = len({guest.uuid for guest in placed})
+    return Fleet(tuple(sorted(findings, key=f.order)), _outcomes(views, settled), guests, equal, expected)
+
+
+def _reaching(placed: t.Iterable[Placed], sharing: Sharing) -> tuple[list[f.Finding], list[list[Placed]]]:
+    """Findings of the classes E1 and E2, and the groups that are equal by chance."""
     by_level: dict[Level, list[Placed]] = defaultdict(list)
     for guest in placed:
         by_level[guest.level].append(guest)
     below = _dominated(by_level.keys())
-    suspects = [level for level, group in by_level.items() if below.get(level) or _several(group)]
-    sharing = Sharing([view_.storage for view_ in views] if suspects else [])
     findings: list[f.Finding] = []
     chance: list[list[Placed]] = []
-    for level in suspects:
-        holders = by_level[level]
+    for level, holders in by_level.items():
+        if not _several(holders) and level not in below:
+            continue
         victims = holders + [guest for lower in below.get(level, ()) for guest in by_level[lower]]
         found = [*_same_host(level, holders, victims), *_shared_storage(level, holders, victims, sharing)]
         findings += found
         if not found and _several(holders):
             chance.append(holders)
-    equal, expected = sum(math.comb(len({guest.uuid for guest in group}), 2) for group in chance), _expected(placed)
-    if chance:
-        findings.append(_by_chance(chance, equal, expected))
-    guests = len({guest.uuid for guest in placed})
-    return Fleet(tuple(sorted(findings, key=f.order)), guests, equal, expected)
+    return findings, chance
+
+
+def _outcomes(views: t.Iterable[View], settled: orphans.Settled) -> dict[str, tuple[f.Outcome, ...]]:
+    outcomes: dict[str, tuple[f.Outcome, ...]] = {}
+    for one in views:
+        doubts = [(rule, one.doubts) for rule in (SHARED, LOCAL)]
+        doubts.append((ORPHAN, tuple(settled.doubts.get(one.host, ()))))
+        unknown = tuple(f.Outcome(rule.id, f.UNKNOWN, "; ".join(whys[:5])) for rule, whys in doubts if whys)
+        if unknown:
+            outcomes[one.host] = unknown
+    return outcomes
 
 
 def _several(group: t.Iterable[Placed]) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import typing as t
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import fleet as across
 from . import waivers as w
@@ -49,13 +49,9 @@ def unread(name: str, why: str) -> HostResult:
     return HostResult(name, why or "no reason was given")
 
 
-def judged(judgement: Judgement, coverage: t.Mapping[str, Coverage], doubts: t.Sequence[str]) -> HostResult:
-    """A host that was read. ``doubts`` are the guests that the rules across hosts had to leave out."""
-    outcomes = judgement.outcomes
-    if doubts:
-        why = "; ".join(doubts[:5])
-        outcomes += tuple(Outcome(rule.id, UNKNOWN, why) for rule in (across.SHARED, across.LOCAL))
-    return HostResult(judgement.host, "", coverage, outcomes, judgement.findings)
+def judged(judgement: Judgement, coverage: t.Mapping[str, Coverage]) -> HostResult:
+    """A host that was read."""
+    return HostResult(judgement.host, "", coverage, judgement.outcomes, judgement.findings)
 
 
 def build(
@@ -66,7 +62,7 @@ def build(
     now: datetime.datetime,
 ) -> dict[str, t.Any]:
     """The whole report. ``now`` is in UTC; its day decides which waivers have expired."""
-    hosts = sorted(results, key=lambda result: result.name)
+    hosts = sorted((_with_doubts(result, fleet) for result in results), key=lambda result: result.name)
     found = [finding for result in hosts for finding in result.findings] + list(fleet.findings)
     applied = w.apply(found, waivers, now.date())
     active = sorted(applied.active, key=order)
@@ -86,6 +82,12 @@ def build(
         ],
         "unused_waivers": [_waiver(waiver) for waiver in applied.unused],
     }
+
+
+def _with_doubts(result: HostResult, fleet: across.Fleet) -> HostResult:
+    """The host with what the rules across hosts could not judge of it."""
+    more = fleet.outcomes.get(result.name, ())
+    return replace(result, outcomes=result.outcomes + more) if more else result
 
 
 def finding_json(finding: Finding) -> dict[str, t.Any]:

@@ -2,7 +2,6 @@
 # Copyright: svirt.fleet contributors
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import random
@@ -182,18 +181,9 @@ def test_findings_are_sorted_worst_first() -> None:
     ]
 
 
-@dataclasses.dataclass
-class Judged:
-    """What the catalogue gives."""
-
-    host: str = "kvm1"
-    outcomes: tuple[f.Outcome, ...] = (f.Outcome("TST-001", f.PASS),)
-    findings: tuple[f.Finding, ...] = ()
-
-
 def test_a_guest_that_could_not_be_compared_makes_its_host_unknown() -> None:
-    view = fleet.view("kvm1", host("kvm1", [guest("a", None)]))
-    entry = built(report.judged(t.cast(t.Any, Judged()), READ, view.doubts))["hosts"][0]
+    across = fleet.judge([fleet.view("kvm1", host("kvm1", [guest("a", None)]))])
+    entry = built(result(), fleet=across)["hosts"][0]
     assert entry["verdict"] == "unknown"
     assert "guest-a" in entry["why"]
     assert [outcome["rule"] for outcome in entry["outcomes"]] == ["CAT-001", "CAT-002"]

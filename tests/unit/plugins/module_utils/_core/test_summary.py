@@ -119,7 +119,7 @@ def large() -> dict[str, t.Any]:
                 judged(name, conf(), (OUTSIDE, f.Hit(f"pid {number}", "p", {"context": "unconfined_t"})), (LOST, lost))
             )
     chance = f.finding_of(fleet.CHANCE, "", f.Hit("fleet", "fleet", {"equal_pairs": 95, "expected_pairs": 95.45}), "E4")
-    return report.build(results, fleet.Fleet((chance,), 10_000, 95, 95.45), (), "high", NOW)
+    return report.build(results, fleet.Fleet((chance,), {}, 10_000, 95, 95.45), (), "high", NOW)
 
 
 REPORTS = {"lab": lab, "hostile": hostile, "clean": clean, "empty": empty, "large": large}
