@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""How property tests run: without a clock, since a busy machine is no counter-example, and with their notes in build/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+from hypothesis.configuration import set_hypothesis_home_dir
+
+set_hypothesis_home_dir(Path(__file__).resolve().parents[2] / "build" / "cache" / "hypothesis")
+hypothesis.settings.register_profile("svirt", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("svirt")
