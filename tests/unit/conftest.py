@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""How property tests run: without a clock, since a busy machine is no counter-example, and with their notes in build/."""
+"""How property tests run: without a clock, since a busy machine is no counter-example. Their notes go to build/."""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import io
+import os
 import re
 import tokenize
 from collections.abc import Iterator
@@ -45,9 +47,10 @@ NEVER_IGNORED = re.compile(
 
 def sources(folder: Path, pattern: str = "*.py") -> Iterator[Path]:
     """The files of a folder, at any depth, without what tools left there."""
-    for path in sorted(folder.rglob(pattern)):
-        if path.is_file() and not NOT_OURS.intersection(path.relative_to(ROOT).parts):
-            yield path
+    for top, folders, names in os.walk(folder):
+        folders[:] = sorted(set(folders) - NOT_OURS)
+        for name in sorted(fnmatch.filter(names, pattern)):
+            yield Path(top, name)
 
 
 def named(path: Path) -> str:
