@@ -58,8 +58,9 @@ SHARED = f.Rule(
         "storage. SELinux then lets one guest's QEMU read and write the other's disks, as far as owner and mode do."
     ),
     fix=(
-        "Power-cycle or migrate one guest of each pair, so that libvirt draws anew; for good, give every host a "
-        "category range of its own or every guest a label of its own."
+        "Give one guest of each pair another label. A dynamic guest draws a new one at its next power cycle; a static "
+        "<seclabel> must be changed before. For good: a category range of its own for every host, or a label of its "
+        "own for every guest."
     ),
     cost="guest_power_cycle",
     needs=("guests", "storage"),
@@ -77,8 +78,8 @@ LOCAL = f.Rule(
         "static labels nor a dynamic draw against them, so nothing but owner and mode keeps these guests apart."
     ),
     fix=(
-        "Give one guest of each pair another label: remove its static <seclabel> or write one that no other guest "
-        "has, then power-cycle it."
+        "Give one guest of each pair another label: remove its static <seclabel>, or write one that contains no other "
+        "guest's categories, then power-cycle it. A dynamic guest draws a new label at its next power cycle."
     ),
     cost="guest_power_cycle",
     needs=("guests",),
