@@ -207,9 +207,9 @@ class _Plan:
         if not source.path:
             return
         own = _own(source.seclabels)
-        logd = self.domain.logd and device.kind == "chardev"
+        logd = self.domain.logd and device.kind == "chardev" and not any(map(_for_selinux, source.seclabels))
         # Listening sockets are labelled only if they were there before QEMU, which nobody can know afterwards.
-        left = (source.type == "file" and logd and own is None) or (source.type == "unix" and device.mode == "bind")
+        left = (source.type == "file" and logd) or (source.type == "unix" and device.mode == "bind")
         role = OWN if own is not None and own.label else IMAGE
         if left or (own is not None and _kept(own)):
             role = UNTOUCHED
@@ -250,9 +250,13 @@ class _Plan:
 def _own(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:
     """A device's own <seclabel>, when it says something: a label, or relabel='no'."""
     for item in seclabels:
-        if item.model in (None, "selinux") and (item.label or item.relabel is False):
+        if _for_selinux(item) and (item.label or item.relabel is False):
             return item
     return None
+
+
+def _for_selinux(item: SecLabel) -> bool:
+    return item.model in (None, "selinux")
 
 
 def _kept(own: SecLabel) -> bool:

@@ -114,7 +114,7 @@ _TO_QUOTE = {'"': re.compile(r'[^"\r\n]*'), "'": re.compile(r"[^'\r\n]*")}
 _NAME = re.compile(r"[A-Za-z0-9_]*")
 _DIGITS = re.compile(r"[0-9]*")
 _MAX_NUMBER = (1 << 63) - 1
-_RANGE = {INT: range(-(2**31), 2**31), UINT: range(2**32)}
+_BOUNDS = {INT: (-(2**31), 2**31 - 1), UINT: (0, 2**32 - 1)}
 _DRIVERS = ("selinux", "apparmor", "none")
 
 
@@ -249,7 +249,8 @@ def _value_fault(item: Assignment, kind: str) -> str:
         return _driver_fault(names)
     if kind == BOOL and item.value not in (0, 1):
         return f"{_shown(item.value)} is neither 0 nor 1; the daemon does not start with it"
-    if kind in _RANGE and item.value not in _RANGE[kind]:
+    low, high = _BOUNDS.get(kind, (-_MAX_NUMBER, _MAX_NUMBER))
+    if isinstance(item.value, int) and not low <= item.value <= high:
         return "the number is out of range; the daemon does not start with it"
     known = _VALUES.get(item.key)
     values = item.value if isinstance(item.value, list) else [item.value]
