@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import typing as t
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .snapshot import Resource, Snapshot, Storage
 
@@ -37,8 +37,20 @@ class HostStorage:
 
 def host_storage(host: str, snapshot: Snapshot) -> HostStorage:
     """The host's labelled storage. ``host`` is its name in the inventory."""
-    labelled = tuple(entry for entry in snapshot.storage if entry.labelled and entry.context is None)
+    mounts = [entry.mount for entry in snapshot.storage]
+    labelled = tuple(
+        replace(
+            entry, labelled_exports=[path for path in entry.labelled_exports if _mount_of(path, mounts) == entry.mount]
+        )
+        for entry in snapshot.storage
+        if entry.labelled and entry.context is None
+    )
     return HostStorage(host, _names(host, snapshot), labelled, _inodes(snapshot))
+
+
+def _mount_of(path: str, mounts: t.Iterable[str]) -> str:
+    """The mount that a folder is on: an export on which another file system is mounted does not show what is below."""
+    return max((mount for mount in mounts if _below(path, mount)), key=len, default="")
 
 
 def file_path(item: Resource) -> str:

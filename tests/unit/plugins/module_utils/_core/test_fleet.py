@@ -206,6 +206,12 @@ def test_what_the_exporter_does_not_export_is_not_reached() -> None:
     assert told(result) == []
 
 
+def test_an_export_that_another_file_system_covers_shares_nothing() -> None:
+    source = exporter("kvm1", guest("a", "s0:c1,c2", "/srv/images/a.qcow2"))
+    source.storage.append(nfs("/srv/images", "nfs:filer:/vol"))
+    assert told(judged(source, importer("kvm2", "nfs:kvm1:/srv/images", on_share("b", "s0:c1,c2")))) == []
+
+
 def test_one_inode_proves_which_of_two_exporters_it_is() -> None:
     def exporting(name: str, uuid: str, inode: int) -> s.Snapshot:
         return exporter(name, guest(uuid, "s0:c1,c2", resources=[disk("/srv/images/base.qcow2", "/", inode)]))

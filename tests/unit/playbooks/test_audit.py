@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""The playbook over hosts that cannot be read, run as an operator runs it: exit status, report, last words."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import typing as t
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core import report
+
+COLLECTIONS = Path(report.__file__).parents[6]
+
+
+@dataclass
+class Run:
+    """What a run of the playbook left."""
+
+    status: int
+    output: str
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, t.Any]:
+        return t.cast(dict[str, t.Any], json.loads((self.folder / "report.json").read_text()))
+
+    @property
+    def hosts(self) -> dict[str, tuple[str, str]]:
+        return {host["name"]: (host["verdict"], host["why"]) for host in self.report["hosts"]}
+
+
+@pytest.fixture
+def refused() -> Iterator[int]:
+    """A port of this machine that refuses connections: bound, and not listened on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, refused: int) -> Path:
+    """Two hosts that are down, and one that is there but has no Python where the inventory says."""
+    path = tmp_path / "hosts.ini"
+    down = f"ansible_host=127.0.0.1 ansible_port={refused}"
+    path.write_text(
+        f"[down]\ndown1 {down}\ndown2 {down}\n"
+        "[broken]\nbroken1 ansible_connection=local ansible_python_interpreter=/nonexistent/python\n"
+    )
+    return path
+
+
+def audit(inventory: Path, *options: str, **environment: str) -> Run:
+    folder = inventory.parent / "report"
+    command = [sys.executable, "-m", "ansible", "playbook", "svirt.fleet.audit", "-i", str(inventory)]
+    nothing = inventory.parent / "ansible.cfg"  # what the machine's configuration says must not count
+    nothing.write_text("[defaults]\n")
+    own = {
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_CONFIG": str(nothing),
+        "ANSIBLE_LOCAL_TEMP": str(inventory.parent / "local"),
+        "ANSIBLE_REMOTE_TEMP": str(inventory.parent / "remote"),
+        "ANSIBLE_SSH_RETRIES": "0",
+        "ANSIBLE_HOME": str(inventory.parent / "home"),
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        [*command, "-e", f"svirt_report_dir={folder}", *options],
+        env={**os.environ, **own, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout + done.stderr, folder)
+
+
+def test_with_every_host_down_the_analysis_still_runs_and_says_unknown(inventory: Path) -> None:
+    run = audit(inventory, "--limit", "down")
+    assert run.status == 2, run.output
+    assert run.report["verdict"] == "unknown"
+    assert list(run.hosts) == ["down1", "down2"]
+    assert {verdict for verdict, _why in run.hosts.values()} == {"unknown"}
+    assert all("refused" in why.lower() for _verdict, why in run.hosts.values())
+    assert f"UNKNOWN: 2 hosts: 2 unknown (fail_on high). Report: {run.folder}/report.json" in run.output
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"ANSIBLE_ANY_ERRORS_FATAL": "true", "ANSIBLE_STRATEGY": "free"}],
+    ids=["plain", "any_errors_fatal and free"],
+)
+def test_a_host_that_is_down_and_a_module_that_fails_stop_nobody(inventory: Path, environment: dict[str, str]) -> None:
+    run = audit(inventory, **environment)
+    assert run.status == 2, run.output
+    assert list(run.hosts) == ["broken1", "down1", "down2"]
+    assert {verdict for verdict, _why in run.hosts.values()} == {"unknown"}
+    assert "/nonexistent/python" in run.hosts["broken1"][1]
+
+
+def test_what_is_unknown_fails_even_when_no_finding_may(inventory: Path) -> None:
+    run = audit(inventory, "--limit", "broken1", "-e", "svirt_fail_on=never")
+    assert (run.status, list(run.hosts)) == (2, ["broken1"])
+
+
+def test_check_mode_gives_the_same_report(inventory: Path) -> None:
+    run = audit(inventory, "--limit", "broken1", "--check")
+    assert (run.status, run.report["verdict"]) == (2, "unknown")
+
+
+@pytest.mark.parametrize("options", [("-e", "svirt_hosts=nobody"), ("--limit", "nobody")])
+def test_no_host_at_all_is_no_success(inventory: Path, options: tuple[str, str]) -> None:
+    assert audit(inventory, *options).status != 0
+
+
+def test_an_empty_inventory_is_no_success(tmp_path: Path) -> None:
+    empty = tmp_path / "hosts.ini"
+    empty.write_text("[kvm]\n")
+    run = audit(empty)
+    assert run.status == 2
+    assert "nothing would be audited" in run.output
+
+
+def test_a_bad_waiver_is_told_by_its_place(inventory: Path) -> None:
+    run = audit(inventory, "--limit", "broken1", "-e", '{"svirt_waivers": [{"rule": "GST-001"}]}')
+    assert run.status == 2
+    assert "waivers[0]: reason is missing" in run.output
+
+
+def test_the_last_runs_snapshot_is_not_taken_for_todays(inventory: Path) -> None:
+    stale = inventory.parent / "report" / "snapshots" / "down1.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text(
+        json.dumps({"schema": "svirt.fleet/unread/1", "host": "down1", "why": "yesterday", "taken_at": 1.0})
+    )
+    run = audit(inventory, "--limit", "down1")
+    assert "refused" in run.hosts["down1"][1].lower()
