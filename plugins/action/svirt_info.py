@@ -1,0 +1,100 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the probe on the host and keeps its snapshot on the controller. The documentation is with the module."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._core.errors import SchemaError
+from ..module_utils._core.schema import decode_snapshot
+from ..module_utils._host.document import summary
+from ..plugin_utils import _snapshots
+
+_UNFINISHED = "the probe did not finish"
+
+
+class ActionModule(ActionBase):
+    """With ``dest``, the snapshot goes into a file here, and the host's word is checked before it does."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        variables = task_vars or {}
+        arguments = dict(self._task.args)
+        dest = arguments.pop("dest", None)
+        if dest is None:
+            result: dict[str, t.Any] = super().run(tmp, task_vars)
+            result.update(self._probe(arguments, variables))
+            return result
+        if self._task.async_val:
+            raise AnsibleActionFail("dest does not go with async: the result comes when nobody is there to write it")  # type: ignore[no-untyped-call]  # untyped in ansible-core
+        keeper = _Keeper(_folder(dest), str(variables["inventory_hostname"]))
+        keeper.unread(_UNFINISHED)  # first, so that an earlier snapshot is never taken for today's
+        try:
+            super().run(tmp, task_vars)
+            return keeper.keep(self._probe(arguments, variables))
+        except BaseException as error:  # unreachable, become, interrupted: Ansible tells of it, and so does the file
+            keeper.unread(str(error) or type(error).__name__)
+            raise
+
+    def _probe(self, arguments: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        return t.cast(
+            "dict[str, t.Any]",
+            self._execute_module(
+                module_name="svirt.fleet.svirt_info",
+                module_args=arguments,
+                task_vars=variables,
+                wrap_async=self._task.async_val,
+            ),
+        )
+
+
+class _Keeper:
+    """The place of one host's snapshot."""
+
+    def __init__(self, folder: Path, host: str) -> None:
+        self._folder = folder
+        self._host = host
+
+    def unread(self, why: str) -> Path:
+        """Put down that the host could not be read."""
+        try:
+            return _snapshots.write_unread(self._folder, self._host, why, time.time())
+        except OSError as error:
+            raise AnsibleActionFail(f"dest {self._folder} cannot be written: {error}") from error  # type: ignore[no-untyped-call]  # as above
+
+    def keep(self, answer: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Write the snapshot of a module's answer; the task's result."""
+        if answer.get("failed"):
+            path = self.unread(str(answer.get("msg") or "the module failed without a message"))
+            return {**answer, "snapshot_path": str(path)}
+        document = answer.get("snapshot")
+        try:
+            snapshot = decode_snapshot(document)
+        except SchemaError as error:
+            why = f"the host's answer is not a snapshot: {error}"
+            return {"failed": True, "msg": why, "snapshot_path": str(self.unread(why))}
+        try:
+            path = _snapshots.write_snapshot(self._folder, self._host, t.cast("dict[str, t.Any]", document))
+        except OSError as error:
+            raise AnsibleActionFail(f"dest {self._folder} cannot be written: {error}") from error  # type: ignore[no-untyped-call]  # as above
+        # Counted here: of what the host says, only what was checked goes on.
+        kept: dict[str, t.Any] = {key: answer[key] for key in ("warnings", "deprecations") if key in answer}
+        size = len(json.dumps(document))
+        return {"changed": False, "summary": summary(snapshot, size), "snapshot_path": str(path), **kept}
+
+
+def _folder(dest: t.Any) -> Path:
+    if not isinstance(dest, str) or not dest:
+        raise AnsibleActionFail(f"dest is {dest!r}; give the path of a folder on the controller")  # type: ignore[no-untyped-call]  # as above
+    return Path(os.path.expandvars(dest)).expanduser().absolute()
