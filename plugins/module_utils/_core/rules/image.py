@@ -105,15 +105,14 @@ def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:
-    """Images that libvirt labels, by the exported folder that they lie in."""
-    exports = sorted({folder for storage in snapshot.storage for folder in storage.exports}, key=len, reverse=True)
+    """Images that libvirt labels, by the exported folder of their own file system that they lie in."""
     found: dict[str, set[str]] = {}
-    for file in files.files(snapshot) if exports else ():
-        if file.in_namespace or not any(use.own for use in file.uses):
+    for file in files.files(snapshot):
+        if file.in_namespace or file.storage is None or not any(use.own for use in file.uses):
             continue
-        folder = next((folder for folder in exports if s.below(file.real_path, folder)), None)
-        if folder is not None:
-            found.setdefault(folder, set()).add(file.real_path)
+        over = [folder for folder in file.storage.exports if s.below(file.real_path, folder)]
+        if over:
+            found.setdefault(max(over, key=len), set()).add(file.real_path)
     return found
 
 
