@@ -4,7 +4,7 @@
 # The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
 
 .DEFAULT_GOAL := help
-.PHONY: help audit lab lab-down bench test lint sanity unit clean venv venv-test python3
+.PHONY: help audit lab lab-down bench test lint sanity unit docs clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -48,6 +48,9 @@ sanity: venv-test ## ansible-test sanity, on a clean copy of the checkout
 
 unit: venv-test ## Unit and property tests
 	@$(PYTHON) -m pytest
+
+docs: venv ## Write docs/rules.md and the other references from the code
+	@$(PYTHON) -m tests.tools.reference
 
 clean: ## Stop the lab and remove build/
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.lab down

@@ -80,17 +80,30 @@ class Rule:
 class Finding:
     """A fault, as the report has it."""
 
-    rule: str = field(metadata=doc("id of the rule"))
+    rule: str = field(metadata=doc("id of the rule, for example GST-001"))
     severity: str = field(metadata=doc("critical, high, medium, low or info"))
     scope: str = field(metadata=doc("host, guest, image, fleet or network"))
     host: str = field(metadata=doc("inventory name of the host; empty for a finding across hosts"))
-    subject: str = field(metadata=doc("what is wrong: a guest, a file, the host"))
+    subject: str = field(
+        metadata=doc("what is wrong: a guest, a file, the host; for a finding about categories the level")
+    )
     title: str = field(metadata=doc("the rule's title"))
-    evidence: dict[str, t.Any] = field(metadata=doc("raw values as read"))
+    evidence: dict[str, t.Any] = field(metadata=doc("raw values as read; which, depends on the rule"))
     fix: str = field(metadata=doc("how to repair it"))
-    cost: str = field(metadata=doc("none, daemon_restart, guest_power_cycle, reboot or operator"))
-    fingerprint: str = field(metadata=doc("stays the same from run to run while the fault stands"))
-    reach: str | None = field(default=None, metadata=doc("E1 to E4 where the finding is about reach; `class` in JSON"))
+    cost: str = field(
+        metadata=doc(
+            "what the repair interrupts: none, daemon_restart, guest_power_cycle, reboot, operator (people decide)"
+        )
+    )
+    fingerprint: str = field(
+        metadata=doc("16 hexadecimal digits that stay the same from run to run while the fault stands")
+    )
+    reach: str | None = field(
+        default=None,
+        metadata=doc(
+            "only for findings about reach: E1 same host, E2 other host by shared labelled storage, E4 by chance"
+        ),
+    )
 
 
 @dataclass(frozen=True)

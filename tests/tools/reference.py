@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Writes the reference documents from the code, where each fact is stated once.
+
+python -m tests.tools.reference           write docs/rules.md, docs/snapshot.md and the table in docs/report.md
+python -m tests.tools.reference --check   write nothing; end with 1 when one of them is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import types
+import typing as t
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(ROOT / "build" / "collections"))
+
+from ansible_collections.svirt.fleet.plugins.module_utils._core import (  # noqa: E402
+    finding,
+    fleet,
+    snapshot,
+    waivers,
+)
+from ansible_collections.svirt.fleet.plugins.module_utils._core.rules import catalogue  # noqa: E402
+
+HEAD = """\
+<!-- Copyright: svirt.fleet contributors -->
+<!-- SPDX-License-Identifier: GPL-3.0-or-later -->
+<!-- Written by `make docs` from {source}. Change it there. -->
+"""
+TABLE = re.compile(r"(<!-- table of (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+COSTS = {
+    "none": "nothing: no guest and no daemon notices",
+    "daemon_restart": "a restart of libvirt's daemon; guests go on",
+    "guest_power_cycle": "the guest must stop and start, or migrate",
+    "reboot": "a reboot of the host",
+    "operator": "people must look and decide",
+}
+FAMILIES = {
+    "SEL": "SELinux on the host",
+    "LIB": "libvirt",
+    "GST": "Guests",
+    "IMG": "Images and storage",
+    "CAT": "Categories across hosts",
+    "WVR": "Waivers",
+}
+
+
+def rules_document() -> str:
+    """docs/rules.md."""
+    rules = (*catalogue.RULES, *fleet.RULES, waivers.RULE)
+    return "\n".join([HEAD.format(source="the rules' own data"), *_rules_head(), *_overview(rules), *_details(rules)])
+
+
+def _rules_head() -> list[str]:
+    return [
+        "# Rules",
+        "",
+        "What the audit looks for, by family. A finding's severity may differ from its rule's where the evidence says",
+        "more. What could not be read is `unknown`, never a pass; where a rule does not apply it is `not_applicable`.",
+        "One fault is told by one rule: the one nearest to the cause.",
+        "",
+        "The cost is what the repair interrupts:",
+        "",
+        "| cost | meaning |",
+        "| --- | --- |",
+        *(f"| `{cost}` | {COSTS[cost]} |" for cost in finding.COSTS),
+        "",
+        "How to add a rule: [writing a rule](writing-a-rule.md). What a finding looks like: [the report](report.md).",
+        "",
+    ]
+
+
+def _overview(rules: Iterable[finding.Rule]) -> Iterator[str]:
+    yield "| rule | severity | cost | title |"
+    yield "| --- | --- | --- | --- |"
+    for rule in rules:
+        yield f"| [{rule.id}](#{rule.id.lower()}) | {rule.severity} | `{rule.cost}` | {cell(rule.title)} |"
+    yield ""
+
+
+def _details(rules: Iterable[finding.Rule]) -> Iterator[str]:
+    family = ""
+    for rule in rules:
+        if rule.id.partition("-")[0] != family:
+            family = rule.id.partition("-")[0]
+            yield from (f"## {FAMILIES[family]}", "")
+        yield from (f"### {rule.id}", "", f"**{plain(rule.title)}** · {rule.severity} · {rule.scope}", "")
+        yield from (plain(rule.why), "", f"*Repair.* {plain(rule.fix)}", "", f"*Cost.* {COSTS[rule.cost]}.", "")
+        if rule.needs:
+            yield from (f"*Needs to read.* {', '.join(rule.needs)}.", "")
+        if rule.references:
+            yield from (f"*References.* {', '.join(rule.references)}.", "")
+        if rule.unproved:
+            yield from (f"*Not proved on a real host:* {plain(rule.unproved)}.", "")
+
+
+def snapshot_document() -> str:
+    """docs/snapshot.md."""
+    lines = [
+        HEAD.format(source="plugins/module_utils/_core/snapshot.py"),
+        "# The snapshot",
+        "",
+        f"Everything that `svirt.fleet.svirt_info` reads of one host: one JSON object, schema `{snapshot.SCHEMA}`.",
+        "It judges nothing. Labels are raw, as the kernel and libvirt have them. `null` means that a value could not",
+        "be read or does not exist; the area's entry in `coverage` says which. Names and paths are chosen by tenants",
+        "and stand here as read: escape them before they go to a terminal, a page or a shell.",
+        "",
+        f"Areas with an entry in `coverage`: {', '.join(f'`{area}`' for area in snapshot.AREAS)}.",
+        "",
+    ]
+    for kind in _in_order(snapshot.Snapshot):
+        lines += [f"## {kind.__name__}", "", (kind.__doc__ or "").split("\n")[0], "", *table(kind), ""]
+    return "\n".join(lines)
+
+
+def _in_order(root: type, seen: dict[type, None] | None = None) -> list[type]:
+    """The type and all types in its fields, each once, outer ones first."""
+    found = {} if seen is None else seen
+    if root not in found:
+        found[root] = None
+        for hint in t.get_type_hints(root).values():
+            for kind in _parts(hint):
+                if isinstance(kind, type) and is_dataclass(kind):
+                    _in_order(kind, found)
+    return list(found)
+
+
+def _parts(hint: t.Any) -> list[t.Any]:
+    arguments = t.get_args(hint)
+    return [part for argument in arguments for part in _parts(argument)] if arguments else [hint]
+
+
+def table(kind: type, linked: bool = True, renamed: dict[str, str] | None = None) -> Iterator[str]:
+    """A type's fields as a table, from their metadata."""
+    hints = t.get_type_hints(kind)
+    yield "| field | type | meaning |"
+    yield "| --- | --- | --- |"
+    for item in fields(kind):
+        name = (renamed or {}).get(item.name, item.name)
+        yield f"| `{name}` | {_type(hints[item.name], linked)} | {cell(item.metadata['doc'])} |"
+
+
+_NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", t.Any: "value"}
+
+
+def _type(hint: t.Any, linked: bool) -> str:
+    arguments = t.get_args(hint)
+    origin = t.get_origin(hint)
+    if origin in (t.Union, types.UnionType):
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return f"{_type(inner, linked)}, or null"
+    if origin is list:
+        return f"list of {_type(arguments[0], linked)}"
+    if origin is dict and arguments[1] is t.Any:
+        return "object"
+    if origin is dict:
+        return f"object of {_type(arguments[1], linked)}"
+    if is_dataclass(hint):
+        name = t.cast(type, hint).__name__
+        return f"[{name}](#{name.lower()})" if linked else name
+    return _NAMES[hint]
+
+
+def report_document() -> str:
+    """docs/report.md with its table of a finding made anew; the rest is written by hand."""
+    path = DOCS / "report.md"
+    made = {"finding": "\n".join(table(finding.Finding, linked=False, renamed={"reach": "class"}))}
+
+    def fill(match: re.Match[str]) -> str:
+        return f"{match.group(1)}{made[match.group('name')]}\n{match.group(3)}"
+
+    return TABLE.sub(fill, path.read_text(encoding="utf-8"))
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a table."""
+    return plain(text).replace("|", "\\|")
+
+
+def plain(text: str) -> str:
+    """Text in which Markdown finds no HTML."""
+    return text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+DOCUMENTS: dict[Path, Callable[[], str]] = {
+    DOCS / "rules.md": rules_document,
+    DOCS / "snapshot.md": snapshot_document,
+    DOCS / "report.md": report_document,
+}
+
+
+def stale() -> list[Path]:
+    """Documents that are not what the code says."""
+    return [
+        path
+        for path, make in DOCUMENTS.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != make().rstrip("\n") + "\n"
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.reference", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 when a document is stale")
+    options = parser.parse_args(arguments)
+    found = stale()
+    for path in found:
+        if options.check:
+            print(f"{path.relative_to(ROOT)} is stale: run `make docs`")
+        else:
+            path.write_text(DOCUMENTS[path]().rstrip("\n") + "\n", encoding="utf-8")
+            print(f"{path.relative_to(ROOT)} written")
+    return 1 if options.check and found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

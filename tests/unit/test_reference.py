@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""The reference documents say what the code says."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tools import reference
+
+
+def test_documents_are_current() -> None:
+    assert [str(path.relative_to(reference.ROOT)) for path in reference.stale()] == [], "run `make docs`"
+
+
+def test_check_tells_what_is_stale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(reference, "DOCUMENTS", {reference.DOCS / "rules.md": lambda: "other"})
+    assert reference.main(["--check"]) == 1
+    assert "docs/rules.md is stale" in capsys.readouterr().out
+
+
+def test_cells_hold_no_markup() -> None:
+    assert reference.cell("<seclabel> a|b") == "&lt;seclabel&gt; a\\|b"
