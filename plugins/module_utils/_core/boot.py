@@ -81,14 +81,12 @@ def parse_grubenv(text: str) -> dict[str, str]:
     return variables
 
 
-def weakness(arguments: str, asks: bool = False) -> list[str]:
+def weakness(arguments: str) -> list[str]:
     """Kernel arguments that switch SELinux off or make it permissive; empty when there are none.
 
     The kernel lets the last of equal arguments count, and ``lsm=`` override ``security=``. ``enforcing=`` is read
     again by libselinux when it loads the policy: older ones take the first, newer ones the last, and both take what
     is no number for 0. Which one a host has is not known here, so either counts.
-
-    ``asks``: this host's kernel runs SELinux only when an argument asks for it (Debian), so its absence is a weakness.
     """
     last: dict[str, str] = {}
     enforcing: list[bool] = []
@@ -107,15 +105,7 @@ def weakness(arguments: str, asks: bool = False) -> list[str]:
             found.append(f"lsm={last['lsm']}")
     elif last.get("security", "selinux") != "selinux":
         found.append(f"security={last['security']}")
-    elif asks and "security" not in last:
-        found.append("no security=selinux")
     return found
-
-
-def asks_for_selinux(arguments: str) -> bool:
-    """Whether ``lsm=`` or ``security=`` names SELinux: what the running kernel shows of a host that needs it."""
-    named = [value.split(",") for name, value in _parameters(arguments) if name in ("security", "lsm")]
-    return any("selinux" in names for names in named)
 
 
 def _parameters(arguments: str) -> t.Iterator[tuple[str, str]]:

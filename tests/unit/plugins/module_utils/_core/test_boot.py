@@ -180,28 +180,6 @@ def test_weakness(arguments: str, found: list[str]) -> None:
     assert boot.weakness(arguments) == found
 
 
-@pytest.mark.parametrize(
-    ("arguments", "found"),
-    [
-        ("ro single", ["no security=selinux"]),
-        ("ro security=selinux", []),
-        ("ro lsm=selinux", []),
-        ("ro security=apparmor", ["security=apparmor"]),
-        ("selinux=0", ["selinux=0", "no security=selinux"]),
-    ],
-)
-def test_weakness_where_the_kernel_must_be_asked(arguments: str, found: list[str]) -> None:
-    assert boot.weakness(arguments, asks=True) == found
-
-
-@pytest.mark.parametrize(
-    ("arguments", "asks"),
-    [("security=selinux", True), ("lsm=yama,selinux", True), ("selinux=1", False), ("security=apparmor", False)],
-)
-def test_running_kernel_that_was_asked(arguments: str, asks: bool) -> None:
-    assert boot.asks_for_selinux(arguments) is asks
-
-
 _ATOMS = st.sampled_from(
     ("menuentry ", "submenu ", "linux ", "/v ", "{", "}", "\n", ";", "'", '"', "\\", "#", "$x", " ", "selinux=0", "x")
 )
@@ -212,7 +190,7 @@ def test_any_text_is_read(text: str) -> None:
     for entry in boot.parse_grub_cfg(text, "s"):
         boot.weakness(entry.arguments)
     boot.parse_bls(text, "s", boot.parse_grubenv(text))
-    assert len(boot.weakness(text, asks=True)) <= 3
+    assert len(boot.weakness(text)) <= 3
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=40))

@@ -316,3 +316,36 @@ def test_label_of_the_file_of_a_guest_that_is_off(role: str, label: str, status:
 
 def test_running_guest_without_known_expectation_is_not_judged() -> None:
     assert expected.acceptable(Resource("disk", "vda", "/a", "image"), True, IMG, TYPES).status == expected.UNJUDGED
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        (
+            "db1",
+            [
+                ("backing", "/var/lib/libvirt/images/base1.qcow2", CONTENT),
+                ("disk", "/var/lib/libvirt/images/db1.qcow2", "system_u:object_r:svirt_image_t:s0:c385,c718"),
+                ("state_dir", "/var/lib/libvirt/qemu/domain-7-db1", "system_u:object_r:svirt_image_t:s0:c385,c718"),
+            ],
+        ),
+        (
+            "node1",
+            [
+                ("disk", "/srv/vms/node1.raw", "system_u:object_r:svirt_image_t:s0:c33,c287,c528,c789"),
+                ("disk", "/srv/vms/quorum.raw", FILE),
+                (
+                    "state_dir",
+                    "/var/lib/libvirt/qemu/domain-5-node1",
+                    "system_u:object_r:svirt_image_t:s0:c33,c287,c528,c789",
+                ),
+            ],
+        ),
+    ],
+)
+def test_labels_that_the_lab_showed(name: str, rows: list[tuple[str, str, str]]) -> None:
+    """The labels are those that the files carried on the host when its status XML was taken."""
+    status = guest.parse_status((FIXTURES / f"lab_status_{name}.xml").read_text(encoding="utf-8"))
+    assert (status.mount_namespace, status.remember_owner, status.domain.logd) == (True, True, True)
+    found = expected.resources(status.domain, True, TYPES)
+    assert [(item.kind, item.path, item.expected) for item in found] == rows
