@@ -7,6 +7,8 @@ A guest reaches another when its level dominates the other's (equal, or a supers
 files: on the same host (class E1), or on another host through storage that carries labels on both (class E2). What is
 equal by chance, with no storage in common, is counted and told in one line (class E4).
 
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+
 Labels of no guest on shared storage are settled here too: see orphans.py.
 
 Findings are groups: one per dominating level and class (and host, for E1), never one per pair. Left out on purpose:
@@ -17,8 +19,6 @@ Findings are groups: one per dominating level and class (and host, for E1), neve
 
 When two hosts share storage: see sharing.py. A guest is reached through storage only when it has a file there. A
 guest whose files are not known, or lie on a mount that is not known, is taken to have files on all of it.
-
-PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
@@ -226,28 +226,27 @@ def _dominated(levels: t.Collection[Level]) -> dict[Level, list[Level]]:
     Labels of equal weight cannot contain one another, so only heavier ones are looked at: by trying their subsets
     when those are few, else by going through the lighter labels.
     """
-    by_weight: dict[int, dict[int, list[Level]]] = defaultdict(lambda: defaultdict(list))
+    by_weight: dict[int, dict[CategorySet, list[Level]]] = defaultdict(lambda: defaultdict(list))
     for level in levels:
-        by_weight[len(level.categories)][level.categories.mask].append(level)
+        by_weight[len(level.categories)][level.categories].append(level)
     found: dict[Level, list[Level]] = {}
     for level in levels:
         weight = len(level.categories)
-        candidates = list(by_weight[weight][level.categories.mask])  # one set of categories, another sensitivity
+        candidates = list(by_weight[weight][level.categories])  # one set of categories, another sensitivity
         for lighter, group in by_weight.items():
             if lighter < weight:
-                candidates += [other for mask in _subsets(level.categories, lighter, group) for other in group[mask]]
+                candidates += [other for part in _subsets(level.categories, lighter, group) for other in group[part]]
         lower = [other for other in candidates if other != level and level.dominates(other)]
         if lower:
             found[level] = sorted(lower, key=str)
     return found
 
 
-def _subsets(categories: CategorySet, weight: int, group: t.Mapping[int, object]) -> list[int]:
-    """Masks of the group that are subsets of these categories."""
+def _subsets(categories: CategorySet, weight: int, group: t.Mapping[CategorySet, object]) -> list[CategorySet]:
+    """Those of the group that are subsets of these categories."""
     if math.comb(len(categories), weight) < len(group):
-        masks = (sum(1 << number for number in chosen) for chosen in combinations(categories, weight))
-        return [mask for mask in masks if mask in group]
-    return [mask for mask in group if categories.mask & mask == mask]
+        return [part for part in map(CategorySet.of, combinations(categories, weight)) if part in group]
+    return [part for part in group if categories.dominates(part)]
 
 
 def _same_host(level: Level, holders: list[Placed], victims: list[Placed]) -> t.Iterator[f.Finding]:

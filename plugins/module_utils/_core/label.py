@@ -50,6 +50,11 @@ class CategorySet:
         """True when this set is a superset of the other, equality included."""
         return self.mask & other.mask == other.mask
 
+    def __hash__(self) -> int:
+        # Python's hash of a whole number repeats with the bits' places modulo 61: the half million pairs of categories
+        # would have less than 2,000 hashes, and a dictionary of a fleet's labels would take quadratic time.
+        return hash(self.mask.to_bytes((self.mask.bit_length() + 7) // 8, "big"))
+
     def __iter__(self) -> t.Iterator[int]:
         rest = self.mask
         while rest:

@@ -274,3 +274,8 @@ def test_the_groups_hold_exactly_the_pairs_that_brute_force_finds(drawn: list[tu
             for entry in finding.evidence.get(key, [])
         }
         assert found == expected
+
+
+def test_labels_of_a_large_fleet_do_not_collide_in_dictionaries() -> None:
+    pairs = [label.CategorySet.of((one, other)) for one in range(0, 1024, 16) for other in range(one + 1, 1024, 16)]
+    assert len({hash(pair) for pair in pairs}) == len(pairs)
