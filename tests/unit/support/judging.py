@@ -1,0 +1,30 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Short ways to ask the catalogue."""
+
+from __future__ import annotations
+
+from ansible_collections.svirt.fleet.plugins.module_utils._core import finding as f
+from ansible_collections.svirt.fleet.plugins.module_utils._core.rules.catalogue import judge
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Snapshot
+
+
+def findings(snapshot: Snapshot, **settings: object) -> list[f.Finding]:
+    """What all rules find."""
+    return list(judge("kvm1", snapshot, f.Settings(**settings)).findings)  # type: ignore[arg-type]
+
+
+def found(snapshot: Snapshot, **settings: object) -> list[tuple[str, str, str]]:
+    """Rule, severity and subject of what all rules find."""
+    return [(item.rule, item.severity, item.subject) for item in findings(snapshot, **settings)]
+
+
+def status(snapshot: Snapshot, rule: str, **settings: object) -> str:
+    """What one rule says of the host."""
+    outcomes = judge("kvm1", snapshot, f.Settings(**settings)).outcomes  # type: ignore[arg-type]
+    return next(outcome.status for outcome in outcomes if outcome.rule == rule)
+
+
+def why(snapshot: Snapshot, rule: str) -> str:
+    """Why a rule could not be judged."""
+    return next(outcome.why for outcome in judge("kvm1", snapshot, f.Settings()).outcomes if outcome.rule == rule)
