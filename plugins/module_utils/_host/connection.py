@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import re
+import sys
 import typing as t
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
@@ -60,8 +61,12 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
 
     Only for a child: the binding is imported here, and nothing here has a deadline of its own.
     """
-    import libvirt  # noqa: PLC0415 - half a second on a slow host, and a child's business only
-
+    try:
+        import libvirt  # noqa: PLC0415 - half a second on a slow host, and a child's business only
+    except ImportError as error:
+        raise HostReadError(
+            f"Python {sys.version.split()[0]} has no libvirt binding; install python3-libvirt"
+        ) from error
     libvirt.registerErrorHandler(lambda *_args: None, None)
     try:
         connection = libvirt.openReadOnly(uri)

@@ -22,7 +22,7 @@ _HELPERS = frozenset(
     "swtpm passt passt.avx2 pasta slirp-helper slirp4netns virtiofsd qemu-pr-helper nbdkit vhost-user-gpu qemu-rdp "
     "qemu-storage-daemon".split()
 )
-_DAEMONS = frozenset(("libvirtd", "virtqemud", "virtxend", "virtproxyd"))
+_DAEMONS = frozenset(("libvirtd", "virtqemud", "virtxend"))
 _CONTAINER_TYPE = re.compile(r"(container_(?!runtime|auth|engine_exec)\w*_?t|svirt_lxc_net_t|svirt_qemu_net_t)\Z")
 _SCOPE = re.compile(r"machine-(?:qemu|lxc)[^/]*\.scope|[^/]*\.libvirt-qemu")
 _DBUS_OF_GUEST = "/libvirt/qemu/dbus/"
