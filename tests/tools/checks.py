@@ -14,6 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,6 +26,7 @@ from tests.tools import clean_copy, environment
 ROOT = environment.ROOT
 LOGS = environment.BUILD / "log"
 COPY = clean_copy.COLLECTION
+SPEAKING = threading.Lock()  # checks that run side by side do not talk over each other
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
 
 # What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
@@ -61,9 +63,8 @@ class Outcome:
 
 
 def say(text: str) -> None:
-    """One whole write, since checks speak side by side."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    with SPEAKING:
+        print(text, flush=True)
 
 
 def sanity() -> Iterator[Check]:
