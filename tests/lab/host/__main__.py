@@ -16,7 +16,30 @@ def _seed(host: str) -> object:
     return seed(host)
 
 
-_COMMANDS: dict[str, Callable[..., object]] = {"seed": _seed}
+def _inject(host: str, *names: str) -> object:
+    from .faults import inject
+
+    return inject(host, *names)
+
+
+def _undo(_host: str, *names: str) -> object:
+    from .faults import undo
+
+    return undo(*names)
+
+
+def _injected() -> object:
+    from .faults import injected
+
+    return injected()
+
+
+_COMMANDS: dict[str, Callable[..., object]] = {
+    "seed": _seed,
+    "inject": _inject,
+    "undo": _undo,
+    "injected": _injected,
+}
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -33,3 +34,13 @@ def read() -> str:
 
 def write(text: str) -> None:
     QEMU_CONF.write_text(text)
+
+
+def times() -> tuple[int, int]:
+    """Access and modification time in nanoseconds."""
+    info = QEMU_CONF.stat()
+    return info.st_atime_ns, info.st_mtime_ns
+
+
+def set_times(value: tuple[int, int]) -> None:
+    os.utime(QEMU_CONF, ns=value)

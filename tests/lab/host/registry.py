@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+
+"""The faults, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .journal import Journal
+
+BOTH = ("kvm1", "kvm2")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to be wrong. subject is what a finding about it should name; {host} stands for the host."""
+
+    name: str
+    about: str
+    subject: str
+    inject: Callable[[Journal, str], None]
+    hosts: tuple[str, ...] = BOTH
+    default_on: tuple[str, ...] = ()
+    reboot: bool = False
+    expects: tuple[tuple[str, str], ...] = ()
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    name: str,
+    about: str,
+    subject: str,
+    *,
+    hosts: tuple[str, ...] = BOTH,
+    default_on: tuple[str, ...] = (),
+    reboot: bool = False,
+    expects: tuple[tuple[str, str], ...] = (),
+) -> Callable[[Callable[[Journal, str], None]], Callable[[Journal, str], None]]:
+    """Register a function that puts a fault into a host and writes the way back into the journal first."""
+
+    def register(function: Callable[[Journal, str], None]) -> Callable[[Journal, str], None]:
+        FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects)
+        return function
+
+    return register
