@@ -155,8 +155,10 @@ def _gone(use: Use) -> Status:
 
 
 def _is_open(file: File, label: str, types: expected.ImageTypes) -> bool:
-    if file.in_namespace or not expected.same(label, types.shared_label):
-        return False  # in a guest's own /dev, no other guest sees it
+    if file.in_namespace:
+        return False  # no other guest sees it
+    if label.rpartition(":")[2].startswith("c") or not expected.same(label, types.shared_label):
+        return False  # it has categories, or another type
     if any(use.resource.shareable or use.resource.role == expected.SHARED for use in file.active or file.uses):
         return False
     # A guest without categories has such files by right: its own label is the fault, and is told there.

@@ -12,6 +12,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import typing as t
 
@@ -65,6 +66,7 @@ def process_name(process: Process) -> str:
     return f"process {process.pid} {name}".rstrip()
 
 
+@functools.lru_cache(maxsize=4096)  # several rules read each label, and many files have the same
 def read_context(label: str | None) -> Context | None:
     """A label as a context, or None where it was not read or is none."""
     if not label:

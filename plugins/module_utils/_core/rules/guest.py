@@ -42,14 +42,16 @@ WIDE = "wide"
 MAX_CATEGORIES = 8
 
 
-def _all_categories(snapshot: Snapshot) -> CategorySet | None:
-    """Everything that the daemon draws from: who holds it all holds every dynamic guest's pair."""
+def _holds_the_range(snapshot: Snapshot, categories: CategorySet) -> bool:
+    """The set has everything that the daemon draws from, so it holds every dynamic guest's pair."""
     daemon = snapshot.libvirt.daemon
     try:
         drawn = libvirt_range(daemon.context) if daemon and daemon.context else None
-        return CategorySet.of(range(drawn.low, drawn.high + 1)) if drawn else None
     except LabelError:
-        return None
+        return False
+    if drawn is None or drawn.categories > len(categories):
+        return False
+    return all(number in categories for number in range(drawn.low, drawn.high + 1))
 
 
 def _fault(snapshot: Snapshot, context: Context) -> str | None:
@@ -60,8 +62,7 @@ def _fault(snapshot: Snapshot, context: Context) -> str | None:
         return FOREIGN
     if len(context.categories) < 2:
         return NARROW
-    everything = _all_categories(snapshot)
-    if len(context.categories) > MAX_CATEGORIES or (everything and context.categories.dominates(everything)):
+    if len(context.categories) > MAX_CATEGORIES or _holds_the_range(snapshot, context.categories):
         return WIDE
     return None
 

@@ -59,7 +59,7 @@ def _places(value: t.Any) -> t.Iterator[tuple[t.Any, str, t.Any]]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from _places(item)
-    elif is_dataclass(value):
+    elif is_dataclass(value) and not isinstance(value, type):
         hints = _hints(type(value))
         for item in fields(value):
             yield value, item.name, hints[item.name]
