@@ -120,7 +120,7 @@ def _keys(finding: Finding) -> tuple[tuple[str | None, ...], ...]:
 
 
 def _expired(waiver: Waiver) -> Finding:
-    evidence = {"waives": waiver.target, "reason": waiver.reason, "expired": waiver.expires.isoformat()}
+    evidence = {"reason": waiver.reason, "expired": waiver.expires.isoformat()}
     key = "\0".join(str(part) for part in (*_key(waiver), waiver.expires))
     return finding_of(RULE, "", Hit(subject=f"waiver of {waiver.target}", key=key, evidence=evidence))
 

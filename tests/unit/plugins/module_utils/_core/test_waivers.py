@@ -62,7 +62,7 @@ def test_an_expired_waiver_waives_nothing_and_is_a_finding() -> None:
     expired = next(found for found in result.active if found.rule == "WVR-001")
     assert FOUND in result.active
     assert (expired.severity, expired.scope, expired.host) == ("medium", "fleet", "")
-    assert expired.evidence == {"waives": "TST-001 on web", "reason": "known", "expired": "2026-11-22"}
+    assert expired.evidence == {"reason": "known", "expired": "2026-11-22"}
 
 
 def test_the_finding_of_an_expired_waiver_keeps_its_fingerprint_as_days_pass() -> None:
