@@ -114,6 +114,7 @@ class Holdings:
             mount = self.mounts.of(item.path)
             if mount is not None:
                 used[mount.mount] = mount
-        found = storage.describe(self.root, [mount for mount in used.values() if mount is not None], self.exported)
+        known = [mount for mount in used.values() if mount is not None]
+        found = storage.describe(self.root, self.mounts, known, self.exported)
         found += [storage.block_device(self.root, path, number) for path, number in self.devices.items()]
         self.snapshot.storage = sorted(found, key=lambda item: item.mount)

@@ -27,7 +27,7 @@ class MountTable:
     def of(self, path: str) -> Mount | None:
         """The mount of an absolute path without links."""
         while path not in self._by_point:
-            if path in ("/", ""):
+            if path in ("/", "") or not path.startswith("/"):
                 return None
             path = posixpath.dirname(path)
         return self._by_point[path]

@@ -14,7 +14,7 @@ from .._core import mounts as core
 from .._core.errors import HostReadError
 from .._core.snapshot import Storage
 from .files import device
-from .paths import MountTable, may_hang
+from .paths import MountTable
 from .root import Root, reason
 
 MOUNTINFO = "/proc/self/mountinfo"
@@ -50,15 +50,12 @@ def _text(root: Root, path: str) -> str:
         return ""
 
 
-def describe(root: Root, mounts: t.Iterable[core.Mount], exported: list[core.Export]) -> list[Storage]:
+def describe(root: Root, table: MountTable, used: t.Iterable[core.Mount], exported: list[core.Export]) -> list[Storage]:
     """What is to be known of each of these mounts."""
-    uuids: dict[str, str] | None = None
+    uuids = _uuids(root)
     found = []
-    for mount in mounts:
-        if uuids is None:
-            uuids = _uuids(root)
-        under = [item for item in exported if item.path.startswith("/")] if not may_hang(mount) else []
-        under = core.exports_under(mount.mount, under)
+    for mount in used:
+        under = [item for item in exported if table.of(item.path) is mount]
         found.append(
             Storage(
                 mount=mount.mount,
