@@ -103,7 +103,8 @@ def test_a_host_that_is_down_and_a_module_that_fails_stop_nobody(inventory: Path
     assert run.status == 2, run.output
     assert list(run.hosts) == ["broken1", "down1", "down2"]
     assert {verdict for verdict, _why in run.hosts.values()} == {"unknown"}
-    assert "/nonexistent/python" in run.hosts["broken1"][1]
+    why = run.hosts["broken1"][1]
+    assert "/nonexistent/python" in why or "interpreter" in why  # the second in ansible-core 2.18
 
 
 def test_what_is_unknown_fails_even_when_no_finding_may(inventory: Path) -> None:

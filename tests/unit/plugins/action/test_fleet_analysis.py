@@ -64,6 +64,7 @@ class Fleet:
             templar=MagicMock(),
             shared_loader_obj=MagicMock(),
         )
+        action._load_name = "svirt.fleet.fleet_analysis"  # as the plugin loader does
         return action.run(task_vars={})
 
     def written(self) -> dict[str, t.Any]:
