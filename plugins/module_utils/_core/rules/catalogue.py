@@ -42,6 +42,8 @@ def judge(name: str, snapshot: Snapshot, settings: f.Settings, rules: t.Iterable
 
 
 def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) -> tuple[f.Outcome, list[f.Finding]]:
+    if snapshot.xen is not None and "xen" not in rule.needs:
+        return f.Outcome(rule.id, f.NOT_APPLICABLE, "under Xen guests are held by FLASK, not by sVirt"), []
     lacking = [snapshot.coverage[area] for area in rule.needs if snapshot.coverage[area].status != OK]
     if any(area.status == NOT_APPLICABLE for area in lacking):
         why = next(area.why for area in lacking if area.status == NOT_APPLICABLE)

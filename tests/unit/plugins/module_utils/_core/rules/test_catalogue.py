@@ -9,7 +9,7 @@ import re
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import finding as f
 from ansible_collections.svirt.fleet.plugins.module_utils._core.rules.catalogue import RULES, Judgement, judge
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import AREAS, Snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import AREAS, OK, Process, Snapshot, Xen
 from ansible_collections.svirt.fleet.tests.unit.support import factory
 from ansible_collections.svirt.fleet.tests.unit.support.faults.all import CASES
 from ansible_collections.svirt.fleet.tests.unit.support.faults.case import Case
@@ -106,3 +106,18 @@ def test_apparmor_host_is_not_applicable() -> None:
     judgement = judged(snapshot)
     assert judgement.findings == ()
     assert {item.status for item in judgement.outcomes} == {f.NOT_APPLICABLE}
+
+
+@pytest.mark.parametrize(
+    ("flask", "expected"), [("enforcing", []), ("permissive", ["SEL-009"]), ("disabled", ["SEL-009"])]
+)
+def test_under_xen_only_flask_counts(flask: str, expected: list[str]) -> None:
+    snapshot = factory.host()
+    snapshot.coverage["xen"].status = OK
+    snapshot.xen = Xen(flask)
+    snapshot.selinux.mode = "disabled"
+    snapshot.libvirt.models = []
+    snapshot.processes.append(Process(9, "qemu", "/usr/lib/xen/bin/qemu-system-i386", "domU", None, 0))
+    judgement = judged(snapshot)
+    assert [item.rule for item in judgement.findings] == expected
+    assert {item.status for item in judgement.outcomes if item.rule != "SEL-009"} == {f.NOT_APPLICABLE}
