@@ -209,7 +209,7 @@ def _outcomes(views: t.Iterable[View], settled: orphans.Settled) -> dict[str, tu
     outcomes: dict[str, tuple[f.Outcome, ...]] = {}
     for one in views:
         doubts = [(rule, one.doubts) for rule in (SHARED, LOCAL)]
-        doubts.append((ORPHAN, tuple(settled.doubts.get(one.host, ()))))
+        doubts.append((ORPHAN, settled.whys(one.host)))
         unknown = tuple(f.Outcome(rule.id, f.UNKNOWN, "; ".join(whys[:5])) for rule, whys in doubts if whys)
         if unknown:
             outcomes[one.host] = unknown

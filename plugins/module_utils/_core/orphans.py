@@ -39,10 +39,17 @@ class Stock:
 
 @dataclass
 class Settled:
-    """What came out, doubts by host."""
+    """What came out. Doubts are by host and reason, each with the files that it is about."""
 
     findings: list[Finding] = field(default_factory=list)
-    doubts: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    doubts: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
+
+    def whys(self, host: str) -> tuple[str, ...]:
+        """The host's doubts in words."""
+        return tuple(
+            f"{len(paths)} with a guest's label on shared storage, such as {min(paths)[:200]!r}: {why}"
+            for why, paths in self.doubts.get(host, {}).items()
+        )
 
 
 def stock(host: str, snapshot: Snapshot, levels: t.Iterable[Level], doubtful: bool) -> Stock:
@@ -74,7 +81,7 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
                 continue
             why = _doubt([here[host] for host in sorted(here)], unread) if keys else ""
             if why:
-                settled.doubts[one.host].append(f"{orphan.path[:200]!r} may belong to a guest elsewhere: {why}")
+                settled.doubts[one.host].setdefault(why, []).append(orphan.path)
                 continue
             told |= marks
             settled.findings.append(finding_of(ORPHAN, one.host, orphan_hit(orphan)))
