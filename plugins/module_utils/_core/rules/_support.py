@@ -43,11 +43,9 @@ NIST_AC6 = "NIST SP 800-53 AC-6"  # least privilege
 NIST_CM3 = "NIST SP 800-53 CM-3"  # configuration change control
 NIST_CM6 = "NIST SP 800-53 CM-6"  # configuration settings
 NIST_CM7 = "NIST SP 800-53 CM-7"  # least functionality
-NIST_CP10 = "NIST SP 800-53 CP-10"  # system recovery
 NIST_SC4 = "NIST SP 800-53 SC-4"  # information in shared system resources
 NIST_SC39 = "NIST SP 800-53 SC-39"  # process isolation
 NIST_SI2 = "NIST SP 800-53 SI-2"  # flaw remediation
-NIST_SI7 = "NIST SP 800-53 SI-7"  # software, firmware and information integrity
 
 
 def guest_name(guest: Guest) -> str:

@@ -287,7 +287,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "boot"),
         check=_boot_entries,
-        references=(s.NIST_AC3, s.NIST_CM6, s.NIST_SI7),
+        references=(s.NIST_AC3, s.NIST_CM6),
     ),
     Rule(
         id="SEL-005",

@@ -312,3 +312,11 @@ def test_storage_of_the_running_guest_seen_from_a_process_without_uid() -> None:
     snapshot.processes = [Process(1, "qemu", "/usr/bin/qemu", "web", None, None, factory.uuid(1))]
     file_of(snapshot, "spare").file.mode = 0o000
     assert status(snapshot, "IMG-007") == "pass"
+
+
+def test_directory_at_rest_is_not_judged_by_its_own_mode() -> None:
+    snapshot = factory.host()
+    item = resource("tpm", "/var/lib/libvirt/swtpm/spare", "image", factory.AT_REST, target="")
+    item.file.kind, item.file.mode = "dir", 0o711 | 0o004
+    guest(snapshot, "spare").resources.append(item)
+    assert found(snapshot) == []
