@@ -1,0 +1,59 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures the probe and the audit against their peers on one lab host: ``python -m tests.bench``.
+
+All commands take turns in one run, so that a machine whose speed drifts slows them alike. Figures are seconds of
+wall clock, median with minimum and maximum; what to quote is the ratio. Nothing here judges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.bench import crowd, peers
+from tests.bench.timing import Series, table, take_turns
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--inventory", type=Path, required=True, help="inventory with the host")
+    parser.add_argument("--host", default="kvm1", help="inventory name of the host")
+    parser.add_argument("--guests", type=int, default=200, help="guests to define; each has two images")
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each command, after one warm-up")
+    parser.add_argument("--stock-guests", type=int, default=3, help="guests that the loop of stock modules visits")
+    args = parser.parse_args()
+
+    target = peers.Target(args.inventory, args.host)
+    print(f"{args.host}: defining {args.guests} guests with {2 * args.guests} images", flush=True)
+    with crowd.defined(target, args.guests), tempfile.TemporaryDirectory() as scratch:
+        series = take_turns(peers.commands(target, Path(scratch), args.stock_guests), args.runs)
+        snapshot = json.loads((Path(scratch) / "snapshots" / f"{args.host}.json").read_text(encoding="utf-8"))
+        memory = peers.peak_memory(target)
+    report(series, snapshot, memory, args.stock_guests)
+    return 0
+
+
+def report(series: dict[str, Series], snapshot: dict[str, Any], memory: int, visited: int) -> None:
+    """Print the figures and the ratios against their budgets."""
+    images = sum(len(guest["resources"]) for guest in snapshot["guests"])
+    print(f"\nread: {len(snapshot['guests'])} guests, {images} resources\n")
+    print(table(series))
+    probe, setup, ping = (series[name].median for name in ("svirt_info", "setup", "ping"))
+    audit, play = series["audit playbook"].median, series["ping playbook"].median
+    stock = (series["stock loop"].median - play) / visited
+    ours = max(audit - play, 0.001) / len(snapshot["guests"])
+    print()
+    print(f"probe / setup                      {probe / setup:8.2f}   budget 1.00")
+    print(f"probe / ping                       {probe / ping:8.2f}")
+    print(f"audit playbook / ping playbook     {audit / play:8.2f}   budget 1.50")
+    print(f"per guest, stock loop / ours       {stock / ours:8.0f}   budget 100   ({visited} guests visited)")
+    print(f"peak memory of the probe, MiB      {memory / 1024:8.1f}   budget 64")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
