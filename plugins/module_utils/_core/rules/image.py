@@ -105,11 +105,13 @@ def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:
-    """Images that libvirt labels, by the exported folder of their own file system that they lie in."""
+    """Images that libvirt labels and takes for local ones, by the exported folder that they lie in."""
     found: dict[str, set[str]] = {}
     for file in files.files(snapshot):
         if file.in_namespace or file.storage is None or not any(use.own for use in file.uses):
             continue
+        if file.storage.remote:
+            continue  # exported once more, but libvirt knows such a file system for a shared one by itself
         over = [folder for folder in file.storage.exports if s.below(file.real_path, folder)]
         if over:
             found.setdefault(max(over, key=len), set()).add(file.real_path)

@@ -209,6 +209,8 @@ def test_export_covers_only_files_of_its_own_file_system() -> None:
     for item in guest(snapshot, "db").resources:
         item.file.mount = IMAGES
     assert found(snapshot) == []
+    snapshot.storage[1].exports = snapshot.storage[1].labelled_exports = [IMAGES]  # and exported once more
+    assert found(snapshot) == []
 
 
 def test_dynamic_guest_on_labelled_export_of_its_own_host() -> None:
