@@ -106,7 +106,7 @@ def _program(root: Root, pid: int, exe: str | None) -> str | None:
     """The program's name; from the command line where the link may not be read."""
     if exe is None:
         words = _words(root, pid)
-        if not words:
+        if not words or not words[0]:
             return root.line(f"/proc/{pid}/comm")
         exe = words[0]
     if exe.endswith(" (deleted)"):  # the package was updated under the running process
@@ -146,7 +146,7 @@ def _guest_name(words: list[str]) -> str | None:
             single = value.replace(",,", "\0")
             match = _NAME.search(single)
             name = match.group(1) if match else single.split(",", 1)[0]
-            return name.replace("\0", ",")[:_MAX_NAME]
+            return name.replace("\0", ",")[:_MAX_NAME] or None
     return None
 
 
