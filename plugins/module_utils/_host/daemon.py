@@ -12,6 +12,7 @@ import typing as t
 from .._core import qemu_conf
 from .._core.errors import HostReadError
 from .._core.snapshot import Daemon, Libvirt, Process, QemuConf
+from . import processes
 from .root import Root, reason
 
 #: Daemon -> its control socket. libvirt-sock is virtproxyd's where the modular daemons run.
@@ -64,6 +65,15 @@ def may_connect(root: Root, found: Libvirt) -> str:
     if found.daemon.pid is None and not root.exists(_AUTOSTARTED):
         return f"{found.daemon.name} has not run since the host booted; starting it would start guests"
     return ""
+
+
+def complete(root: Root, daemon: Daemon, booted_at: int | None) -> None:
+    """Fill in what is to be known of a daemon that our own connection has woken up."""
+    pid = root.line(_DRIVER_PID)
+    if daemon.pid is None and pid and pid.isdigit():
+        process = processes.identify(root, int(pid), booted_at)
+        if process is not None and process.role == daemon.name:
+            daemon.pid, daemon.context, daemon.started_at = process.pid, process.context, process.started_at
 
 
 def _installed(root: Root, name: str) -> bool:

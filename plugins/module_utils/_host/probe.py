@@ -165,6 +165,8 @@ class Probe:
             taker = Taker(self.root, self.ledger, snapshot.libvirt, self.status)
             alive = {seen.process.pid for seen in table.guests}
             census = taker.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
+            if snapshot.libvirt.connected and snapshot.libvirt.daemon is not None:
+                daemon.complete(self.root, snapshot.libvirt.daemon, table.booted_at)
         snapshot.guests = census.guests
         processes.match_guests(table, {item.pid: item.uuid for item in snapshot.guests if item.pid is not None})
         for item in snapshot.guests:

@@ -79,15 +79,10 @@ def read(root: Root, guest_types: t.Collection[str]) -> Table:
 
 def _look(root: Root, pid: int, table: Table, by_label: dict[str, list[int]], guest_types: t.Collection[str]) -> None:
     try:
-        exe: str | None = root.readlink(f"/proc/{pid}/exe")
-    except (FileNotFoundError, ProcessLookupError):
-        return  # a thread of the kernel, or gone
-    except OSError:
-        exe = None
-    try:
-        context = text_of(root.peek(f"/proc/{pid}/attr/current")).rstrip("\0\n") or None
-    except OSError:  # EINVAL without a security module that has labels
-        context = None
+        exe = _exe(root, pid)
+    except FileNotFoundError:
+        return
+    context = _context(root, pid)
     type_ = type_of(context) if context else None
     if type_ and _CONTAINER_TYPE.match(type_):
         by_label.setdefault(context or "", []).append(pid)
@@ -100,6 +95,35 @@ def _look(root: Root, pid: int, table: Table, by_label: dict[str, list[int]], gu
         table.guests.append(_seen(root, pid, role, exe, context, table.booted_at))
     elif program in _DAEMONS:
         table.daemons.append(_seen(root, pid, program, exe, context, table.booted_at).process)
+
+
+def identify(root: Root, pid: int, booted_at: int | None) -> Process | None:
+    """One process, with its program's name for its role; None when it is gone."""
+    try:
+        exe = _exe(root, pid)
+    except FileNotFoundError:
+        return None
+    program = _program(root, pid, exe)
+    return _seen(root, pid, program, exe, _context(root, pid), booted_at).process if program else None
+
+
+def _exe(root: Root, pid: int) -> str | None:
+    """The path of the program, or None when it is hidden. Raises FileNotFoundError for a thread of the kernel."""
+    try:
+        return root.readlink(f"/proc/{pid}/exe")
+    except FileNotFoundError:
+        raise
+    except ProcessLookupError as error:
+        raise FileNotFoundError(str(error)) from error
+    except OSError:
+        return None
+
+
+def _context(root: Root, pid: int) -> str | None:
+    try:
+        return text_of(root.peek(f"/proc/{pid}/attr/current")).rstrip("\0\n") or None
+    except OSError:  # EINVAL without a security module that has labels
+        return None
 
 
 def _program(root: Root, pid: int, exe: str | None) -> str | None:

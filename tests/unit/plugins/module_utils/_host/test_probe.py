@@ -153,6 +153,21 @@ def test_a_daemon_that_has_not_run_since_the_boot_is_not_woken() -> None:
     assert (snapshot.libvirt.daemon.pid, snapshot.libvirt.daemon.socket) == (None, True)
 
 
+def test_a_daemon_that_the_connection_woke_is_known_all_the_same() -> None:
+    class Sleeping(CapturedRoot):
+        def listdir(self, path: str) -> list[str]:
+            names = super().listdir(path)
+            return [name for name in names if name != "900"] if path == "/proc" else names
+
+    tree = hosts.el9()
+    tools = Tools(ask=lambda _uri, _known: tree.libvirt, strict=True)
+    snapshot = Probe(Sleeping(tree, hosts.policy()), Options(timeout=5), tools).take()
+    daemon = snapshot.libvirt.daemon
+    assert daemon is not None
+    assert (daemon.name, daemon.pid, daemon.started_at) == ("libvirtd", 900, 1700000900.0)
+    assert daemon.context == "system_u:system_r:virtd_t:s0-s0:c0.c1023"
+
+
 def test_not_root() -> None:
     tree = hosts.el9()
     hosts.process(tree, hosts.PID, None, hosts.LABEL, ("/usr/libexec/qemu-kvm", "-name", "guest=web"), hosts.QEMU_UID)
