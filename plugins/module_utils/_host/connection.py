@@ -62,7 +62,7 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
     Only for a child: the binding is imported here, and nothing here has a deadline of its own.
     """
     try:
-        import libvirt  # noqa: PLC0415 - half a second on a slow host, and a child's business only
+        import libvirt  # here, not above: half a second on a slow host, and a child's business only
     except ImportError as error:
         raise HostReadError(
             f"Python {sys.version.split()[0]} has no libvirt binding; install python3-libvirt"

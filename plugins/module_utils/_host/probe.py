@@ -180,6 +180,7 @@ class Probe:
         guest_types = {*facts.guest_types, *selinux.GUEST_TYPES}
         labels = [seen.process.context for seen in table.guests] + [item.context for item in table.daemons]
         labels += [item.context for item in table.containers]
+        labels += [snapshot.libvirt.daemon.context] if snapshot.libvirt.daemon else []
         labels += [base for model in snapshot.libvirt.models or () for base in model.baselabels.values()]
         names = guest_types | {type_ for type_ in (type_of(text) for text in labels if text) if type_}
         if facts.mode == "disabled":
