@@ -10,32 +10,53 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from tests.bench import crowd, peers
 from tests.bench.timing import Series, table, take_turns
 
+LAB = "build/lab-bench"
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--inventory", type=Path, required=True, help="inventory with the host")
+    parser.add_argument("--inventory", type=Path, help="inventory with the host (default: a lab started for this)")
     parser.add_argument("--host", default="kvm1", help="inventory name of the host")
     parser.add_argument("--guests", type=int, default=200, help="guests to define; each has two images")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each command, after one warm-up")
     parser.add_argument("--stock-guests", type=int, default=3, help="guests that the loop of stock modules visits")
     args = parser.parse_args()
 
-    target = peers.Target(args.inventory, args.host)
+    with own_lab(args.host) if args.inventory is None else nullcontext(args.inventory) as inventory:
+        measure(peers.Target(inventory, args.host), args)
+    return 0
+
+
+@contextmanager
+def own_lab(host: str) -> Iterator[Path]:
+    """A lab of one host without faults, for as long as the block lasts; gives its inventory."""
+    lab = [sys.executable, "-m", "tests.lab"]
+    try:
+        subprocess.run([*lab, "up", "--install", "--dir", LAB, "--hosts", host, "--faults", "none"], check=True)
+        yield Path(LAB) / "inventory" / "hosts.yml"
+    finally:
+        subprocess.run([*lab, "down", "--dir", LAB], check=True)
+
+
+def measure(target: peers.Target, args: argparse.Namespace) -> None:
+    """Fill the host with guests, let the commands take turns, and print what came of it."""
     print(f"{args.host}: defining {args.guests} guests with {2 * args.guests} images", flush=True)
     with crowd.defined(target, args.guests), tempfile.TemporaryDirectory() as scratch:
         series = take_turns(peers.commands(target, Path(scratch), args.stock_guests), args.runs)
         snapshot = json.loads((Path(scratch) / "snapshots" / f"{args.host}.json").read_text(encoding="utf-8"))
         memory = peers.peak_memory(target)
     report(series, snapshot, memory, args.stock_guests)
-    return 0
 
 
 def report(series: dict[str, Series], snapshot: dict[str, Any], memory: int, visited: int) -> None:

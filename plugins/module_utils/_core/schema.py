@@ -52,7 +52,7 @@ def decode(kind: type[T], document: t.Any, path: str) -> T:
     return t.cast(T, _object(kind, document, path))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _plan(kind: type) -> tuple[dict[str, t.Any], dict[str, Field[t.Any]]]:
     return t.get_type_hints(kind), {item.name: item for item in fields(kind)}
 
