@@ -90,7 +90,7 @@ def configuration(root: Root) -> tuple[QemuConf, str]:
     except FileNotFoundError:
         return conf, ""
     except (OSError, HostReadError) as error:
-        return conf, f"{CONF}: {reason(error)}"
+        return conf, reason(error)
     return conf, ""
 
 

@@ -15,7 +15,7 @@ from .._core import selinux_conf
 from .._core.errors import HostReadError
 from .._core.label import CategorySet, parse_context
 from .._core.snapshot import Access, Boolean, SELinux, TypeFacts
-from .root import Root, text_of
+from .root import Root, reason, text_of
 
 FS = "/sys/fs/selinux"
 CONFIG = "/etc/selinux/config"
@@ -53,7 +53,7 @@ class Oracle:
             for name in ("read", "write"):
                 self._bits[name] = 1 << (int(self.root.peek(f"{FS}/class/file/perms/{name}")) - 1)
         except (OSError, ValueError) as error:
-            self.problem = f"the policy's class file cannot be read: {error}"
+            self.problem = f"the policy's class file cannot be read: {reason(error)}"
 
     def context(self, type_: str, level: str, role: str = "system_r") -> str:
         """A label of that type; without a level where the policy has none."""
@@ -127,7 +127,7 @@ def _configuration(root: Root, reading: Reading) -> None:
     except FileNotFoundError:
         return
     except (OSError, HostReadError) as error:
-        reading.missing.append(f"{CONFIG}: {error}")
+        reading.missing.append(reason(error))
         return
     facts.configured_mode, facts.policy = config.mode, config.policy
     facts.guest_types = _contexts(root, reading, "virtual_domain_context")
@@ -144,7 +144,7 @@ def _contexts(root: Root, reading: Reading, name: str) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, HostReadError) as error:
-        reading.missing.append(f"{path}: {error}")
+        reading.missing.append(reason(error))
         return []
 
 
@@ -153,7 +153,7 @@ def _booleans(root: Root, missing: list[str]) -> list[Boolean]:
     try:
         names = [name for name in root.listdir(f"{FS}/booleans") if name.startswith(_BOOLEANS)]
     except OSError as error:
-        missing.append(f"booleans: {error.strerror or error}")
+        missing.append(reason(error))
         return []
     for name in names:
         values = (root.line(f"{FS}/booleans/{name}") or "").split()

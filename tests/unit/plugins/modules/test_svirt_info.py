@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils import _module
+from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import decode_snapshot
+from ansible_collections.svirt.fleet.plugins.modules import svirt_info
+
+from tests.unit.support import hosts
+from tests.unit.support.captured import CapturedRoot
+
+
+def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.Any]:
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        svirt_info.main()
+    return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
+
+
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Bindings that a respawn was tried for; the host is an EL 9 without its binding."""
+    found: list[str] = []
+    monkeypatch.setattr(svirt_info, "Root", lambda: CapturedRoot(hosts.el9(), hosts.policy()))
+    monkeypatch.setattr(svirt_info, "respawn_for", found.append)
+    return found
+
+
+def test_a_host_is_read_in_one_call(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, timeout=5, _ansible_check_mode=True)
+    snapshot = decode_snapshot(result["snapshot"])
+    assert result["changed"] is False
+    assert [guest.name for guest in snapshot.guests] == ["web"]
+    assert snapshot.coverage["libvirt"].status == "unknown"  # no daemon here behind the files
+    assert result["summary"]["guests"] == 1
+    assert result["summary"]["bytes"] == len(json.dumps(result["snapshot"]))
+    assert asked_for == ["libvirt"]
+
+
+def test_two_calls_in_one_process_do_not_meet(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = run(capsys, timeout=5), run(capsys, timeout=5)
+    del first["snapshot"]["taken_at"], second["snapshot"]["taken_at"]
+    assert first["snapshot"] == second["snapshot"]
+    assert len(asked_for) == 2
+
+
+def test_a_host_without_libvirt_needs_no_other_python(
+    asked_for: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(svirt_info, "Root", lambda: CapturedRoot(hosts.bare(), hosts.policy()))
+    assert run(capsys)["summary"]["coverage"]["libvirt"]["status"] == "not_applicable"
+    assert asked_for == []
+
+
+def test_a_timeout_that_is_none(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, timeout=0)
+    assert result["failed"] is True
+    assert result["msg"] == "timeout is 0; give at least 1 second"
+
+
+class Respawn:
+    """Ansible's respawn; ``has`` is the interpreter that has the binding."""
+
+    def __init__(self, has: str | None, again: bool = False) -> None:
+        self.has = has
+        self.again = again
+        self.started: list[str] = []
+
+    def has_respawned(self) -> bool:
+        return self.again
+
+    def probe_interpreters_for_module(self, paths: list[str], _binding: str) -> str | None:
+        return self.has if self.has in paths else None
+
+    def respawn_module(self, interpreter: str) -> None:
+        self.started.append(interpreter)
+
+
+@pytest.mark.parametrize(
+    ("respawn", "binding", "started"),
+    [
+        (Respawn("/usr/libexec/platform-python"), "no_such_binding", ["/usr/libexec/platform-python"]),
+        (Respawn("/usr/bin/python3.12"), "no_such_binding", ["/usr/bin/python3.12"]),
+        (Respawn(None), "no_such_binding", []),
+        (Respawn("/usr/bin/python3", again=True), "no_such_binding", []),
+        (Respawn("/usr/bin/python3"), "json", []),
+    ],
+)
+def test_another_python_is_used_only_where_it_helps(
+    monkeypatch: pytest.MonkeyPatch, respawn: Respawn, binding: str, started: list[str]
+) -> None:
+    monkeypatch.setattr(_module, "respawn", respawn)
+    _module.respawn_for(binding)
+    assert respawn.started == started
