@@ -35,15 +35,20 @@ def _bundle() -> tuple[str, bytes]:
     return f"/run/svirt-lab/{version}", packed.getvalue()
 
 
-def ask(remote: Remote, command: str, *words: str, timeout: float = 900.0) -> object:
+def ask(remote: Remote, command: str, *names: str, timeout: float = 900.0) -> object:
     """Run a command of our code in a host and return its answer. Raises LabError with what the host said."""
+    return json.loads(fetch(remote, command, *names, timeout=timeout).decode().rstrip().splitlines()[-1])
+
+
+def fetch(remote: Remote, command: str, *names: str, timeout: float = 900.0) -> bytes:
+    """The same for a command whose answer is bytes. timeout in seconds."""
     folder, code = _bundle()
-    quoted = shlex.join((command, *words))
-    line = f"cd {folder} 2>/dev/null || exit {_ABSENT}; exec python3 -m host {quoted}"
+    words = shlex.join((command, remote.name, *names))
+    line = f"cd {folder} 2>/dev/null || exit {_ABSENT}; exec python3 -m host {words}"
     done = remote.call(line, timeout=timeout, check=False)
     if done.returncode == _ABSENT:
         remote.call(f"mkdir -p {folder} && tar -xzf - -C {folder}", stdin=code)
         done = remote.call(line, timeout=timeout, check=False)
     if done.returncode != 0:
-        raise LabError(f"{remote.name}: {command} {' '.join(words)} failed:\n{tail(done.stderr or done.stdout, 40)}")
-    return json.loads(done.stdout.decode().rstrip().splitlines()[-1])
+        raise LabError(f"{remote.name}: {words} failed:\n{tail(done.stderr or done.stdout, 40)}")
+    return done.stdout

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import accel, image, rootfs
+from . import accel, faults, image, rootfs
+from .capture import capture
 from .errors import LabError
 from .lab import DEFAULT_DIR, Lab
 from .network import HOSTS
+from .shell import step
 
 
 def main() -> int:
@@ -39,7 +41,11 @@ def _up(args: argparse.Namespace) -> int:
     mode = accel.detect(args.accel)
     disk = image.build(args.release, mode, args.install)
     lab = Lab.at(args.dir)
-    lab.up(disk, mode, args.hosts.split(","))
+    names = args.hosts.split(",")
+    if lab.up(disk, mode, names) and args.faults == "default":
+        for name in names:
+            with step(f"default faults of {name}"):
+                faults.inject(name, *faults.default_faults(name), lab=lab.folder)
     print(f"inventory: {lab.inventory}")
     return 0
 
@@ -61,6 +67,41 @@ def _ssh(args: argparse.Namespace) -> int:
     return subprocess.run(remote.argv(*args.words, tty=not args.words and sys.stdin.isatty()), check=False).returncode
 
 
+def _fault(args: argparse.Namespace) -> int:
+    change = faults.undo if args.undo else faults.inject
+    done = change(args.host, *args.names, lab=args.dir)
+    for name in args.names:
+        state = (
+            ("undone" if args.undo else "injected") if name in done else ("not there" if args.undo else "there already")
+        )
+        print(f"{args.host}: {name}: {state}")
+    return 0
+
+
+def _faults(args: argparse.Namespace) -> int:
+    for fault in sorted(faults.FAULTS.values(), key=lambda each: each.name):
+        notes = [f"only {', '.join(fault.hosts)}"] if len(fault.hosts) == 1 else []
+        notes += [f"default on {', '.join(fault.default_on)}"] if fault.default_on else []
+        notes += ["reboots"] if fault.reboot else []
+        print(f"{fault.name:30} {fault.about} [{fault.subject}]" + (f" ({'; '.join(notes)})" if notes else ""))
+    for host in Lab.at(args.dir).names():
+        print(f"in {host} now: {', '.join(faults.injected(host, lab=args.dir)) or 'none'}")
+    return 0
+
+
+def _reboot(args: argparse.Namespace) -> int:
+    failed = Lab.at(args.dir).reboot(args.host)
+    for name, reason in failed.items():
+        print(f"guest {name} did not start again: {reason}")
+    return 0
+
+
+def _capture(args: argparse.Namespace) -> int:
+    count = capture(Lab.at(args.dir).remote(args.host), args.target)
+    print(f"{args.target}: {count} files of {args.host}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -72,14 +113,27 @@ def _parser() -> argparse.ArgumentParser:
             made.add_argument("--dir", type=Path, default=DEFAULT_DIR, help="folder of the lab (default: %(default)s)")
         return made
 
-    for made in (command("image", _image, "build the image of a host, or say where it is"),
-                 up := command("up", _up, "bring the lab up, or reuse it")):
+    for made in (
+        command("image", _image, "build the image of a host, or say where it is"),
+        up := command("up", _up, "bring the lab up, or reuse it"),
+    ):
         made.add_argument("--release", default="trixie", choices=rootfs.RELEASES)
         made.add_argument("--accel", default="auto", choices=["auto", "kvm", "tcg"])
         made.add_argument("--install", action="store_true", help="install missing Debian packages on this machine")
+    up.add_argument("--faults", default="default", choices=["default", "none"], help="default: %(default)s")
     up.add_argument("--hosts", default=",".join(HOSTS), help="default: %(default)s")
     command("down", _down, "stop what this lab started")
     command("status", _status, "one line a host; exit status 3 when one is down")
+    one = command("fault", _fault, "put a fault into a host, or take it back")
+    one.add_argument("host")
+    one.add_argument("names", nargs="+", metavar="name")
+    one.add_argument("--undo", action="store_true", help="take it back")
+    command("faults", _faults, "the faults that there are, and those in the hosts now")
+    again = command("reboot", _reboot, "reboot a host and start the guests that ran")
+    again.add_argument("host")
+    taken = command("capture", _capture, "copy from a host what a fixture needs")
+    taken.add_argument("host")
+    taken.add_argument("target", type=Path)
     shell = command("ssh", _ssh, "a shell or a command in a host")
     shell.add_argument("host")
     shell.add_argument("words", nargs=argparse.REMAINDER)

@@ -43,18 +43,50 @@ def _fill(raw: Path, root: Path) -> None:
     offset = _START_SECTOR * 512
     blocks = ((_SIZE_MIB << 20) - offset) // 4096
     options = f"offset={offset},lazy_itable_init=1,lazy_journal_init=1"
-    run(["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", DISK_LABEL, "-E", options, "-d", str(root), str(raw),
-         str(blocks)])
+    run(
+        [
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-L",
+            DISK_LABEL,
+            "-E",
+            options,
+            "-d",
+            str(root),
+            str(raw),
+            str(blocks),
+        ]
+    )
 
 
 def _first_boot(raw: Path, kernel: Path, initrd: Path, scratch: Path, accel: Accel) -> None:
     """Boot once with the kernel from outside, only as far as the unit that installs the boot loader."""
     serial = scratch / "serial.log"
-    append = (f"root=/dev/vda1 rw console=ttyS0 security=selinux enforcing=0 panic=-1 "
-              f"systemd.mask=auditd.service systemd.unit={FIRST_BOOT_UNIT}")
-    argv = [*machine_args(accel), "-no-reboot", "-serial", f"file:{serial}", "-nic", "none",
-            "-drive", f"file={raw},if=virtio,format=raw,cache=unsafe",
-            "-kernel", str(kernel), "-initrd", str(initrd), "-append", append]
+    append = (
+        f"root=/dev/vda1 rw console=ttyS0 security=selinux enforcing=0 panic=-1 "
+        f"systemd.mask=auditd.service systemd.unit={FIRST_BOOT_UNIT}"
+    )
+    argv = [
+        *machine_args(accel),
+        "-no-reboot",
+        "-serial",
+        f"file:{serial}",
+        "-nic",
+        "none",
+        "-drive",
+        f"file={raw},if=virtio,format=raw,cache=unsafe",
+        "-kernel",
+        str(kernel),
+        "-initrd",
+        str(initrd),
+        "-append",
+        append,
+    ]
     try:
         done = subprocess.run(argv, capture_output=True, check=False, timeout=_FIRST_BOOT_LIMIT)
     except subprocess.TimeoutExpired as error:

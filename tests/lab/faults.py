@@ -34,7 +34,7 @@ def inject(host: str, *names: str, lab: Path | str = DEFAULT_DIR) -> list[str]:
     for name in names:
         if host not in find(name).hosts:
             raise LabError(f"fault {name} is for {', '.join(find(name).hosts)}, not for {host}")
-    done = _names(ask(place.remote(host), "inject", host, *names))
+    done = _names(ask(place.remote(host), "inject", *names))
     if any(FAULTS[name].reboot for name in done):
         place.reboot(host)
     return done
@@ -45,7 +45,7 @@ def undo(host: str, *names: str, lab: Path | str = DEFAULT_DIR) -> list[str]:
     place = Lab.at(lab)
     for name in names:
         find(name)
-    done = _names(ask(place.remote(host), "undo", host, *names))
+    done = _names(ask(place.remote(host), "undo", *names))
     if any(FAULTS[name].reboot for name in done):
         place.reboot(host)
     return done

@@ -67,5 +67,7 @@ def _build_as_root(final: Path, release: str, accel: Accel) -> Path:
     argv = [sys.executable, "-m", "tests.lab", "image", "--release", release, "--accel", accel.value]
     run([as_root([])[0], keep, *argv])
     if not final.exists():
-        raise LabError(f"{final}: the build as root left no image there; see whether sudo keeps HOME and XDG_CACHE_HOME")
+        raise LabError(
+            f"{final}: the build as root left no image there; see whether sudo keeps HOME and XDG_CACHE_HOME"
+        )
     return final

@@ -32,7 +32,12 @@ def write(path: Path, remotes: Iterable[Remote]) -> None:
 
 
 def _args(remote: Remote) -> str:
-    pairs = ("StrictHostKeyChecking=no", f"UserKnownHostsFile={remote.known_hosts}", "IdentitiesOnly=yes", "LogLevel=ERROR")
+    pairs = (
+        "StrictHostKeyChecking=no",
+        f"UserKnownHostsFile={remote.known_hosts}",
+        "IdentitiesOnly=yes",
+        "LogLevel=ERROR",
+    )
     return " ".join(shlex.quote(word) for pair in pairs for word in ("-o", pair))
 
 

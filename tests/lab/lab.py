@@ -15,8 +15,10 @@ from pathlib import Path
 
 from . import inventory
 from .accel import Accel
+from .agent import ask
 from .cache import locked
 from .disk import overlay
+from .errors import LabError
 from .network import HOSTS, spec
 from .shell import say, step
 from .ssh import Remote, make_key
@@ -67,6 +69,7 @@ class Lab:
                 self._start(image, accel, names)
                 _each(names, lambda name: self.vm(name).wait())
             inventory.write(self.inventory, [self.remote(name) for name in names])
+            self.seed(names)
             return True
 
     def _start(self, image: Path, accel: Accel, names: Sequence[str]) -> None:
@@ -79,6 +82,27 @@ class Lab:
             name_file = self.folder / f"{name}.name"
             name_file.write_text(f"{name}\n")
             vm.start(accel, public, name_file)
+
+    def seed(self, names: Sequence[str]) -> None:
+        """Give the hosts their guests. The exporter goes first: the others mount its share."""
+        for name in sorted(names):
+            with step(f"guests of {name}"):
+                ask(self.remote(name), "seed")
+
+    def reboot(self, name: str) -> dict[str, str]:
+        """Reboot a host through its boot loader and start the guests that ran; returns those that did not start."""
+        vm = self.vm(name)
+        remote = vm.remote()
+        with step(f"rebooting {name}"):
+            ask(remote, "stop-guests")
+            before = _boot_id(remote)
+            remote.call("systemctl --no-block reboot", check=False)
+            remote.disconnect()
+            vm.serial.write_bytes(b"")
+            vm.wait(lambda: _boot_id(remote) not in ("", before))
+        with step(f"share and guests of {name}"):
+            answer = ask(remote, "resume")
+        return answer if isinstance(answer, dict) else {}
 
     def _healthy(self, name: str) -> bool:
         vm = self.vm(name)
@@ -131,3 +155,12 @@ def _each(names: Sequence[str], work: Callable[[str], object]) -> None:
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
         for future in [pool.submit(work, name) for name in names]:
             future.result()
+
+
+def _boot_id(remote: Remote) -> str:
+    """What tells one boot of a host from the next; empty while it does not answer."""
+    try:
+        done = remote.call("cat /proc/sys/kernel/random/boot_id", timeout=60, check=False)
+    except LabError:
+        return ""
+    return done.stdout.decode().strip() if done.returncode == 0 else ""

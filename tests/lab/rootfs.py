@@ -72,8 +72,11 @@ def bootstrap(release: str, target: Path) -> None:
 def policy_sources() -> dict[str, str]:
     """Our policy modules: file name -> CIL source."""
     folder = resources.files(__package__) / "policy"
-    return {entry.name: entry.read_text() for entry in sorted(folder.iterdir(), key=lambda e: e.name)
-            if entry.name.endswith(".cil")}
+    return {
+        entry.name: entry.read_text()
+        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
+        if entry.name.endswith(".cil")
+    }
 
 
 def configure(root: Path) -> None:
@@ -115,8 +118,12 @@ def label(root: Path) -> None:
     contexts = f"/etc/selinux/{POLICY_STORE}/contexts/files/file_contexts"
     with step("labelling the file system"):
         _chroot(root, "setfiles", "-F", "-e", "/proc", "-e", "/sys", "-e", "/dev/pts", contexts, "/", proc=False)
-    for name, wanted in (("etc/shadow", "shadow_t"), ("usr/sbin/libvirtd", "virtd_exec_t"), ("srv/vms", "virt_image_t"),
-                         ("var/lib/libvirt/images", "virt_image_t")):
+    for name, wanted in (
+        ("etc/shadow", "shadow_t"),
+        ("usr/sbin/libvirtd", "virtd_exec_t"),
+        ("srv/vms", "virt_image_t"),
+        ("var/lib/libvirt/images", "virt_image_t"),
+    ):
         seen = os.getxattr(root / name, "security.selinux", follow_symlinks=False).decode()
         if wanted not in seen:
             raise LabError(f"/{name} in the image carries {seen!r} instead of {wanted}; setfiles stopped early")
@@ -138,7 +145,7 @@ def kernel_of(root: Path, target: Path) -> tuple[Path, Path]:
 def _chroot(root: Path, *argv: str, proc: bool = True) -> None:
     """Run a command in the root, in a mount namespace of its own: a crash leaves nothing mounted here."""
     mount = f"mount -t proc proc '{root}/proc' && " if proc else ""
-    inner = f'{mount}exec chroot \'{root}\' "$@"'
+    inner = f"{mount}exec chroot '{root}' \"$@\""
     env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
     run([*env, "unshare", "--mount", "--propagation", "private", "sh", "-c", inner, "sh", *argv])
 

@@ -46,22 +46,46 @@ class Remote:
 
     def connect(self) -> None:
         """Open the shared connection when it is not open. Losing it later only costs time."""
-        if run(["ssh", *self.options(), "-o", f"ControlPath={self.control}", "-O", "check", "root@127.0.0.1"],
-               check=False).returncode == 0:
+        if (
+            run(
+                ["ssh", *self.options(), "-o", f"ControlPath={self.control}", "-O", "check", "root@127.0.0.1"],
+                check=False,
+            ).returncode
+            == 0
+        ):
             return
         self.control.unlink(missing_ok=True)
-        argv = ["ssh", *self.options(), "-o", "ControlMaster=yes", "-o", "ControlPersist=yes",
-                "-o", f"ControlPath={self.control}", "-fN", "-p", str(self.port), "root@127.0.0.1"]
-        subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
-                       timeout=120)
+        argv = [
+            "ssh",
+            *self.options(),
+            "-o",
+            "ControlMaster=yes",
+            "-o",
+            "ControlPersist=yes",
+            "-o",
+            f"ControlPath={self.control}",
+            "-fN",
+            "-p",
+            str(self.port),
+            "root@127.0.0.1",
+        ]
+        subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=120,
+        )
 
     def disconnect(self) -> None:
         """Close the shared connection, if it is open."""
         run(["ssh", *self.options(), "-o", f"ControlPath={self.control}", "-O", "exit", "root@127.0.0.1"], check=False)
         self.control.unlink(missing_ok=True)
 
-    def call(self, command: str, *, stdin: str | bytes | None = None, timeout: float = 300.0, check: bool = True
-             ) -> subprocess.CompletedProcess[bytes]:
+    def call(
+        self, command: str, *, stdin: str | bytes | None = None, timeout: float = 300.0, check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a shell command line in the host. Raises LabError (check) with the end of what it printed."""
         self.connect()
         done = run(self.argv(command), stdin=stdin, timeout=timeout, check=False)

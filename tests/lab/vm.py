@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from .ssh import Remote
 
 #: Seconds a host may take to answer. It boots in half a minute; a busy machine slows emulation tenfold.
 BOOT_LIMIT = 900.0
-_PANIC = re.compile(r"Kernel panic|end Kernel panic|Oops: |Unable to mount root|Failed to load SELinux policy|"
-                    r"You are in emergency mode|grub rescue>")
+_PANIC = re.compile(
+    r"Kernel panic|end Kernel panic|Oops: |Unable to mount root|Failed to load SELinux policy|"
+    r"You are in emergency mode|grub rescue>"
+)
 _LINK_SOCKET = "link.sock"
 _PORT_TRIES = 8
 
@@ -61,8 +64,9 @@ class Vm:
             port = int(self._portfile.read_text())
         except (OSError, ValueError):
             raise LabError(f"{self.spec.name} is not up; run: python -m tests.lab up") from None
-        return Remote(self.spec.name, port, self.folder / "id_ed25519", self.folder / "known_hosts",
-                      self.control / self.spec.name)
+        return Remote(
+            self.spec.name, port, self.folder / "id_ed25519", self.folder / "known_hosts", self.control / self.spec.name
+        )
 
     def start(self, accel: Accel, public_key: Path, name_file: Path) -> None:
         """Start the process. Another program may take the port first, then the next one is tried."""
@@ -93,11 +97,14 @@ class Vm:
             *("-serial", f"file:{self.serial}", "-daemonize", "-pidfile", str(pidfile)),
         ]
 
-    def wait(self, limit: float = BOOT_LIMIT) -> None:
-        """Wait until it takes commands. Raises LabError at once on a panic or when its process ends."""
+    def wait(self, ready: Callable[[], bool] | None = None, limit: float = BOOT_LIMIT) -> None:
+        """Wait until it takes commands (or is ready otherwise), limit seconds at most.
+
+        Raises LabError at once on a panic or when its process ends.
+        """
         end = time.monotonic() + limit
         remote = self.remote()
-        while not remote.answers():
+        while not (ready or remote.answers)():
             self._check()
             if time.monotonic() > end:
                 raise LabError(f"{self.spec.name} did not answer in {limit:.0f} s; {self._tail()}")

@@ -7,44 +7,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 
 
-def _seed(host: str) -> object:
-    from .seed import seed
+def _answer(command: str, host: str, names: list[str]) -> object:
+    """Each branch imports what it needs: under emulation that is most of the time a command takes."""
+    if command == "seed":
+        from .seed import seed
 
-    return seed(host)
+        return seed(host)
+    if command in ("stop-guests", "resume"):
+        from . import power
 
+        return power.stop_guests() if command == "stop-guests" else power.resume(host)
+    from . import faults
 
-def _inject(host: str, *names: str) -> object:
-    from .faults import inject
-
-    return inject(host, *names)
-
-
-def _undo(_host: str, *names: str) -> object:
-    from .faults import undo
-
-    return undo(*names)
-
-
-def _injected() -> object:
-    from .faults import injected
-
-    return injected()
-
-
-_COMMANDS: dict[str, Callable[..., object]] = {
-    "seed": _seed,
-    "inject": _inject,
-    "undo": _undo,
-    "injected": _injected,
-}
+    if command == "inject":
+        return faults.inject(host, *names)
+    return faults.undo(*names) if command == "undo" else faults.injected()
 
 
 def main() -> None:
-    command, *words = sys.argv[1:]
-    print(json.dumps(_COMMANDS[command](*words)))
+    command, host, *names = sys.argv[1:]
+    if command == "capture":
+        from .capture import capture
+
+        capture()
+        return
+    print(json.dumps(_answer(command, host, names)))
 
 
 main()

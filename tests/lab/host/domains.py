@@ -85,17 +85,25 @@ def domain_xml(guest: Guest, bridge: str = "br-lab") -> str:
 
 def _disk_xml(disk: Disk, index: int) -> str:
     letter = "abcdefghijklmnop"[index]
-    target = f"<target dev='hd{letter}' bus='ide'/>" if disk.device == "cdrom" else f"<target dev='vd{letter}' bus='virtio'/>"
+    target = (
+        f"<target dev='hd{letter}' bus='ide'/>"
+        if disk.device == "cdrom"
+        else f"<target dev='vd{letter}' bus='virtio'/>"
+    )
     kind, attribute = ("block", "dev") if disk.block else ("file", "file")
     source = f"<source {attribute}={quoteattr(disk.path)}>{disk.seclabel}</source>"
     flags = ("<shareable/>" if disk.shareable else "") + ("<readonly/>" if disk.readonly else "")
-    return (f"<disk type='{kind}' device='{disk.device}'><driver name='qemu' type='{disk.format}'/>"
-            f"{source}{target}{flags}</disk>")
+    return (
+        f"<disk type='{kind}' device='{disk.device}'><driver name='qemu' type='{disk.format}'/>"
+        f"{source}{target}{flags}</disk>"
+    )
 
 
 def _nic_xml(guest: Guest, bridge: str) -> str:
     if not guest.bridge_address:
         return ""
-    return (f"<interface type='bridge'><source bridge='{bridge}'/><model type='virtio'/><rom enabled='no'/>"
-            f"<filterref filter='clean-traffic'><parameter name='IP' value='{guest.bridge_address}'/></filterref>"
-            "</interface>")
+    return (
+        f"<interface type='bridge'><source bridge='{bridge}'/><model type='virtio'/><rom enabled='no'/>"
+        f"<filterref filter='clean-traffic'><parameter name='IP' value='{guest.bridge_address}'/></filterref>"
+        "</interface>"
+    )

@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from . import conf, virt
 from .journal import Journal
-from .registry import fault
+from .registry import BOTH, fault
+
+_DROP_IN = Path("/etc/systemd/system/libvirtd.service.d/svirt-lab.conf")
+Edit = Callable[[str], str]
 
 
 def change_conf(journal: Journal, text: str, restart: bool = True) -> None:
@@ -20,13 +26,120 @@ def change_conf(journal: Journal, text: str, restart: bool = True) -> None:
         virt.restart_daemon()
 
 
-@fault("driver-implicit", "security_driver is not stated: libvirt takes what it finds, or nothing", "{host}",
-       default_on=("kvm2",))
-def _driver_implicit(journal: Journal, host: str) -> None:
-    change_conf(journal, conf.without_key(conf.read(), "security_driver"))
+def _setting(key: str, value: str) -> Edit:
+    return lambda text: conf.with_key(text, key, value)
 
 
-@fault("shared-filesystems-missing", "the exporter does not name the exported folder in shared_filesystems: a guest that "
-       "migrates away loses its disk", "/srv/vms", hosts=("kvm1",), default_on=("kvm1",))
-def _shared_filesystems(journal: Journal, host: str) -> None:
-    change_conf(journal, conf.without_key(conf.read(), "shared_filesystems"))
+def _unset(key: str) -> Edit:
+    return lambda text: conf.without_key(text, key)
+
+
+def _driver_none(text: str) -> str:
+    """The daemon does not start with driver none while confinement is required."""
+    return conf.with_key(conf.with_key(text, "security_driver", '"none"'), "security_require_confined", "0")
+
+
+def _conf_fault(
+    name: str,
+    about: str,
+    subject: str,
+    edit: Edit,
+    *,
+    restart: bool = True,
+    hosts: tuple[str, ...] = BOTH,
+    default_on: tuple[str, ...] = (),
+) -> None:
+    @fault(name, about, subject, hosts=hosts, default_on=default_on)
+    def inject(journal: Journal, host: str) -> None:
+        change_conf(journal, edit(conf.read()), restart)
+
+
+_conf_fault(
+    "driver-implicit",
+    "security_driver is not stated: libvirt takes what it finds, or nothing",
+    "{host}",
+    _unset("security_driver"),
+    default_on=("kvm2",),
+)
+_conf_fault(
+    "shared-filesystems-missing",
+    "the exporter does not name the exported folder in shared_filesystems: a guest that migrates away loses its disk",
+    "/srv/vms",
+    _unset("shared_filesystems"),
+    hosts=("kvm1",),
+    default_on=("kvm1",),
+)
+_conf_fault("driver-none", "the daemon runs without a security driver", "{host}", _driver_none)
+_conf_fault(
+    "default-confined-off",
+    "guests without a label element would run unconfined",
+    "{host}",
+    _setting("security_default_confined", "0"),
+)
+_conf_fault(
+    "require-confined-off", "guests may ask to run unconfined", "{host}", _setting("security_require_confined", "0")
+)
+_conf_fault(
+    "conf-duplicate-key",
+    "a key stands twice; libvirt takes the first",
+    "security_require_confined",
+    lambda text: text + "security_require_confined = 0\n",
+)
+_conf_fault(
+    "conf-unknown-key",
+    "a misspelt security key, which libvirt ignores",
+    "security_drivers",
+    lambda text: text + 'security_drivers = "selinux"\n',
+)
+_conf_fault(
+    "conf-broken",
+    "qemu.conf does not parse; the daemon that runs has not read it yet",
+    "/etc/libvirt/qemu.conf",
+    lambda text: text + "security_driver = selinux\n",
+    restart=False,
+)
+_conf_fault(
+    "conf-not-applied",
+    "qemu.conf was changed after the daemon started",
+    "{host}",
+    lambda text: text + "# changed\n" + "seccomp_sandbox = 1\n",
+    restart=False,
+)
+
+
+@fault("driver-file-disagrees", "qemu.conf states selinux, the running daemon has no driver", "{host}")
+def _disagrees(journal: Journal, host: str) -> None:
+    before = conf.read()
+    change_conf(journal, _driver_none(before))
+    conf.write(before)
+
+
+def _context_fault(name: str, about: str, context: str) -> None:
+    @fault(name, about, "libvirtd.service")
+    def inject(journal: Journal, host: str) -> None:
+        journal.add("daemon", reload=True)
+        journal.add("rmdir", path=str(_DROP_IN.parent))
+        journal.file(_DROP_IN)
+        _DROP_IN.parent.mkdir(exist_ok=True)
+        _DROP_IN.write_text(f"[Service]\nSELinuxContext={context}\n")
+        virt.reload_units()
+        virt.restart_daemon()
+
+
+_VIRTD = "system_u:system_r:virtd_t"
+_context_fault(
+    "daemon-range-small", "the daemon's range has six categories: fewer than libvirt needs", f"{_VIRTD}:s0-s0:c0.c5"
+)
+_context_fault(
+    "daemon-range-list",
+    "the daemon's range is a list, which libvirt cannot read: no guest starts",
+    f"{_VIRTD}:s0-s0:c5,c9",
+)
+_context_fault(
+    "daemon-range-cut", "libvirt reads only the first part of the daemon's range", f"{_VIRTD}:s0-s0:c0.c255,c512.c767"
+)
+_context_fault(
+    "daemon-context-wrong",
+    "the daemon runs in another domain than its own",
+    "system_u:system_r:initrc_t:s0-s0:c0.c1023",
+)

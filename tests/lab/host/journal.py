@@ -73,8 +73,13 @@ def _attributes(path: str) -> dict[str, Any]:
     info = os.stat(path)
     names = [name for name in os.listxattr(path) if name.startswith(_NAMESPACES)]
     values = {name: base64.b64encode(os.getxattr(path, name)).decode() for name in names}
-    return {"mode": stat.S_IMODE(info.st_mode), "uid": info.st_uid, "gid": info.st_gid, "xattrs": values,
-            "times": [info.st_atime_ns, info.st_mtime_ns]}
+    return {
+        "mode": stat.S_IMODE(info.st_mode),
+        "uid": info.st_uid,
+        "gid": info.st_gid,
+        "xattrs": values,
+        "times": [info.st_atime_ns, info.st_mtime_ns],
+    }
 
 
 def restore_attributes(step: dict[str, Any]) -> None:

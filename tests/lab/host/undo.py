@@ -42,6 +42,11 @@ def _unlink(step: Step) -> None:
     Path(step["path"]).unlink(missing_ok=True)
 
 
+def _rmdir(step: Step) -> None:
+    with contextlib.suppress(OSError):  # there was something else in it
+        Path(step["path"]).rmdir()
+
+
 def _rmtree(step: Step) -> None:
     shutil.rmtree(step["path"], ignore_errors=True)
 
@@ -68,7 +73,7 @@ def _policy(_step: Step) -> None:
 
 def _daemon(step: Step) -> None:
     if step.get("reload"):
-        subprocess.run(["systemctl", "daemon-reload"], check=True, capture_output=True)
+        virt.reload_units()
     virt.restart_daemon()
 
 
@@ -93,6 +98,7 @@ KINDS: dict[str, Callable[[Step], None]] = {
     "attributes": restore_attributes,
     "unlink": _unlink,
     "rmtree": _rmtree,
+    "rmdir": _rmdir,
     "remove_guest": _remove_guest,
     "define_xml": _define_xml,
     "enforcing": _enforcing,

@@ -93,6 +93,11 @@ def restart_daemon() -> None:
     wait_for_daemon()
 
 
+def reload_units() -> None:
+    """Let systemd read its units again."""
+    subprocess.run(["systemctl", "daemon-reload"], check=True, capture_output=True)
+
+
 def wait_for_daemon() -> None:
     """Return when the daemon takes connections."""
     import libvirt
@@ -107,3 +112,18 @@ def wait_for_daemon() -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
+
+
+_UNITS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket", "libvirtd.service")
+
+
+def stop_daemon() -> None:
+    """Stop the daemon and the sockets that would start it again. Guests keep running."""
+    drop_connection()
+    subprocess.run(["systemctl", "stop", *_UNITS], check=True, capture_output=True)
+
+
+def start_daemon() -> None:
+    """The other half of stop_daemon()."""
+    subprocess.run(["systemctl", "start", *_UNITS], check=True, capture_output=True)
+    wait_for_daemon()
