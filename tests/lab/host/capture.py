@@ -181,7 +181,7 @@ def _libvirt() -> dict[str, Any]:
         "version": connection.getLibVersion(),
         "security_model": connection.getSecurityModel(),
         "capabilities": connection.getCapabilities(),
-        "domains": [_domain(domain) for domain in connection.listAllDomains()],
+        "domains": [_domain(domain) for domain in sorted(connection.listAllDomains(), key=lambda d: str(d.name()))],
     }
 
 

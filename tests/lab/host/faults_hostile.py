@@ -39,9 +39,9 @@ def _names(journal: Journal, host: str) -> None:
 
 @fault(
     "hostile-paths",
-    "a running guest whose disks have a colon, spaces, a newline and a kibibyte in their paths, and one "
-    "behind a symbolic link",
-    "guest paths",
+    "a running guest whose disks have a colon, spaces, a newline and a kibibyte in their paths; a powered-off one whose "
+    "disk is a symbolic link",
+    "guest paths, guest linked",
 )
 def _paths(journal: Journal, host: str) -> None:
     journal.add("rmtree", path=f"{LOCAL}/deep")
@@ -51,4 +51,5 @@ def _paths(journal: Journal, host: str) -> None:
     images.make_raw(target)
     os.symlink(target, link)
     Path(PATHS[1]).parent.mkdir(parents=True, exist_ok=True)
-    add_guest(journal, Guest("paths", (*(Disk(path) for path in PATHS), Disk(link))))
+    add_guest(journal, Guest("linked", (Disk(link),), running=False))
+    add_guest(journal, Guest("paths", tuple(Disk(path) for path in PATHS)))
