@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import typing as t
@@ -15,7 +14,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._core.errors import SchemaError
 from ..module_utils._core.schema import decode_snapshot
-from ..module_utils._host.document import summary
+from ..module_utils._host.document import summary, unpack
 from ..plugin_utils import _snapshots
 
 _UNFINISHED = "the probe did not finish"
@@ -31,7 +30,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         variables = task_vars or {}
         arguments = dict(self._task.args)
-        dest = arguments.pop("dest", None)
+        dest = arguments.get("dest")
         if dest is None:
             result: dict[str, t.Any] = super().run(tmp, task_vars)
             result.update(self._probe(arguments, variables))
@@ -78,20 +77,19 @@ class _Keeper:
         if answer.get("failed"):
             path = self.unread(str(answer.get("msg") or "the module failed without a message"))
             return {**answer, "snapshot_path": str(path)}
-        document = answer.get("snapshot")
         try:
+            document = unpack(answer.get("packed"))
             snapshot = decode_snapshot(document)
         except SchemaError as error:
             why = f"the host's answer is not a snapshot: {error}"
             return {"failed": True, "msg": why, "snapshot_path": str(self.unread(why))}
         try:
-            path = _snapshots.write_snapshot(self._folder, self._host, t.cast("dict[str, t.Any]", document))
+            path = _snapshots.write_snapshot(self._folder, self._host, document)
         except OSError as error:
             raise AnsibleActionFail(f"dest {self._folder} cannot be written: {error}") from error  # type: ignore[no-untyped-call]  # as above
         # Counted here: of what the host says, only what was checked goes on.
         kept: dict[str, t.Any] = {key: answer[key] for key in ("warnings", "deprecations") if key in answer}
-        size = len(json.dumps(document))
-        return {"changed": False, "summary": summary(snapshot, size), "snapshot_path": str(path), **kept}
+        return {"changed": False, "summary": summary(snapshot), "snapshot_path": str(path), **kept}
 
 
 def _folder(dest: t.Any) -> Path:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import importlib.util
 import typing as t
 
-from ansible.module_utils.common import respawn
-
 from ._core.errors import SvirtError
 
 if t.TYPE_CHECKING:
@@ -32,7 +30,11 @@ def has_binding(name: str) -> bool:
 
 def respawn_for(binding: str) -> None:
     """Start again under a Python that has the binding; come back when none has, or when this one does."""
-    if has_binding(binding) or respawn.has_respawned():  # type: ignore[no-untyped-call]
+    if has_binding(binding):
+        return
+    from ansible.module_utils.common import respawn  # here, not above: few hosts need it
+
+    if respawn.has_respawned():  # type: ignore[no-untyped-call]
         return
     found = respawn.probe_interpreters_for_module(list(INTERPRETERS), binding)  # type: ignore[no-untyped-call]
     if found:

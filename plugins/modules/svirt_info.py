@@ -174,9 +174,6 @@ summary:
     coverage:
       description: The snapshot's coverage.
       type: dict
-    bytes:
-      description: Size of the snapshot as JSON.
-      type: int
 snapshot_path:
   description: The file on the controller that has the snapshot.
   returned: when O(dest) is given
@@ -184,12 +181,10 @@ snapshot_path:
   sample: /srv/audit/snapshots/kvm1.json
 """
 
-import json
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.document import document, summary
+from ..module_utils._host.document import document, pack, summary
 from ..module_utils._host.probe import Options, Probe, Tools
 from ..module_utils._host.root import Root
 from ..module_utils._module import respawn_for
@@ -213,8 +208,9 @@ def main() -> None:
     options = Options(float(module.params["timeout"]), tuple(module.params["orphan_search"]))
     snapshot = Probe(root, options, Tools(run_command=module.run_command)).take()
     whole = document(snapshot)
-    size = len(json.dumps(whole))
-    module.exit_json(changed=False, snapshot=whole, summary=summary(snapshot, size))
+    # With dest, the action plugin takes the snapshot out of the result: see pack.
+    result = {"packed": pack(whole)} if module.params["dest"] else {"snapshot": whole, "summary": summary(snapshot)}
+    module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from .coverage import Ledger
 from .root import Root
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Census:
     """The guests, by uuid, and whether any of them or of their files may be missing."""
 
@@ -27,7 +27,7 @@ class Census:
     complete: bool = True
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Taker:
     """Takes the census of one host."""
 

@@ -27,7 +27,7 @@ _MODELS = re.compile(r"<secmodel>.*</secmodel>", re.DOTALL)
 _MAX_CAPABILITIES = 16 * 1024 * 1024
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Listed:
     """A guest as libvirt lists it."""
 
@@ -43,7 +43,7 @@ class Listed:
     error: str = ""
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Answer:
     """What the daemon answered."""
 

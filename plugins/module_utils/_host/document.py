@@ -7,13 +7,19 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import binascii
+import json
 import typing as t
+import zlib
 from collections import Counter
 
+from .._core.errors import SchemaError
 from .._core.schema import MAX_TEXT, encode
 from .._core.snapshot import Snapshot
 
 _CUT = "…(cut)"
+#: 10,000 guests need about 20 MB.
+MAX_BYTES = 256 * 1024 * 1024
 _ATOMS = frozenset((int, float, bool, type(None)))
 
 
@@ -22,8 +28,28 @@ def document(snapshot: Snapshot) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", _plain(snapshot))
 
 
-def summary(snapshot: Snapshot, size: int) -> dict[str, t.Any]:
-    """What a task shows of a snapshot: counts and coverage, and the size of the whole in bytes."""
+def pack(whole: dict[str, t.Any]) -> str:
+    """A document as one text: Ansible looks at every value of a result, and thousands of them cost more than reading them."""
+    content = json.dumps(whole, separators=(",", ":")).encode("ascii")
+    return binascii.b2a_base64(zlib.compress(content, 1), newline=False).decode("ascii")
+
+
+def unpack(text: t.Any) -> t.Any:
+    """The document of a packed text. It is a host's word: raises SchemaError for what is none or has no end."""
+    if not isinstance(text, str):
+        raise SchemaError("not a snapshot: the answer holds none")
+    try:
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(binascii.a2b_base64(text), MAX_BYTES)
+        if unpacker.unconsumed_tail:
+            raise SchemaError(f"not a snapshot: larger than {MAX_BYTES} bytes")
+        return json.loads(content)
+    except (ValueError, zlib.error, RecursionError) as error:
+        raise SchemaError(f"not a snapshot: {str(error)[:200]}") from error
+
+
+def summary(snapshot: Snapshot) -> dict[str, t.Any]:
+    """What a task shows of a snapshot: counts and coverage."""
     return {
         "selinux": snapshot.selinux.mode,
         "daemon": snapshot.libvirt.daemon.name if snapshot.libvirt.daemon else None,
@@ -35,7 +61,6 @@ def summary(snapshot: Snapshot, size: int) -> dict[str, t.Any]:
         "storage": len(snapshot.storage),
         "orphans": len(snapshot.orphans),
         "coverage": encode(snapshot.coverage),
-        "bytes": size,
     }
 
 

@@ -29,7 +29,7 @@ _POOLS = ("/run/libvirt/storage", "/etc/libvirt/storage")
 _STATES = frozenset(("running", "paused", "shutoff", "crashed", "pmsuspended"))
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Found:
     """A guest, and its description, from which its files follow."""
 
@@ -37,7 +37,7 @@ class Found:
     domain: Domain | None = None
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class StatusFiles:
     """What /run/libvirt/qemu says of running guests."""
 

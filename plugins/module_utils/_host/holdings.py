@@ -20,7 +20,7 @@ NEEDS_ROOT = "the probe did not run as root"
 _LABELLED = frozenset(("image", "shared", "content", "own"))
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Holdings:
     """Fills in the snapshot's files, storage and orphans; the guests and their paths are there already."""
 

@@ -32,7 +32,7 @@ MAX_ENTRIES = 50_000
 MAX_DEPTH = 8
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Owned:
     """What guests own: nothing of it is an orphan."""
 
@@ -48,7 +48,7 @@ class Owned:
             self.inodes.add((facts.device, facts.inode))
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Search:
     """A bounded walk through folders."""
 

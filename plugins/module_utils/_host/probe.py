@@ -28,7 +28,7 @@ _OFF = "SELinux is off on this host"
 _APPARMOR = "AppArmor is in force here, not SELinux"
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Options:
     """What the caller may choose."""
 
@@ -36,7 +36,7 @@ class Options:
     orphan_search: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Tools:
     """What the probe uses beside the host's files; tests put their own in."""
 
@@ -47,7 +47,7 @@ class Tools:
     now: t.Callable[[], float] = time.time
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Probe:
     """One look at one host; ``take`` is called once."""
 

@@ -33,7 +33,7 @@ _MAX_PIDS = 8
 _CLOCK_TICKS = 100  # USER_HZ: the same on every Linux that libvirt runs on
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Seen:
     """A process of interest, with what is needed to find its guest."""
 
@@ -42,7 +42,7 @@ class Seen:
     scope: str | None = None
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Table:
     """What the pass through /proc found."""
 

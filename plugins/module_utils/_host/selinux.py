@@ -34,7 +34,7 @@ _MAX_PAIRS = 600
 _PERMISSIVE = 1
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Oracle:
     """Asks the loaded policy. ``problem`` says why it cannot."""
 
@@ -80,7 +80,7 @@ class Oracle:
         return None if answer is None else bool(answer[0] & self._bits[permission])
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Reading:
     """What was read, and what could not be."""
 

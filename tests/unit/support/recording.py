@@ -41,9 +41,10 @@ def _load() -> types.SimpleNamespace:
 
 _WANTED = ("root", "probe", "connection", "document")
 host = _load()
+_Root: t.Any = host.root.Root
 
 
-class RecordingRoot(host.root.Root):  # type: ignore[misc]  # the class is found at run time
+class RecordingRoot(_Root):
     """The host's own files; every look at one is written down."""
 
     def __init__(self) -> None:
@@ -144,9 +145,9 @@ def capture() -> dict[str, t.Any]:
 
     probe = host.probe
     probe.Job = lambda work, _timeout: _Inline(work)
-    importlib.import_module(probe.__name__.replace(".probe", ".files")).may_hang = lambda _mount: False
-    importlib.import_module(probe.__name__.replace(".probe", ".orphans")).may_hang = lambda _mount: False
-    importlib.import_module(probe.__name__.replace(".probe", ".paths")).may_hang = lambda _mount: False
+    for name in ("files", "orphans", "paths"):
+        module: t.Any = importlib.import_module(probe.__name__.replace(".probe", f".{name}"))
+        module.may_hang = lambda _mount: False
     probe.Probe(root, probe.Options(), probe.Tools(ask=ask, strict=True)).take()
     known = {path: entry for path, entry in sorted(root.paths.items()) if entry.get("type") or entry.get("errno")}
     return {**known, "answers": dict(sorted(root.answers.items())), "libvirt": items}

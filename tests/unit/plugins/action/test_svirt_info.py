@@ -2,16 +2,20 @@
 # Copyright: svirt.fleet contributors
 from __future__ import annotations
 
+import binascii
+import copy
 import json
 import stat
 import typing as t
+import zlib
 from pathlib import Path
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, patch
 
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.svirt.fleet.plugins.action.svirt_info import ActionModule
-from ansible_collections.svirt.fleet.plugins.module_utils._host.document import document
+from ansible_collections.svirt.fleet.plugins.module_utils._host import document as packing
+from ansible_collections.svirt.fleet.plugins.module_utils._host.document import document, pack
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
 from tests.unit.support import hosts
@@ -19,21 +23,22 @@ from tests.unit.support import hosts
 Answer = t.Callable[[], dict[str, t.Any]]
 
 
+SNAPSHOT = document(hosts.look(hosts.el9()))
+
+
 def whole() -> dict[str, t.Any]:
     """What the module answers on a good host."""
-    snapshot = document(hosts.look(hosts.el9()))
-    return {"changed": False, "snapshot": snapshot, "summary": {"guests": "a lie"}, "ansible_facts": {"evil": 1}}
+    return {"changed": False, "packed": pack(SNAPSHOT), "summary": {"guests": "a lie"}, "ansible_facts": {"evil": 1}}
 
 
 def run(answer: Answer, host: str = "kvm1", async_val: int = 0, **arguments: t.Any) -> dict[str, t.Any]:
     task = MagicMock(args=arguments, async_val=async_val, check_mode=False, diff=False)
     parts = ("connection", "play_context", "loader", "templar", "shared_loader_obj")
     action = ActionModule(task=task, **{name: MagicMock() for name in parts})
-    action._execute_module = MagicMock(side_effect=lambda **_given: answer())
-    result: dict[str, t.Any] = action.run(task_vars={"inventory_hostname": host})
-    sent = action._execute_module.call_args.kwargs
-    assert sent["module_name"] == "svirt.fleet.svirt_info"
-    assert "dest" not in sent["module_args"]
+    execute = MagicMock(side_effect=lambda **_given: answer())
+    with patch.object(action, "_execute_module", execute):
+        result = action.run(task_vars={"inventory_hostname": host})
+    assert execute.call_args.kwargs["module_name"] == "svirt.fleet.svirt_info"
     return result
 
 
@@ -42,8 +47,7 @@ def kept(folder: Path, host: str = "kvm1") -> dict[str, t.Any]:
 
 
 def test_without_dest_the_modules_answer_goes_on() -> None:
-    result = run(whole, timeout=5)
-    assert result["snapshot"]["schema"] == "svirt.fleet/snapshot/1"
+    assert run(lambda: {"changed": False, "snapshot": SNAPSHOT}, timeout=5)["snapshot"] == SNAPSHOT
 
 
 def test_the_snapshot_is_kept_and_the_result_is_small(tmp_path: Path) -> None:
@@ -52,7 +56,7 @@ def test_the_snapshot_is_kept_and_the_result_is_small(tmp_path: Path) -> None:
     assert (result["changed"], result["snapshot_path"]) == (False, str(path))
     assert (result["summary"]["guests"], result["summary"]["running"]) == (1, 1)  # counted here, not believed
     assert set(result) == {"changed", "summary", "snapshot_path"}
-    assert kept(tmp_path / "new") == whole()["snapshot"]
+    assert kept(tmp_path / "new") == SNAPSHOT
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -104,17 +108,35 @@ def test_a_module_that_fails_is_unread_and_fails(tmp_path: Path) -> None:
     ],
 )
 def test_a_host_that_lies_is_unread(tmp_path: Path, change: t.Callable[[t.Any], t.Any], why: str) -> None:
-    answer = whole()
-    change(answer["snapshot"])
-    result = run(lambda: answer, dest=str(tmp_path))
+    lie = copy.deepcopy(SNAPSHOT)
+    change(lie)
+    result = run(lambda: {"packed": pack(lie)}, dest=str(tmp_path))
     assert result["failed"] is True
     assert why in result["msg"]
     assert kept(tmp_path)["why"] == result["msg"]
 
 
-def test_an_answer_without_a_snapshot_is_unread(tmp_path: Path) -> None:
-    assert run(lambda: {"changed": False}, dest=str(tmp_path))["failed"] is True
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"changed": False},
+        {"packed": 7},
+        {"packed": "%%%"},
+        {"packed": pack([])},  # type: ignore[arg-type]
+        {"packed": binascii.b2a_base64(zlib.compress(b"[" * 100_000)).decode()},
+        {"packed": binascii.b2a_base64(zlib.compress(b"\xff{}")).decode()},
+        {"packed": pack(SNAPSHOT)[:-100]},
+    ],
+)
+def test_an_answer_without_a_snapshot_is_unread(tmp_path: Path, answer: dict[str, t.Any]) -> None:
+    assert run(lambda: answer, dest=str(tmp_path))["failed"] is True
     assert "not a snapshot" in kept(tmp_path)["why"]
+
+
+def test_an_answer_without_end_is_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "MAX_BYTES", 1000)
+    assert run(whole, dest=str(tmp_path))["failed"] is True
+    assert "larger than 1000 bytes" in kept(tmp_path)["why"]
 
 
 def test_a_folder_that_cannot_be_written_fails_before_the_host_is_asked(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import typing as t
 
+import ansible.module_utils.common
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import decode_snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._host.document import unpack
 from ansible_collections.svirt.fleet.plugins.modules import svirt_info
 
 from tests.unit.support import hosts
@@ -37,8 +39,14 @@ def test_a_host_is_read_in_one_call(asked_for: list[str], capsys: pytest.Capture
     assert [guest.name for guest in snapshot.guests] == ["web"]
     assert snapshot.coverage["libvirt"].status == "unknown"  # no daemon here behind the files
     assert result["summary"]["guests"] == 1
-    assert result["summary"]["bytes"] == len(json.dumps(result["snapshot"]))
+    assert "packed" not in result
     assert asked_for == ["libvirt"]
+
+
+def test_for_the_action_the_snapshot_is_one_text(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(capsys, timeout=5, dest="/anywhere")
+    assert [guest.name for guest in decode_snapshot(unpack(result["packed"])).guests] == ["web"]
+    assert "snapshot" not in result
 
 
 def test_two_calls_in_one_process_do_not_meet(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +101,6 @@ class Respawn:
 def test_another_python_is_used_only_where_it_helps(
     monkeypatch: pytest.MonkeyPatch, respawn: Respawn, binding: str, started: list[str]
 ) -> None:
-    monkeypatch.setattr(_module, "respawn", respawn)
+    monkeypatch.setattr(ansible.module_utils.common, "respawn", respawn, raising=False)
     _module.respawn_for(binding)
     assert respawn.started == started
