@@ -29,7 +29,7 @@ def document(snapshot: Snapshot) -> dict[str, t.Any]:
 
 
 def pack(whole: dict[str, t.Any]) -> str:
-    """A document as one text: Ansible looks at every value of a result, and thousands of them cost more than reading them."""
+    """A document as one text, for Ansible looks at every value of a result, which costs more than reading the host."""
     content = json.dumps(whole, separators=(",", ":")).encode("ascii")
     return binascii.b2a_base64(zlib.compress(content, 1), newline=False).decode("ascii")
 

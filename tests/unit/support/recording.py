@@ -44,7 +44,7 @@ host = _load()
 _Root: t.Any = host.root.Root
 
 
-class RecordingRoot(_Root):
+class RecordingRoot(_Root):  # type: ignore[misc]  # found at run time
     """The host's own files; every look at one is written down."""
 
     def __init__(self) -> None:
