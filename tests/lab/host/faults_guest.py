@@ -64,6 +64,7 @@ def off_guard() -> Iterator[None]:
     "a running guest with <seclabel type='none'/>: its QEMU has the daemon's own label",
     "guest stray",
     default_on=("kvm2",),
+    expects=(("GST-002", "guest stray"),),
 )
 def _unconfined(journal: Journal, host: str) -> None:
     with off_guard():
@@ -86,6 +87,7 @@ def _twin(journal: Journal, host: str) -> None:
     "a QEMU that libvirt does not know, started from a shell: an empty machine, stopped",
     "process handmade",
     default_on=("kvm1",),
+    expects=(("GST-001", "process PID handmade"),),
 )
 def _by_hand(journal: Journal, host: str) -> None:
     pidfile = Path("/run/handmade-qemu.pid")
@@ -102,14 +104,15 @@ def _static(
     name: str,
     about: str,
     level: str,
-    *,
+    *rules: str,
     relabel: str = "yes",
     permissive: bool = False,
     type_: str = GUEST_TYPE,
 ) -> None:
-    """A fault that is one running guest with a static label."""
+    """A fault that is one running guest with a static label. Rules that compare guests have the level as subject."""
+    expects = tuple((rule, level if rule.startswith("CAT") else f"guest {name}") for rule in rules)
 
-    @fault(name, about, f"guest {name}")
+    @fault(name, about, f"guest {name}", expects=expects)
     def inject(journal: Journal, host: str) -> None:
         disk = local(name)[0]
         if relabel == "no":
@@ -120,19 +123,28 @@ def _static(
             add_guest(journal, guest)
 
 
-_static("guest-wide-label", "a static label with every category: it dominates all other guests", "s0:c0.c1023")
-_static("guest-single-category", "a static label with one category", "s0:c900")
-_static("guest-no-category", "a static label without categories", "s0")
+_static(
+    "guest-wide-label",
+    "a static label with every category: it dominates all other guests",
+    "s0:c0.c1023",
+    "GST-006",
+    "CAT-002",
+)
+_static("guest-single-category", "a static label with one category", "s0:c900", "GST-005")
+_static("guest-no-category", "a static label without categories", "s0", "GST-005")
 _static(
     "guest-static-no-relabel",
     "a static label with relabel='no': its images are the administrator's task",
     static_level(210),
+    "GST-008",
     relabel="no",
+    permissive=True,  # the policy keeps the daemon off /dev/userfaultfd while it has its own label
 )
 _static(
     "guest-unconfined-type",
     "a static label of a type that no category constrains",
     "s0:c700,c701",
+    "GST-002",
     permissive=True,
     type_="virtd_t",
 )
@@ -140,22 +152,47 @@ _static(
     "guest-dominates",
     "a static label that contains the label of another guest of the lab",
     "s0:c33,c287,c528,c787,c788,c797,c798",
+    "CAT-002",
 )
 
 
-@fault("guest-same-label", "two guests on one host with one static label", "guest same-a, guest same-b")
+@fault(
+    "guest-same-label",
+    "two guests on one host with one static label",
+    "guest same-a, guest same-b",
+    expects=(("CAT-002", static_level(220)),),
+)
 def _same_label(journal: Journal, host: str) -> None:
     for name in ("same-a", "same-b"):
         add_guest(journal, Guest(name, local(name), static_seclabel(static_level(220))))
 
 
-@fault("guest-none-defined", "a powered-off guest with <seclabel type='none'/>", "guest none-off")
+@fault(
+    "guest-none-defined",
+    "a powered-off guest with <seclabel type='none'/>",
+    "guest none-off",
+    expects=(("GST-003", "guest none-off"),),
+)
 def _none_defined(journal: Journal, host: str) -> None:
     add_guest(journal, Guest("none-off", local("none-off"), "<seclabel type='none'/>", running=False))
 
 
 @fault(
-    "guest-needs-power-cycle", "a guest that was started unconfined; its persistent XML is right since", "guest late"
+    "guest-foreign-type",
+    "a powered-off guest with a static label whose type is not for guests; require_confined lets it through",
+    "guest foreign",
+    expects=(("GST-004", "guest foreign"),),
+)
+def _foreign_type(journal: Journal, host: str) -> None:
+    label = static_seclabel(static_level(241), type_="unconfined_t")
+    add_guest(journal, Guest("foreign", local("foreign"), label, running=False))
+
+
+@fault(
+    "guest-needs-power-cycle",
+    "a guest that was started unconfined; its persistent XML is right since",
+    "guest late",
+    expects=(("GST-010", "guest late"),),
 )
 def _needs_power_cycle(journal: Journal, host: str) -> None:
     disks = local("late")
@@ -165,7 +202,10 @@ def _needs_power_cycle(journal: Journal, host: str) -> None:
 
 
 @fault(
-    "guest-label-disagrees", "libvirt's XML of a running guest names another label than its process has", "guest unlike"
+    "guest-label-disagrees",
+    "libvirt's XML of a running guest names another label than its process has",
+    "guest unlike",
+    expects=(("GST-007", "guest unlike"),),
 )
 def _disagrees(journal: Journal, host: str) -> None:
     real, claimed = static_level(230), static_level(231)
@@ -180,6 +220,7 @@ def _disagrees(journal: Journal, host: str) -> None:
     "guest-label-pending",
     "the persistent XML of a running guest asks for another static label than it runs with",
     "guest pending",
+    expects=(("GST-010", "guest pending"),),
 )
 def _pending(journal: Journal, host: str) -> None:
     add_guest(journal, Guest("pending", local("pending"), static_seclabel(static_level(232))))
@@ -195,20 +236,33 @@ def _device_relabel(journal: Journal, host: str) -> None:
     add_guest(journal, Guest("own-disk", (disk,), static_seclabel(level)))
 
 
-@fault("device-label", "a disk whose own label element opens it to every guest", "guest open-disk")
+@fault(
+    "device-label",
+    "a disk whose own label element opens it to every guest",
+    "guest open-disk",
+    expects=(("IMG-006", f"image {LOCAL}/open-disk.raw"),),
+)
 def _device_label(journal: Journal, host: str) -> None:
     label = f"<seclabel model='selinux' relabel='yes'><label>{images.RUNNING_TYPE}:s0</label></seclabel>"
     add_guest(journal, Guest("open-disk", (Disk(f"{LOCAL}/open-disk.raw", seclabel=label),)))
 
 
 @fault(
-    "guest-commandline", "arguments handed to QEMU past libvirt (qemu:commandline, taint custom-argv)", "guest custom"
+    "guest-commandline",
+    "arguments handed to QEMU past libvirt (qemu:commandline, taint custom-argv)",
+    "guest custom",
+    expects=(("GST-009", "guest custom"),),
 )
 def _commandline(journal: Journal, host: str) -> None:
     add_guest(journal, Guest("custom", local("custom"), qemu_args=("-boot", "menu=off")))
 
 
-@fault("guest-hostdev", "a powered-off guest that is given a PCI device of the host", "guest hostdev")
+@fault(
+    "guest-hostdev",
+    "a powered-off guest that is given a PCI device of the host",
+    "guest hostdev",
+    expects=(("GST-009", "guest hostdev"),),
+)
 def _hostdev(journal: Journal, host: str) -> None:
     address = "<address domain='0x0000' bus='0x00' slot='0x01' function='0x0'/>"
     device = f"<hostdev mode='subsystem' type='pci' managed='yes'><source>{address}</source></hostdev>"
@@ -219,13 +273,19 @@ def _hostdev(journal: Journal, host: str) -> None:
     "guest-filesystem",
     "a powered-off guest that is given a folder of the host, which libvirt does not label",
     "guest folder",
+    expects=(("GST-009", "guest folder"),),
 )
 def _filesystem(journal: Journal, host: str) -> None:
     device = "<filesystem type='mount' accessmode='passthrough'><source dir='/srv'/><target dir='host'/></filesystem>"
     add_guest(journal, Guest("folder", local("folder"), running=False, devices=device))
 
 
-@fault("dynamic-on-share", "a guest with a dynamic label and its disk on the share", "guest drifter{host}")
+@fault(
+    "dynamic-on-share",
+    "a guest with a dynamic label and its disk on the share",
+    "guest drifter{host}",
+    expects=(("IMG-004", "guest drifter{host[3]}"),),
+)
 def _dynamic_on_share(journal: Journal, host: str) -> None:
     name = f"drifter{host[-1]}"
     add_guest(journal, Guest(name, (Disk(f"{SHARE}/{name}.raw"),)))

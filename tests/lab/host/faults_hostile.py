@@ -27,14 +27,20 @@ NAMES = (
     " spaced  out ",
     "x" * 200,
 )
+_ARGS = ("-boot", "menu=off")
 TITLE = "</title><script>alert(1)</script>{{ lookup('pipe', 'id') }}"
 PATHS = (f"{LOCAL}/a b: c.raw", f"{LOCAL}/deep/{'/'.join(['d' * 100] * 9)}/{'f' * 60}.raw", f"{LOCAL}/new\nline.raw")
 
 
-@fault("hostile-names", "powered-off guests with hostile names and titles", "guest {{ 7 * 7 }} and others")
+@fault(
+    "hostile-names",
+    "powered-off guests with hostile names and titles, each with a fault that makes a report say its name",
+    "guest {{ 7 * 7 }} and others",
+    expects=tuple(("GST-009", f"guest {name}".replace("{", "{{").replace("}", "}}")) for name in NAMES),
+)
 def _names(journal: Journal, host: str) -> None:
     for index, name in enumerate(NAMES):
-        add_guest(journal, Guest(name, local(f"hostile-{index}"), running=False, title=TITLE))
+        add_guest(journal, Guest(name, local(f"hostile-{index}"), running=False, title=TITLE, qemu_args=_ARGS))
 
 
 @fault(

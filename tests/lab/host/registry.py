@@ -15,7 +15,11 @@ BOTH = ("kvm1", "kvm2")
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to be wrong. subject is what a finding about it should name; {host} stands for the host."""
+    """One way to be wrong. subject is what a finding about it should name; {host} stands for the host.
+
+    expects: rule and subject of every finding that an audit of this host alone shows, and of no other. There {host[3]}
+    stands for the host's number, and braces that are meant are doubled. A process is named without its number.
+    """
 
     name: str
     about: str

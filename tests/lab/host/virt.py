@@ -60,9 +60,16 @@ def start(name: str) -> None:
 
 def destroy(name: str) -> None:
     """Stop a guest at once, if it runs."""
+    import libvirt
+
     domain = lookup(name)
-    if domain is not None and domain.isActive():
+    if domain is None or not domain.isActive():
+        return
+    try:
         domain.destroy()
+    except libvirt.libvirtError:
+        if domain.isActive():  # else it ended meanwhile, as happens while a daemon that just started finds its guests
+            raise
 
 
 def remove(name: str) -> None:
