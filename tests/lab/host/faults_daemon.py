@@ -13,6 +13,7 @@ from .journal import Journal
 from .registry import BOTH, fault
 
 _DROP_IN = Path("/etc/systemd/system/libvirtd.service.d/svirt-lab.conf")
+_DRIVER, _REQUIRE = "qemu.conf security_driver", "qemu.conf security_require_confined"
 Edit = Callable[[str], str]
 
 
@@ -44,12 +45,13 @@ def _conf_fault(
     about: str,
     subject: str,
     edit: Edit,
-    *,
+    *expects: tuple[str, str],
+    doubts: tuple[str, ...] = (),
     restart: bool = True,
     hosts: tuple[str, ...] = BOTH,
     default_on: tuple[str, ...] = (),
 ) -> None:
-    @fault(name, about, subject, hosts=hosts, default_on=default_on)
+    @fault(name, about, subject, hosts=hosts, default_on=default_on, expects=expects, doubts=doubts)
     def inject(journal: Journal, host: str) -> None:
         change_conf(journal, edit(conf.read()), restart)
 
@@ -59,6 +61,7 @@ _conf_fault(
     "security_driver is not stated: libvirt takes what it finds, or nothing",
     "{host}",
     _unset("security_driver"),
+    ("LIB-002", _DRIVER),
     default_on=("kvm2",),
 )
 _conf_fault(
@@ -66,36 +69,60 @@ _conf_fault(
     "the exporter does not name the exported folder in shared_filesystems: a guest that migrates away loses its disk",
     "/srv/vms",
     _unset("shared_filesystems"),
+    ("IMG-003", "folder /srv/vms"),
     hosts=("kvm1",),
     default_on=("kvm1",),
 )
-_conf_fault("driver-none", "the daemon runs without a security driver", "{host}", _driver_none)
+_conf_fault(
+    "driver-none",
+    "the daemon runs without a security driver",
+    "{host}",
+    _driver_none,
+    ("LIB-001", _DRIVER),
+    ("LIB-005", _REQUIRE),
+)
+_conf_fault(
+    "driver-none-not-applied",
+    "qemu.conf turns the driver off at the daemon's next start",
+    "{host}",
+    _setting("security_driver", '"none"'),
+    ("LIB-003", _DRIVER),
+    restart=False,
+)
 _conf_fault(
     "default-confined-off",
     "guests without a label element would run unconfined",
     "{host}",
     _setting("security_default_confined", "0"),
+    ("LIB-004", "qemu.conf security_default_confined"),
 )
 _conf_fault(
-    "require-confined-off", "guests may ask to run unconfined", "{host}", _setting("security_require_confined", "0")
+    "require-confined-off",
+    "guests may ask to run unconfined",
+    "{host}",
+    _setting("security_require_confined", "0"),
+    ("LIB-005", _REQUIRE),
 )
 _conf_fault(
     "conf-duplicate-key",
     "a key stands twice; libvirt takes the first",
     "security_require_confined",
     lambda text: text + "security_require_confined = 0\n",
+    ("LIB-006", _REQUIRE),
 )
 _conf_fault(
     "conf-unknown-key",
     "a misspelt security key, which libvirt ignores",
     "security_drivers",
     lambda text: text + 'security_drivers = "selinux"\n',
+    ("LIB-006", "qemu.conf security_drivers"),
 )
 _conf_fault(
     "conf-broken",
     "qemu.conf does not parse; the daemon that runs has not read it yet",
     "/etc/libvirt/qemu.conf",
     lambda text: text + "security_driver = selinux\n",
+    ("LIB-006", "qemu.conf"),
     restart=False,
 )
 _conf_fault(
@@ -103,11 +130,17 @@ _conf_fault(
     "qemu.conf was changed after the daemon started",
     "{host}",
     lambda text: text + "# changed\n" + "seccomp_sandbox = 1\n",
+    doubts=("LIB-003",),
     restart=False,
 )
 
 
-@fault("driver-file-disagrees", "qemu.conf states selinux, the running daemon has no driver", "{host}")
+@fault(
+    "driver-file-disagrees",
+    "qemu.conf states selinux, the running daemon has no driver",
+    "{host}",
+    expects=(("LIB-001", _DRIVER),),
+)
 def _disagrees(journal: Journal, host: str) -> None:
     before = conf.read()
     change_conf(journal, _driver_none(before))
@@ -115,7 +148,7 @@ def _disagrees(journal: Journal, host: str) -> None:
 
 
 def _context_fault(name: str, about: str, context: str) -> None:
-    @fault(name, about, "libvirtd.service")
+    @fault(name, about, "libvirtd.service", expects=(("LIB-007", "daemon libvirtd"),))
     def inject(journal: Journal, host: str) -> None:
         journal.add("daemon", reload=True)
         journal.add("rmdir", path=str(_DROP_IN.parent))

@@ -13,24 +13,16 @@ from . import selinuxfs
 from .journal import Journal
 from .registry import fault
 
-_CONFIG, _GRUB_CFG, _GRUB_DEFAULT = Path("/etc/selinux/config"), Path("/boot/grub/grub.cfg"), Path("/etc/default/grub")
+_CONFIG, _GRUB_CFG = Path("/etc/selinux/config"), Path("/boot/grub/grub.cfg")
+_CONTEXTS = Path("/etc/selinux/default/contexts")
 _WEAK_POLICY = Path("/usr/share/svirt-lab/policy.permissive-svirt")
 _GUEST_STORAGE = "/var/lib/libvirt/images", "/var/lib/libvirt/isos", "/srv"
 
-#: Booleans that open something to every guest, all off by default in the distribution's policy.
-BOOLEANS = (
-    "virt_use_nfs",
-    "virt_use_samba",
-    "virt_use_fusefs",
-    "virt_use_comm",
-    "virt_use_vfio",
-    "virt_use_sysfs",
-    "virt_use_evdev",
-    "virt_use_xserver",
-)
+#: What opens a door to every guest, beside virt_use_nfs. All are off in the distribution's policy.
+_DOORS = ("virt_use_fusefs", "virt_use_samba", "virt_use_xserver")
 
 
-@fault("selinux-permissive", "SELinux is permissive now", "{host}")
+@fault("selinux-permissive", "SELinux is permissive now", "{host}", expects=(("SEL-002", "host"),))
 def _permissive(journal: Journal, host: str) -> None:
     journal.add("enforcing", on=selinuxfs.enforcing())
     selinuxfs.set_enforcing(False)
@@ -62,45 +54,52 @@ def _last_entry(old: str, new: str) -> Callable[[str], str]:
     return edit
 
 
-for _name, _about, _path, _edit in (
+for _name, _about, _path, _edit, _rule in (
     (
         "selinux-permissive-next-boot",
         "SELinux will be permissive after the next boot, by its configuration",
         _CONFIG,
         _config("permissive"),
+        "SEL-003",
     ),
     (
         "selinux-disabled-next-boot",
         "SELinux will be off after the next boot, by its configuration",
         _CONFIG,
         _config("disabled"),
+        "SEL-003",
     ),
     (
         "boot-entry-enforcing-0",
         "one boot entry says enforcing=0",
         _GRUB_CFG,
         _last_entry("security=selinux", "security=selinux enforcing=0"),
+        "SEL-004",
     ),
     (
         "boot-entry-selinux-0",
         "one boot entry says selinux=0",
         _GRUB_CFG,
         _last_entry("security=selinux", "security=selinux selinux=0"),
+        "SEL-004",
     ),
     (
         "boot-entry-other-module",
         "one boot entry chooses another security module",
         _GRUB_CFG,
         _last_entry("security=selinux", "security=apparmor"),
+        "SEL-004",
     ),
     (
-        "grub-default-weakened",
-        "the next update-grub will write enforcing=0 into every boot entry",
-        _GRUB_DEFAULT,
-        lambda text: text.replace("security=selinux", "security=selinux enforcing=0"),
+        "guest-type-unconstrained",
+        "the policy's contexts file gives guests a type that categories do not bind; the daemon has not read it yet",
+        _CONTEXTS / "virtual_domain_context",
+        lambda text: text.replace("svirt_t", "unconfined_t"),
+        "SEL-007",
     ),
 ):
-    fault(_name, _about, "{host}")(_edited(_path, _edit))
+    _subject = "type unconfined_t" if _rule == "SEL-007" else "host"
+    fault(_name, _about, "{host}", expects=((_rule, _subject),))(_edited(_path, _edit))
 
 
 @fault(
@@ -108,6 +107,7 @@ for _name, _about, _path, _edit in (
     "SELinux is off since boot, by its configuration; guests do not start there",
     "{host}",
     reboot=True,
+    expects=(("SEL-001", "host"),),
 )
 def _disabled(journal: Journal, host: str) -> None:
     # Files made meanwhile have no label. The guests' storage keeps what it has.
@@ -117,18 +117,26 @@ def _disabled(journal: Journal, host: str) -> None:
     _edited(_CONFIG, _config("disabled"))(journal, host)
 
 
-@fault("selinux-permissive-domain", "the domain of all guests is permissive in the loaded policy", "svirt_t")
+@fault(
+    "selinux-permissive-domain",
+    "the domain of all guests is permissive in the loaded policy",
+    "svirt_t",
+    expects=(("SEL-006", "type svirt_t"),),
+)
 def _permissive_domain(journal: Journal, host: str) -> None:
     journal.add("policy")
     selinuxfs.load_policy(_WEAK_POLICY)
 
 
-def _boolean(name: str) -> None:
-    @fault(f"boolean-{name.replace('_', '-')}", f"the boolean {name} is on, until the next boot", name)
+def _booleans(fault_name: str, about: str, *names: str) -> None:
+    expects = tuple(("SEL-008", f"boolean {name}") for name in names)
+
+    @fault(fault_name, about, ", ".join(names), expects=expects)
     def inject(journal: Journal, host: str) -> None:
-        journal.add("boolean", name=name, on=selinuxfs.boolean(name))
-        selinuxfs.set_boolean(name, True)
+        for name in names:
+            journal.add("boolean", name=name, on=selinuxfs.boolean(name))
+            selinuxfs.set_boolean(name, True)
 
 
-for _name in BOOLEANS:
-    _boolean(_name)
+_booleans("boolean-virt-use-nfs", "guests may use all unlabelled NFS storage, until the next boot", "virt_use_nfs")
+_booleans("booleans-open", "booleans that open other storage and the X server are on, until the next boot", *_DOORS)

@@ -29,6 +29,7 @@ class Fault:
     default_on: tuple[str, ...] = ()
     reboot: bool = False
     expects: tuple[tuple[str, str], ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
 FAULTS: dict[str, Fault] = {}
@@ -43,11 +44,12 @@ def fault(
     default_on: tuple[str, ...] = (),
     reboot: bool = False,
     expects: tuple[tuple[str, str], ...] = (),
+    doubts: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Journal, str], None]], Callable[[Journal, str], None]]:
     """Register a function that puts a fault into a host and writes the way back into the journal first."""
 
     def register(function: Callable[[Journal, str], None]) -> Callable[[Journal, str], None]:
-        FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects)
+        FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects, doubts)
         return function
 
     return register
