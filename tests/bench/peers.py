@@ -31,7 +31,8 @@ class Target:
 
     def adhoc(self, module: str, arguments: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         """Words of an ad-hoc command."""
-        return ("ansible", "-i", str(self.inventory), self.host, "-m", module, "-a", json.dumps(arguments or {}))
+        words = ("ansible", "-i", str(self.inventory), self.host, "-m", module)
+        return (*words, "-a", json.dumps(arguments)) if arguments else words
 
     def playbook(self, name: str, **variables: object) -> tuple[str, ...]:
         """Words of a playbook run over the host alone."""

@@ -19,6 +19,7 @@ class Fault:
 
     expects: rule and subject of every finding that an audit of this host alone shows, and of no other. There {host[3]}
     stands for the host's number, and braces that are meant are doubled. A process is named without its number.
+    doubts: rules that such an audit cannot judge, so that the host is unknown.
     """
 
     name: str

@@ -306,6 +306,7 @@ RULES: tuple[Rule, ...] = (
         needs=("selinux",),
         check=_without_mcs,
         references=(s.NIST_AC3, s.NIST_AC4, s.NIST_SC39, "STIG RHEL-09-431015"),
+        unproved="no distribution that the lab runs ships a policy without categories",
     ),
     Rule(
         id="SEL-006",

@@ -1,0 +1,62 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults that no single host shows, and the documented faults of a lab as ``make audit`` finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from auditing import audit
+
+from tests.lab import faults
+from tests.lab.lab import Lab
+
+#: Two guests with one label on the two hosts: with their disks on the share, and with disks of their own.
+PAIRS = ("static-twin", "label-by-chance")
+ACROSS = {("CAT-001", "", "s0:c33,c287,c528,c976"), ("CAT-004", "", "fleet")}
+
+#: What a first ``make audit`` shows: rule, host, and what the finding is about.
+DOCUMENTED = {
+    ("CAT-001", "", "s0:c33,c287,c528,c976"),
+    ("GST-001", "kvm1", "handmade"),
+    ("GST-002", "kvm2", "guest stray"),
+    ("IMG-003", "kvm1", "folder /srv/vms"),
+    ("IMG-005", "kvm2", "image /var/lib/libvirt/images/orphan.raw"),
+    ("LIB-002", "kvm2", "qemu.conf security_driver"),
+}
+
+
+@contextmanager
+def injected(lab: Lab, names: dict[str, list[str]]) -> Iterator[None]:
+    """These faults in these hosts, for as long as the block lasts."""
+    try:
+        for host, wanted in names.items():
+            faults.inject(host, *wanted, lab=lab.folder)
+        yield
+    finally:
+        for host, wanted in names.items():
+            faults.undo(host, *wanted, lab=lab.folder)
+
+
+def test_equal_labels_on_two_hosts(lab: Lab) -> None:
+    with injected(lab, {host: list(PAIRS) for host in lab.names()}):
+        seen = audit(lab.inventory)
+    assert seen.found == ACROSS, seen.output
+    classes = {item["rule"]: item["class"] for item in seen.report["findings"]}
+    assert classes == {"CAT-001": "E2", "CAT-004": "E4"}
+    assert seen.status != 0
+
+
+def test_documented_faults_and_nothing_else(lab: Lab) -> None:
+    with injected(lab, {host: faults.default_faults(host) for host in lab.names()}):
+        seen = audit(lab.inventory)
+    named = {
+        (rule, host, subject.rpartition(" ")[2] if rule == "GST-001" else subject) for rule, host, subject in seen.found
+    }
+    assert named == DOCUMENTED, seen.output
+    assert seen.report["verdict"] == "fail"
+    assert seen.status != 0
+    for rule, _host, subject in DOCUMENTED:
+        assert rule in seen.output
+        assert subject.rpartition(" ")[2] in seen.output.replace("\n", " "), "the summary names every subject"
