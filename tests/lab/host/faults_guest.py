@@ -211,6 +211,7 @@ def _disagrees(journal: Journal, host: str) -> None:
     real, claimed = static_level(230), static_level(231)
     add_guest(journal, Guest("unlike", local("unlike"), static_seclabel(real)))
     status = Path("/run/libvirt/qemu/unlike.xml")
+    journal.add("run", argv=["systemctl", "start", *virt.UNITS])  # should this end half way
     virt.stop_daemon()
     status.write_text(status.read_text().replace(f"svirt_t:{real}<", f"svirt_t:{claimed}<"))
     virt.start_daemon()

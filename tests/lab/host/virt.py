@@ -121,16 +121,16 @@ def wait_for_daemon() -> None:
             time.sleep(0.5)
 
 
-_UNITS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket", "libvirtd.service")
+UNITS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket", "libvirtd.service")
 
 
 def stop_daemon() -> None:
     """Stop the daemon and the sockets that would start it again. Guests keep running."""
     drop_connection()
-    subprocess.run(["systemctl", "stop", *_UNITS], check=True, capture_output=True)
+    subprocess.run(["systemctl", "stop", *UNITS], check=True, capture_output=True)
 
 
 def start_daemon() -> None:
     """The other half of stop_daemon()."""
-    subprocess.run(["systemctl", "start", *_UNITS], check=True, capture_output=True)
+    subprocess.run(["systemctl", "start", *UNITS], check=True, capture_output=True)
     wait_for_daemon()
