@@ -357,8 +357,7 @@ RULES: tuple[Rule, ...] = (
         why=(
             "Before 7.5.0 libvirt could draw the same category twice. A guest with one category has its disks open to "
             "each guest whose pair holds it."
-            unproved="no Debian release that the lab can run ships a libvirt older than 7.5.0",
-    ),
+        ),
         fix=(
             "Upgrade libvirt; distributions may have brought the repair to an older version, so look at their notes "
             "for CVE-2021-3631. Then power-cycle or migrate guests that run with a single category."
@@ -367,5 +366,6 @@ RULES: tuple[Rule, ...] = (
         needs=("selinux", "libvirt"),
         check=_single_category_version,
         references=("CVE-2021-3631", s.NIST_SI2, s.NIST_SC39),
+        unproved="no Debian release that the lab can run ships a libvirt older than 7.5.0",
     ),
 )
