@@ -31,8 +31,8 @@ def detect(asked: str = "auto") -> Accel:
 def machine_args(accel: Accel) -> list[str]:
     """The start of a QEMU command line.
 
-    Emulated hosts get one processor and no cmpxchg16b: QEMU 7.2 leaves garbage in the flags around that instruction, and
-    an interrupt that comes just then ends in a kernel panic. The kernel has another way when the processor lacks it.
+    Emulated hosts get one processor and no cmpxchg16b: QEMU 7.2 leaves garbage in the flags around that instruction,
+    and an interrupt that comes just then ends in a kernel panic. The kernel has another way for processors without it.
     """
     cpu = "host" if accel is Accel.KVM else "max,cx16=off"
     return [

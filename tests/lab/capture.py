@@ -16,7 +16,7 @@ from .ssh import Remote
 
 
 def capture(remote: Remote, target: Path) -> int:
-    """Write the captured tree into a folder and return the number of its files. Raises LabError when it is not empty."""
+    """Write the captured tree into a folder and return the number of its files. Raises LabError for a full one."""
     if target.exists() and any(target.iterdir()):
         raise LabError(f"{target} is not empty; name a new folder")
     target.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def capture(remote: Remote, target: Path) -> int:
 
 
 def _links(target: Path) -> None:
-    """Make the symbolic links of the manifest. A target that is an absolute path of the host stays as the host has it."""
+    """Make the symbolic links of the manifest, with the targets that they have in the host."""
     manifest = json.loads((target / "manifest.json").read_text())
     for name, entry in manifest.items():
         path = target / name.lstrip("/")

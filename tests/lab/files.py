@@ -8,6 +8,7 @@ from __future__ import annotations
 from .network import BRIDGE, HOSTS, LINK_PREFIX
 
 _NETWORK = "/etc/systemd/network"
+_NO_AUTO = "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
 _UNITS = "/etc/systemd/system"
 _DISK_LABEL = "svirt-lab"
 
@@ -16,6 +17,7 @@ FW_CFG = "opt/org.svirt-fleet"
 FIRST_BOOT_UNIT = "svirt-lab-firstboot.service"
 FIRST_BOOT_MARK = "SVIRT-LAB-BOOT-LOADER-READY"
 DISK_LABEL = _DISK_LABEL
+_EXPORT = "rw,no_root_squash,no_subtree_check,security_label,fsid=0"
 
 _FW = f"/sys/firmware/qemu_fw_cfg/by_name/{FW_CFG}"
 _IDENTITY = f"""[Unit]
@@ -59,8 +61,7 @@ def _links() -> dict[str, str]:
     """One .network file per host, matched by the address of the card between the hosts."""
     return {
         f"{_NETWORK}/20-link-{host.name}.network": (
-            f"[Match]\nMACAddress={host.link_mac}\n\n[Network]\nAddress={host.link_address}/{LINK_PREFIX}\n"
-            "LinkLocalAddressing=no\nIPv6AcceptRA=no\n"
+            f"[Match]\nMACAddress={host.link_mac}\n\n[Network]\nAddress={host.link_address}/{LINK_PREFIX}\n{_NO_AUTO}"
         )
         for host in HOSTS.values()
     }
@@ -71,17 +72,17 @@ _HOSTS_FILE = "127.0.0.1 localhost\n" + "".join(f"{host.link_address} {host.name
 #: path -> whole content
 HOST_FILES: dict[str, str] = {
     **_links(),
-    f"{_NETWORK}/50-uplink.network": "[Match]\nName=en*\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
+    f"{_NETWORK}/50-uplink.network": f"[Match]\nName=en*\n\n[Network]\nDHCP=ipv4\n{_NO_AUTO}",
     f"{_NETWORK}/30-bridge.netdev": f"[NetDev]\nName={BRIDGE}\nKind=bridge\n",
-    f"{_NETWORK}/30-bridge.network": (
-        f"[Match]\nName={BRIDGE}\n\n[Network]\nConfigureWithoutCarrier=yes\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
-    ),
+    f"{_NETWORK}/30-bridge.network": (f"[Match]\nName={BRIDGE}\n\n[Network]\nConfigureWithoutCarrier=yes\n{_NO_AUTO}"),
     f"{_UNITS}/svirt-lab-identity.service": _IDENTITY,
     f"{_UNITS}/{FIRST_BOOT_UNIT}": _FIRST_BOOT,
     "/etc/modules-load.d/svirt-lab.conf": "qemu_fw_cfg\nloop\n",
-    "/etc/fstab": f"LABEL={_DISK_LABEL} / ext4 defaults,errors=remount-ro 0 1\nkvm1:/ /srv/vms nfs4 vers=4.2,noauto 0 0\n",
+    "/etc/fstab": (
+        f"LABEL={_DISK_LABEL} / ext4 defaults,errors=remount-ro 0 1\nkvm1:/ /srv/vms nfs4 vers=4.2,noauto 0 0\n"
+    ),
     "/etc/hosts": _HOSTS_FILE,
-    "/etc/exports": f"/srv/vms {HOSTS['kvm2'].link_address}(rw,no_root_squash,no_subtree_check,security_label,fsid=0)\n",
+    "/etc/exports": f"/srv/vms {HOSTS['kvm2'].link_address}({_EXPORT})\n",
     "/etc/nfs.conf.d/lab.conf": "[nfsd]\nthreads=2\nvers3=n\ngrace-time=1\nlease-time=10\n",
     "/etc/ssh/sshd_config.d/lab.conf": (
         "AuthorizedKeysFile /etc/ssh/lab_authorized_keys\nPermitRootLogin prohibit-password\nMaxSessions 64\n"
@@ -90,7 +91,8 @@ HOST_FILES: dict[str, str] = {
     "/etc/selinux/config": "SELINUX=enforcing\nSELINUXTYPE=default\nSETLOCALDEFS=0\n",
     "/etc/default/grub": (
         'GRUB_DEFAULT=0\nGRUB_TIMEOUT=0\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'
-        'GRUB_CMDLINE_LINUX="security=selinux console=ttyS0 panic=-1"\nGRUB_TERMINAL=console\nGRUB_DISABLE_OS_PROBER=true\n'
+        'GRUB_CMDLINE_LINUX="security=selinux console=ttyS0 panic=-1"\n'
+        "GRUB_TERMINAL=console\nGRUB_DISABLE_OS_PROBER=true\n"
     ),
 }
 
@@ -100,7 +102,7 @@ HOST_APPENDS: dict[str, str] = {"/etc/libvirt/qemu.conf": _QEMU_CONF}
 _MASKED = (
     "systemd-networkd-wait-online.service libvirt-guests.service apt-daily.timer apt-daily-upgrade.timer "
     "fstrim.timer logrotate.timer dpkg-db-backup.timer e2scrub_all.timer nfs-blkmap.service rpc-gssd.service "
-    "getty@tty1.service man-db.timer"
+    "getty@tty1.service man-db.timer grub-common.service user@.service"
 ).split()
 
 #: path -> target of the symbolic link

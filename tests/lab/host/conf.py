@@ -17,7 +17,7 @@ def _pattern(key: str) -> re.Pattern[str]:
 
 
 def with_key(text: str, key: str, value: str) -> str:
-    """The text with the first assignment of a key replaced, or one added at the end. value is libvirt's own notation."""
+    """The text with the first assignment of a key replaced, or one added. value is in libvirt's own notation."""
     line = f"{key} = {value}\n"
     changed, count = _pattern(key).subn(lambda _: line, text, count=1)
     return changed if count else text.rstrip("\n") + "\n" + line

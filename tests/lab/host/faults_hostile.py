@@ -14,8 +14,8 @@ from .faults_guest import add_guest, local
 from .journal import Journal
 from .registry import fault
 
-#: What libvirt lets through as a name: neither a slash nor a newline, and no longer than a file name may be. U+009B starts a
-#: command on some terminals, U+202E turns the text around.
+#: What libvirt lets through as a name: neither a slash nor a newline, and no longer than a file name may be. U+009B
+#: starts a command on some terminals, U+202E turns the text around.
 NAMES = (
     "{{ 7 * 7 }}",
     "{% raw %}",
@@ -45,8 +45,8 @@ def _names(journal: Journal, host: str) -> None:
 
 @fault(
     "hostile-paths",
-    "a running guest whose disks have a colon, spaces, a newline and a kibibyte in their paths; a powered-off one whose "
-    "disk is a symbolic link",
+    "a running guest whose disks have a colon, spaces, a newline and a kibibyte in their paths; a powered-off one "
+    "whose disk is a symbolic link",
     "guest paths, guest linked",
 )
 def _paths(journal: Journal, host: str) -> None:

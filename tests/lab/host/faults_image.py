@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""Faults of image files and the storage below them. N in a path is the number of the host: images of the seeded guests."""
+"""Faults of image files and the storage below them. N in a path is the host's number: images of the seeded guests."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ MIB = 1 << 20
 SELINUX = "security.selinux"
 AT_REST = "system_u:object_r:virt_image_t:s0"
 CONTENT = "system_u:object_r:virt_content_t:s0"
-#: Stops the timer and the processor for good (cli; mov al, 0x30; out 0x43, al; hlt; jmp): firmware that finds nothing to
-#: boot keeps its processor busy, and a dozen of them an emulated host.
+#: Stops the timer and the processor for good (cli; mov al, 0x30; out 0x43, al; hlt; jmp): firmware that finds nothing
+#: to boot keeps its processor busy, and a dozen of them an emulated host.
 _BOOT_SECTOR = b"\xfa\xb0\x30\xe6\x43\xf4\xeb\xfd".ljust(510, b"\0") + b"\x55\xaa"
 RUNNING_TYPE = "system_u:object_r:svirt_image_t"
 

@@ -18,7 +18,7 @@ EXPORTER = "kvm1"
 
 
 def guests(host: str) -> tuple[Guest, ...]:
-    """The guests of a host. One filtered card in the lab is enough: its rules make each daemon restart take 13 s longer."""
+    """The guests of a host. There is one filtered card: its rules make each restart of the daemon 13 s longer."""
     n = int(host[-1])
 
     def static(index: int) -> str:

@@ -30,12 +30,6 @@ def set_boolean(name: str, on: bool) -> None:
 
 
 def load_policy(source: Path) -> None:
-    """Load a compiled policy into the kernel, with the booleans as they are."""
-    names = [path.name for path in (ROOT / "booleans").iterdir()]
-    values = {name: boolean(name) for name in names}
-    data = source.read_bytes()
+    """Load a compiled policy into the kernel, which keeps the values of its booleans."""
     with (ROOT / "load").open("wb", buffering=0) as handle:  # the kernel wants it in one write
-        handle.write(data)
-    for name, value in values.items():
-        (ROOT / "booleans" / name).write_text("1" if value else "0")
-    (ROOT / "commit_pending_bools").write_text("1")
+        handle.write(source.read_bytes())

@@ -14,24 +14,22 @@ from .domains import Guest, domain_xml
 URI = "qemu:///system"
 _DAEMON_LIMIT = 120.0  # seconds; one restart takes about four under emulation
 
-_connection: Any = None
+_opened: list[Any] = []
 
 
 def connection() -> Any:
     """A read-write connection, opened once."""
-    global _connection
-    if _connection is None or not _connection.isAlive():
+    if not _opened or not _opened[0].isAlive():
         import libvirt
 
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
-        _connection = libvirt.open(URI)
-    return _connection
+        _opened[:] = [libvirt.open(URI)]
+    return _opened[0]
 
 
 def drop_connection() -> None:
     """Forget the connection: the daemon is about to go."""
-    global _connection
-    _connection = None
+    _opened.clear()
 
 
 def lookup(name: str) -> Any:
