@@ -67,6 +67,11 @@ _TAINTS = {
 
 _QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 _PROLOG = re.compile(r"\A\ufeff?(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
+#: A line that does not start with a tag, or a tab: in XML that libvirt wrote, a sign of one within a value.
+_ODD_SPACE = re.compile(r"\n(?! *(?:<|\Z))|[\t\r]")
+_TAG = re.compile(r"<[A-Za-z][^<>]*>")
+_VALUE = re.compile(r"'[^']*'|\"[^\"]*\"")
+_ESCAPES = {"\n": "&#10;", "\t": "&#9;", "\r": "&#13;"}
 _NAME_IN_TEXT = re.compile(r"<name>([^<]{1,256})</name>")
 _EMULATORS = ("/usr/bin/", "/usr/libexec/", "/usr/lib/", "/usr/lib64/", "/usr/sbin/", "/usr/local/bin/", "/bin/")
 #: Attribute of <source> that holds the path, by type of storage.
@@ -207,13 +212,30 @@ def _root(xml: str) -> ElementTree.Element:
         raise DomainXmlError(f"the XML declares a DOCTYPE; libvirt never writes one, so it is refused{_of(xml)}")
     try:
         parser = ElementTree.XMLParser(target=_Tree())  # noqa: S314 - no DTD gets here, and size is bounded
-        parser.feed(xml)
+        parser.feed(_escaped(xml))
         root: ElementTree.Element = parser.close()
         return root
     except DomainXmlError:
         raise
     except (ElementTree.ParseError, ValueError) as error:
         raise DomainXmlError(f"the XML does not parse: {error}{_of(xml)}") from error
+
+
+def _escaped(xml: str) -> str:
+    """With line ends and tabs within values escaped: libvirt writes them as they are, a parser would make spaces of them.
+
+    libvirt escapes < and > in values, so a tag ends where it seems to.
+    """
+    if not _ODD_SPACE.search(xml):
+        return xml
+    return _TAG.sub(lambda tag: _VALUE.sub(_escape, tag.group()), xml)
+
+
+def _escape(value: re.Match[str]) -> str:
+    text = value.group()
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return text
 
 
 def _of(xml: str) -> str:

@@ -242,6 +242,20 @@ def test_hostile_names_and_paths_come_through_unharmed(text: str) -> None:
     assert [item.path for item in expected.resources(domain, False, expected.ImageTypes())] == [path]
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("path", ["/vms/new\nline.raw", "/vms/tab\tbed.raw", "/vms/two\n\n<lines>.raw"])
+def test_line_ends_in_a_path_stay_as_libvirt_writes_them(path: str, quote: str) -> None:
+    disk = f"<disk type='file'>\n  <source file={quote}{escape(path)}{quote}/>\n  <target dev='vda'/></disk>"
+    assert devices(disk).devices[0].source.path == path
+
+
+def test_line_ends_between_attributes_and_in_text_mean_nothing() -> None:
+    domain = guest.parse_domain(
+        minimal("<title>it's\ntwo</title><devices>\n<emulator\n\t>/usr/bin/q</emulator></devices>")
+    )
+    assert domain.emulator == "/usr/bin/q"
+
+
 def test_short_name_is_bounded_and_safe() -> None:
     xml = minimal(name="x" * 100, attributes="type='kvm' id='3'")
     assert guest.parse_domain(xml).short_name == f"3-{'x' * 20}"
