@@ -222,7 +222,7 @@ def _root(xml: str) -> ElementTree.Element:
 
 
 def _escaped(xml: str) -> str:
-    """With line ends and tabs within values escaped: libvirt writes them as they are, a parser would make spaces of them.
+    """With line ends and tabs within values escaped: libvirt leaves them, a parser makes spaces of them.
 
     libvirt escapes < and > in values, so a tag ends where it seems to.
     """
