@@ -12,7 +12,7 @@ short_description: Read the isolation of a hypervisor's guests
 version_added: 1.0.0
 description:
   - Reads in one call everything that decides whether the guests of a KVM host are kept apart by SELinux (sVirt).
-  - The result is a snapshot. It says what is there and judges nothing. P(svirt.fleet.fleet_analysis#action) judges it.
+  - The result is a snapshot. It says what is there and judges nothing. M(svirt.fleet.fleet_analysis) judges it.
   - What could not be read is said in the snapshot's C(coverage), area by area, with the reason. It never passes for
     something that was read.
   - libvirt is asked over one read-only connection, in a child process with a deadline. Where libvirt or its Python
@@ -57,6 +57,7 @@ requirements:
 notes:
   - Run it as root. As another user it reads less, and says so.
 seealso:
+  - module: svirt.fleet.fleet_analysis
   - module: community.libvirt.virt
 author:
   - svirt.fleet contributors (@svirt-fleet)
