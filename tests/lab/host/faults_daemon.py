@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from . import conf, virt
+from . import conf, images, virt
 from .journal import Journal
 from .registry import BOTH, fault
 
+_PROGRAM = "/usr/sbin/libvirtd"
 _DROP_IN = Path("/etc/systemd/system/libvirtd.service.d/svirt-lab.conf")
 _DRIVER, _REQUIRE = "qemu.conf security_driver", "qemu.conf security_require_confined"
 Edit = Callable[[str], str]
@@ -171,8 +172,16 @@ _context_fault(
 _context_fault(
     "daemon-range-cut", "libvirt reads only the first part of the daemon's range", f"{_VIRTD}:s0-s0:c0.c255,c512.c767"
 )
-_context_fault(
+
+
+@fault(
     "daemon-context-wrong",
-    "the daemon runs in another domain than its own",
-    "system_u:system_r:initrc_t:s0-s0:c0.c1023",
+    "the daemon's program lost its label, so that it runs in another domain than its own",
+    "libvirtd.service",
+    expects=(("LIB-007", "daemon libvirtd"),),
 )
+def _context(journal: Journal, host: str) -> None:
+    journal.add("daemon")
+    journal.attributes(_PROGRAM)
+    images.set_label(_PROGRAM, "system_u:object_r:bin_t:s0")
+    virt.restart_daemon()
