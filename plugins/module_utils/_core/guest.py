@@ -68,7 +68,7 @@ _TAINTS = {
 _QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 _PROLOG = re.compile(r"\A\ufeff?(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 #: A line that does not start with a tag, or a tab: in XML that libvirt wrote, a sign of one within a value.
-_ODD_SPACE = re.compile(r"\n(?! *(?:<|\Z))|[\t\r]")
+_ODD_SPACE = re.compile(r"\n *[^ <]")
 _TAG = re.compile(r"<[A-Za-z][^<>]*>")
 _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"")
 _ESCAPES = {"\n": "&#10;", "\t": "&#9;", "\r": "&#13;"}
@@ -211,7 +211,9 @@ def _root(xml: str) -> ElementTree.Element:
     if prolog is not None and xml.startswith("<!", prolog.end()):
         raise DomainXmlError(f"the XML declares a DOCTYPE; libvirt never writes one, so it is refused{_of(xml)}")
     try:
-        parser = ElementTree.XMLParser(target=_Tree())  # noqa: S314 - no DTD gets here, and size is bounded
+        # A builder in Python costs as much as all the parsing: only for what might hold a DOCTYPE.
+        target = _Tree() if "<!DOCTYPE" in xml else None
+        parser = ElementTree.XMLParser(target=target)  # noqa: S314 - no DTD gets here, and size is bounded
         parser.feed(_escaped(xml))
         root: ElementTree.Element = parser.close()
         return root
@@ -226,7 +228,7 @@ def _escaped(xml: str) -> str:
 
     libvirt escapes < and > in values, so a tag ends where it seems to.
     """
-    if not _ODD_SPACE.search(xml):
+    if "\t" not in xml and "\r" not in xml and not _ODD_SPACE.search(xml):
         return xml
     return _TAG.sub(lambda tag: _VALUE.sub(_escape, tag.group()), xml)
 
@@ -352,25 +354,31 @@ def _file(kind: str, path: str | None, target: str = "", readonly: bool = False)
 
 
 def _boot(root: ElementTree.Element) -> t.Iterator[Device]:
-    for kind in ("kernel", "initrd", "shim", "dtb"):
-        path = _text(root, f"os/{kind}")
-        if path:
-            yield _file(kind, path, readonly=True)
-    for table in root.findall("os/acpi/table"):
-        if table.text and table.text.strip():
-            yield _file("acpi", _bounded(table.text.strip()), table.get("type", ""), readonly=True)
-    loader = _text(root, "os/loader")
-    if loader:
-        yield _file("loader", loader, readonly=True)
-    nvram = root.find("os/nvram")
-    if nvram is not None:
-        yield _nvram(nvram)
-    varstore = _attribute(root, "os/varstore", "path")
-    if varstore:
-        yield _file("nvram", _bounded(varstore))
+    os = root.find("os")
+    if os is not None:
+        yield from _firmware(os)
     for entry in root.findall("sysinfo[@type='fwcfg']/entry"):
         if entry.get("file"):
             yield _file("fw_cfg", _bounded(entry.get("file")), entry.get("name", ""), readonly=True)
+
+
+def _firmware(os: ElementTree.Element) -> t.Iterator[Device]:
+    for kind in ("kernel", "initrd", "shim", "dtb"):
+        path = _text(os, kind)
+        if path:
+            yield _file(kind, path, readonly=True)
+    for table in os.findall("acpi/table"):
+        if table.text and table.text.strip():
+            yield _file("acpi", _bounded(table.text.strip()), table.get("type", ""), readonly=True)
+    loader = _text(os, "loader")
+    if loader:
+        yield _file("loader", loader, readonly=True)
+    nvram = os.find("nvram")
+    if nvram is not None:
+        yield _nvram(nvram)
+    varstore = _attribute(os, "varstore", "path")
+    if varstore:
+        yield _file("nvram", _bounded(varstore))
 
 
 def _nvram(element: ElementTree.Element) -> Device:
