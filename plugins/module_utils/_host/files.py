@@ -108,6 +108,10 @@ class Reader:
     def look_inside(self, pid: int, wanted: t.Iterable[str]) -> dict[str, Look]:
         """Facts about each of these paths as the process sees them, in its own mount namespace."""
         prefix = f"/proc/{pid}/root"
+        try:
+            self._root.stat(prefix + "/")
+        except OSError as error:  # not there or not for us: that says nothing of the files
+            return {path: Look(FileFacts(error=reason(error))) for path in wanted}
         paths = Paths(self._root, MountTable(()), prefix)
         return {path: look(self._root, paths, path, prefix) for path in set(wanted)}
 

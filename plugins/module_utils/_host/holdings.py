@@ -35,6 +35,8 @@ class Holdings:
     exported: list[Export] = field(default_factory=list)
     #: Disks that are block devices: path -> device number.
     devices: dict[str, int] = field(default_factory=dict)
+    #: Storage that did not answer: mount point -> why.
+    stuck: dict[str, str] = field(default_factory=dict)
 
     def read(self) -> None:
         """Look at everything. Errors are in the coverage."""
@@ -65,6 +67,7 @@ class Holdings:
             self._keep(item, everything[item.path])
         for problem in reader.bugs:
             self.ledger.bug("images", problem)
+        self.stuck = reader.stuck
         self.ledger.unknown("images", *(f"{point}: {why}" for point, why in reader.stuck.items()))
         if not self.root.privileged:
             self.ledger.unknown("images", f"{NEEDS_ROOT}: what libvirt remembers of files cannot be read")
@@ -93,7 +96,7 @@ class Holdings:
                 if item.role in _LABELLED and item.file.kind != "block":
                     images.append(item.file.resolved or item.path)
         types = frozenset((*selinux.IMAGE_TYPES[:1], *self.snapshot.selinux.image_types[:1]))
-        search = orphans.Search(self.root, self.mounts, owned, types, self.timeout)
+        search = orphans.Search(self.root, self.mounts, owned, types, self.timeout, frozenset(self.stuck))
         search.run({*orphans.FOLDERS, *self._folders(images), *self.orphan_search})
         self.snapshot.orphans = [search.found[path] for path in sorted(search.found)]
         self.ledger.unknown("orphans", *search.problems)

@@ -57,6 +57,8 @@ class Search:
     owned: Owned
     types: frozenset[str]
     timeout: float
+    #: Mount points of storage that did not answer already: once is enough to wait.
+    stuck: frozenset[str] = frozenset()
     found: dict[str, Orphan] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     bugs: list[str] = field(default_factory=list)
@@ -69,10 +71,12 @@ class Search:
         paths = Paths(self.root, self.mounts)
         for folder in sorted({paths.resolve(folder) for folder in folders}):
             mount = self.mounts.of(folder)
-            if mount is not None and may_hang(mount):
-                remote.setdefault(mount.mount, []).append(folder)
-            else:
+            if mount is None or not may_hang(mount):
                 local.append(folder)
+            elif mount.mount in self.stuck:
+                self.problems.append(f"{mount.mount} did not answer")
+            else:
+                remote.setdefault(mount.mount, []).append(folder)
         jobs = [(point, Job(self._far(outermost(wanted)), self.timeout)) for point, wanted in sorted(remote.items())]
         for folder in outermost(local):
             self._keep(self._walk(folder))

@@ -23,7 +23,7 @@ _HELPERS = frozenset(
     "qemu-storage-daemon".split()
 )
 _DAEMONS = frozenset(("libvirtd", "virtqemud", "virtxend"))
-_CONTAINER_TYPE = re.compile(r"(container_(?!runtime|auth|engine_exec)\w*_?t|svirt_lxc_net_t|svirt_qemu_net_t)\Z")
+_CONTAINER_TYPE = re.compile(r"(container_(?!runtime|auth|engine_exec)\w*_?t|svirt_(?:lxc|qemu|kvm)_net_t)\Z")
 _SCOPE = re.compile(r"machine-(?:qemu|lxc)[^/]*\.scope|[^/]*\.libvirt-qemu")
 _DBUS_OF_GUEST = "/libvirt/qemu/dbus/"
 
@@ -142,7 +142,7 @@ def _role(root: Root, pid: int, program: str, has_guest_label: bool) -> str | No
     if _QEMU_PROGRAM.match(program):
         return QEMU
     if program in _HELPERS or has_guest_label:  # whatever runs with a guest's label belongs to a guest
-        return program[:_MAX_NAME]
+        return "passt" if program == "passt.avx2" else program[:_MAX_NAME]
     if program == "dbus-daemon" and any(_DBUS_OF_GUEST in word for word in _words(root, pid)):
         return program
     return None

@@ -265,6 +265,19 @@ def test_a_walk_keeps_out_of_owned_and_far_folders(tree: Tree, table: MountTable
     assert search(tree, table, ["/data", "/srv"], owned=owned).found == {}
 
 
+def test_storage_that_did_not_answer_once_is_not_asked_again(tree: Tree, table: MountTable) -> None:
+    found = search(tree, table, ["/srv/vms", "/images", "/data"], stuck=frozenset(("/srv/vms",)))
+    assert (found.found, found.problems) == ({}, ["/srv/vms did not answer"])
+
+
+def test_a_guest_that_ended_leaves_its_devices_unknown() -> None:
+    seen = files.Reader(CapturedRoot(Tree()), MountTable(()), 5).look_inside(77, ["/dev/vda"])
+    assert (seen["/dev/vda"].facts.exists, seen["/dev/vda"].facts.error) == (
+        None,
+        "/proc/77/root/: No such file or directory",
+    )
+
+
 def test_folders_worth_a_search() -> None:
     images = ["/a.raw", "/tmp/b.raw", "/srv/c/d.raw", "/proc/1/x", "/dev/vg/e", "/home/me/vms/f.raw"]  # noqa: S108
     assert orphans.folders_of(images) == ["/home/me/vms", "/srv/c"]

@@ -28,6 +28,7 @@ def read(tree: Tree) -> processes.Table:
         ("/home/me/qemu-system-aarch64", "qemu"),
         ("/usr/bin/swtpm", "swtpm"),
         ("/usr/libexec/virtiofsd", "virtiofsd"),
+        ("/usr/bin/passt.avx2", "passt"),
         ("/usr/bin/qemu-img", None),
         ("/usr/bin/qemu-nbd", None),
         ("/usr/bin/qemu-ga", None),
