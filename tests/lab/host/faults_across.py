@@ -14,7 +14,8 @@ from .registry import fault
 @fault(
     "label-by-chance",
     "a guest with a label that a guest on the other host has too, each with a disk of its own host",
-    "guest chance",
+    "guest chance1, guest chance2",
 )
 def _by_chance(journal: Journal, host: str) -> None:
-    add_guest(journal, Guest("chance", local("chance"), static_seclabel(static_level(250))))
+    name = f"chance{host[-1]}"  # a name of its own: a guest's uuid is made from it
+    add_guest(journal, Guest(name, local(name), static_seclabel(static_level(250))))
