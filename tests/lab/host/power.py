@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from . import virt
+from . import selinuxfs, virt
 from .seed import EXPORTER, mount_share
 
 _NOTE = Path("/var/lib/svirt-lab/running.json")
@@ -34,10 +34,13 @@ def resume(host: str) -> dict[str, str]:
     """Mount the share and start the guests that ran before; returns those that did not start, with the reason."""
     import libvirt
 
+    names = json.loads(_NOTE.read_text()) if _NOTE.exists() else []
+    if not selinuxfs.present():  # labels are not real, and a daemon that is told to use SELinux does not run
+        return dict.fromkeys(names, "SELinux is off")
     if host != EXPORTER:
         mount_share()
     failed = {}
-    for name in json.loads(_NOTE.read_text()) if _NOTE.exists() else []:
+    for name in names:
         try:
             virt.start(name)
         except (libvirt.libvirtError, AttributeError) as error:

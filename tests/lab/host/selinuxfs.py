@@ -10,6 +10,11 @@ from pathlib import Path
 ROOT = Path("/sys/fs/selinux")
 
 
+def present() -> bool:
+    """Whether SELinux is on in this boot."""
+    return (ROOT / "enforce").exists()
+
+
 def enforcing() -> bool:
     return (ROOT / "enforce").read_text().strip() == "1"
 
