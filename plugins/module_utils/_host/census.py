@@ -60,7 +60,7 @@ class Taker:
         found: dict[str, guests.Found] = {}
         for item in connection.gather(job.items()):
             if isinstance(item, connection.Listed):
-                found[item.uuid] = guests.from_libvirt(item, self.status)
+                found[item.uuid] = guests.from_libvirt(self.root, item, self.status)
                 continue
             self.libvirt.connected, self.libvirt.driver = item.connected, item.driver
             self.libvirt.version, self.libvirt.models = item.version, item.models

@@ -72,7 +72,7 @@ def read_status(root: Root, files: StatusFiles) -> None:
         try:
             status = parse_status(root.read_text(f"{RUN}/{name}.xml", MAX_XML))
             if status.pid is None:
-                status.pid = _pid(root.line(f"{RUN}/{name}.pid"))
+                status.pid = _pid_file(root, name)
             files.by_uuid[status.domain.uuid] = status
         except FileNotFoundError:
             continue
@@ -80,7 +80,7 @@ def read_status(root: Root, files: StatusFiles) -> None:
             files.broken[name] = reason(error)
 
 
-def from_libvirt(listed: Listed, files: StatusFiles) -> Found:
+def from_libvirt(root: Root, listed: Listed, files: StatusFiles) -> Found:
     """A guest that libvirt lists."""
     made = Guest(
         uuid=listed.uuid,
@@ -98,7 +98,7 @@ def from_libvirt(listed: Listed, files: StatusFiles) -> Found:
     elif listed.active:
         domain = _parse(made, listed.live)
         if domain is not None:
-            _live(found, domain, None)
+            _live(found, domain, _pid_file(root, listed.name))
         elif not made.error:
             made.error = files.broken.get(listed.name, "its live XML could not be read")
     _persistent(found, inactive)
@@ -179,7 +179,15 @@ def _describe(made: Guest, domain: Domain) -> None:
     made.risks = domain.risks
 
 
-def _pid(text: str | None) -> int | None:
+def _pid_file(root: Root, name: str) -> int | None:
+    """The pid that libvirt wrote down, which users other than root may read too."""
+    path = f"{RUN}/{name}.pid"
+    try:
+        if "/" in name or root.lstat(path).st_uid != 0:
+            return None
+    except OSError:
+        return None
+    text = root.line(path)
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else None
 
 

@@ -33,6 +33,7 @@ def _load() -> types.SimpleNamespace:
     for prefix in ("ansible_collections.svirt.fleet.plugins", "plugins"):
         try:
             modules = {name: importlib.import_module(f"{prefix}.module_utils._host.{name}") for name in _WANTED}
+            modules["errors"] = importlib.import_module(f"{prefix}.module_utils._core.errors")
         except ModuleNotFoundError:
             continue
         return types.SimpleNamespace(**modules)
@@ -148,7 +149,14 @@ def capture() -> dict[str, t.Any]:
     for name in ("files", "orphans", "paths"):
         module: t.Any = importlib.import_module(probe.__name__.replace(".probe", f".{name}"))
         module.may_hang = lambda _mount: False
-    probe.Probe(root, probe.Options(), probe.Tools(ask=ask, strict=True)).take()
+
+    def refuse(_uri: str, _known: t.Collection[str]) -> t.NoReturn:
+        raise host.errors.HostReadError("left out")
+
+    # A second look without libvirt reads the files that stand in for it.
+    for way in (ask, refuse):
+        probe.Probe(root, probe.Options(), probe.Tools(ask=way, strict=True)).take()
+    root.paths.pop("/proc/self", None)  # a link to a process that the tree does not have
     known = {path: entry for path, entry in sorted(root.paths.items()) if entry.get("type") or entry.get("errno")}
     return {**known, "answers": dict(sorted(root.answers.items())), "libvirt": items}
 
@@ -156,14 +164,16 @@ def capture() -> dict[str, t.Any]:
 class _Inline:
     """Work in this process, in the place of a child."""
 
-    problem = ""
-    bug = False
-
     def __init__(self, work: t.Callable[[], t.Iterable[t.Any]]) -> None:
         self._work = work
+        self.problem = ""
+        self.bug = False
 
     def items(self) -> t.Iterator[t.Any]:
-        yield from self._work()
+        try:
+            yield from self._work()
+        except host.errors.HostReadError as error:
+            self.problem = str(error)
 
 
 if __name__ == "__main__":

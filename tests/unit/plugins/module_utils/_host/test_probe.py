@@ -179,8 +179,11 @@ def test_not_root() -> None:
     assert set(coverage(snapshot)) == {"selinux", "boot", "guests", "images", "processes", "orphans"}
     (guest,) = snapshot.guests
     assert [label.label for label in guest.live] == [hosts.LABEL]
+    assert (guest.pid, guest.context) == (hosts.PID, hosts.LABEL)
     (process,) = snapshot.processes
-    assert (process.role, process.exe, process.context) == ("qemu", None, hosts.LABEL)
+    assert (process.role, process.exe, process.guest) == ("qemu", None, hosts.UUID)
+    tree.entries["/run/libvirt/qemu/web.pid"].uid = hosts.QEMU_UID  # written by a guest
+    assert hosts.look(tree, root=False).guests[0].pid is None
 
 
 def test_broken_guests_do_not_stop_the_others() -> None:
