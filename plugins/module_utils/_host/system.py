@@ -48,7 +48,7 @@ def _os_release(root: Root) -> dict[str, str]:
         except (OSError, HostReadError):
             continue
         pairs = (line.partition("=") for line in lines if "=" in line)
-        return {name: value.strip().strip("\"'")[:200] for name, _, value in pairs}
+        return {name: value.strip().strip("\"'")[:200] for name, _equals, value in pairs}
     return {}
 
 
