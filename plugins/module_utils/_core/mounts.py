@@ -67,7 +67,7 @@ class Mount:
     def context(self) -> str | None:
         """The one label that a context= option gives to every file here."""
         for option in self.options:
-            name, _, value = option.partition("=")
+            name, _equals, value = option.partition("=")
             if name == "context":
                 return value.strip('"')
         return None
@@ -181,7 +181,7 @@ def _without_comment(line: str) -> str:
 def _exported_path(line: str) -> tuple[str, list[str]]:
     """The folder, which may be in double quotes, and the words after it."""
     if line.startswith('"'):
-        path, _, rest = line[1:].partition('"')
+        path, _quote, rest = line[1:].partition('"')
     else:
         path, rest = [*line.split(None, 1), ""][:2]
     return unescape(path), rest.split()
