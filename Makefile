@@ -4,7 +4,7 @@
 # The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
 
 .DEFAULT_GOAL := help
-.PHONY: help audit lab lab-down bench test lint sanity unit docs clean venv venv-test python3
+.PHONY: help audit lab lab-down bench test soak lint sanity unit docs clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -39,6 +39,9 @@ bench: venv ## Measure the probe and the audit beside what else does the same
 test: venv-test ## Everything that CI runs; the lab is started anew and stopped
 	@$(SETUP) importer
 	@$(PYTHON) -m tests.tools.checks sanity lint importer unit lab
+
+soak: venv-test ## The scenario tamper with every fault by itself, which takes twice as long
+	@SVIRT_TAMPER=single $(PYTHON) -m tests.tools.checks lab
 
 lint: venv-test ## Formatting, types, style, docs, changelog, licences
 	@$(PYTHON) -m tests.tools.checks lint

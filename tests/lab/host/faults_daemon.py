@@ -52,7 +52,7 @@ def _conf_fault(
     hosts: tuple[str, ...] = BOTH,
     default_on: tuple[str, ...] = (),
 ) -> None:
-    @fault(name, about, subject, hosts=hosts, default_on=default_on, expects=expects, doubts=doubts)
+    @fault(name, about, subject, hosts=hosts, default_on=default_on, expects=expects, doubts=doubts, alone=True)
     def inject(journal: Journal, host: str) -> None:
         change_conf(journal, edit(conf.read()), restart)
 
@@ -141,6 +141,7 @@ _conf_fault(
     "qemu.conf states selinux, the running daemon has no driver",
     "{host}",
     expects=(("LIB-001", _DRIVER),),
+    alone=True,
 )
 def _disagrees(journal: Journal, host: str) -> None:
     before = conf.read()
@@ -149,7 +150,7 @@ def _disagrees(journal: Journal, host: str) -> None:
 
 
 def _context_fault(name: str, about: str, context: str) -> None:
-    @fault(name, about, "libvirtd.service", expects=(("LIB-007", "daemon libvirtd"),))
+    @fault(name, about, "libvirtd.service", expects=(("LIB-007", "daemon libvirtd"),), alone=True)
     def inject(journal: Journal, host: str) -> None:
         journal.add("daemon", reload=True)
         journal.add("rmdir", path=str(_DROP_IN.parent))
@@ -179,6 +180,7 @@ _context_fault(
     "the daemon's program lost its label, so that it runs in another domain than its own",
     "libvirtd.service",
     expects=(("LIB-007", "daemon libvirtd"),),
+    alone=True,
 )
 def _context(journal: Journal, host: str) -> None:
     journal.add("daemon")

@@ -108,11 +108,12 @@ def _static(
     relabel: str = "yes",
     permissive: bool = False,
     type_: str = GUEST_TYPE,
+    alone: bool = False,
 ) -> None:
     """A fault that is one running guest with a static label. Rules that compare guests have the level as subject."""
     expects = tuple((rule, level if rule.startswith("CAT") else f"guest {name}") for rule in rules)
 
-    @fault(name, about, f"guest {name}", expects=expects)
+    @fault(name, about, f"guest {name}", expects=expects, alone=alone)
     def inject(journal: Journal, host: str) -> None:
         disk = local(name)[0]
         if relabel == "no":
@@ -129,6 +130,7 @@ _static(
     "s0:c0.c1023",
     "GST-006",
     "CAT-002",
+    alone=True,
 )
 _static("guest-single-category", "a static label with one category", "s0:c900", "GST-005")
 _static("guest-no-category", "a static label without categories", "s0", "GST-005")
@@ -153,6 +155,7 @@ _static(
     "a static label that contains the label of another guest of the lab",
     "s0:c33,c287,c528,c787,c788,c797,c798",
     "CAT-002",
+    alone=True,
 )
 
 

@@ -22,7 +22,7 @@ _GUEST_STORAGE = "/var/lib/libvirt/images", "/var/lib/libvirt/isos", "/srv"
 _DOORS = ("virt_use_fusefs", "virt_use_samba", "virt_use_xserver")
 
 
-@fault("selinux-permissive", "SELinux is permissive now", "{host}", expects=(("SEL-002", "host"),))
+@fault("selinux-permissive", "SELinux is permissive now", "{host}", expects=(("SEL-002", "host"),), alone=True)
 def _permissive(journal: Journal, host: str) -> None:
     journal.add("enforcing", on=selinuxfs.enforcing())
     selinuxfs.set_enforcing(False)
@@ -108,6 +108,7 @@ for _name, _about, _path, _edit, _rule in (
     "{host}",
     reboot=True,
     expects=(("SEL-001", "host"),),
+    alone=True,
 )
 def _disabled(journal: Journal, host: str) -> None:
     # Files made meanwhile have no label. The guests' storage keeps what it has.
@@ -122,6 +123,7 @@ def _disabled(journal: Journal, host: str) -> None:
     "the domain of all guests is permissive in the loaded policy",
     "svirt_t",
     expects=(("SEL-006", "type svirt_t"),),
+    alone=True,
 )
 def _permissive_domain(journal: Journal, host: str) -> None:
     journal.add("policy")

@@ -20,6 +20,7 @@ class Fault:
     expects: rule and subject of every finding that an audit of this host alone shows, and of no other. There {host[3]}
     stands for the host's number, and braces that are meant are doubled. A process is named without its number.
     doubts: rules that such an audit cannot judge, so that the host is unknown.
+    alone: it changes what the whole host does, so that no other fault can be looked at beside it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Fault:
     reboot: bool = False
     expects: tuple[tuple[str, str], ...] = ()
     doubts: tuple[str, ...] = ()
+    alone: bool = False
 
 
 FAULTS: dict[str, Fault] = {}
@@ -46,11 +48,12 @@ def fault(
     reboot: bool = False,
     expects: tuple[tuple[str, str], ...] = (),
     doubts: tuple[str, ...] = (),
+    alone: bool = False,
 ) -> Callable[[Callable[[Journal, str], None]], Callable[[Journal, str], None]]:
     """Register a function that puts a fault into a host and writes the way back into the journal first."""
 
     def register(function: Callable[[Journal, str], None]) -> Callable[[Journal, str], None]:
-        FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects, doubts)
+        FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects, doubts, alone)
         return function
 
     return register
