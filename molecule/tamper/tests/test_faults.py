@@ -16,7 +16,9 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -79,15 +81,34 @@ class Step:
 def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
     """Inject, audit and undo. What does not work is noted, and the next step goes on."""
     step, names, started = Step(wanted), [fault.name for fault in wanted], time.monotonic()
-    try:
+    with noted(step):
         faults.inject(host, *names, lab=lab.folder)
         step.seen = audit(lab.inventory, limit=host)
-    except Exception as error:  # it is the failure of these faults' own tests
-        step.error = f"{type(error).__name__}: {error}"
-    finally:
+    with noted(step):
         faults.undo(host, *names, lab=lab.folder)
-    print(f"{host}: {', '.join(names)} {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
+    verdict = step.error or ("as expected" if findings_of(step) == expected_of(wanted, host) else "NOT as expected")
+    print(f"{host}: {', '.join(names)}: {verdict}, {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
     return step
+
+
+@contextmanager
+def noted(step: Step) -> Iterator[None]:
+    """An error is the failure of the step's own tests, not of the steps after it."""
+    try:
+        yield
+    except Exception as error:
+        step.error += f"{type(error).__name__}: {error}\n"
+
+
+def findings_of(step: Step) -> set[tuple[str, str]]:
+    """Rule and subject of what was found. A process is named without its number, which nobody can foretell."""
+    found = step.seen.found if step.seen else set()
+    return {(rule, re.sub(r"^process \d+ ", "process PID ", subject)) for rule, _host, subject in found}
+
+
+def expected_of(wanted: list[Fault], host: str) -> set[tuple[str, str]]:
+    """Rule and subject of every finding that these faults make."""
+    return {(rule, subject.format(host=host)) for fault in wanted for rule, subject in fault.expects}
 
 
 def walk(lab: Lab, host: str) -> dict[str, Step]:
@@ -104,17 +125,11 @@ def steps(lab: Lab) -> dict[str, Step]:
         return {name: step for one in walks for name, step in one.result().items()}
 
 
-def expected_of(wanted: list[Fault], host: str) -> set[tuple[str, str]]:
-    """Rule and subject of every finding that these faults make."""
-    return {(rule, subject.format(host=host)) for fault in wanted for rule, subject in fault.expects}
-
-
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_fault_gives_exactly_its_findings(steps: dict[str, Step], name: str) -> None:
     host, step, fault = HOST_OF[name], steps[name], FAULTS[name]
-    assert step.seen is not None, step.error
-    seen = step.seen
-    found = {(rule, re.sub(r"^process \d+ ", "process PID ", subject)) for rule, _host, subject in seen.found}
+    assert step.seen is not None and not step.error, step.error
+    seen, found = step.seen, findings_of(step)
     assert expected_of([fault], host) <= found, seen.output
     assert found == expected_of(step.faults, host), seen.output
     assert {where for _rule, where, _subject in seen.found} <= {host}
