@@ -128,7 +128,8 @@ def steps(lab: Lab) -> dict[str, Step]:
 @pytest.mark.parametrize("name", sorted(FAULTS))
 def test_fault_gives_exactly_its_findings(steps: dict[str, Step], name: str) -> None:
     host, step, fault = HOST_OF[name], steps[name], FAULTS[name]
-    assert step.seen is not None and not step.error, step.error
+    assert not step.error, step.error
+    assert step.seen is not None
     seen, found = step.seen, findings_of(step)
     assert expected_of([fault], host) <= found, seen.output
     assert found == expected_of(step.faults, host), seen.output
