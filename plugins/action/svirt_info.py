@@ -36,7 +36,8 @@ class ActionModule(ActionBase):
             result.update(self._probe(arguments, variables))
             return result
         if self._task.async_val:
-            raise AnsibleActionFail("dest does not go with async: the result comes when nobody is there to write it")  # type: ignore[no-untyped-call]  # untyped in ansible-core
+            why = "dest does not go with async: the result comes when nobody is there to write it"
+            raise AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # untyped in ansible-core
         keeper = _Keeper(_folder(dest), str(variables["inventory_hostname"]))
         keeper.unread(_UNFINISHED)  # first, so that an earlier snapshot is never taken for today's
         try:

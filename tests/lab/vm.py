@@ -70,7 +70,7 @@ class Vm:
 
     def start(self, accel: Accel, public_key: Path, name_file: Path) -> None:
         """Start the process. Another program may take the port first, then the next one is tried."""
-        for _ in range(_PORT_TRIES):
+        for _attempt in range(_PORT_TRIES):
             port = free_port()
             pidfile = self.folder / f"{self.spec.name}.pid"
             done = run(self._argv(accel, port, public_key, name_file, pidfile), check=False, timeout=60)

@@ -207,7 +207,9 @@ def stale() -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.tools.reference", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.tools.reference", description=(__doc__ or "").split("\n", 1)[0]
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; end with 1 when a document is stale")
     options = parser.parse_args(arguments)
     found = stale()

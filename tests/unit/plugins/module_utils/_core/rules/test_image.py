@@ -54,7 +54,7 @@ def exported(*named: str, labelled: bool = True) -> Snapshot:
 def test_label_of_a_running_guests_own_image(label: str, expected: str | None) -> None:
     snapshot = factory.host()
     file_of(snapshot, "web").file.label = label
-    assert [(rule, subject) for rule, _, subject in found(snapshot)] == ([(expected, WEB)] if expected else [])
+    assert [(rule, subject) for rule, _host, subject in found(snapshot)] == ([(expected, WEB)] if expected else [])
 
 
 def test_the_policy_may_let_the_guest_in_by_another_type() -> None:
