@@ -28,7 +28,8 @@ def write(path: Path, remotes: Iterable[Remote]) -> None:
         for remote in remotes
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("---\nlab:\n  hosts:\n" + "".join(blocks))
+    # Emulated hosts are slow to answer, most of all when a daemon has just been started.
+    path.write_text("---\nlab:\n  vars:\n    svirt_timeout: 120\n  hosts:\n" + "".join(blocks))
 
 
 def _args(remote: Remote) -> str:

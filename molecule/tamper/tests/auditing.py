@@ -34,7 +34,8 @@ class Audit:
 def audit(inventory: Path, limit: str = "all", **variables: object) -> Audit:
     """Run the playbook. The exit status is the caller's to judge; a missing report is an error here."""
     with tempfile.TemporaryDirectory() as folder:
-        extra = {"svirt_report_dir": folder, **variables}
+        # An emulated host whose daemon has just been restarted takes its time.
+        extra = {"svirt_report_dir": folder, "svirt_timeout": 120, **variables}
         words = ["ansible-playbook", "svirt.fleet.audit", "-i", str(inventory), "--limit", limit]
         environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "COLUMNS": "120"}
         done = subprocess.run(

@@ -16,7 +16,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import free_port
 
 #: Seconds that libvirt or a storage may take in these tests, and what the whole audit may then take at the most.
-DEADLINE = 10
+DEADLINE = 30
 BOUND = 300
 
 
@@ -96,16 +96,16 @@ def test_storage_that_hangs_costs_no_more_than_its_deadline(lab: Lab) -> None:
 
 
 @pytest.fixture
-def operator(lab: Lab) -> Iterator[str]:
+def account(lab: Lab) -> Iterator[str]:
     """An account on kvm1 that is not root."""
-    make = "useradd -m operator; install -d -o operator -m 700 ~operator/.ssh; "
-    copy = "install -o operator -m 600 /root/.ssh/authorized_keys ~operator/.ssh/; restorecon -R ~operator"
-    with spoilt(lab, "kvm1", make + copy, "userdel -rf operator"):
-        yield "operator"
+    make = "useradd -m looker; install -d -o looker -m 700 ~looker/.ssh; "
+    copy = "install -o looker -m 600 /root/.ssh/authorized_keys ~looker/.ssh/; restorecon -R ~looker"
+    with spoilt(lab, "kvm1", make + copy, "userdel -rf looker"):
+        yield "looker"
 
 
-def test_account_that_is_not_root_reads_less_and_says_so(lab: Lab, operator: str) -> None:
-    run = audit(lab.inventory, limit="kvm1", ansible_user=operator)
+def test_account_that_is_not_root_reads_less_and_says_so(lab: Lab, account: str) -> None:
+    run = audit(lab.inventory, limit="kvm1", ansible_user=account)
     assert run.status != 0
     assert run.host("kvm1")["verdict"] == "unknown"
     assert any("root" in why for why in unknown_areas(run, "kvm1").values())
@@ -120,10 +120,11 @@ def test_host_without_space_is_unknown_with_the_reason(lab: Lab) -> None:
     assert run.host("kvm2")["why"]
 
 
-def test_image_that_vanished_is_told_and_the_rest_is_judged(lab: Lab) -> None:
-    path = "/var/lib/libvirt/images/spare1.raw"
-    with spoilt(lab, "kvm1", f"mv {path} {path}.away", f"mv {path}.away {path}"):
+def test_image_of_a_running_guest_that_vanished_is_unknown(lab: Lab) -> None:
+    path = "/var/lib/libvirt/images/web1.raw"
+    with spoilt(lab, "kvm1", f"mv {path} /root/", f"mv /root/web1.raw {path}"):
         run = audit(lab.inventory, limit="kvm1")
     assert run.status != 0
     assert run.host("kvm1")["verdict"] == "unknown"
-    assert path in run.output
+    assert run.found == set()
+    assert path in run.host("kvm1")["why"]
