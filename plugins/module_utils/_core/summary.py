@@ -246,7 +246,7 @@ def _value(value: t.Any, width: int, terminal: Terminal) -> str:
 def _plain(value: t.Any) -> str:
     """A value of evidence as a reader would say it."""
     if value is None:
-        return "none"
+        return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
