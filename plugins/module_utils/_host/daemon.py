@@ -80,8 +80,8 @@ def _installed(root: Root, name: str) -> bool:
     return any(root.exists(f"{folder}/{name}") for folder in _FOLDERS)
 
 
-def configuration(root: Root) -> tuple[QemuConf, str]:
-    """qemu.conf, and why it could not be read."""
+def configuration(root: Root) -> tuple[QemuConf | None, str]:
+    """qemu.conf, empty where the host has none; or None and why it could not be read."""
     conf = QemuConf(path=CONF)
     try:
         conf.changed_at = float(root.stat(CONF).st_mtime)
@@ -90,12 +90,14 @@ def configuration(root: Root) -> tuple[QemuConf, str]:
     except FileNotFoundError:
         return conf, ""
     except (OSError, HostReadError) as error:
-        return conf, reason(error)
+        return None, reason(error)  # nothing may be concluded from keys that nobody saw
     return conf, ""
 
 
-def qemu_user(root: Root, conf: QemuConf) -> tuple[int | None, list[int]]:
+def qemu_user(root: Root, conf: QemuConf | None) -> tuple[int | None, list[int]]:
     """The uid and the gids that guests run with, by the host's own files: a name service could hang."""
+    if conf is None:
+        return None, []
     users = [line.split(":") for line in _lines(root, "/etc/passwd")]
     groups = [line.split(":") for line in _lines(root, "/etc/group")]
     chosen = _text(conf, "user")

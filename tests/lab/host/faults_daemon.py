@@ -123,7 +123,7 @@ _conf_fault(
     "qemu.conf does not parse; the daemon that runs has not read it yet",
     "/etc/libvirt/qemu.conf",
     lambda text: text + "security_driver = selinux\n",
-    ("LIB-006", "qemu.conf"),
+    ("LIB-006", "qemu.conf security_driver"),
     restart=False,
 )
 _conf_fault(

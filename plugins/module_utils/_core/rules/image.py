@@ -235,6 +235,9 @@ def _qemu_users(snapshot: Snapshot) -> set[int]:
 
 
 def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
+    if s.selinux_off(snapshot):
+        yield from s.off_is_unsure(snapshot)  # mounts do not show then whether they keep labels
+        return
     found: dict[str, tuple[Storage, set[str]]] = {}
     for file in files.files(snapshot):
         if file.in_namespace or not any(use.resource.kind in files.OWN_KINDS for use in file.uses):

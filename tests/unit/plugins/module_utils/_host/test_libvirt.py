@@ -206,14 +206,17 @@ def test_qemu_conf() -> None:
     tree = Tree()
     root = CapturedRoot(tree)
     conf, problem = daemon.configuration(root)
+    assert conf is not None
     assert (conf.present, conf.assignments, problem) == (False, [], "")
     tree.file(daemon.CONF, 'security_driver = "selinux"\nsecurity_driver = "none"\n', mtime=12.5)
     conf, problem = daemon.configuration(root)
+    assert conf is not None
     assert (conf.present, conf.changed_at, problem) == (True, 12.5, "")
     assert [item.value for item in conf.assignments] == ["selinux", "none"]
     assert [item.kind for item in conf.problems] == ["duplicate"]
     tree.entries[daemon.CONF].errno = 13
-    assert daemon.configuration(root)[1] == f"{daemon.CONF}: Permission denied"
+    assert daemon.configuration(root) == (None, f"{daemon.CONF}: Permission denied")
+    assert daemon.qemu_user(root, None) == (None, [])
 
 
 def test_a_status_file_that_is_not_roots_is_a_lie() -> None:
