@@ -30,3 +30,15 @@ class WaiverError(SvirtError):
 
 class HostReadError(SvirtError):
     """Something on a host could not be read."""
+
+
+class HostWriteError(SvirtError):
+    """Something on a host could not be changed; the message says in which state it is now."""
+
+
+class JournalError(SvirtError):
+    """The journal of changes could not be kept or read. Without it nothing may be changed."""
+
+
+class PlanError(SvirtError):
+    """What was asked for must not be done; the message names the object, what was seen and what to do."""
