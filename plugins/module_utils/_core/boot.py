@@ -20,6 +20,9 @@ MAX_TEXT = 4 * 1024 * 1024
 #: The kernel's own bound on its command line is lower on every architecture.
 MAX_ARGUMENTS = 65536
 
+#: Distributions (ID of os-release) whose kernels run AppArmor unless their arguments name SELinux.
+APPARMOR_BY_DEFAULT = frozenset(("debian", "ubuntu"))
+
 _MENUS = ("menuentry", "submenu")
 _LINUX = frozenset(("linux", "linux16", "linuxefi", "linux_xen"))
 #: Under Xen the kernel is a module of the hypervisor, as its initrd is.
@@ -35,7 +38,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
-_ARGUMENT = re.compile(r'(?:"[^"]*"?|[^\s"])+')
+#: One argument of the kernel; spaces inside double quotes belong to it.
+ARGUMENT = re.compile(r'(?:"[^"]*"?|[^\s"])+')
 _NUMBER = re.compile(r"\+?(?:0[xX](?P<hex>[0-9a-fA-F]{1,16})|0(?P<octal>[0-7]{0,22})|(?P<decimal>[1-9][0-9]{0,19}))\Z")
 _LEADING_NUMBER = re.compile(r"[+-]?0*(?P<rest>[0-9]?)")
 
@@ -108,9 +112,20 @@ def weakness(arguments: str) -> list[str]:
     return found
 
 
+def not_chosen(arguments: str, os_id: str | None) -> list[str]:
+    """Debian's kernels take AppArmor unless they are told; GRUB_CMDLINE_LINUX_DEFAULT leaves recovery entries out."""
+    chosen = any(name in ("security", "lsm") for name, _value in _parameters(arguments))
+    return [] if chosen or os_id not in APPARMOR_BY_DEFAULT else ["no security=selinux"]
+
+
+def parameter(word: str) -> tuple[str, str] | None:
+    """NAME and VALUE of one argument as the kernel takes them; None for one that has no value."""
+    return next(_parameters(word), None)
+
+
 def _parameters(arguments: str) -> t.Iterator[tuple[str, str]]:
     """NAME and VALUE of each argument up to ``--``, where the arguments of init begin."""
-    for word in _ARGUMENT.findall(arguments[:MAX_ARGUMENTS]):
+    for word in ARGUMENT.findall(arguments[:MAX_ARGUMENTS]):
         if word == "--":
             return
         name, equals, value = word.strip('"').partition("=")

@@ -11,20 +11,18 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from .. import boot
+from ..booleans import DOORS, Door
 from ..finding import Hit, Rule, Settings, Unsure
 from ..label import type_of
-from ..snapshot import OK, Boolean, BootEntry, Snapshot
+from ..snapshot import OK, Boolean, Snapshot
 from . import _support as s
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
 #: How far a mode holds a guest back.
 _STRENGTH = {"disabled": 0, "permissive": 1, "enforcing": 2}
-#: Distributions (ID of os-release) whose kernels run AppArmor unless their arguments name SELinux.
-_APPARMOR_BY_DEFAULT = frozenset(("debian", "ubuntu"))
 #: Domains that Fedora and EL ship permissive: their policy is not finished yet.
 SHIPPED_PERMISSIVE = frozenset(("virtqemud_t", "virtsecretd_t", "virtstoraged_t", "virtvboxd_t"))
 
@@ -75,7 +73,7 @@ def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
         yield Unsure(s.HOST, "no boot entry was found")
     weak: list[str] = []
     for entry in snapshot.selinux.boot_entries:
-        arguments = boot.weakness(entry.arguments) or _not_chosen(snapshot, entry)
+        arguments = boot.weakness(entry.arguments) or boot.not_chosen(entry.arguments, snapshot.host.os_id)
         if any(_strength_with(argument) < now for argument in arguments):
             weak.append(f"{entry.source}: {entry.title}: {' '.join(arguments)}")
     if weak:  # one line in /etc/default/grub weakens every entry, so all of them are one fault
@@ -85,13 +83,6 @@ def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
 def _strength_with(argument: str) -> int:
     """How far SELinux goes at most on a kernel that is started with this argument."""
     return _STRENGTH["permissive" if argument == "enforcing=0" else "disabled"]
-
-
-def _not_chosen(snapshot: Snapshot, entry: BootEntry) -> list[str]:
-    """Debian's kernels take AppArmor unless they are told; GRUB_CMDLINE_LINUX_DEFAULT leaves recovery entries out."""
-    words = entry.arguments.split()
-    chosen = any(word.startswith(("security=", "lsm=")) for word in words)
-    return [] if chosen or snapshot.host.os_id not in _APPARMOR_BY_DEFAULT else ["no security=selinux"]
 
 
 def _without_mcs(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -150,28 +141,6 @@ def _not_asked(snapshot: Snapshot) -> t.Iterator[Unsure]:
         yield Unsure(f"type {name}", "the loaded policy was not asked about this type")
 
 
-@dataclass(frozen=True)
-class _Door:
-    """What a boolean opens, and where that is wanted."""
-
-    opens: str
-    severity: str
-    profiles: tuple[str, ...] = ()
-
-
-_DOORS = {
-    "virt_use_nfs": _Door("every guest may read and write all unlabelled NFS storage", "medium", ("nfs", "ovirt")),
-    "virt_use_samba": _Door("every guest may read and write all CIFS storage", "medium", ("ovirt",)),
-    "virt_use_fusefs": _Door("every guest may read and write all FUSE storage", "medium", ("ovirt",)),
-    "virt_use_execmem": _Door("guests may run memory that they wrote: exploits of QEMU become easier", "medium"),
-    "virt_use_sanlock": _Door("guests may talk to sanlock", "low", ("ovirt",)),
-    "virt_use_glusterd": _Door("guests may talk to the Gluster daemons", "low", ("ovirt",)),
-    "virt_use_rawip": _Door("guests may open raw IP sockets, past network filters", "low"),
-    "virt_use_xserver": _Door("guests may talk to the X server", "low"),
-    "virt_transition_userdomain": _Door("virtualisation processes may run as users", "medium"),
-}
-
-
 def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
     if s.selinux_off(snapshot):
         yield from s.off_is_unsure(snapshot)
@@ -179,7 +148,7 @@ def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
     if not snapshot.selinux.booleans:
         yield Unsure(s.HOST, "no SELinux boolean could be read")
     for boolean in snapshot.selinux.booleans:
-        door = _DOORS.get(boolean.name)
+        door = DOORS.get(boolean.name)
         if door is None or not (boolean.active or boolean.pending) or settings.profile in door.profiles:
             continue
         if boolean.name == "virt_use_execmem":
@@ -188,7 +157,7 @@ def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
             yield _door_hit(boolean, door)
 
 
-def _execmem(snapshot: Snapshot, boolean: Boolean, door: _Door) -> Results:
+def _execmem(snapshot: Snapshot, boolean: Boolean, door: Door) -> Results:
     """Emulation needs executable memory. Where the policy has a type of its own for it, no other guest needs it."""
     subject = f"boolean {boolean.name}"
     types = snapshot.selinux.guest_types
@@ -204,7 +173,7 @@ def _execmem(snapshot: Snapshot, boolean: Boolean, door: _Door) -> Results:
         yield Unsure(subject, "the guests could not be read, so some of them may be emulated and need it")
 
 
-def _door_hit(boolean: Boolean, door: _Door) -> Hit:
+def _door_hit(boolean: Boolean, door: Door) -> Hit:
     evidence = {"boolean": boolean.name, "active": boolean.active, "pending": boolean.pending, "opens": door.opens}
     return Hit(f"boolean {boolean.name}", boolean.name, evidence, severity=door.severity)
 
