@@ -195,6 +195,17 @@ def parse_status(xml: str) -> Status:
     )
 
 
+def job_under_way(xml: str) -> tuple[str, str]:
+    """The uuid of a running guest from its status XML, and the job that a restart of the daemon would break off.
+
+    A backup goes on over the restart; migrating, saving, dumping, taking a snapshot and starting do not.
+    """
+    root = _root(xml)
+    job = root.find("job")
+    name = "" if job is None else _bounded(job.get("async")) or ""
+    return _uuid(_text(root, "domain/uuid")), "" if name in ("none", "backup") else name
+
+
 class _Tree(ElementTree.TreeBuilder):
     """Refuses a DOCTYPE wherever the parser meets one."""
 

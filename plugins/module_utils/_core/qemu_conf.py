@@ -133,6 +133,17 @@ class Driver:
         return self.kind == "explicit" and "selinux" in self.names
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an assignment stands in the text."""
+
+    key: str
+    #: Where its name begins, where its value begins, and where its value has ended.
+    start: int
+    value: int
+    end: int
+
+
 class Conf(t.Protocol):
     """Anything that holds assignments: a QemuConf."""
 
@@ -163,6 +174,21 @@ def parse(text: str) -> tuple[list[Assignment], list[ConfProblem]]:
         first[item.key] = item.line
         problems.extend(_judge(item))
     return [_plain(item) for item in parser.assignments], sorted(problems, key=lambda item: item.line)
+
+
+def places(text: str) -> list[Place]:
+    """Where each assignment stands, in the order of ``parse``; none in a text with a syntax error."""
+    parser = _Parser(text)
+    try:
+        parser.parse()
+    except _SyntaxError:
+        return []
+    return parser.places
+
+
+def fault(key: str, value: t.Any) -> str:
+    """Why libvirt would not take the value for the key; empty when it would."""
+    return next((problem.message for problem in _judge(Assignment(key, value, 1))), "")
 
 
 def effective(assignments: t.Iterable[Assignment]) -> dict[str, Assignment]:
@@ -291,6 +317,7 @@ class _Parser:
         self.line = 1
         self.key = ""
         self.assignments: list[Assignment] = []
+        self.places: list[Place] = []
 
     def parse(self) -> None:
         while self.position < len(self.text):
@@ -319,13 +346,16 @@ class _Parser:
             return
         if not self._now or self._now not in string.ascii_letters:
             raise _SyntaxError("expecting a name")
-        line = self.line
+        line, start = self.line, self.position
         self.key = self._take(_NAME)
         self._skip(_BLANKS)
         if self._now != "=":
             raise _SyntaxError("expecting an assignment")
         self.position += 1
+        self._skip(_BLANKS)
+        at = self.position
         self.assignments.append(Assignment(self.key, self._value(), line))
+        self.places.append(Place(self.key, start, at, self.position))
         self._skip(_BLANKS)
         if self._now == "#":
             self._take(_TO_END)

@@ -55,15 +55,16 @@ class Journal:
         self._module = module
         self._file: int | None = None
         self.path: str | None = None
+        self._lock: int | None = None
         try:
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            self._lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise JournalError(f"the journal {folder} cannot be opened: {reason(error)}") from error
         try:
-            self._take_lock(wait)
+            self._take_lock(lock, wait)
         except BaseException:
-            os.close(self._lock)
+            self.close()
             raise
 
     def __enter__(self) -> Journal:
@@ -74,10 +75,10 @@ class Journal:
 
     def close(self) -> None:
         """Let the next run work on the host."""
-        for handle in (self._file, self._lock):
+        handles, self._file, self._lock = (self._file, self._lock), None, None
+        for handle in handles:
             if handle is not None:
                 os.close(handle)
-        self._file = None
 
     def record(self, entries: t.Iterable[Entry]) -> None:
         """Write the entries down; when this returns they outlast a crash. Raises JournalError: then change nothing."""
@@ -86,30 +87,39 @@ class Journal:
             return
         try:
             handle = self._file if self._file is not None else self._start()
-            written = 0
-            while written < len(lines):
-                written += os.write(handle, lines[written:])
-            os.fsync(handle)
+            size = os.fstat(handle).st_size
+            try:
+                written = 0
+                while written < len(lines):
+                    written += os.write(handle, lines[written:])
+                os.fsync(handle)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, size)  # a later record must not follow half a line
+                raise
         except OSError as error:
             raise JournalError(f"the journal {self.folder} cannot be written: {reason(error)}") from error
 
     def runs(self) -> list[str]:
         """The files of runs that changed something and were not put back, oldest first."""
-        return [os.path.join(self.folder, name) for name in sorted(os.listdir(self.folder)) if _NAME.match(name)]
+        return runs_in(self.folder)
 
     def retire(self, path: str) -> None:
         """Move the file of a run that was put back out of the way."""
         aside = os.path.join(self.folder, UNDONE)
-        os.makedirs(aside, mode=0o700, exist_ok=True)
-        os.rename(path, os.path.join(aside, f"{time.time_ns()}-{os.path.basename(path)}"))
-        sync_folder(aside)
-        sync_folder(self.folder)
+        try:
+            os.makedirs(aside, mode=0o700, exist_ok=True)
+            os.rename(path, os.path.join(aside, f"{time.time_ns()}-{os.path.basename(path)}"))
+            sync_folder(aside)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise JournalError(f"{path} was put back and cannot be put aside: {reason(error)}") from error
 
-    def _take_lock(self, wait: float) -> None:
+    def _take_lock(self, lock: int, wait: float) -> None:
         until = time.monotonic() + wait
         while True:
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
                 if time.monotonic() >= until:
@@ -124,6 +134,17 @@ class Journal:
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         sync_folder(self.folder)
         return self._file
+
+
+def runs_in(folder: str = FOLDER) -> list[str]:
+    """As ``Journal.runs``, for who changes nothing and so takes no lock. Raises JournalError."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise JournalError(f"the journal {folder} cannot be read: {reason(error)}") from error
+    return [os.path.join(folder, name) for name in sorted(names) if _NAME.match(name)]
 
 
 def entries_of(path: str) -> list[Entry]:

@@ -34,6 +34,8 @@ class Options:
 
     timeout: float = 30.0
     orphan_search: tuple[str, ...] = ()
+    #: Look at boot entries, at the guests' files and at the storage under them. Without, their areas are unknown.
+    files: bool = True
 
 
 @dataclass(repr=False, eq=False)
@@ -70,9 +72,13 @@ class Probe:
             taken_at=taken_at,
             xen=self._xen(),
         )
-        self._boot(snapshot)
+        if self.options.files:
+            self._boot(snapshot)
         complete = self._guests(snapshot, table, job)
-        if self.ledger.applies("storage") or self.ledger.applies("orphans"):
+        if not self.options.files:
+            for area in ("boot", "images", "storage", "orphans"):
+                self.ledger.unknown(area, "not asked for")
+        elif self.ledger.applies("storage") or self.ledger.applies("orphans"):
             Holdings(
                 self.root, self.ledger, snapshot, self.options.timeout, tuple(self.options.orphan_search), complete
             ).read()

@@ -116,11 +116,12 @@ def put_file(path: str, state: FileState) -> None:
         else:
             _write(fresh, state)
             os.rename(fresh, path)
-        sync_folder(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(fresh)
         raise HostWriteError(f"{path} cannot be written: {reason(error)}; it is as it was") from error
+    with contextlib.suppress(OSError):  # changed it is; a folder that cannot be opened is no reason to say otherwise
+        sync_folder(folder)
 
 
 def restore(entry: Entry) -> None:

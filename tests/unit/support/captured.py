@@ -88,6 +88,10 @@ class Entry:
     def st_mtime(self) -> float:
         return self.mtime
 
+    @property
+    def st_ctime(self) -> float:
+        return self.mtime
+
 
 @dataclass
 class Tree:

@@ -1,0 +1,277 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: libvirt_restart
+short_description: Restart libvirt's daemon when that hurts no guest
+version_added: 1.0.0
+description:
+  - Restarts the daemon that drives the guests, C(libvirtd) or C(virtqemud), by its own unit. Guests go on through it.
+  - It looks first at what would make the restart hurt, and refuses then. libvirt kills a guest when two dynamic guests
+    run with the same range. It does not come back with a C(qemu.conf) that it cannot parse, with values that it does
+    not take, or with a security driver that the host does not have. systemd ends guests with the daemon when its unit
+    does not say C(KillMode=process). A migration or a save that is under way would break off.
+  - Afterwards it looks again. The daemon must answer, and the same guests must run with the same process ids and
+    labels. Otherwise C(qemu.conf) and the drop-ins of the unit that were changed since the daemon's last start are put
+    back from the host's journal, the daemon is restarted once more, and the module fails with both outcomes.
+  - No guest is ended, paused or started. A daemon that sleeps behind its socket is left asleep, for it reads
+    everything anew when it wakes up.
+options:
+  only_if_needed:
+    description:
+      - Restart only when the daemon has not read what it is to run with. That is when C(qemu.conf) or the drop-ins of
+        its unit changed after it started, when it does not run as O(context), and when it does not have the security
+        driver that C(qemu.conf) names.
+    type: bool
+    default: true
+  context:
+    description:
+      - SELinux label that the daemon is to run with. Without it, any label will do.
+    type: str
+  strict:
+    description:
+      - Fail when the restart is needed and refused. Otherwise RV(refused) and RV(pending) say so.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - Seconds that the daemon has until it answers again and knows all of its guests.
+    type: int
+    default: 120
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.actiongroup_svirt
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - Not with O(only_if_needed=false), which restarts each time.
+requirements:
+  - libvirt's Python binding on the host (C(python3-libvirt)), under any of the host's Python interpreters.
+  - systemd
+notes:
+  - Run it as root.
+seealso:
+  - module: svirt.fleet.libvirt_security
+  - module: svirt.fleet.svirt_rollback
+author:
+  - svirt.fleet contributors (@svirt-fleet)
+"""
+
+EXAMPLES = r"""
+---
+- name: Let libvirt read its new configuration
+  svirt.fleet.libvirt_restart:
+
+- name: See whether a restart would hurt
+  svirt.fleet.libvirt_restart:
+    only_if_needed: false
+    strict: true
+  check_mode: true
+"""
+
+RETURN = r"""
+---
+before:
+  description: The daemon as it was.
+  returned: success
+  type: dict
+  contains:
+    daemon:
+      description: Its name. V(null) where there is none.
+      type: str
+      sample: libvirtd
+    pid:
+      description: Its process id. V(null) while it sleeps.
+      type: int
+    context:
+      description: Its label.
+      type: str
+    guests:
+      description: Number of guests that run.
+      type: int
+after:
+  description: The daemon as it is now. In check mode and without a restart the same as RV(before).
+  returned: success
+  type: dict
+needed:
+  description: Why the daemon needs a restart. Empty when it does not.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - /etc/libvirt/qemu.conf changed after libvirtd started
+gate:
+  description: What speaks against a restart now, whether one is needed or not.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - subject: db1, web3
+      why: they run with the same range s0:c1,c2; libvirt would kill all but one of them at the restart
+plan:
+  description: What is done. The same in check mode.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - action: restart
+      subject: libvirtd.service
+      from: running
+      to: restarted
+pending:
+  description: The restart, when it is needed and refused.
+  returned: success
+  type: list
+  elements: dict
+refused:
+  description: RV(gate), when a restart is needed.
+  returned: success
+  type: list
+  elements: dict
+restored:
+  description: Files that were put back because the daemon did not come back with them.
+  returned: failure of the restart
+  type: list
+  elements: str
+problems:
+  description: What was wrong after the restart.
+  returned: failure of the restart
+  type: list
+  elements: str
+problems_after_rollback:
+  description: What was wrong after the files were put back and the daemon was restarted once more. Empty is all well.
+  returned: failure of the restart
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core.errors import SvirtError
+from ..module_utils._core.restart_gate import Look, reasons, refusals, running
+from ..module_utils._host.daemon import is_installed
+from ..module_utils._host.journal import Journal
+from ..module_utils._host.libvirt_daemon import Actor, Outcome
+from ..module_utils._host.probe import Tools
+from ..module_utils._host.root import Root
+from ..module_utils._module import fail, respawn_for
+
+
+def main() -> None:
+    """Look, restart unless the gate refuses or in check mode, look again."""
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
+        argument_spec={
+            "only_if_needed": {"type": "bool", "default": True},
+            "context": {"type": "str"},
+            "strict": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    if params["timeout"] < 1:
+        module.fail_json(msg=f"timeout is {params['timeout']}; give at least 1 second")
+    root = Root()
+    if is_installed(root):
+        respawn_for("libvirt")
+    tools = Tools(run_command=module.run_command)
+    actor = Actor(root, tools, float(params["timeout"]), params["context"])
+    try:
+        look = actor.look()
+        result = _result(look, params["only_if_needed"])
+        if result["refused"] and params["strict"]:
+            module.fail_json(msg=f"libvirt's daemon must not be restarted now: {_listed(look)}", **result)
+        if result["changed"] and not module.check_mode:
+            result["after"] = _apply(module, actor, look, result)
+    except SvirtError as error:
+        fail(module, error)
+    if module._diff:
+        headers = {"before_header": "daemon", "after_header": "daemon"}
+        shown = [{**headers, "before": _line("running"), "after": _line("restarted")}]
+        result["diff"] = shown if result["changed"] else []
+    module.exit_json(**result)
+
+
+def _result(look: Look, only_if_needed: bool) -> dict[str, t.Any]:
+    """What would be done. A daemon that sleeps only has systemd read its files again, where they changed."""
+    daemon, unit = look.libvirt.daemon, look.unit
+    asleep = daemon is None or daemon.pid is None
+    needed = reasons(look)
+    wanted = not asleep and bool(needed or not only_if_needed)
+    gate = [{"subject": subject, "why": why} for subject, why in refusals(look)]
+    name = unit.name if unit else "daemon"
+    plan = []
+    if wanted and not gate:
+        plan = [{"action": "restart", "subject": name, "from": "running", "to": "restarted"}]
+    elif asleep and unit is not None and unit.stale:
+        plan = [{"action": "reload_units", "subject": name, "from": "stale", "to": "read again"}]
+    refused = wanted and bool(gate)
+    why = "; ".join(needed) or "a restart was asked for"
+    state = _state(look)
+    return {
+        "changed": bool(plan),
+        "before": state,
+        "after": state,
+        "needed": needed,
+        "gate": gate,
+        "plan": plan,
+        "refused": gate if refused else [],
+        "pending": [{"subject": name, "needs": "daemon_restart", "why": why}] if refused else [],
+    }
+
+
+def _apply(module: AnsibleModule, actor: Actor, look: Look, result: dict[str, t.Any]) -> dict[str, t.Any]:
+    with Journal("libvirt_restart") as journal:
+        if look.libvirt.daemon is None or look.libvirt.daemon.pid is None:
+            actor.reload()
+            return _state(look)
+        outcome = actor.restart(look, journal)
+    if outcome.problems:
+        told = {"problems": outcome.problems, "restored": outcome.restored, "problems_after_rollback": outcome.again}
+        module.fail_json(msg=_told(outcome), **{**result, **told})
+    return _state(actor.look())
+
+
+def _told(outcome: Outcome) -> str:
+    message = f"the restart of libvirt's daemon went wrong: {'; '.join(outcome.problems)}. "
+    if not outcome.restored:
+        return (
+            f"{message}Nothing in the journal was changed since its last start, so nothing was put back. "
+            + "; ".join(outcome.kept)
+        )
+    message += f"{', '.join(outcome.restored)} put back and restarted once more: "
+    return message + ("; ".join([*outcome.again, *outcome.kept]) or "the daemon and all guests are there again")
+
+
+def _listed(look: Look) -> str:
+    return "; ".join(f"{subject}: {why}" for subject, why in refusals(look))
+
+
+def _state(look: Look) -> dict[str, t.Any]:
+    daemon = look.libvirt.daemon
+    return {
+        "daemon": daemon.name if daemon else None,
+        "pid": daemon.pid if daemon else None,
+        "context": daemon.context if daemon else None,
+        "guests": len(running(look.snapshot)),
+    }
+
+
+def _line(text: str) -> str:
+    return f"{text}\n"
+
+
+if __name__ == "__main__":
+    main()

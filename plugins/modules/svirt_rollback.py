@@ -1,0 +1,206 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: svirt_rollback
+short_description: Put back what this collection changed on a host
+version_added: 1.0.0
+description:
+  - Each module of this collection that changes a host writes down first, in a journal on the host, what it found. This
+    module puts that back, run by run, the newest first, with content, owner, mode, label and other attributes.
+  - A run that was put back wholly leaves the journal. Its file is kept in the journal's folder C(undone).
+  - What must not be put back now, such as the label of an image that a guest has open, is refused and named. What
+    cannot be put back is named too. Everything else is put back all the same, the runs concerned stay in the journal,
+    and the module fails at its end.
+  - No guest is ended or restarted, no daemon either. RV(pending) says what it takes until what was put back counts.
+options:
+  runs:
+    description:
+      - How many runs to put back, from the newest on. Without it, all of them.
+      - Check mode shows which runs there are.
+    type: int
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.actiongroup_svirt
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Of things that are no files, the diff shows what they were before.
+  idempotent:
+    support: full
+    details:
+      - Not with O(runs), which puts back further runs each time.
+requirements:
+  - libvirt's Python binding on the host (C(python3-libvirt)) where guests were changed, under any of the host's Python
+    interpreters.
+notes:
+  - Run it as root.
+seealso:
+  - module: svirt.fleet.libvirt_restart
+author:
+  - svirt.fleet contributors (@svirt-fleet)
+"""
+
+EXAMPLES = r"""
+---
+- name: See what would be put back
+  svirt.fleet.svirt_rollback:
+  check_mode: true
+  diff: true
+
+- name: Put back everything
+  svirt.fleet.svirt_rollback:
+
+- name: Put back the last run only
+  svirt.fleet.svirt_rollback:
+    runs: 1
+"""
+
+RETURN = r"""
+---
+before:
+  description: The runs in the journal, the newest first.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    run:
+      description: Number of the run, and the module that made it.
+      type: str
+      sample: 000003-libvirt_security
+    entries:
+      description: Number of things that it changed.
+      type: int
+    problem:
+      description: Why the journal of the run cannot be read, where that is so.
+      type: str
+after:
+  description: The runs that are left.
+  returned: always
+  type: list
+  elements: dict
+plan:
+  description: What is put back, in order. The same in check mode.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    action:
+      description: V(put_back).
+      type: str
+    subject:
+      description: The thing, such as a path or a guest's uuid.
+      type: str
+    from:
+      description: Its kind, such as C(file), C(label) or C(guest).
+      type: str
+    to:
+      description: The run before which it is put back.
+      type: str
+pending:
+  description: What it takes until what was put back counts.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - subject: /etc/libvirt/qemu.conf
+      needs: daemon_restart
+      why: the daemon reads it when it starts
+refused:
+  description: What must not be put back now, and why.
+  returned: always
+  type: list
+  elements: dict
+failed_entries:
+  description: What could not be put back, and why.
+  returned: always
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core.errors import SvirtError
+from ..module_utils._host import rollback
+from ..module_utils._host.daemon import is_installed
+from ..module_utils._host.journal import FOLDER, Journal
+from ..module_utils._host.root import Root
+from ..module_utils._module import fail, respawn_for
+
+
+def main() -> None:
+    """Put the runs back unless in check mode, and tell of each thing."""
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
+        argument_spec={"runs": {"type": "int"}}, supports_check_mode=True
+    )
+    count = module.params["runs"]
+    if count is not None and count < 1:
+        module.fail_json(msg=f"runs is {count}; give at least 1, or leave it out for all")
+    if is_installed(Root()):
+        respawn_for("libvirt")
+    try:
+        result = _run(module, count)
+    except SvirtError as error:
+        fail(module, error)
+    wrong = [*result["refused"], *result["failed_entries"]]
+    if wrong:
+        told = "; ".join(f"{item['subject']}: {item['why']}" for item in wrong)
+        module.fail_json(msg=f"not everything was put back, and its runs stay in the journal: {told}", **result)
+    module.exit_json(**result)
+
+
+def _run(module: AnsibleModule, count: int | None) -> dict[str, t.Any]:
+    before = rollback.runs(folder=FOLDER)
+    if module.check_mode or not before:
+        return _result(module, before, before[:count], before[count or len(before) :])
+    with Journal("svirt_rollback", FOLDER) as journal:
+        before = rollback.runs(folder=FOLDER)  # again: a run may have ended while the lock was waited for
+        wanted = before[:count]
+        # The diff is made before anything is put back.
+        result = _result(module, before, wanted, [])
+        outcome = rollback.put_back(wanted, journal)
+    result["refused"] = _named(outcome.refused)
+    result["failed_entries"] = _named(outcome.failed)
+    result["pending"] = rollback.pending(entry for _run, entry in outcome.restored)
+    result["after"] = rollback.document(rollback.runs(folder=FOLDER))
+    result["changed"] = bool(outcome.restored) or result["before"] != result["after"]
+    return result
+
+
+def _result(
+    module: AnsibleModule,
+    before: list[rollback.Run],
+    wanted: list[rollback.Run],
+    after: list[rollback.Run],
+) -> dict[str, t.Any]:
+    """What would be put back when nothing fails."""
+    result = {
+        "changed": bool(wanted),
+        "before": rollback.document(before),
+        "after": rollback.document(after),
+        "plan": rollback.plan(wanted),
+        "pending": rollback.pending(entry for run in wanted for entry in run.entries),
+        "refused": [],
+        "failed_entries": _named((run.name, run.problem) for run in wanted if run.problem),
+    }
+    if module._diff:
+        result["diff"] = rollback.diffs(wanted)
+    return result
+
+
+def _named(items: t.Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"subject": subject, "why": why} for subject, why in items]
+
+
+if __name__ == "__main__":
+    main()
