@@ -17,7 +17,7 @@ from .. import expected
 from ..finding import Hit, Rule, Settings, Unsure
 from ..label import type_of
 from ..qemu_conf import setting
-from ..snapshot import FileFacts, Orphan, Snapshot, Storage
+from ..snapshot import Access, FileFacts, Orphan, Snapshot, Storage
 from . import _files as files
 from . import _support as s
 
@@ -188,8 +188,8 @@ def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
         meant = any(use.resource.role in (expected.CONTENT, expected.SHARED) for use in file.uses)
         if found.status != files.FITS or file.active or meant or not found.use.own or file.facts.kind == "dir":
             continue  # what a directory (a TPM's state) lets in depends on the files in it
-        let_in = _owner_lets_in(snapshot, file.facts)
-        asked = [access for access in _asked(snapshot) if access.target == file.facts.label]
+        let_in = owner_lets_in(snapshot, file.facts)
+        asked = [access for access in asked_by_guests(snapshot) if access.target == file.facts.label]
         if let_in is False or (asked and not any(access.read for access in asked)):
             continue
         if not asked:
@@ -202,12 +202,13 @@ def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
             yield Hit(s.image_name(file.path), file.path, _evidence(file, found, **more))
 
 
-def _asked(snapshot: Snapshot) -> t.Iterator[t.Any]:
+def asked_by_guests(snapshot: Snapshot) -> t.Iterator[Access]:
+    """The loaded policy's answers on what guests may do."""
     guest_types = s.guest_types(snapshot)
     return (access for access in snapshot.selinux.access if type_of(access.source) in guest_types)
 
 
-def _owner_lets_in(snapshot: Snapshot, facts: FileFacts) -> bool | None:
+def owner_lets_in(snapshot: Snapshot, facts: FileFacts) -> bool | None:
     """Whether owner, group and mode let a guest's QEMU read the file; None when that is not known."""
     if facts.mode is None:
         return None
@@ -262,7 +263,7 @@ def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
             continue  # told there, with the same repair
         if remembered.references is None:
             yield Unsure(s.image_name(file.path), "the count of its remembered users could not be read")
-        elif remembered.references > 0 or _of_another_boot(snapshot, remembered.timestamp):
+        elif remembered.references > 0 or of_another_boot(snapshot, remembered.timestamp):
             evidence = {
                 "remembered_label": remembered.label,
                 "references": remembered.references,
@@ -273,7 +274,8 @@ def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
             yield Hit(s.image_name(file.path), file.path, evidence)
 
 
-def _of_another_boot(snapshot: Snapshot, timestamp: str | None) -> bool:
+def of_another_boot(snapshot: Snapshot, timestamp: str | None) -> bool:
+    """Whether libvirt noted a remembered owner before the host's last boot, or on another host."""
     booted = snapshot.host.booted_at
     if timestamp is None or booted is None or not timestamp.isascii() or not timestamp.isdigit():
         return False

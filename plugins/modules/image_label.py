@@ -1,0 +1,381 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: image_label
+short_description: Set the labels of guests' images right, without touching what is in use
+version_added: 1.0.0
+description:
+  - Repairs the labels of many image files in one call, sets labels that are asked for, and keeps persistent
+    file-context rules.
+  - The host is read by the module itself, just before. What it repairs is what the rules of the audit find.
+  - A file in use is left alone, and the result says why. In use is what any process has open or mapped, what a loop
+    device, a swap or a served disk stands on, what a running guest's chain holds, what libvirt counts users of since
+    the host booted, and what another host uses of shared storage.
+  - There is one exception. The image of a running guest that lost its label gets that guest's own label back, when no
+    other guest uses the file anywhere.
+  - Files are changed by an open descriptor. No symbolic link is followed, and a file with a second name (hard link) is
+    refused. What turns out to have been swapped meanwhile is put back as it was.
+  - Owner, mode, label and attributes as they were go into the journal on the host before the change.
+options:
+  repair:
+    description:
+      - What to repair.
+      - V(in_use) gives a running guest its own image back. Rules IMG-002 and IMG-010, and IMG-001 and IMG-006 where the
+        guest runs and the file is its own image.
+      - V(at_rest) takes a guest's label from files whose guest is off, and with it what libvirt remembers of them.
+        Rules IMG-001 and IMG-006 where no guest runs. With V(readable), owner and mode are seen to at once.
+      - V(readable) gives an image at rest that guests' QEMU may read to root, with mode 0600. Rule IMG-007. libvirt
+        gives it back to the guest when it starts. Where libvirt sets no owners, the file is refused.
+      - V(orphans) takes the label of a guest from files that no guest owns. Rule IMG-005.
+      - V(stale_owners) removes what libvirt remembers of files that nobody uses. Rule IMG-009.
+      - Not for this module are IMG-003 (M(svirt.fleet.libvirt_security)), IMG-004 (M(svirt.fleet.guest_seclabel)), and
+        IMG-008, which needs other storage.
+    type: list
+    elements: str
+    choices: [in_use, at_rest, readable, orphans, stale_owners]
+    default: []
+  labels:
+    description: Labels that files at rest shall have.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Real path of the file or folder, without symbolic links in it.
+        type: str
+        required: true
+      label:
+        description: The whole label. Without it, the one that the policy gives the path, or O(fallback).
+        type: str
+  folders:
+    description:
+      - Folders with images. Each gets a persistent file-context rule for itself and all below it, of type
+        C(virt_image_t), and the folder itself the label by it.
+      - Files in it keep their labels.
+    type: list
+    elements: path
+    default: []
+  fcontexts:
+    description:
+      - Persistent file-context rules. All of them, with those of O(folders), are changed in one transaction, and the
+        policy is not loaded again for them.
+      - Files keep their labels.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      target:
+        description: Regular expression for the whole path, as in C(semanage fcontext).
+        type: str
+        required: true
+      setype:
+        description: Type, or C(<<none>>). Needed for O(fcontexts[].state=present).
+        type: str
+      ftype:
+        description: Kind of file, by C(semanage)'s letters. V(a) is all, V(f) plain files, V(d) folders.
+        type: str
+        choices: [a, f, d, c, b, s, l, p]
+        default: a
+      seuser:
+        description: User of the label.
+        type: str
+        default: system_u
+      selevel:
+        description: Level of the label.
+        type: str
+        default: s0
+      state:
+        description: Whether the rule shall be there.
+        type: str
+        choices: [present, absent]
+        default: present
+  within:
+    description:
+      - Only files below these folders are changed. None means no bound.
+      - The path of such a folder may hold symbolic links, what lies below it may not.
+    type: list
+    elements: path
+    default: []
+  fallback:
+    description: Label for a path that the policy gives none, or one that every guest may write.
+    type: str
+    default: system_u:object_r:virt_image_t:s0
+  elsewhere:
+    description:
+      - What other hosts use of storage that this host shares with them, a document for each shared folder.
+      - Files on shared storage that no document is about, or one that is not complete, are refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      folder:
+        description: A mount point, or a folder that this host exports.
+        type: str
+        required: true
+      complete:
+        description: All other hosts that use the storage were read. What is not named is not in use there.
+        type: bool
+        required: true
+      why:
+        description: Why it is not complete.
+        type: str
+      in_use:
+        description: Files that running guests of other hosts use.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          inode:
+            description: Inode number.
+            type: int
+          path:
+            description: Path as this host sees it, where that is known.
+            type: str
+          by:
+            description: Who uses it.
+            type: str
+      levels:
+        description: Levels that guests run with there.
+        type: list
+        elements: str
+        default: []
+  strict:
+    description: Fail when anything that was asked for is refused. Everything else is done all the same.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that libvirt may take to answer, each storage that may hang, and the search for open files.
+    type: int
+    default: 30
+  orphan_search:
+    description: More folders to search for orphans, as in M(svirt.fleet.svirt_info).
+    type: list
+    elements: path
+    default: []
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.actiongroup_svirt
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - libvirt's Python binding on the host (C(python3-libvirt)), under any of the host's Python interpreters.
+notes:
+  - Run it as root.
+  - Where not all guests of the host can be read, nothing is changed, for any of them may use a file.
+  - A label that was repaired under a running guest is not put back while that guest runs.
+seealso:
+  - module: svirt.fleet.svirt_info
+  - module: community.general.sefcontext
+author:
+  - svirt.fleet contributors (@svirt-fleet)
+"""
+
+EXAMPLES = r"""
+---
+- name: Repair what can be repaired without a power cycle
+  svirt.fleet.image_label:
+    repair: [in_use, at_rest, readable, orphans, stale_owners]
+    folders:
+      - /srv/vms
+
+- name: On storage that no running guest of another host uses, by the operator's own word
+  svirt.fleet.image_label:
+    repair: [orphans]
+    elsewhere:
+      - folder: /mnt/share
+        complete: true
+
+- name: Give two files the labels that their paths have by policy, and a third one of its own
+  svirt.fleet.image_label:
+    labels:
+      - path: /srv/vms/a.raw
+      - path: /srv/vms/b.raw
+      - path: /srv/vms/installer.iso
+        label: system_u:object_r:virt_content_t:s0
+    within:
+      - /srv/vms
+"""
+
+RETURN = r"""
+---
+plan:
+  description: What is changed, the same in check mode. Actions are V(relabel), V(close), V(forget_owner), V(fcontext).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - action: relabel
+      subject: image /srv/vms/a.raw
+      from: system_u:object_r:svirt_image_t:s0:c101,c202
+      to: system_u:object_r:virt_image_t:s0
+before:
+  description: The files and rules that change, as they were.
+  returned: success
+  type: dict
+  contains:
+    files:
+      description: By path, the label, owner with mode, and names of what libvirt remembers.
+      type: dict
+    fcontexts:
+      description: By rule, its label, or V(null) where there is none.
+      type: dict
+after:
+  description: The same, as they are now, or would be.
+  returned: success
+  type: dict
+refused:
+  description: What was left alone, and why.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - subject: image /srv/vms/c.raw
+      why: "in use: open by process 4711 qemu-img"
+pending:
+  description: What another deed would repair. RV(pending[].needs) is V(guest_power_cycle) or V(operator).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - subject: image /srv/vms/base.qcow2
+      needs: guest_power_cycle
+      why: it is no image of its own to guest web; libvirt sets its label when the guest starts
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core import context_rules, label_plan
+from ..module_utils._core.elsewhere import Elsewhere
+from ..module_utils._core.errors import PlanError, SvirtError
+from ..module_utils._core.label import parse_context
+from ..module_utils._core.snapshot import Snapshot
+from ..module_utils._host import file_contexts, image_label
+from ..module_utils._host.daemon import is_installed
+from ..module_utils._host.journal import Journal
+from ..module_utils._host.probe import Options, Probe, Tools
+from ..module_utils._host.root import Root
+from ..module_utils._host.selinux import Oracle
+from ..module_utils._module import fail, respawn_for
+
+
+def _lists(elements: str, **more: t.Any) -> dict[str, t.Any]:
+    return {"type": "list", "elements": elements, "default": [], **more}
+
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "repair": _lists("str", choices=list(label_plan.REPAIRS)),
+    "labels": _lists("dict", options={"path": {"type": "str", "required": True}, "label": {"type": "str"}}),
+    "folders": _lists("path"),
+    "fcontexts": _lists(
+        "dict",
+        options={
+            "target": {"type": "str", "required": True},
+            "setype": {"type": "str"},
+            "ftype": {"type": "str", "choices": list(context_rules.FTYPES), "default": "a"},
+            "seuser": {"type": "str", "default": "system_u"},
+            "selevel": {"type": "str", "default": "s0"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+    ),
+    "within": _lists("path"),
+    "fallback": {"type": "str", "default": label_plan.FALLBACK},
+    "elsewhere": _lists(
+        "dict",
+        options={
+            "folder": {"type": "str", "required": True},
+            "complete": {"type": "bool", "required": True},
+            "why": {"type": "str"},
+            "in_use": _lists(
+                "dict", options={"inode": {"type": "int"}, "path": {"type": "str"}, "by": {"type": "str"}}
+            ),
+            "levels": _lists("str"),
+        },
+    ),
+    "strict": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 30},
+    "orphan_search": _lists("path"),
+}
+
+
+def main() -> None:
+    """Read the host, plan, act, tell."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
+    root = Root()
+    if is_installed(root):
+        respawn_for("libvirt")
+    try:
+        result = _run(module, root)
+    except SvirtError as error:
+        fail(module, error)
+    if module.params["strict"] and result["refused"]:
+        first = result["refused"][0]
+        module.fail_json(msg=f"{first['subject']}: {first['why']} ({len(result['refused'])} refused)", **result)
+    module.exit_json(**result)
+
+
+def _run(module: AnsibleModule, root: Root) -> dict[str, t.Any]:
+    params = module.params
+    if params["timeout"] < 1:
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+    timeout, within = float(params["timeout"]), tuple(params["within"])
+    rules = [context_rules.of_folder(folder) for folder in params["folders"]]
+    rules += [context_rules.wanted(item) for item in params["fcontexts"]]
+    wishes = _wishes(params, tuple(rules))
+    snapshot = Probe(
+        root, Options(timeout, tuple(params["orphan_search"])), Tools(run_command=module.run_command)
+    ).take()
+    _known(root, snapshot, wishes)
+    policy = snapshot.selinux.policy or ""
+    contexts = context_rules.changes(file_contexts.local_rules(root, policy), rules) if rules else []
+    targets, plan = label_plan.candidates(snapshot, wishes)
+    settled = label_plan.settle(snapshot, wishes, targets, image_label.Survey(root, within, timeout).take(targets))
+    plan.changes, plan.refused = settled.changes, plan.refused + settled.refused
+    not_made: dict[tuple[int | None, str], str] = {}
+    if (contexts or plan.changes) and not module.check_mode:
+        with Journal("image_label") as journal:
+            file_contexts.apply(root, policy, contexts, journal)
+            not_made = image_label.apply(plan.changes, within, journal)
+    result = label_plan.result(plan, contexts, not_made)
+    if module._diff:
+        result["diff"] = label_plan.diff(result)
+    return result
+
+
+def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.Rule, ...]) -> label_plan.Wishes:
+    wishes = [label_plan.Wish(folder) for folder in params["folders"]]
+    wishes += [label_plan.Wish(item["path"], item["label"]) for item in params["labels"]]
+    parse_context(params["fallback"])
+    return label_plan.Wishes(
+        repair=frozenset(params["repair"]),
+        labels=tuple(label_plan.checked(wish) for wish in wishes),
+        within=tuple(params["within"]),
+        fallback=params["fallback"],
+        elsewhere=tuple(Elsewhere.of(item) for item in params["elsewhere"]),
+        rules=rules,
+    )
+
+
+def _known(root: Root, snapshot: Snapshot, wishes: label_plan.Wishes) -> None:
+    """Raises PlanError for a label that the kernel would not take."""
+    if snapshot.selinux.mode == "disabled":
+        return
+    unknown = label_plan.unknown_labels(snapshot, wishes, Oracle(root, mls=True).ask)
+    if unknown:
+        raise PlanError(f"the loaded policy does not know the label {unknown[0]}; name one that it knows")
+
+
+if __name__ == "__main__":
+    main()
