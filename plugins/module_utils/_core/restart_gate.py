@@ -22,6 +22,8 @@ from .libvirt_plan import driver_faults
 from .snapshot import OK, Guest, Libvirt, Snapshot
 
 CONF = "qemu.conf"
+#: Suspends or shuts down all guests when it stops.
+GUESTS_UNIT = "libvirt-guests.service"
 _REFUSED = frozenset(("syntax", "wrong_type", "bad_value"))
 _QEMU_KINDS = frozenset(("kvm", "qemu"))
 
@@ -38,8 +40,8 @@ class Unit:
     kill_mode: str = ""
     #: Its files changed since systemd read them.
     stale: bool = False
-    #: loaded, not-found, masked, …
-    load: str = "loaded"
+    #: Units that systemd stops or restarts with this one.
+    followers: tuple[str, ...] = ()
 
 
 @dataclass(repr=False, eq=False)
@@ -218,6 +220,11 @@ def _daemon_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
     elif unit is not None and unit.kill_mode != "process":
         why = f"KillMode={unit.kill_mode}: systemd would end the guests with the daemon; set KillMode=process"
         yield unit.name, why
+    if unit is not None and GUESTS_UNIT in unit.followers:
+        yield (
+            unit.name,
+            f"systemd would stop {GUESTS_UNIT} with it, which shuts the guests down; have it want, not require",
+        )
     if look.context is not None:
         try:
             libvirt_range(look.context)

@@ -29,7 +29,8 @@ from .system import RunCommand
 
 SYSTEMD = "/etc/systemd/system"
 _UNITS = tuple(f"{name}.service" for name in SOCKETS)
-_SHOWN = "Id,LoadState,ActiveState,MainPID,KillMode,NeedDaemonReload"
+_FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf")
+_SHOWN = ",".join(("Id", "LoadState", "ActiveState", "MainPID", "KillMode", "NeedDaemonReload", *_FOLLOWERS))
 _CLOCK_TICKS = 100  # as in processes.py
 #: Seconds that systemd itself may take to answer.
 _SYSTEMCTL = 30.0
@@ -205,7 +206,7 @@ def units(text: str) -> list[gate.Unit]:
                 pid=int(pid) if pid.isdigit() and pid != "0" else None,
                 kill_mode=facts.get("KillMode", ""),
                 stale=facts.get("NeedDaemonReload") == "yes",
-                load=facts.get("LoadState", ""),
+                followers=tuple(name for key in _FOLLOWERS for name in facts.get(key, "").split()),
             )
         )
     return found
