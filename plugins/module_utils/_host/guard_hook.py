@@ -1,0 +1,253 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts the guard on a host and takes it away, so that libvirt never sees a half of it.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import typing as t
+from dataclasses import dataclass, field
+
+from .._core import guard_plan as plan
+from .._core.errors import HostWriteError
+from .._core.guard_plan import LINK, PROGRAM, PYTHON, SCRIPT, SETTINGS, SHELL, TIMEOUT, Seen, SeenFile, Step
+from .._core.label import type_of
+from .._core.snapshot import Daemon
+from . import daemon, processes, writing
+from .access import FS, LoadedPolicy
+from .journal import Entry, Journal, sync_folder
+from .root import Root, label_of, reason, text_of
+
+#: Entries of the journal on a link or a folder that was made, or a link that was taken away.
+KIND = "path"
+
+_FOLDERS = (
+    *(os.path.dirname(SCRIPT), os.path.dirname(SETTINGS), os.path.dirname(PROGRAM)),
+    *(os.path.dirname(os.path.dirname(LINK)), os.path.dirname(LINK)),
+)
+_DAEMON_PROGRAMS = ("/usr/sbin/virtqemud", "/usr/sbin/libvirtd")
+#: Times of processes are known to a second or so.
+_CLOCK = 2.0
+
+
+#: Ansible's run_command.
+RunCommand = t.Callable[..., tuple[int, str, str]]
+
+
+@dataclass(repr=False, eq=False)
+class Guard:
+    """The guard on one host. ``root`` shows kernel, processes and programs; files are real ones below ``top``."""
+
+    root: Root
+    run_command: RunCommand
+    top: str = ""
+    _policy: LoadedPolicy = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._policy = LoadedPolicy(self.root)
+
+    def look(self) -> Seen:
+        """The guard's files as they are. Raises HostWriteError for what cannot be read."""
+        files = {path: self._file(path) for path in plan.ORDER}
+        missing = tuple(path for path in _FOLDERS if not os.path.isdir(self.top + path))
+        link, taken = None, False
+        try:
+            link = os.readlink(self.top + LINK)
+        except OSError as error:
+            taken = error.errno == errno.EINVAL  # it is there, and is no link
+            if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                raise HostWriteError(f"{LINK} cannot be read: {reason(error)}") from error
+        return Seen(files, missing, link, taken, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
+
+    def test(self, script: bytes) -> None:
+        """Let the host's Python run the script's self-test, before anything is put anywhere. Raises HostWriteError."""
+        if not os.path.exists(PYTHON) or not os.path.exists(TIMEOUT):
+            raise HostWriteError(f"the guard needs {PYTHON} and {TIMEOUT}; install python3 and coreutils")
+        self._run([PYTHON, "-ISB", "-", "--self-test"], script)
+
+    def objections(self, seen: Seen) -> list[str]:
+        """Why libvirt's daemon could not run the guard, by the loaded policy; nothing where no policy decides."""
+        if not self._policy.loaded:
+            return []
+        domain = self._domain()
+        if domain is None:
+            return ["the domain of libvirt's daemon is not known: it does not run, and no program of it was found"]
+        labels: dict[str, str | None] = {path: self._label(path) for path in (SHELL, TIMEOUT, PYTHON)}
+        for path in plan.ORDER:
+            old, new = seen.files[path].label, plan.label_for(path, seen)
+            labels[path] = old if old and new and type_of(old) == type_of(new) else new
+        # A link gets its type from its folder, and that from the one above, as far down as there are any.
+        folder = LINK
+        while not os.path.lexists(self.top + folder):
+            folder = os.path.dirname(folder)
+        labels[LINK] = self._label(folder, follow=False)
+        return plan.objections(self._policy.verdicts(plan.questions(domain, labels)))
+
+    def install(self, steps: t.Sequence[Step], journal: Journal) -> None:
+        """Do what was planned. What libvirt can see is made last, once the rest works. Raises HostWriteError."""
+        changed: list[tuple[str, writing.FileState]] = []
+        try:
+            for step in steps:
+                if step.action == "folder":
+                    self._make_folder(step.path, journal)
+                elif step.action == "file":
+                    changed.append((step.path, self._put(step, journal)))
+            if changed:
+                self._run([self.top + PROGRAM, "--self-test"], None)
+        except HostWriteError:
+            for path, before in reversed(changed):
+                writing.put_file(self.top + path, before)
+            raise
+        for step in steps:
+            if step.action == "link":
+                self._make_link(journal)
+
+    def remove(self, steps: t.Sequence[Step], journal: Journal) -> None:
+        """Do what was planned. Raises HostWriteError."""
+        for step in steps:
+            path = self.top + step.path
+            if step.action == "unlink":
+                journal.record([Entry(KIND, path, {"link": step.before})])
+                _undo_path(path)
+            else:
+                writing.change_file(path, None, journal)
+
+    def pending(self, now: bool) -> str:
+        """Why the running daemon would not call the guard yet; empty when it does. ``now``: the link is made just now.
+
+        The daemon looks for hooks when it starts (or is told to reload): one that found none for QEMU then calls none.
+        """
+        found = self._daemon()
+        if found is None or found.pid is None:
+            return ""  # it will look when it starts
+        try:
+            made_at = os.lstat(self.top + LINK).st_ctime
+        except OSError:
+            made_at = None
+        if not now and made_at is not None and found.started_at and made_at + _CLOCK < found.started_at:
+            return ""
+        if self._had_hook(found):
+            return ""
+        return f"{found.name} looks for hooks when it starts, and it started before the guard was there"
+
+    def _had_hook(self, found: Daemon) -> bool:
+        """Whether the daemon surely found another hook for QEMU at its start: then it looks anew at each call."""
+        folder = os.path.dirname(LINK)
+        names = [os.path.join(os.path.dirname(folder), "qemu")]
+        with contextlib.suppress(OSError):
+            names += [os.path.join(folder, name) for name in os.listdir(self.top + folder) if name != "svirt-guard"]
+        for name in names:
+            with contextlib.suppress(OSError):
+                facts = os.stat(self.top + name)
+                there = max(facts.st_ctime, os.lstat(self.top + name).st_ctime) + _CLOCK
+                runs = stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o111
+                if runs and found.started_at and there < found.started_at:
+                    return True
+        return False
+
+    def _daemon(self) -> Daemon | None:
+        return daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
+
+    def _domain(self) -> str | None:
+        """The label of the daemon; the one that it would get where it does not run."""
+        found = self._daemon()
+        if found is not None and found.context:
+            return found.context
+        for program in _DAEMON_PROGRAMS:
+            label, init = self._label(program), self.root.line("/proc/1/attr/current")
+            number = self.root.line(f"{FS}/class/process/index")
+            if label and init and number:
+                with contextlib.suppress(OSError):
+                    question = f"{init.rstrip(chr(0))} {label} {number}".encode()
+                    return text_of(self.root.transact(f"{FS}/create", question)).rstrip("\0\n") or None
+        return None
+
+    def _label(self, path: str, follow: bool = True) -> str | None:
+        try:
+            if path in (SHELL, TIMEOUT, PYTHON, *_DAEMON_PROGRAMS):
+                return label_of(self.root.getxattr(path, writing.LABEL, follow))
+            return label_of(Root().getxattr(self.top + path, writing.LABEL, follow))
+        except OSError:
+            return None
+
+    def _file(self, path: str) -> SeenFile:
+        state = writing.state_of(self.top + path)
+        return SeenFile(state.content, state.mode, (state.uid, state.gid), label_of(state.xattrs.get(writing.LABEL)))
+
+    def _put(self, step: Step, journal: Journal) -> writing.FileState:
+        """The file as it is to be, whatever owner, mode and type it had; gives what it was."""
+        path = os.path.realpath(self.top + step.path)
+        before = writing.state_of(path)
+        journal.record([Entry(writing.KIND, path, before.document())])
+        xattrs = {name: value for name, value in before.xattrs.items() if name != writing.LABEL}
+        if step.label:
+            xattrs[writing.LABEL] = step.label.encode() + b"\0"
+        writing.put_file(path, writing.FileState(step.content, plan.MODES[step.path], 0, 0, xattrs))
+        return before
+
+    def _make_folder(self, path: str, journal: Journal) -> None:
+        path = self.top + path
+        if os.path.isdir(path):
+            return  # made above another one
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            self._make_folder(parent[len(self.top) :], journal)
+        journal.record([Entry(KIND, path, {"link": None})])
+        try:
+            os.mkdir(path, 0o755)
+            os.chmod(path, 0o755)  # noqa: S103 - whatever the umask is, libvirt's daemon and its users look in here
+            sync_folder(parent)
+        except OSError as error:
+            raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error
+
+    def _make_link(self, journal: Journal) -> None:
+        path = self.top + LINK
+        journal.record([Entry(KIND, path, {"link": None})])
+        try:
+            os.symlink(PROGRAM, path)  # by one step of the kernel: there, or not there
+            sync_folder(os.path.dirname(path))
+        except OSError as error:
+            raise HostWriteError(f"{path} cannot be made: {reason(error)}; libvirt does not see the guard") from error
+
+    def _run(self, command: list[str], stdin: bytes | None) -> None:
+        status, out, error = self.run_command(command, data=stdin, binary_data=True)
+        if status != 0:
+            said = (error or out).strip()[-500:]
+            raise HostWriteError(f"{' '.join(command)} ended with status {status}: {said}; no guard was put in place")
+
+
+def restore(entry: Entry) -> None:
+    """Put a link back, or take away the link or folder that was made. Raises HostWriteError."""
+    target = entry.before["link"]
+    if target is None:
+        _undo_path(entry.subject)
+        return
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.symlink(target, entry.subject)
+        if os.readlink(entry.subject) != target:
+            raise HostWriteError(f"{entry.subject} is another link by now; it was left alone")
+        sync_folder(os.path.dirname(entry.subject))
+    except OSError as error:
+        raise HostWriteError(f"{entry.subject} cannot be made again: {reason(error)}") from error
+
+
+def _undo_path(path: str) -> None:
+    """Take a link or an empty folder away; a folder that others use by now stays."""
+    try:
+        if os.path.islink(path):
+            os.unlink(path)
+        elif os.path.isdir(path):
+            os.rmdir(path)
+        else:
+            return
+        sync_folder(os.path.dirname(path))
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise HostWriteError(f"{path} cannot be removed: {reason(error)}") from error

@@ -1,0 +1,220 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: guard_hook
+short_description: Have libvirt refuse guests that sVirt would not keep apart
+version_added: 1.0.0
+description:
+  - Puts a hook in place that libvirt asks before a guest starts on the host, is restored, or comes by migration. It
+    refuses a guest whose categories reach those of a guest that runs there, or are reached by them. libvirt itself has
+    no such check.
+  - The hook is C(/etc/libvirt/hooks/qemu.d/svirt-guard), a link to a program outside the folder for hooks, because
+    policies label what is in that folder with a type that libvirt's daemon may not execute. Hooks of others stay, and
+    are called as before.
+  - Nothing is visible to libvirt before all of it is there, was tested, and may be executed by the daemon as the loaded
+    policy says. What the daemon may not execute is not put in place. Such a hook would keep every guest from its start,
+    and end running guests when the daemon restarts.
+  - No guest is touched, and the daemon is not restarted.
+options:
+  state:
+    description:
+      - Whether the guard is there.
+    type: str
+    choices: [present, absent]
+    default: present
+  content:
+    description:
+      - Text of the guard's script, as the role P(svirt.fleet.guard#role) has it. Needed with O(state=present).
+    type: str
+  collision:
+    description:
+      - What happens to a guest that would not be kept apart. V(allow) lets it start and only logs it.
+    type: str
+    choices: [refuse, allow]
+    default: refuse
+  errors:
+    description:
+      - What happens to a guest that the guard cannot judge, for a fault of its own, an unreadable file or its time
+        limit.
+    type: str
+    choices: [allow, refuse]
+    default: allow
+  time_limit:
+    description:
+      - Seconds that the guard may take, from 1 to 60. libvirt waits for it.
+    type: int
+    default: 5
+  log:
+    description:
+      - What is logged, to the facility C(authpriv). V(refusals) are refusals and faults. V(all) is each verdict.
+    type: str
+    choices: [refusals, all]
+    default: refusals
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.actiongroup_svirt
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - libvirt 6.5.0 or newer on the host, and C(/usr/bin/python3), 3.9 or newer.
+notes:
+  - Run it as root.
+  - A daemon that started before there was any hook for QEMU does not call the guard until it is restarted, or told to
+    reload. RV(pending) says so.
+seealso:
+  - module: svirt.fleet.isolation_check
+author:
+  - svirt.fleet contributors (@svirt-fleet)
+"""
+
+EXAMPLES = r"""
+---
+- name: Guard the host
+  svirt.fleet.guard_hook:
+    content: "{{ lookup('ansible.builtin.file', 'svirt_guard.py', rstrip=false) }}"
+
+- name: Only log for now
+  svirt.fleet.guard_hook:
+    content: "{{ lookup('ansible.builtin.file', 'svirt_guard.py', rstrip=false) }}"
+    collision: allow
+    log: all
+
+- name: Take the guard away
+  svirt.fleet.guard_hook:
+    state: absent
+"""
+
+RETURN = r"""
+---
+before:
+  description: The guard before.
+  returned: success
+  type: dict
+  contains:
+    installed:
+      description: Whether libvirt sees the hook.
+      type: bool
+    settings:
+      description: The settings in C(/etc/svirt-fleet/guard.json), or V(null).
+      type: dict
+    files:
+      description: By path, checksum, mode and label of each file, or V(null) where there is none.
+      type: dict
+after:
+  description: The guard after, as RV(before). In check mode what it would be.
+  returned: success
+  type: dict
+plan:
+  description: Each change, in order. The same in check mode.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    action:
+      description: V(folder), V(file), V(link), V(unlink) or V(remove).
+      type: str
+    subject:
+      description: The path.
+      type: str
+    from:
+      description: What was there.
+      type: str
+    to:
+      description: What is there now.
+      type: str
+pending:
+  description: What must happen before the guard is called.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: What it is about.
+      type: str
+    needs:
+      description: What it takes.
+      type: str
+      sample: daemon_restart
+    why:
+      description: The reason.
+      type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core import guard_plan
+from ..module_utils._core.errors import PlanError, SvirtError
+from ..module_utils._core.guard_plan import Options, Seen, Step
+from ..module_utils._host.guard_hook import Guard
+from ..module_utils._host.journal import Journal
+from ..module_utils._host.root import Root
+from ..module_utils._module import fail
+
+
+def plan(module: AnsibleModule, guard: Guard, seen: Seen) -> list[Step]:
+    """What is to be done, once it is sure that it would work. Raises PlanError and HostWriteError."""
+    params = module.params
+    if params["state"] == "absent":
+        return guard_plan.remove(seen)
+    keys = ("collision", "errors", "time_limit", "log")
+    options = Options(params["content"], **{key: params[key] for key in keys})
+    steps = guard_plan.install(options, seen)
+    objections = guard.objections(seen)
+    if objections:
+        state = "is in place, so take it away (state=absent)" if seen.link else "was not put in place"
+        raise PlanError(f"libvirt's daemon could not run the guard, which {state}: {'; '.join(objections)}")
+    if any(step.path == guard_plan.SCRIPT for step in steps):
+        guard.test(params["content"].encode())
+    return steps
+
+
+def main() -> None:
+    """Put the guard in place, or take it away."""
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "content": {"type": "str"},
+            "collision": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
+            "errors": {"type": "str", "choices": ["allow", "refuse"], "default": "allow"},
+            "time_limit": {"type": "int", "default": 5},
+            "log": {"type": "str", "choices": ["refusals", "all"], "default": "refusals"},
+        },
+        required_if=[("state", "present", ["content"])],
+        supports_check_mode=True,
+    )
+    guard = Guard(Root(), module.run_command)
+    try:
+        seen = guard.look()
+        steps = plan(module, guard, seen)
+        if steps and not module.check_mode:
+            with Journal("guard_hook") as journal:
+                (guard.install if module.params["state"] == "present" else guard.remove)(steps, journal)
+        after = guard_plan.applied(seen, steps)
+        why = guard.pending(now=seen.link != after.link) if after.link else ""
+    except SvirtError as error:
+        fail(module, error)
+    result = {
+        "changed": bool(steps),
+        "before": guard_plan.facts(seen),
+        "after": guard_plan.facts(after),
+        "plan": [step.document() for step in steps],
+        "pending": [{"subject": guard_plan.LINK, "needs": "daemon_restart", "why": why}] if why else [],
+    }
+    if module._diff:
+        result["diff"] = guard_plan.diff(seen, after)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,497 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges whether a guest may start on this host, or come to it: not when sVirt would not keep it from another guest.
+
+libvirt calls the hook /etc/libvirt/hooks/qemu.d/svirt-guard with the guest's name, an operation and a part of it, and
+its XML on standard input. That hook hands over here only what may be refused at all: it ends with 0 for all else, as
+libvirt ends a *running* guest when a hook fails at "reconnect".
+
+Exit status: 0 go on, 77 refused (the reason is on standard error, for libvirt to pass on). Anything else is a fault of
+the guard itself, and the hook decides by its settings. The guard never calls libvirt: the daemon waits for it.
+
+Nothing but Python's own library is needed, version 3.9 or newer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+import syslog
+import time
+import typing as t
+from xml.parsers import expat
+
+ALLOWED, REFUSED, FAULT = 0, 77, 70
+
+SETTINGS = "/etc/svirt-fleet/guard.json"
+STATUS = "/run/libvirt/qemu"
+STARTING = "/run/libvirt/svirt-guard.starting"
+
+#: Far above any real guest or host, low enough to bound time and memory.
+MAX_XML = 4 * 1024 * 1024
+MAX_TEXT = 4096
+MAX_GUESTS = 10_000
+#: Seconds for which a guest that was let through counts as running, until its process can be seen.
+STARTING_SECONDS = 30.0
+#: Seconds to wait for the verdict on another guest that starts at the same time.
+LOCK_SECONDS = 2.0
+
+#: The final label is known here, so a guest without one is unconfined; before, a dynamic label is yet to be drawn.
+FINAL = ("start", "begin")
+EARLY = (("prepare", "begin"), ("migrate", "begin"), ("restore", "begin"))
+
+EVERYTHING = (1 << 1024) - 1
+_LEVEL = re.compile(r"s(\d{1,4})(?::([c0-9.,]{1,4096}))?\Z")
+
+
+class GuardError(Exception):
+    """The guard cannot judge."""
+
+
+class TimeUp(BaseException):
+    """The time limit has passed. No handler of other errors may hold it."""
+
+
+class Enough(BaseException):
+    """All that was looked for in an XML is found."""
+
+
+class Settings(t.NamedTuple):
+    """What the administrator chose; the defaults hold where nothing can be read."""
+
+    collision: str = "refuse"
+    errors: str = "allow"
+    time_limit: float = 5.0
+    log: str = "refusals"
+
+
+class Level(t.NamedTuple):
+    """Sensitivity, and categories as a bit mask."""
+
+    sensitivity: int
+    categories: int
+
+    def reaches(self, other: Level) -> bool:
+        """Whether a process with this level gets at what carries the other."""
+        return self.sensitivity >= other.sensitivity and self.categories & other.categories == other.categories
+
+
+class Guest(t.NamedTuple):
+    """A guest as far as it matters here."""
+
+    uuid: str
+    name: str
+    #: dynamic, static, none, or empty where SELinux has no part in the guest.
+    kind: str = ""
+    label: str = ""
+    pid: int = 0
+
+
+# --- reading text -----------------------------------------------------------------------------------------------------
+
+
+def level_of(label: str) -> Level:
+    """The high level of a label, which decides what a process reaches. Raises GuardError."""
+    parts = label.split(":", 3)
+    match = _LEVEL.match(parts[3].split("-")[-1]) if len(parts) == 4 else None
+    if match is None:
+        raise GuardError(f"the level of the label {shown(label)} cannot be understood")
+    return Level(int(match[1]), categories_of(match[2] or ""))
+
+
+def categories_of(text: str) -> int:
+    """A bit mask of c1,c5.c7. Raises GuardError."""
+    mask = 0
+    for part in text.split(",") if text else []:
+        match = re.match(r"c(\d{1,4})(?:\.c(\d{1,4}))?\Z", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < 1024:
+            raise GuardError(f"the categories {shown(text)} cannot be understood")
+        mask |= (1 << (last + 1)) - (1 << first)
+    return mask
+
+
+def shown(text: str, room: int = 120) -> str:
+    """Text that a tenant may have chosen, quoted, on one line, without anything that a terminal obeys."""
+    text = text if len(text) <= room else text[:room] + "..."
+    return "'" + "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text) + "'"
+
+
+class _Reader:
+    """Takes what it needs from a guest's XML, or from a status file; everything else runs past."""
+
+    def __init__(self, brief: bool) -> None:
+        self.found: dict[str, str] = {}
+        self._brief = brief
+        self._path: list[str] = []
+        self._text: list[str] = []
+        self._size = 0
+        self._ours = False
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "domstatus" and not self._path:
+            self.found["pid"] = attributes.get("pid", "")
+            return
+        self._path.append(tag)
+        self._text, self._size = [], 0
+        if self._path == ["domain", "seclabel"]:
+            # libvirt writes the model; one without is for the first driver, which is SELinux where the guard works.
+            self._ours = attributes.get("model", "selinux") == "selinux" and "kind" not in self.found
+            if self._ours:
+                self.found["kind"] = attributes.get("type", "dynamic")
+
+    def text(self, part: str) -> None:
+        self._size += len(part)
+        if self._size <= MAX_TEXT:
+            self._text.append(part)
+
+    def end(self, tag: str) -> None:
+        if tag == "domstatus":
+            return
+        if self._path in (["domain", "uuid"], ["domain", "name"]):
+            self.found.setdefault(tag, "".join(self._text))
+        elif self._ours and self._path == ["domain", "seclabel", "label"]:
+            self.found["label"] = "".join(self._text).strip()
+        self._path.pop()
+        if self._brief and "uuid" in self.found and "name" in self.found:
+            raise Enough
+
+    def doctype(self, *_: object) -> None:
+        raise GuardError("its XML declares a DOCTYPE; libvirt never writes one")
+
+
+def parse(xml: bytes, brief: bool = False) -> Guest:
+    """A guest from its XML or its status file; ``brief`` leaves the label out. Raises GuardError."""
+    if len(xml) > MAX_XML:
+        raise GuardError(f"its XML is longer than {MAX_XML} bytes")
+    reader, parser = _Reader(brief), expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = reader.text, reader.doctype
+    try:
+        parser.Parse(xml, True)
+    except Enough:
+        pass
+    except (expat.ExpatError, ValueError, RecursionError) as error:
+        raise GuardError(f"its XML does not parse: {error}") from None
+    found = reader.found
+    if not found.get("uuid"):
+        raise GuardError("its XML names no uuid")
+    pid = found.get("pid", "")
+    return Guest(
+        found["uuid"].strip().lower(),
+        found.get("name", ""),
+        found.get("kind", ""),
+        found.get("label", ""),
+        int(pid) if pid.isdigit() else 0,
+    )
+
+
+# --- reading the host -------------------------------------------------------------------------------------------------
+
+
+def read(path: str, limit: int = MAX_XML) -> bytes:
+    """A file, at most one byte more than the limit. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(handle, "rb") as file:
+        return file.read(limit + 1)
+
+
+def settings_of(root: str) -> tuple[Settings, str]:
+    """The settings, and what is wrong with them; what is wrong has its default."""
+    path = root + SETTINGS
+    try:
+        given = json.loads(read(path, 65536))
+        given = {key: value for key, value in given.items() if key in Settings._fields}
+    except FileNotFoundError:
+        return Settings(), ""
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return Settings(), f"{path} cannot be read, so defaults hold: {error}"
+    good = {
+        "collision": given.get("collision") in ("refuse", "allow"),
+        "errors": given.get("errors") in ("refuse", "allow"),
+        "time_limit": type(given.get("time_limit")) in (int, float) and 0 < given["time_limit"] <= 60,
+        "log": given.get("log") in ("refusals", "all"),
+    }
+    bad = [key for key in given if not good[key]]
+    problem = f"{path} has a wrong value for {', '.join(bad)}, so the default holds" if bad else ""
+    return Settings(**{key: value for key, value in given.items() if good[key]}), problem
+
+
+def process_label(root: str, pid: int) -> str | None:
+    """The label of a process; None when there is no such process. Raises OSError when it cannot be read."""
+    try:
+        return read(f"{root}/proc/{pid}/attr/current", MAX_TEXT).decode("utf-8", "replace").rstrip("\0\n")
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESRCH, errno.ENOTDIR):
+            return None
+        raise
+
+
+def is_qemu(root: str, pid: int) -> bool:
+    """Whether a process has QEMU's name."""
+    try:
+        return read(f"{root}/proc/{pid}/comm", 64).startswith((b"qemu-system", b"qemu-kvm"))
+    except OSError:
+        return False
+
+
+def running(root: str, problems: list[str]) -> t.Iterator[Guest]:
+    """Every guest that runs here, with the label of its process: libvirt's own, then QEMU processes of others."""
+    known = set()
+    try:
+        names = sorted(name for name in os.listdir(root + STATUS) if name.endswith(".xml"))
+    except FileNotFoundError:
+        names = []
+    for name in names[:MAX_GUESTS]:
+        try:
+            guest = _with_process(root, read(f"{root}{STATUS}/{name}"))
+        except FileNotFoundError:
+            continue  # it has ended since
+        except (OSError, GuardError) as error:
+            problems.append(f"guest {shown(name[:-4])}, which may run here, was passed over: {error}")
+            continue
+        if guest is not None:
+            known.add(guest.pid)
+            yield guest
+    yield from _others(root, known, problems)
+
+
+def _with_process(root: str, status: bytes) -> Guest | None:
+    """A guest of libvirt's with the label that its process has; None when it has no process (any more)."""
+    guest = parse(status, brief=True)
+    if not guest.pid:
+        return None
+    try:
+        label = process_label(root, guest.pid)
+    except OSError:
+        return parse(status)
+    if label is None:
+        return None
+    if is_qemu(root, guest.pid) or label == parse(status).label:
+        return guest._replace(label=label)
+    return None  # the number is another process's by now
+
+
+def _others(root: str, known: t.Container[int], problems: list[str]) -> t.Iterator[Guest]:
+    """QEMU processes that libvirt does not know and that are labelled as guests are."""
+    for pid in sorted(int(name) for name in os.listdir(root + "/proc") if name.isdigit()):
+        if pid in known or not is_qemu(root, pid):
+            continue
+        try:
+            label = process_label(root, pid)
+            # Without categories, or with all of them, it is a program of the host's like any shell, not a guest.
+            if label and level_of(label).categories not in (0, EVERYTHING):
+                yield Guest("", f"process {pid}", label=label, pid=pid)
+        except (OSError, GuardError) as error:
+            problems.append(f"process {pid} was passed over: {error}")
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def flaw(guest: Guest, final: bool) -> str:
+    """Why a guest is not kept apart from any other; empty when its own label is in order, or not drawn yet."""
+    if guest.kind == "none" or (final and not guest.label):
+        return "it has no label of its own, so SELinux would not confine it"
+    if not guest.label:
+        return ""
+    categories = level_of(guest.label).categories
+    if not categories:
+        return "its label has no categories, so every guest reaches what is its own"
+    if categories == EVERYTHING:
+        return "its label has all categories, so it reaches every guest"
+    return ""
+
+
+def collision(guest: Guest, others: t.Iterable[Guest], problems: list[str]) -> str:
+    """Which guest is not kept apart from this one, and how; empty when all are."""
+    mine = level_of(guest.label)
+    for other in others:
+        if other.uuid == guest.uuid:
+            continue
+        try:
+            theirs = level_of(other.label)
+        except GuardError as error:
+            problems.append(f"guest {shown(other.name)} was passed over: {error}")
+            continue
+        there, back = mine.reaches(theirs), theirs.reaches(mine)
+        if there or back:
+            how = "has the categories of" if there and back else "reaches" if there else "is reached by"
+            state = "was let through a moment ago" if other.kind == "starting" else "runs here"
+            return f"it {how} guest {shown(other.name)} ({shown(other.label)}), which {state}"
+    return ""
+
+
+class Starting:
+    """Guests that were let through a moment ago and have no process yet: two may start at the same time."""
+
+    def __init__(self, root: str) -> None:
+        self._rows: list[tuple[str, str, str, float]] = []
+        self._path = root + STARTING
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    os.close(self._handle)
+                    raise GuardError(f"{self._path} has been locked for {LOCK_SECONDS:g} s") from None
+                time.sleep(0.02)
+
+    def guests(self) -> list[Guest]:
+        """Those that count still."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._rows = []
+        try:
+            for uuid, name, label, at in json.loads(os.pread(self._handle, MAX_XML, 0) or b"[]"):
+                if 0 <= now - at < STARTING_SECONDS:
+                    self._rows.append((str(uuid), str(name), str(label), at))
+        except (ValueError, TypeError):
+            pass  # the file was cut off or changed; it is written anew
+        return [Guest(uuid, name, "starting", label) for uuid, name, label, _at in self._rows]
+
+    def add(self, guest: Guest) -> None:
+        """Note a guest that was let through."""
+        rows = [row for row in self._rows if row[0] != guest.uuid]
+        rows.append((guest.uuid, guest.name, guest.label, time.clock_gettime(time.CLOCK_BOOTTIME)))
+        content = json.dumps(rows).encode()
+        os.pwrite(self._handle, content, 0)
+        os.ftruncate(self._handle, len(content))
+
+    def close(self) -> None:
+        """Let the next guest be judged."""
+        os.close(self._handle)
+
+
+def judge(root: str, operation: tuple[str, str], xml: bytes, problems: list[str]) -> tuple[Guest, str]:
+    """The guest, and why it is refused; empty when it may go on. Raises GuardError."""
+    final = operation == FINAL
+    guest = parse(xml)
+    if not final and guest.kind == "dynamic":
+        guest = guest._replace(label="")  # if it has one, it is that of an earlier run
+    why = flaw(guest, final)
+    if why or not guest.label:
+        return guest, why
+    if not final:
+        return guest, collision(guest, running(root, problems), problems)
+    try:
+        starting = Starting(root)
+    except (OSError, GuardError) as error:
+        problems.append(f"guests that start at the same time are not compared: {error}")
+        return guest, collision(guest, running(root, problems), problems)
+    try:
+        why = collision(guest, [*running(root, problems), *starting.guests()], problems)
+        if not why:
+            starting.add(guest)
+        return guest, why
+    except OSError as error:
+        raise GuardError(str(error)) from error
+    finally:
+        starting.close()
+
+
+def decide(root: str, arguments: t.Sequence[str], stdin: t.BinaryIO, settings: Settings, trouble: str) -> int:
+    """The exit status, after everything that is to be said was said."""
+    name = shown(arguments[0])
+    operation = (arguments[1], arguments[2])
+    if (operation != FINAL and operation not in EARLY) or not os.path.exists(root + "/sys/fs/selinux/enforce"):
+        return ALLOWED
+    problems = [trouble] if trouble else []
+    why, label = "", ""
+    try:
+        guest, why = judge(root, operation, stdin.read(MAX_XML + 1), problems)
+        label = f" ({shown(guest.label)})" if guest.label else ""
+        if why and guest.kind == "dynamic" and operation == FINAL:
+            why += "; libvirt drew its categories by chance, start it again"
+    except (GuardError, OSError) as error:
+        problems.append(f"guest {name} was not judged: {error}")
+    if why:
+        return _refuse(f"guest {name}{label} was refused: {why}", settings)
+    for problem in problems:
+        log(syslog.LOG_ERR, f"{operation[0]}: {problem}")
+    if problems and settings.errors == "refuse":
+        return _refuse(f"guest {name} was refused, for the guard is set to refuse when in doubt: {problems[0]}", None)
+    if settings.log == "all":
+        log(syslog.LOG_INFO, f"{operation[0]}: guest {name}{label} was let through")
+    return ALLOWED
+
+
+def _refuse(text: str, settings: Settings | None) -> int:
+    if settings is not None and settings.collision == "allow":
+        log(syslog.LOG_WARNING, f"{text} - but collisions are set to be allowed, so it was let through")
+        return ALLOWED
+    signal.setitimer(signal.ITIMER_REAL, 0)  # the verdict stands, however long the log takes
+    say(text)
+    log(syslog.LOG_WARNING, text)
+    return REFUSED
+
+
+def say(text: str) -> None:
+    """Tell whoever starts the guest: libvirt passes it on."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"svirt-guard: {text}\n".encode("ascii", "backslashreplace"))
+
+
+def log(level: int, text: str) -> None:
+    """Tell the host's log."""
+    syslog.syslog(level, text.encode("ascii", "backslashreplace").decode().replace("\n", " ")[:2000])
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+def self_test(root: str) -> int:
+    """Whether this Python can do the work, on data of its own; the host's guests are not looked at."""
+    label = "<seclabel type='static' model='selinux'><label>u:r:svirt_t:s0:c2,c1</label></seclabel>"
+    mine = parse(f"<domain><name>a</name><uuid>u1</uuid>{label}</domain>".encode())
+    cases = (("s0:c1.c2", True), ("s0:c1", True), ("s0-s0:c0.c1023", True), ("s0:c1,c3", False), ("s1:c5", False))
+    for level, collides in cases:
+        if bool(collision(mine, [Guest("u2", "b", label=f"u:r:svirt_t:{level}")], [])) != collides:
+            say(f"the self-test failed: {mine.label} beside {level}")
+            return FAULT
+    _settings, trouble = settings_of(root)
+    if trouble or sys.version_info < (3, 9):
+        say(f"the self-test failed: {trouble or 'Python 3.9 or newer is needed'}")
+        return FAULT
+    print("svirt-guard: ok")
+    return ALLOWED
+
+
+def _time_up(*_: object) -> t.NoReturn:
+    raise TimeUp
+
+
+def main(arguments: t.Sequence[str], stdin: t.BinaryIO, root: str = "") -> int:
+    """Judge one call of the hook."""
+    if list(arguments) == ["--self-test"]:
+        return self_test(root)
+    if len(arguments) < 3:
+        say("expected GUEST OPERATION SUB-OPERATION, as libvirt calls a hook")
+        return FAULT
+    syslog.openlog("svirt-guard", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
+    settings, trouble = settings_of(root)
+    signal.signal(signal.SIGALRM, _time_up)
+    signal.setitimer(signal.ITIMER_REAL, settings.time_limit)
+    try:
+        return decide(root, arguments, stdin, settings, trouble)
+    except TimeUp:
+        reason = f"no verdict within {settings.time_limit:g} s"
+    except Exception as error:  # whatever it is, it must not keep a guest from its start
+        reason = f"{type(error).__name__}: {error}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    text = f"guest {shown(arguments[0])} was not judged: {reason}"
+    log(syslog.LOG_ERR, text)
+    return _refuse(text, None) if settings.errors == "refuse" else ALLOWED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], sys.stdin.buffer))

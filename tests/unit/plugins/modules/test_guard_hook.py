@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import LINK, PROGRAM, SETTINGS
+from ansible_collections.svirt.fleet.plugins.module_utils._host.guard_hook import Guard
+from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
+from ansible_collections.svirt.fleet.plugins.modules import guard_hook
+
+from tests.unit.support import hosts
+from tests.unit.support.captured import CapturedRoot
+
+SCRIPT = (Path(__file__).resolve().parents[4] / "roles/guard/files/svirt_guard.py").read_text()
+
+
+def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.Any]:
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        guard_hook.main()
+    return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
+
+
+@pytest.fixture
+def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host without SELinux; its own Python tries the script, and the program is not run."""
+
+    def make(_root: object, run_command: t.Any) -> Guard:
+        def run_some(command: list[str], **more: t.Any) -> tuple[int, str, str]:
+            return (0, "", "") if command[0].endswith(PROGRAM) else run_command(command, **more)
+
+        return Guard(CapturedRoot(hosts.apparmor()), run_some, str(tmp_path))
+
+    for folder in ("usr/local/lib", "usr/local/sbin", "etc/libvirt"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(guard_hook, "Guard", make)
+    monkeypatch.setattr(guard_hook, "Journal", lambda name: Journal(name, str(tmp_path / "journal")))
+    return tmp_path
+
+
+def test_check_mode_tells_what_the_run_then_does(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    foretold = run(capsys, content=SCRIPT, _ansible_check_mode=True, _ansible_diff=True)
+    assert not os.path.lexists(f"{top}{LINK}")
+    assert not (top / "journal").exists()
+    done = run(capsys, content=SCRIPT, _ansible_diff=True)
+    for result in (foretold, done):
+        result.pop("invocation")
+    assert foretold == done
+    assert done["changed"] is True
+    assert done["before"]["installed"] is False
+    assert done["after"]["installed"] is True
+    assert [item["needs"] for item in done["pending"]] == ["daemon_restart"]
+    assert [item["action"] for item in done["plan"]][-1] == "link"
+    assert done["diff"][-1]["after"] == f"{PROGRAM}\n"
+    again = run(capsys, content=SCRIPT, _ansible_diff=True)
+    assert (again["changed"], again["plan"], again["diff"]) == (False, [], [])
+    assert again["before"] == again["after"] == done["after"]
+    assert [path.name for path in (top / "journal").iterdir() if path.name != "lock"] == ["000001-guard_hook.jsonl"]
+
+
+def test_settings_change_and_the_guard_goes(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, content=SCRIPT)
+    changed = run(capsys, content=SCRIPT, collision="allow")
+    assert [item["subject"] for item in changed["plan"]] == [SETTINGS]
+    assert changed["after"]["settings"]["collision"] == "allow"
+    gone = run(capsys, state="absent")
+    assert [item["action"] for item in gone["plan"]] == ["unlink", "remove", "remove", "remove"]
+    assert (gone["after"]["installed"], gone["pending"]) == (False, [])
+    assert not os.path.lexists(f"{top}{LINK}")
+    assert run(capsys, state="absent")["changed"] is False
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_script_that_does_not_work_changes_nothing(
+    top: Path, capsys: pytest.CaptureFixture[str], check: bool
+) -> None:
+    result = run(capsys, content="this is no python", _ansible_check_mode=check)
+    assert result["failed"] is True
+    assert "SyntaxError" in result["msg"]
+    assert not os.path.lexists(f"{top}{LINK}")
+    assert not (top / "etc/svirt-fleet").exists()
+
+
+def test_a_daemon_that_may_not_run_it(
+    top: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Guard, "objections", lambda *_: ["denied: execute"])
+    result = run(capsys, content=SCRIPT)
+    assert result["msg"] == "libvirt's daemon could not run the guard, which was not put in place: denied: execute"
+    assert not os.path.lexists(f"{top}{LINK}")
+
+
+def test_content_is_needed(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "state is present but all of the following are missing: content" in run(capsys)["msg"]
+    assert run(capsys, content="")["msg"].startswith("content is empty")
