@@ -48,6 +48,7 @@ FAMILIES = {
     "LIB": "libvirt",
     "GST": "Guests",
     "IMG": "Images and storage",
+    "NET": "Network",
     "CAT": "Categories across hosts",
     "WVR": "Waivers",
 }

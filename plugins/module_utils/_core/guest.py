@@ -206,6 +206,11 @@ def job_under_way(xml: str) -> tuple[str, str]:
     return _uuid(_text(root, "domain/uuid")), "" if name in ("none", "backup") else name
 
 
+def read_xml(xml: str) -> ElementTree.Element:
+    """The tree of any XML of libvirt's, within bounds and without a DTD. Raises DomainXmlError."""
+    return _root(xml)
+
+
 class _Tree(ElementTree.TreeBuilder):
     """Refuses a DOCTYPE wherever the parser meets one."""
 
@@ -555,6 +560,7 @@ def _interface(item: ElementTree.Element) -> Interface:
         target=_attribute(item, "target", "dev"),
         filter=None if reference is None else _bounded(reference.get("filter")),
         parameters=sorted(f"{one.get('name', '')}={one.get('value', '')}" for one in parameters),
+        virtualport=_attribute(item, "virtualport", "type"),
     )
 
 

@@ -160,6 +160,31 @@ class Daemon:
 
 
 @dataclass
+class NetworkFilter:
+    """A network filter of libvirt, as the host defines it. Whatever has its name trusts it to be what it says."""
+
+    name: str = field(metadata=doc("name that interfaces refer to"))
+    uuid: str | None = field(default=None, metadata=doc("uuid"))
+    chain: str = field(default="root", metadata=doc("chain that its rules are in"))
+    references: list[str] = field(default_factory=list, metadata=doc("filters that it is made of, sorted"))
+    variables: list[str] = field(default_factory=list, metadata=doc("variables that its rules use, sorted"))
+    drops: bool = field(default=False, metadata=doc("a rule of its own drops or rejects what the guest sends"))
+    opens_at: int | None = field(
+        default=None, metadata=doc("priority of its first rule that lets pass whatever the guest sends, if any")
+    )
+    digest: str = field(default="", metadata=doc("16 hexadecimal digits of what it says: equal where it says the same"))
+
+
+@dataclass
+class Network:
+    """A network of libvirt."""
+
+    name: str = field(metadata=doc("name that interfaces refer to"))
+    forward: str | None = field(default=None, metadata=doc("forward mode: nat, route, bridge, private, hostdev, …"))
+    bridge: str | None = field(default=None, metadata=doc("bridge on the host; None: guests are attached otherwise"))
+
+
+@dataclass
 class Libvirt:
     """libvirt on the host."""
 
@@ -171,6 +196,12 @@ class Libvirt:
     conf: QemuConf | None = field(default=None, metadata=doc("qemu.conf"))
     models: list[SecurityModel] | None = field(
         default=None, metadata=doc("security drivers in force; None when the daemon could not be asked")
+    )
+    filters: list[NetworkFilter] | None = field(
+        default=None, metadata=doc("network filters that are defined, by name; None when they could not be read")
+    )
+    networks: list[Network] | None = field(
+        default=None, metadata=doc("networks that are defined, by name; None when they could not be read")
     )
     qemu_uid: int | None = field(
         default=None, metadata=doc("user id that guests run as: user of qemu.conf, else the distribution's; 0 is root")
@@ -251,6 +282,7 @@ class Interface:
     target: str | None = field(default=None, metadata=doc("device on the host, while running"))
     filter: str | None = field(default=None, metadata=doc("name of the network filter"))
     parameters: list[str] = field(default_factory=list, metadata=doc("NAME=VALUE parameters of the filter, sorted"))
+    virtualport: str | None = field(default=None, metadata=doc("type of its virtual port, for example openvswitch"))
 
 
 @dataclass
@@ -272,7 +304,12 @@ class Guest:
         default_factory=list, metadata=doc("<seclabel> of the persistent XML; empty: dynamic by default")
     )
     resources: list[Resource] = field(default_factory=list, metadata=doc("files, by kind, target and path"))
-    interfaces: list[Interface] = field(default_factory=list, metadata=doc("network interfaces, by mac"))
+    interfaces: list[Interface] = field(
+        default_factory=list, metadata=doc("network interfaces, by mac: of the live XML while the guest runs")
+    )
+    persistent_interfaces: list[Interface] = field(
+        default_factory=list, metadata=doc("those of the persistent XML of a guest that runs, by mac")
+    )
     risks: list[str] = field(
         default_factory=list, metadata=doc("taints and risky passthrough: custom_argv, host_filesystem, …, sorted")
     )

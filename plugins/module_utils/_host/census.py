@@ -64,6 +64,7 @@ class Taker:
                 continue
             self.libvirt.connected, self.libvirt.driver = item.connected, item.driver
             self.libvirt.version, self.libvirt.models = item.version, item.models
+            self.libvirt.filters, self.libvirt.networks = item.filters, item.networks
         for area in ("libvirt", "guests") if job.problem else ():
             (self.ledger.bug if job.bug else self.ledger.unknown)(area, f"libvirt: {job.problem}")
         return found

@@ -7,14 +7,16 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import typing as t
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from .._core.errors import HostReadError
-from .._core.snapshot import SecurityModel
+from .._core.errors import DomainXmlError, HostReadError
+from .._core.network_filter import parse_filter, parse_network
+from .._core.snapshot import Network, NetworkFilter, SecurityModel
 
 QEMU_URI = "qemu:///system"
 XEN_URI = "xen:///system"
@@ -51,6 +53,8 @@ class Answer:
     driver: str | None = None
     version: str | None = None
     models: list[SecurityModel] | None = None
+    filters: list[NetworkFilter] | None = None
+    networks: list[Network] | None = None
     guests: list[Listed] = field(default_factory=list)
     #: Why the answer is not whole.
     problem: str = ""
@@ -74,10 +78,29 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
         persistent = {domain.UUIDString() for domain in connection.listAllDomains(_PERSISTENT)}
         for domain, state in _states(libvirt, connection):
             yield _domain(libvirt, domain, state, domain.UUIDString() in persistent, known)
+        # A daemon may have neither: drivers of their own, which distributions package by themselves.
+        yield {"filters": texts(libvirt, connection.listAllNWFilters)}
+        yield {"networks": texts(libvirt, connection.listAllNetworks)}
         # Last, for it may be large and slow.
         yield {"capabilities": connection.getCapabilities()}
     except libvirt.libvirtError as error:
         raise HostReadError(str(error)) from error
+
+
+def texts(libvirt: t.Any, listing: t.Callable[[], t.Iterable[t.Any]]) -> list[str] | None:
+    """The XML of each thing in a list of libvirt's; None where there is no such list. What goes meanwhile is left out.
+
+    Like ``ask``, only for a child.
+    """
+    try:
+        things = listing()
+    except libvirt.libvirtError:
+        return None
+    found: list[str] = []
+    for thing in things:
+        with contextlib.suppress(libvirt.libvirtError):
+            found.append(thing.XMLDesc(0))
+    return found
 
 
 def _states(libvirt: t.Any, connection: t.Any) -> list[tuple[t.Any, int]]:
@@ -117,9 +140,29 @@ def gather(items: t.Iterable[dict[str, t.Any]]) -> t.Iterator[Listed | Answer]:
             answer.driver = item["driver"]
             number = int(item["version"])
             answer.version = f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
+        elif "filters" in item:
+            answer.filters = filters(item["filters"])
+        elif "networks" in item:
+            answer.networks = networks(item["networks"])
         else:
             answer.models = security_models(item["capabilities"])
     yield answer
+
+
+def filters(xmls: list[str] | None) -> list[NetworkFilter] | None:
+    """Network filters from their XML, by name; None when one of them cannot be read."""
+    try:
+        return None if xmls is None else sorted(map(parse_filter, xmls), key=lambda item: item.name)
+    except DomainXmlError:
+        return None
+
+
+def networks(xmls: list[str] | None) -> list[Network] | None:
+    """Networks from their XML, by name; None when one of them cannot be read."""
+    try:
+        return None if xmls is None else sorted(map(parse_network, xmls), key=lambda item: item.name)
+    except DomainXmlError:
+        return None
 
 
 def security_models(capabilities: str) -> list[SecurityModel]:

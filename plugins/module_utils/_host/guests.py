@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 from .._core import expected
 from .._core.errors import DomainXmlError, HostReadError
 from .._core.guest import MAX_XML, Domain, Source, Status, parse_domain, parse_status
-from .._core.snapshot import Guest
+from .._core.snapshot import Guest, Interface
 from .connection import Listed
 from .root import Root, reason
 
@@ -168,15 +168,21 @@ def _persistent(found: Found, domain: Domain | None) -> None:
     if domain is None:
         return
     found.guest.persistent_labels = domain.seclabels
-    if not found.guest.active:
+    if found.guest.active:
+        found.guest.persistent_interfaces = _sorted(domain.interfaces)
+    else:
         found.domain = domain
         _describe(found.guest, domain)
 
 
 def _describe(made: Guest, domain: Domain) -> None:
     made.kind = domain.kind
-    made.interfaces = sorted(domain.interfaces, key=lambda item: (item.mac or "", item.target or ""))
+    made.interfaces = _sorted(domain.interfaces)
     made.risks = domain.risks
+
+
+def _sorted(interfaces: t.Iterable[Interface]) -> list[Interface]:
+    return sorted(interfaces, key=lambda item: (item.mac or "", item.target or ""))
 
 
 def _pid_file(root: Root, name: str) -> int | None:

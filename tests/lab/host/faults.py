@@ -5,13 +5,29 @@
 
 from __future__ import annotations
 
-from . import faults_across, faults_daemon, faults_guest, faults_hostile, faults_image, faults_selinux
+from . import (
+    faults_across,
+    faults_daemon,
+    faults_guest,
+    faults_hostile,
+    faults_image,
+    faults_network,
+    faults_selinux,
+)
 from .journal import Journal
 from .registry import FAULTS, Fault
 from .undo import undo as _undo
 
 __all__ = ["FAULTS", "Fault", "inject", "injected", "undo"]
-_SUBJECTS = (faults_across, faults_daemon, faults_guest, faults_hostile, faults_image, faults_selinux)
+_SUBJECTS = (
+    faults_across,
+    faults_daemon,
+    faults_guest,
+    faults_hostile,
+    faults_image,
+    faults_network,
+    faults_selinux,
+)
 
 
 def inject(host: str, *names: str) -> list[str]:

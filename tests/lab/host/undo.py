@@ -59,6 +59,10 @@ def _define_xml(step: Step) -> None:
     virt.connection().defineXML(step["xml"])
 
 
+def _define_filter(step: Step) -> None:
+    virt.define_filter(step["xml"])
+
+
 def _enforcing(step: Step) -> None:
     selinuxfs.set_enforcing(step["on"])
 
@@ -101,6 +105,7 @@ KINDS: dict[str, Callable[[Step], None]] = {
     "rmdir": _rmdir,
     "remove_guest": _remove_guest,
     "define_xml": _define_xml,
+    "define_filter": _define_filter,
     "enforcing": _enforcing,
     "boolean": _boolean,
     "policy": _policy,

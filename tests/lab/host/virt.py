@@ -90,6 +90,16 @@ def inactive_xml(name: str) -> str:
     return str(lookup(name).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
+def filter_xml(name: str) -> str:
+    """A network filter as the host defines it."""
+    return str(connection().nwfilterLookupByName(name).XMLDesc(0))
+
+
+def define_filter(xml: str) -> None:
+    """Define (or redefine) a network filter; running guests that use it take it over."""
+    connection().nwfilterDefineXML(xml)
+
+
 def restart_daemon() -> None:
     """Restart the daemon and wait until it answers. Guests keep running."""
     drop_connection()

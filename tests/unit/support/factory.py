@@ -19,7 +19,10 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import 
     FileFacts,
     Guest,
     Host,
+    Interface,
     Libvirt,
+    Network,
+    NetworkFilter,
     Process,
     QemuConf,
     Resource,
@@ -164,9 +167,31 @@ def libvirt() -> Libvirt:
             SecurityModel("selinux", "0", {"kvm": process_label("s0"), "qemu": process_label("s0", "svirt_tcg_t")}),
             SecurityModel("dac", "0"),
         ],
+        filters=filters(),
+        networks=[Network("default", "nat", "virbr0")],
         qemu_uid=QEMU_UID,
         qemu_gids=[QEMU_UID],
     )
+
+
+def filters() -> list[NetworkFilter]:
+    """libvirt's clean-traffic and what it is made of."""
+    parts = ["no-arp-spoofing", "no-ip-spoofing", "no-mac-spoofing", "no-other-l2-traffic"]
+    return [
+        NetworkFilter("clean-traffic", chain="root", references=parts),
+        NetworkFilter("no-arp-ip-spoofing", chain="arp-ip", variables=["IP"], drops=True),
+        NetworkFilter("no-arp-mac-spoofing", chain="arp-mac", variables=["MAC"], drops=True),
+        NetworkFilter("no-arp-spoofing", references=["no-arp-ip-spoofing", "no-arp-mac-spoofing"]),
+        NetworkFilter("no-ip-spoofing", chain="ipv4-ip", variables=["IP"], drops=True),
+        NetworkFilter("no-mac-spoofing", chain="mac", variables=["MAC"], drops=True),
+        NetworkFilter("no-other-l2-traffic", drops=True),
+    ]
+
+
+def card() -> Interface:
+    """A bridged interface, held to its own addresses."""
+    mac = "52:54:00:00:00:01"
+    return Interface("bridge", mac, "br0", filter="clean-traffic", parameters=["IP=192.0.2.10"])
 
 
 def uuid(number: int) -> str:
@@ -205,6 +230,8 @@ def dynamic_guest() -> Guest:
             resource("nvram", "/var/lib/libvirt/qemu/nvram/web_VARS.fd", "image", own, own, target=""),
             resource("tpm", "/var/lib/libvirt/swtpm/web", "image", own, own, target=""),
         ],
+        interfaces=[card()],
+        persistent_interfaces=[card()],
     )
 
 

@@ -3,9 +3,9 @@
 """What the rules share: how subjects are named, how labels are read without ever failing, which types are guests'.
 
 Subjects are written one way everywhere: ``host``, ``type NAME``, ``boolean NAME``, ``qemu.conf`` or ``qemu.conf KEY``,
-``daemon NAME``, ``guest NAME``, ``process PID NAME``, ``image PATH``, ``folder PATH``, ``storage MOUNT``. Names and
-paths stand there as read: whoever shows them escapes them. Keys, which make fingerprints, hold what stays the same
-from run to run: a uuid, a path, the name of a type.
+``daemon NAME``, ``guest NAME``, ``process PID NAME``, ``image PATH``, ``folder PATH``, ``storage MOUNT``,
+``interface MAC of guest NAME``. Names and paths stand there as read: whoever shows them escapes them. Keys, which make
+fingerprints, hold what stays the same from run to run: a uuid, a path, the name of a type.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -20,7 +20,7 @@ from ..errors import LabelError
 from ..expected import confinement
 from ..finding import Unsure
 from ..label import Context, parse_context, type_of
-from ..snapshot import Guest, Process, QemuConf, Snapshot, TypeFacts
+from ..snapshot import Guest, Interface, Process, QemuConf, Snapshot, TypeFacts
 
 HOST = "host"
 #: Where qemu.conf as a whole is the subject.
@@ -44,6 +44,7 @@ NIST_CM3 = "NIST SP 800-53 CM-3"  # configuration change control
 NIST_CM6 = "NIST SP 800-53 CM-6"  # configuration settings
 NIST_CM7 = "NIST SP 800-53 CM-7"  # least functionality
 NIST_SC4 = "NIST SP 800-53 SC-4"  # information in shared system resources
+NIST_SC7 = "NIST SP 800-53 SC-7"  # boundary protection
 NIST_SC39 = "NIST SP 800-53 SC-39"  # process isolation
 NIST_SI2 = "NIST SP 800-53 SI-2"  # flaw remediation
 
@@ -51,6 +52,11 @@ NIST_SI2 = "NIST SP 800-53 SI-2"  # flaw remediation
 def guest_name(guest: Guest) -> str:
     """A guest as a subject."""
     return f"guest {guest.name or guest.uuid}"
+
+
+def interface_name(guest: Guest, interface: Interface) -> str:
+    """An interface of a guest as a subject."""
+    return f"interface {interface.mac or interface.target or '?'} of {guest_name(guest)}"
 
 
 def image_name(path: str) -> str:

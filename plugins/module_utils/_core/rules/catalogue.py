@@ -16,9 +16,10 @@ from .guest import RULES as GUEST_RULES
 from .host import RULES as HOST_RULES
 from .image import RULES as IMAGE_RULES
 from .libvirt import RULES as LIBVIRT_RULES
+from .network import RULES as NETWORK_RULES
 
 #: In the order of their ids.
-RULES: tuple[f.Rule, ...] = (*HOST_RULES, *LIBVIRT_RULES, *GUEST_RULES, *IMAGE_RULES)
+RULES: tuple[f.Rule, ...] = (*HOST_RULES, *LIBVIRT_RULES, *GUEST_RULES, *IMAGE_RULES, *NETWORK_RULES)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from . import guest, host, image, libvirt
+from . import guest, host, image, libvirt, network
 
-CASES = (*host.CASES, *libvirt.CASES, *guest.CASES, *image.CASES)
+CASES = (*host.CASES, *libvirt.CASES, *guest.CASES, *image.CASES, *network.CASES)

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Libvirt, Process, SecurityModel
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Libvirt, Network, Process, SecurityModel
 from ansible_collections.svirt.fleet.plugins.module_utils._host import connection, daemon, guests
 
 from tests.unit.support import hosts
@@ -48,10 +48,23 @@ class LibvirtError(Exception):
     """The binding's own exception."""
 
 
+class Described:
+    """A filter or network of the stand-in."""
+
+    def __init__(self, xml: str) -> None:
+        self._xml = xml
+
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802 - as above
+        if not self._xml:
+            raise LibvirtError("it went meanwhile")
+        return self._xml
+
+
 class Connection:
     """A read-only connection. Whatever else is called on it is a mistake."""
 
     stats = True
+    filters: t.ClassVar[t.Sequence[str] | None] = ("<filter name='clean-traffic'/>", "")
 
     def __init__(self, domains: list[Domain]) -> None:
         self._domains = domains
@@ -64,6 +77,14 @@ class Connection:
 
     def getCapabilities(self) -> str:  # noqa: N802 - as above
         return hosts.CAPABILITIES
+
+    def listAllNWFilters(self) -> list[Described]:  # noqa: N802 - as above
+        if self.filters is None:
+            raise LibvirtError("this function is not supported by the connection driver")
+        return [Described(xml) for xml in self.filters]
+
+    def listAllNetworks(self) -> list[Described]:  # noqa: N802 - as above
+        return [Described("<network><name>default</name><bridge name='virbr0'/></network>")]
 
     def listAllDomains(self, flags: int = 0) -> list[Domain]:  # noqa: N802 - as above
         return [item for item in self._domains if not flags or item.name() != "transient"]
@@ -114,6 +135,19 @@ def test_what_libvirt_is_asked(binding: types.ModuleType, monkeypatch: pytest.Mo
     assert (answer.connected, answer.driver, answer.version) == (True, "QEMU", "11.3.2")
     assert answer.models is not None
     assert [model.model for model in answer.models] == ["selinux", "dac"]
+    assert answer.filters is not None
+    assert [item.name for item in answer.filters] == ["clean-traffic"]
+    assert answer.networks == [Network("default", None, "virbr0")]
+
+
+@pytest.mark.parametrize("filters", [None, ("<filter/>",), ("<nonsense",)])
+def test_filters_that_cannot_be_read(
+    binding: types.ModuleType, monkeypatch: pytest.MonkeyPatch, filters: t.Sequence[str] | None
+) -> None:
+    monkeypatch.setattr(Connection, "filters", filters)
+    _listed, answer = ask()
+    assert answer.filters is None
+    assert answer.models is not None
 
 
 def test_a_guest_that_vanishes_meanwhile(binding: types.ModuleType) -> None:

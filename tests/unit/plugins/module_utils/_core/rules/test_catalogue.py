@@ -75,7 +75,7 @@ def test_every_rule_has_a_fault() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_texts_and_data_of_a_rule(rule: f.Rule) -> None:
-    assert re.fullmatch(r"(SEL|LIB|GST|IMG)-\d{3}", rule.id)
+    assert re.fullmatch(r"(SEL|LIB|GST|IMG|NET)-\d{3}", rule.id)
     assert rule.severity in f.SEVERITIES
     assert rule.scope in f.SCOPES
     assert rule.cost in f.COSTS
@@ -92,7 +92,7 @@ def test_texts_and_data_of_a_rule(rule: f.Rule) -> None:
 def test_ids_are_in_order_and_unique() -> None:
     ids = [rule.id for rule in RULES]
     assert len(set(ids)) == len(ids)
-    for family in ("SEL", "LIB", "GST", "IMG"):
+    for family in ("SEL", "LIB", "GST", "IMG", "NET"):
         own = [id_ for id_ in ids if id_.startswith(family)]
         assert own == sorted(own)
 
