@@ -113,7 +113,9 @@ class Actor:
             if now.state == "failed":
                 return f"{unit} failed to start; journalctl -u {unit} says why"
             if time.monotonic() >= until:
-                return f"{unit} is {now.state} after {self.timeout:g} s; journalctl -u {unit} says why"
+                return (
+                    f"{unit} is {now.state} with pid {now.pid} after {self.timeout:g} s; journalctl -u {unit} says why"
+                )
             time.sleep(self.pause)
 
     def _settled(self, until: float) -> gate.Look:

@@ -1,0 +1,236 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The restart of the daemon, on hosts of which each state after a restart is a tree of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core import restart_gate as gate
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
+from ansible_collections.svirt.fleet.plugins.module_utils._host import libvirt_daemon
+from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Entry, Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._host.libvirt_daemon import Actor
+from ansible_collections.svirt.fleet.plugins.module_utils._host.writing import change_file
+
+from tests.unit.support import hosts
+from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.restarts import Machine, restarted
+
+CONF = "/etc/libvirt/qemu.conf"
+DROP_INS = "/etc/systemd/system/libvirtd.service.d"
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    path = tmp_path / "qemu.conf"
+    path.write_text("# as it was\n")
+    return path
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> t.Iterator[Journal]:
+    with Journal("libvirt_restart", str(tmp_path / "journal")) as made:
+        yield made
+
+
+def actor(machine: Machine, conf: Path | str = CONF, timeout: float = 5.0) -> Actor:
+    return Actor(machine.root, machine.tools, timeout, conf=str(conf), pause=0.01)
+
+
+def test_a_look(tmp_path: Path) -> None:
+    tree = hosts.el9()
+    tree.file(f"{DROP_INS}/range.conf", "[Service]\n", mtime=1700002000.0)
+    tree.file(f"{DROP_INS}/notes.txt", mtime=1700003000.0)
+    job = (
+        hosts.status()
+        .replace("<domstatus ", "<domstatus ", 1)
+        .replace("<taint", "<job type='none' async='save'/><taint", 1)
+    )
+    tree.file("/run/libvirt/qemu/web.xml", job, mode=0o600)
+    machine = Machine(tmp_path, [tree])
+    look = actor(machine).look()
+    assert look.unit == gate.Unit("libvirtd.service", "active", 900, "process")
+    assert look.started_at == 1700000900.0
+    assert look.files == {CONF: 1699990000.0, DROP_INS: 0.0, f"{DROP_INS}/range.conf": 1700002000.0}
+    assert look.jobs == {hosts.UUID: "save"}
+    assert look.snapshot.coverage["storage"].why == "not asked for"
+    assert gate.reasons(look) == [f"{DROP_INS}/range.conf changed after libvirtd started"]
+    assert [subject for subject, _why in gate.refusals(look)] == ["guest web"]
+
+
+def test_a_restart_that_goes_well(tmp_path: Path, journal: Journal) -> None:
+    machine = Machine(tmp_path, [hosts.el9(), restarted()])
+    made = actor(machine)
+    before = made.look()
+    assert gate.refusals(before) == []
+    outcome = made.restart(before, journal)
+    assert outcome.problems == []
+    assert outcome.restored == []
+    assert machine.acts == ["--no-block restart libvirtd.service"]
+    daemon = made.look().libvirt.daemon
+    assert daemon is not None
+    assert daemon.pid == 950
+
+
+def test_units_that_changed_are_read_first(tmp_path: Path, journal: Journal) -> None:
+    machine = Machine(tmp_path, [hosts.el9(), restarted()], stale=True)
+    made = actor(machine)
+    assert made.restart(made.look(), journal).problems == []
+    assert machine.acts == ["daemon-reload", "--no-block restart libvirtd.service"]
+
+
+def test_a_unit_that_would_end_guests_once_it_is_read(tmp_path: Path, journal: Journal) -> None:
+    machine = Machine(tmp_path, [hosts.el9(), restarted()], stale=True, kill_mode_when_read="control-group")
+    made = actor(machine)
+    (problem,) = made.restart(made.look(), journal).problems
+    assert "was not restarted" in problem
+    assert machine.acts == ["daemon-reload"]
+
+
+def test_a_daemon_that_fails_gets_its_file_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    before = conf.read_bytes()
+    with_conf(tmp_path, conf, journal)
+    dead = hosts.el9()
+    del dead.entries["/proc/900/exe"]
+    dead.libvirt.clear()
+    machine = Machine(tmp_path, [hosts.el9(), dead, restarted()], states=["active", "failed", "active"])
+    made = actor(machine, conf, timeout=1)
+    outcome = made.restart(made.look(), journal)
+    assert outcome.problems[0] == "libvirtd.service failed to start; journalctl -u libvirtd.service says why"
+    assert outcome.problems[1].startswith("libvirt's guests cannot be read")
+    assert (outcome.restored, outcome.kept, outcome.again) == ([str(conf)], [], [])
+    assert conf.read_bytes() == before
+    assert journal.runs() == []
+    assert machine.acts == [
+        "--no-block restart libvirtd.service",
+        "daemon-reload",
+        "reset-failed libvirtd.service",
+        "--no-block restart libvirtd.service",
+    ]
+
+
+def test_a_daemon_that_never_comes_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    with_conf(tmp_path, conf, journal)
+    machine = Machine(tmp_path, [hosts.el9()], states=["active", "activating"])
+    made = actor(machine, conf, timeout=0.3)
+    start = time.monotonic()
+    outcome = made.restart(made.look(), journal)
+    assert time.monotonic() - start < 10
+    assert outcome.problems == [
+        "libvirtd.service is activating with pid None after 0.3 s; journalctl -u libvirtd.service says why"
+    ]
+    assert outcome.again == outcome.problems
+
+
+def without_the_guest(pid: int) -> Tree:
+    tree = restarted(pid)
+    for path in [path for path in tree.entries if path.startswith((f"/proc/{hosts.PID}", "/run/libvirt/qemu/web"))]:
+        del tree.entries[path]
+    tree.libvirt = hosts.answer(active=False, state="shutoff")
+    return tree
+
+
+def test_a_guest_that_was_lost(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    with_conf(tmp_path, conf, journal)
+    machine = Machine(tmp_path, [hosts.el9(), without_the_guest(950), without_the_guest(960)])
+    made = actor(machine, conf)
+    outcome = made.restart(made.look(), journal)
+    assert outcome.problems == [f"guest web ({hosts.UUID}) no longer runs; it had pid {hosts.PID}"]
+    assert outcome.restored == [str(conf)]
+    assert outcome.again == outcome.problems
+
+
+def test_without_changes_in_the_journal_nothing_is_put_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
+    made = actor(machine, conf, timeout=0.2)
+    outcome = made.restart(made.look(), journal)
+    assert outcome.problems
+    assert (outcome.restored, outcome.again) == ([], [])
+    assert machine.acts == ["--no-block restart libvirtd.service"]
+
+
+def with_conf(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    """A change of qemu.conf by a run of its own. The lock is the test's journal's already."""
+    other = Journal("libvirt_security", str(tmp_path / "other"))
+    with other:
+        change_file(str(conf), b"# as it is now\n", other)
+    assert other.path is not None
+    os.rename(other.path, os.path.join(journal.folder, f"0001{len(journal.runs()):02}-libvirt_security.jsonl"))
+
+
+def test_only_what_is_the_daemons_and_new_is_put_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    with_conf(tmp_path, conf, journal)
+    old = journal.runs()[0]
+    os.utime(old, (1, 1))  # from before the daemon's start
+    text = conf.read_text()
+    with_conf(tmp_path, conf, journal)
+    new = journal.runs()[1]
+    with open(new, "ab") as file:
+        file.write(b'{"kind":"label","subject":"/srv/a","before":{}}\n')
+    machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
+    made = actor(machine, conf, timeout=0.2)
+    outcome = made.restart(made.look(), journal)
+    assert outcome.restored == [str(conf)]
+    assert conf.read_text() == text
+    assert journal.runs() == [old, new]  # there is more to put back
+
+
+def test_a_run_that_cannot_be_read_is_told(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    with_conf(tmp_path, conf, journal)
+    Path(journal.runs()[0]).write_text("nonsense\n")
+    machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
+    made = actor(machine, conf, timeout=0.2)
+    outcome = made.restart(made.look(), journal)
+    assert outcome.restored == []
+    assert "is no entry of the journal" in outcome.kept[0]
+
+
+def test_ours_are_the_conf_and_the_drop_ins(tmp_path: Path) -> None:
+    made = actor(Machine(tmp_path, [hosts.el9()]))
+    ours = {
+        "/etc/libvirt/qemu.conf": True,
+        f"{DROP_INS}/range.conf": True,
+        "/etc/systemd/system/virtqemud.service.d/x.conf": True,
+        "/etc/systemd/system/libvirtd.service": False,
+        "/etc/default/grub": False,
+    }
+    assert {path: made._is_ours(Entry("file", path, {})) for path in ours} == ours
+    assert not made._is_ours(Entry("label", CONF, {}))
+
+
+def test_systemctl_that_fails_or_is_not_there(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [hosts.el9()])
+    with pytest.raises(HostWriteError, match="systemctl no-such-word: Unknown command verb"):
+        actor(machine)._systemctl("no-such-word")
+    machine.tools.run_command = None
+    with pytest.raises(HostWriteError, match="cannot be run here"):
+        actor(machine).reload()
+    assert actor(machine).look().units == []
+
+
+def test_units_from_systemd() -> None:
+    text = (
+        "Id=libvirtd.service\nMainPID=0\nLoadState=loaded\nActiveState=inactive\nKillMode=process\n"
+        "RequiredBy=a.service libvirt-guests.service\nNeedDaemonReload=no\n\n"
+        "Id=virtqemud.service\nMainPID=0\nLoadState=not-found\nActiveState=inactive\nKillMode=control-group\n"
+    )
+    (unit,) = libvirt_daemon.units(text)
+    assert unit == gate.Unit(
+        "libvirtd.service", "inactive", None, "process", followers=("a.service", "libvirt-guests.service")
+    )
+    assert libvirt_daemon.units("") == []
+
+
+def test_the_start_is_known_to_a_hundredth_of_a_second() -> None:
+    tree: Tree = hosts.el9()
+    tree.file("/proc/uptime", "1000.25 5.0\n")
+    daemon = hosts.look(tree).libvirt.daemon
+    assert daemon is not None
+    found = libvirt_daemon.started_at(CapturedRoot(tree), daemon)  # 900 s after the boot
+    assert found is not None
+    assert abs(found - (time.time() - 100.25)) < 0.5
