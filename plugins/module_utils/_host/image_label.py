@@ -401,7 +401,7 @@ def _libvirt_lock(handle: int) -> t.Iterator[None]:
         os.close(lock)
 
 
-def restore(entry: Entry) -> None:
+def restore(entry: Entry, root: Root | None = None) -> None:
     """Put a file's label, owner, mode and attributes back as the journal has them.
 
     Raises PlanError where that must not be: the file is in use, or another one than was changed. Raises HostWriteError
@@ -411,7 +411,7 @@ def restore(entry: Entry) -> None:
     try:
         with opened(entry.subject, before.within, before.pid) as handle, _libvirt_lock(handle):
             now = state_of(handle)
-            _refuse(entry.subject, before, now)
+            _refuse(entry.subject, before, now, root or Root())
             try:
                 _put_back(handle, before.state(now), before.xattrs, before.owner is not None)
             except BaseException:
@@ -457,7 +457,7 @@ def _checked(entry: Entry) -> _Before:
         raise PlanError(f"image {entry.subject}: the journal's entry is none of a label ({error})") from error
 
 
-def _refuse(path: str, before: _Before, now: State) -> None:
+def _refuse(path: str, before: _Before, now: State, root: Root) -> None:
     if (now.device, now.inode) != (before.device, before.inode):
         raise PlanError(f"image {path}: another file is in its place now; it was left alone")
     if now.kind != "dir" and now.links != 1:
@@ -471,7 +471,7 @@ def _refuse(path: str, before: _Before, now: State) -> None:
         )
     if now.kind != "file":
         return
-    found = openers.find(Root(), {(now.device, now.inode): path}, _SCAN_TIMEOUT)
+    found = openers.find(root, {(now.device, now.inode): path}, _SCAN_TIMEOUT)
     holders = _told(found.of((now.device, now.inode)))
     if holders or found.problem:
         why = f"in use: open by {holders}" if holders else f"it is not known who has it open: {found.problem}"

@@ -111,6 +111,10 @@ class _Scan:
             facts = self.root.stat(path)
         except _GONE:
             return None
+        except OSError:
+            # The file's storage is dead or private: none of ours, which answered. Else the process is closed to us.
+            self.root.readlink(path)
+            return None
         return device(facts.st_dev), facts.st_ino
 
     def _mapped(self, pid: int, names: t.Mapping[tuple[str, int], Identity]) -> t.Iterator[Identity]:

@@ -9,6 +9,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.elsewhere import
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import (
     UNKNOWN,
     Coverage,
+    Process,
     Snapshot,
     Storage,
 )
@@ -119,8 +120,8 @@ def test_files_that_could_not_be_looked_at() -> None:
 
 def test_levels_of_hand_started_guests_are_told() -> None:
     other = host("kvm2")
-    other.processes.append(factory.Process(9, "qemu", "/x", "x", process_label("s0:c5")))
-    other.processes.append(factory.Process(10, "qemu", "/x", "x", "nonsense"))
+    other.processes.append(Process(9, "qemu", "/x", "x", process_label("s0:c5")))
+    other.processes.append(Process(10, "qemu", "/x", "x", "nonsense"))
     assert "s0:c5" in told({"kvm1": host("kvm1"), "kvm2": other})["kvm1"][SHARE].levels
 
 

@@ -12,6 +12,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.elsewhere import
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError, PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import (
     UNKNOWN,
+    Assignment,
     Coverage,
     FileFacts,
     Orphan,
@@ -240,7 +241,7 @@ def _no_owners(snapshot: Snapshot) -> None:
     set_key(snapshot, "security_driver", "selinux")
     conf = snapshot.libvirt.conf
     assert conf is not None
-    conf.assignments.append(factory.Assignment("dynamic_ownership", 0, 9))
+    conf.assignments.append(Assignment("dynamic_ownership", 0, 9))
 
 
 def _kept_by_guest(snapshot: Snapshot) -> None:
