@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""The module on a machine whose daemon can be restarted."""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._host.libvirt_daemon import Actor
+from ansible_collections.svirt.fleet.plugins.modules import libvirt_restart
+
+from tests.unit.support import hosts
+from tests.unit.support.captured import Tree
+from tests.unit.support.restarts import Machine, restarted
+
+CONF = "/etc/libvirt/qemu.conf"
+Start = t.Callable[[Machine], t.Callable[..., dict[str, t.Any]]]
+
+
+@pytest.fixture
+def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Start:
+    def start(machine: Machine) -> t.Callable[..., dict[str, t.Any]]:
+        monkeypatch.setattr(libvirt_restart, "Root", lambda: machine.root)
+        monkeypatch.setattr(libvirt_restart, "respawn_for", lambda _binding: None)
+        monkeypatch.setattr(libvirt_restart, "Tools", lambda run_command: machine.tools)
+        monkeypatch.setattr(libvirt_restart, "Actor", functools.partial(Actor, pause=0.01))
+        monkeypatch.setattr(libvirt_restart, "Journal", functools.partial(Journal, folder=str(tmp_path / "journal")))
+
+        def call(**arguments: t.Any) -> dict[str, t.Any]:
+            with patch_module_args({"timeout": 5, **arguments}), pytest.raises(SystemExit):
+                libvirt_restart.main()
+            result = json.loads(capsys.readouterr().out)
+            result.pop("invocation", None)
+            return t.cast("dict[str, t.Any]", result)
+
+        return call
+
+    return start
+
+
+def changed(tree: Tree) -> Tree:
+    """With a qemu.conf that the daemon has not read."""
+    tree.entries[CONF].mtime = 1700002000.0
+    return tree
+
+
+def twins() -> Tree:
+    """A second guest with the label of the first."""
+    tree = changed(hosts.el9())
+    other = hosts.UUID[:-1] + "2"
+    hosts.process(tree, 4243, "/usr/libexec/qemu-kvm", hosts.LABEL, uid=hosts.QEMU_UID)
+    xml = hosts.status(4243, name="twin").replace(hosts.UUID, other)
+    tree.file("/run/libvirt/qemu/twin.xml", xml, mode=0o600)
+    tree.libvirt.insert(1, {**hosts.answer()[1], "uuid": other, "name": "twin"})
+    return tree
+
+
+def test_a_restart_that_is_not_needed(on: Start, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [hosts.el9()])
+    result = on(machine)(_ansible_diff=True)
+    assert (result["changed"], result["needed"], result["gate"], result["plan"]) == (False, [], [], [])
+    assert result["before"] == {
+        "daemon": "libvirtd",
+        "pid": 900,
+        "context": "system_u:system_r:virtd_t:s0-s0:c0.c1023",
+        "guests": 1,
+    }
+    assert (result["after"], result["diff"]) == (result["before"], [])
+    assert machine.acts == []
+    assert not (tmp_path / "journal").exists()
+
+
+def test_check_mode_tells_what_the_run_then_does(on: Start, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [changed(hosts.el9()), restarted()])
+    run = on(machine)
+    told = run(_ansible_check_mode=True, _ansible_diff=True)
+    assert machine.acts == []
+    done = run(_ansible_diff=True)
+    assert machine.acts == ["--no-block restart libvirtd.service"]
+    assert (told.pop("after")["pid"], done.pop("after")["pid"]) == (900, 950)
+    assert done == told
+    assert done["changed"] is True
+    assert done["needed"] == [f"{CONF} changed after libvirtd started"]
+    assert run()["changed"] is False
+
+
+def test_a_restart_can_be_asked_for(on: Start, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [hosts.el9(), restarted()])
+    result = on(machine)(only_if_needed=False)
+    assert (result["changed"], result["needed"]) == (True, [])
+    assert len(machine.acts) == 1
+
+
+def test_a_restart_that_would_kill_a_guest_is_refused(on: Start, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [twins()])
+    run = on(machine)
+    result = run()
+    assert result["changed"] is False
+    assert [item["subject"] for item in result["refused"]] == ["twin, web"]
+    assert result["pending"] == [
+        {
+            "subject": "libvirtd.service",
+            "needs": "daemon_restart",
+            "why": f"{CONF} changed after libvirtd started",
+        }
+    ]
+    strict = run(strict=True)
+    assert strict["failed"] is True
+    assert "must not be restarted now: twin, web: they run with the same range" in strict["msg"]
+    assert machine.acts == []
+
+
+def test_the_gate_is_told_of_where_no_restart_is_needed(on: Start, tmp_path: Path) -> None:
+    tree = twins()
+    tree.entries[CONF].mtime = 1.0
+    result = on(Machine(tmp_path, [tree]))(strict=True)
+    assert (result["changed"], result["refused"], len(result["gate"])) == (False, [], 1)
+
+
+def test_a_restart_that_goes_wrong(on: Start, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [changed(hosts.el9())], states=["active", "failed"])
+    result = on(machine)(timeout=1)
+    assert result["failed"] is True
+    assert "libvirtd.service failed to start" in result["msg"]
+    assert "nothing was put back" in result["msg"]
+    assert (result["restored"], result["problems_after_rollback"]) == ([], [])
+
+
+def test_a_sleeping_daemon_is_left_asleep(on: Start, tmp_path: Path) -> None:
+    tree = changed(hosts.el9())
+    for path in [path for path in tree.entries if path.startswith(("/proc/900", "/run/libvirt/qemu/autostarted"))]:
+        del tree.entries[path]
+    machine = Machine(tmp_path, [tree], states=["inactive"])
+    result = on(machine)(only_if_needed=False)
+    assert (result["changed"], result["plan"], machine.acts) == (False, [], [])
+    stale = Machine(tmp_path, [tree], states=["inactive"], stale=True)
+    result = on(stale)()
+    assert [item["action"] for item in result["plan"]] == ["reload_units"]
+    assert stale.acts == ["daemon-reload"]
+    assert on(stale)()["changed"] is False
+
+
+def test_a_timeout_that_is_none(on: Start, tmp_path: Path) -> None:
+    assert "give at least 1 second" in on(Machine(tmp_path, [hosts.el9()]))(timeout=0)["msg"]
