@@ -149,6 +149,18 @@ pending:
     why:
       description: The reason.
       type: str
+refused:
+  description: That the guard was left out, and why. A host without SELinux gets none, and the module does not fail.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: What was left out.
+      type: str
+    why:
+      description: The reason.
+      type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -196,7 +208,8 @@ def main() -> None:
     guard = Guard(Root(), module.run_command)
     try:
         seen = guard.look()
-        steps = plan(module, guard, seen)
+        refusal = guard.refusal() if module.params["state"] == "present" else ""
+        steps = [] if refusal else plan(module, guard, seen)
         if steps and not module.check_mode:
             with Journal("guard_hook") as journal:
                 (guard.install if module.params["state"] == "present" else guard.remove)(steps, journal)
@@ -210,6 +223,7 @@ def main() -> None:
         "after": guard_plan.facts(after),
         "plan": [step.document() for step in steps],
         "pending": [{"subject": guard_plan.LINK, "needs": "daemon_restart", "why": why}] if why else [],
+        "refused": [{"subject": guard_plan.LINK, "why": refusal}] if refusal else [],
     }
     if module._diff:
         result["diff"] = guard_plan.diff(seen, after)

@@ -148,6 +148,10 @@ unknown:
   returned: always
   type: list
   elements: dict
+msg:
+  description: That SELinux is off, or which expectation is not met.
+  returned: when SELinux is off, and on failure
+  type: str
 summary:
   description: Numbers of checks by status, of violations, and of expectations that could not be checked
     (C(unanswered)).

@@ -5,7 +5,8 @@
 The hook that libvirt sees is a link to a small shell program in a folder for programs. Under /etc/libvirt/hooks every
 policy labels a file with a type that a daemon may not execute (virt_etc_rw_t, virt_hook_t), at the latest when somebody
 runs restorecon; libvirt then starts no guest any more, and ends the running ones when its daemon restarts. A link has
-no such part: what counts is the label of the program, which each policy's own default gets right.
+no such part: what counts is the label of the program, which each policy's own default gets right. And should the host
+boot with AppArmor one day, the daemon's profile lets it execute what is in /usr/sbin, not in /usr/local.
 
 Sources: libvirt's hooks (docs/hooks.rst) and how it looks for them (src/util/virhook.c).
 
@@ -23,7 +24,7 @@ from .access import Check, Verdict
 from .errors import PlanError
 
 LINK = "/etc/libvirt/hooks/qemu.d/svirt-guard"
-PROGRAM = "/usr/local/sbin/svirt-guard"
+PROGRAM = "/usr/sbin/svirt-guard"
 SCRIPT = "/usr/local/lib/svirt-fleet/guard.py"
 SETTINGS = "/etc/svirt-fleet/guard.json"
 SHELL = "/bin/sh"

@@ -65,6 +65,12 @@ class Guard:
                 raise HostWriteError(f"{LINK} cannot be read: {reason(error)}") from error
         return Seen(files, missing, link, taken, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
 
+    def refusal(self) -> str:
+        """Why the host is not one for the guard; empty when it is."""
+        if self._policy.loaded:
+            return ""
+        return "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
+
     def test(self, script: bytes) -> None:
         """Let the host's Python run the script's self-test, before anything is put anywhere. Raises HostWriteError."""
         if not os.path.exists(PYTHON) or not os.path.exists(TIMEOUT):

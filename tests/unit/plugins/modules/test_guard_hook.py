@@ -15,7 +15,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import J
 from ansible_collections.svirt.fleet.plugins.modules import guard_hook
 
 from tests.unit.support import hosts
-from tests.unit.support.captured import CapturedRoot
+from tests.unit.support.hooks import HostRoot, answer, tree
 
 SCRIPT = (Path(__file__).resolve().parents[4] / "roles/guard/files/svirt_guard.py").read_text()
 
@@ -28,15 +28,15 @@ def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.A
 
 @pytest.fixture
 def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A host without SELinux; its own Python tries the script, and the program is not run."""
+    """A host in a folder; this machine's Python tries the script, and the program is not run."""
 
     def make(_root: object, run_command: t.Any) -> Guard:
         def run_some(command: list[str], **more: t.Any) -> tuple[int, str, str]:
             return (0, "", "") if command[0].endswith(PROGRAM) else run_command(command, **more)
 
-        return Guard(CapturedRoot(hosts.apparmor()), run_some, str(tmp_path))
+        return Guard(HostRoot(tree(), answer), run_some, str(tmp_path))
 
-    for folder in ("usr/local/lib", "usr/local/sbin", "etc/libvirt"):
+    for folder in ("usr/local/lib", "usr/sbin", "etc/libvirt"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(guard_hook, "Guard", make)
     monkeypatch.setattr(guard_hook, "Journal", lambda name: Journal(name, str(tmp_path / "journal")))
@@ -93,6 +93,18 @@ def test_a_daemon_that_may_not_run_it(
     result = run(capsys, content=SCRIPT)
     assert result["msg"] == "libvirt's daemon could not run the guard, which was not put in place: denied: execute"
     assert not os.path.lexists(f"{top}{LINK}")
+
+
+def test_without_selinux_it_is_left_out_aloud(
+    top: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Guard(HostRoot(hosts.apparmor()), lambda *_, **__: (0, "", ""), str(top))
+    monkeypatch.setattr(guard_hook, "Guard", lambda *_: host)
+    result = run(capsys, content=SCRIPT)
+    assert (result["changed"], result["plan"], result["pending"]) == (False, [], [])
+    assert [item["subject"] for item in result["refused"]] == [LINK]
+    assert "SELinux is off" in result["refused"][0]["why"]
+    assert result["before"] == result["after"]
 
 
 def test_content_is_needed(top: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import guard_plan as plan
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, LabelError, PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import (
     LINK,
     PROGRAM,
@@ -20,62 +20,15 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan impor
     SETTINGS,
     Options,
 )
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label import parse_context
 from ansible_collections.svirt.fleet.plugins.module_utils._host import guard_hook, writing
 from ansible_collections.svirt.fleet.plugins.module_utils._host.guard_hook import Guard
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal, entries_of
 
 from tests.unit.support import hosts
-from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.captured import Tree
+from tests.unit.support.hooks import DOMAIN, HostRoot, answer, tree
 
 OPTIONS = Options("print('guard')\n")
-DOMAIN = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
-_PERMISSIONS = ("read", "open", "execute", "execute_no_trans")
-#: What virtd_t may execute, and what it may read besides.
-_EXECUTE = frozenset("bin_t shell_exec_t".split())
-_READ = frozenset("lib_t etc_t virt_etc_t virt_etc_rw_t".split())
-
-
-def answer(question: str) -> str | None:
-    """A policy in little: question -> answer."""
-    words = question.split()
-    try:
-        source, target = parse_context(words[0]), parse_context(words[1])
-    except LabelError:
-        return None
-    allowed = 0b1111 if target.type in _EXECUTE else 0b11 if target.type in _READ else 0
-    return f"{allowed:x} ffffffff 0 ffffffff 1 {int(source.type == 'virtqemud_t'):x}"
-
-
-class HostRoot(CapturedRoot):
-    """A captured host that also says which label a process would get."""
-
-    def transact(self, path: str, request: bytes) -> bytes:
-        if path == "/sys/fs/selinux/create":
-            assert request == b"system_u:system_r:init_t:s0 system_u:object_r:virtd_exec_t:s0 2"
-            return DOMAIN.encode() + b"\0"
-        return super().transact(path, request)
-
-
-def tree(started_at: float | None = 1_700_000_100.0, domain: str = DOMAIN, bin_type: str = "bin_t") -> Tree:
-    """A host; its daemon runs since then, or not at all."""
-    found = Tree()
-    hosts.kernel(found)
-    found.file("/sys/fs/selinux/enforce", "1")
-    found.file("/sys/fs/selinux/mls", "1")
-    for number, tclass in enumerate(("process", "file", "lnk_file"), 2):
-        found.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
-        for bit, name in enumerate(_PERMISSIONS, 1):
-            found.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
-    found.file("/usr/bin/dash", "", "system_u:object_r:shell_exec_t:s0")
-    found.link("/bin/sh", "/usr/bin/dash")
-    for path in (plan.PYTHON, plan.TIMEOUT):
-        found.file(path, "", f"system_u:object_r:{bin_type}:s0")
-    found.file("/usr/sbin/libvirtd", "", "system_u:object_r:virtd_exec_t:s0")
-    if started_at is not None:
-        hosts.process(found, 900, "/usr/sbin/libvirtd", domain)
-        found.file("/proc/stat", f"btime {int(started_at) - 900}\n")
-    return found
 
 
 class Commands:
@@ -97,7 +50,7 @@ class Commands:
 def guard(tmp_path: Path, files: Tree | None = None, commands: Commands | None = None) -> Guard:
     top = tmp_path / "host"
     (top / "usr/local/lib").mkdir(parents=True, exist_ok=True)
-    (top / "usr/local/sbin").mkdir(parents=True, exist_ok=True)
+    (top / "usr/sbin").mkdir(parents=True, exist_ok=True)
     (top / "etc/libvirt").mkdir(parents=True, exist_ok=True)
     return Guard(HostRoot(files or tree(), answer), commands or Commands(), str(top))
 
@@ -148,9 +101,11 @@ def test_the_guard_is_put_in_place_and_a_second_run_finds_nothing_to_do(tmp_path
 
 def test_the_program_is_tried_before_libvirt_sees_it(tmp_path: Path, journal: Journal) -> None:
     class Looking(Commands):
-        def __call__(self, command: list[str], **more: t.Any) -> tuple[int, str, str]:
+        def __call__(
+            self, command: list[str], data: bytes | None = None, binary_data: bool = False
+        ) -> tuple[int, str, str]:
             seen.append((command, os.path.lexists(top + LINK), os.path.exists(top + SCRIPT)))
-            return super().__call__(command, **more)
+            return super().__call__(command, data, binary_data)
 
     seen: list[tuple[list[str], bool, bool]] = []
     top = str(tmp_path / "host")
@@ -276,6 +231,8 @@ def test_a_daemon_that_sleeps_is_judged_by_the_label_that_it_would_get(tmp_path:
 def test_without_selinux_there_are_no_objections_and_no_labels(tmp_path: Path, journal: Journal) -> None:
     found = guard(tmp_path, hosts.apparmor())
     assert found.objections(found.look()) == []
+    assert found.refusal() == "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
+    assert guard(tmp_path).refusal() == ""
     install(found, journal)
     assert "security.selinux" not in os.listxattr(found.top + PROGRAM)
 

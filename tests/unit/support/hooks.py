@@ -1,0 +1,60 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts for the guard: a daemon, its programs, and a policy that says which files it may execute."""
+
+from __future__ import annotations
+
+from ansible_collections.svirt.fleet.plugins.module_utils._core import guard_plan as plan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.label import parse_context
+
+from . import hosts
+from .captured import CapturedRoot, Tree
+
+DOMAIN = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
+_PERMISSIONS = ("read", "open", "execute", "execute_no_trans")
+#: What virtd_t may execute, and what it may read besides.
+_EXECUTE = frozenset("bin_t shell_exec_t".split())
+_READ = frozenset("lib_t etc_t virt_etc_t virt_etc_rw_t".split())
+
+
+def answer(question: str) -> str | None:
+    """A policy in little: question -> answer."""
+    words = question.split()
+    try:
+        source, target = parse_context(words[0]), parse_context(words[1])
+    except LabelError:
+        return None
+    allowed = 0b1111 if target.type in _EXECUTE else 0b11 if target.type in _READ else 0
+    return f"{allowed:x} ffffffff 0 ffffffff 1 {int(source.type == 'virtqemud_t'):x}"
+
+
+class HostRoot(CapturedRoot):
+    """A captured host that also says which label a process would get."""
+
+    def transact(self, path: str, request: bytes) -> bytes:
+        if path == "/sys/fs/selinux/create":
+            assert request == b"system_u:system_r:init_t:s0 system_u:object_r:virtd_exec_t:s0 2"
+            return DOMAIN.encode() + b"\0"
+        return super().transact(path, request)
+
+
+def tree(started_at: float | None = 1_700_000_100.0, domain: str = DOMAIN, bin_type: str = "bin_t") -> Tree:
+    """A host; its daemon runs since then, or not at all."""
+    found = Tree()
+    hosts.kernel(found)
+    found.file("/sys/fs/selinux/enforce", "1")
+    found.file("/sys/fs/selinux/mls", "1")
+    for number, tclass in enumerate(("process", "file", "lnk_file"), 2):
+        found.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
+        for bit, name in enumerate(_PERMISSIONS, 1):
+            found.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
+    found.file("/usr/bin/dash", "", "system_u:object_r:shell_exec_t:s0")
+    found.link("/bin/sh", "/usr/bin/dash")
+    for path in (plan.PYTHON, plan.TIMEOUT):
+        found.file(path, "", f"system_u:object_r:{bin_type}:s0")
+    found.file("/usr/sbin/libvirtd", "", "system_u:object_r:virtd_exec_t:s0")
+    if started_at is not None:
+        hosts.process(found, 900, "/usr/sbin/libvirtd", domain)
+        found.file("/proc/stat", f"btime {int(started_at) - 900}\n")
+    return found
