@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._host import libvirt_conf, rollback
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
@@ -168,6 +169,6 @@ def test_a_host_without_libvirt(run: Run, tree: Tree) -> None:
 
 def test_someone_else_was_faster(run: Run, conf: Path, tmp_path: Path) -> None:
     facts = libvirt_conf.Facts("as it was read", True, "enforcing", [], None, None)
-    with pytest.raises(libvirt_conf.HostWriteError, match="was changed by someone else"):
+    with pytest.raises(HostWriteError, match="was changed by someone else"):
         libvirt_conf.write(str(conf), "new", facts, "libvirt_security")
     assert rollback.runs(folder=str(tmp_path / "journal")) == []
