@@ -147,7 +147,7 @@ def edit_defaults(files: t.Sequence[tuple[str, str]], wish: Wish) -> dict[str, s
         value = settings.value(name)
         choose = wish.choose and (name == _LINUX or (name == _XEN and value.text != ""))
         text = value.text
-        if any(UNKNOWN in word for word in _words(text)) and _uncertain(text):
+        if not value.known:
             raise PlanError(
                 f"{_where(settings, name)} what {name} holds cannot be told; set SELinux's arguments by hand"
             )
@@ -166,18 +166,6 @@ def edit_defaults(files: t.Sequence[tuple[str, str]], wish: Wish) -> dict[str, s
     if texts:
         _prove([(path, texts.get(path, text)) for path, text in files], wanted)
     return texts
-
-
-def _uncertain(text: str) -> bool:
-    """Whether what is not known of a value could bear on SELinux: not when it only ends a word that began otherwise."""
-    for word in _words(text):
-        if UNKNOWN in word:
-            name, equals, value = word.partition("=")
-            if UNKNOWN in name or not equals or name.replace("-", "_") in ("selinux", "enforcing", "security", "lsm"):
-                return True
-            if "\0" in value and '"' not in word and word.count(UNKNOWN):
-                return True
-    return False
 
 
 def _where(settings: Settings, name: str) -> str:

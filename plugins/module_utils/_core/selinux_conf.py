@@ -41,6 +41,19 @@ def parse_config(text: str) -> SelinuxConf:
     return SelinuxConf(mode, policy)
 
 
+def with_mode(text: str, mode: str) -> str:
+    """The file's text with this mode in the line that counts; everything else stays as it is."""
+    lines = text.split("\n")
+    for place, line in enumerate(lines):
+        seen = parse_config(line).mode
+        if seen is not None:
+            rest = line[len("SELINUX=") :]
+            start = len(rest) - len(rest.lstrip())
+            lines[place] = f"SELINUX={rest[:start]}{mode}{rest[start + len(seen) :]}"
+            return "\n".join(lines)
+    return text + ("" if text.endswith("\n") or not text else "\n") + f"SELINUX={mode}\n"
+
+
 def parse_contexts(text: str) -> list[str]:
     """Types of virtual_domain_context or virtual_image_context, one a line; libvirt uses the first two lines."""
     found = (type_of(line.strip()) for line in text.split("\n")[:2])

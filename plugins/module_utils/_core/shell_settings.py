@@ -96,9 +96,9 @@ class _Reader:
         self.open: list[str] = []
         self.found: list[Statement] = []
 
-    def fail(self, why: str) -> t.NoReturn:
+    def error(self, why: str) -> PlanError:
         line = self.text.count("\n", 0, self.at) + 1
-        raise PlanError(f"{self.path}, line {line}: {why}; the file cannot be edited safely")
+        return PlanError(f"{self.path}, line {line}: {why}; the file cannot be edited safely")
 
     def read(self) -> list[Statement]:
         before = ""
@@ -112,7 +112,7 @@ class _Reader:
                 self._close(")")
             before = after
         if self.open:
-            self.fail(f"{self.open[-1]!r} is missing at the end")
+            raise self.error(f"{self.open[-1]!r} is missing at the end")
         return self.found
 
     def _words(self) -> list[tuple[int, int, list[Piece]]]:
@@ -137,7 +137,7 @@ class _Reader:
                 redirected = False
             elif operator.group().lstrip("0123456789")[0] in "<>":
                 if "<<" in operator.group():
-                    self.fail("a here-document")
+                    raise self.error("a here-document")
                 self.at = operator.end()
                 redirected = True
             else:
@@ -155,7 +155,7 @@ class _Reader:
         if self.open and self.open[-1] == word:
             self.open.pop()
         elif not (word == ")" and "esac" in self.open):  # the end of a pattern
-            self.fail(f"an unexpected {word!r}")
+            raise self.error(f"an unexpected {word!r}")
 
     def _word(self) -> list[Piece]:
         pieces: list[Piece] = []
@@ -166,7 +166,7 @@ class _Reader:
             if char == "'":
                 end = self.text.find("'", self.at + 1)
                 if end < 0:
-                    self.fail("a quote that does not end")
+                    raise self.error("a quote that does not end")
                 pieces += [Piece("char", text, text, True) for text in self.text[self.at + 1 : end]]
                 self.at = end + 1
             elif char == '"':
@@ -185,7 +185,7 @@ class _Reader:
         while True:
             char = self.text[self.at : self.at + 1]
             if not char:
-                self.fail("a quote that does not end")
+                raise self.error("a quote that does not end")
             if char == '"':
                 self.at += 1
                 return
@@ -230,7 +230,7 @@ class _Reader:
             if self.text[at] == "`":
                 return at + 1
             at += 2 if self.text[at] == "\\" else 1
-        self.fail("a command substitution that does not end")
+        raise self.error("a command substitution that does not end")
 
     def _nested(self, at: int, end: str) -> int:
         """The place after the end of a substitution, with what is quoted or substituted inside it passed over."""
@@ -257,10 +257,10 @@ class _Reader:
                 depth -= 1
                 if not depth:
                     if end == ")" and re.search(r"\bcase\b|<<|(?:\A|\s)#", self.text[start:at]):
-                        self.fail("a command substitution that is too much of a program")
+                        raise self.error("a command substitution that is too much of a program")
                     return at + 1
             at += 1
-        self.fail("a substitution that does not end")
+        raise self.error("a substitution that does not end")
 
     def _quoted_end(self, at: int) -> int:
         while at < len(self.text):
@@ -274,7 +274,7 @@ class _Reader:
                 at = self._nested(at + 2, {"(": ")", "{": "}"}[self.text[at + 1]])
             else:
                 at += 1
-        self.fail("a quote that does not end")
+        raise self.error("a quote that does not end")
 
     def _command(self, words: list[tuple[int, int, list[Piece]]], linked: bool) -> None:
         """Take down what the words of one command do to variables."""
@@ -374,7 +374,7 @@ class Settings:
         unknown = Value(UNKNOWN, [(-1, -1)])
         if isinstance(statement, Opaque):
             names = statement.names or tuple(self._variables)
-            self._variables.update({name: unknown for name in names})
+            self._variables.update(dict.fromkeys(names, unknown))
             self._unsure = self._unsure or not statement.names
         elif statement.broken or not statement.certain:
             self._variables[statement.name] = unknown

@@ -16,9 +16,9 @@ from .._core.errors import HostReadError
 from .._core.snapshot import BootEntry, Host
 from .root import Root, reason
 
-_GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
-_GRUBENV = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
-_BLS = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
+GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
+GRUBENV = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
+BLS = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
 _EFI = "/boot/efi/EFI"
 _MAX_ENTRIES = 1000
 _FLASK = re.compile(r"\b(Enforcing|Permissive|Disabled)\b")
@@ -57,15 +57,15 @@ def boot_entries(root: Root) -> tuple[list[BootEntry], list[str]]:
     found: list[BootEntry] = []
     problems: list[str] = []
     variables: dict[str, str] = {}
-    for path in _GRUBENV:
-        text = _read(root, path, problems)
+    for path in GRUBENV:
+        text = read_or_none(root, path, problems)
         variables.update(boot.parse_grubenv(text) if text else {})
-    for path in (*_GRUB, *_efi_configs(root, problems)):
-        text = _read(root, path, problems)
+    for path in (*GRUB, *efi_configs(root, problems)):
+        text = read_or_none(root, path, problems)
         found += boot.parse_grub_cfg(text, path) if text else []
-    for folder in _BLS:
-        for path in _listed(root, folder, ".conf", problems):
-            text = _read(root, path, problems)
+    for folder in BLS:
+        for path in listed(root, folder, ".conf", problems):
+            text = read_or_none(root, path, problems)
             entry = boot.parse_bls(text, path, variables) if text else None
             found += [entry] if entry else []
     if len(found) > _MAX_ENTRIES:
@@ -75,13 +75,13 @@ def boot_entries(root: Root) -> tuple[list[BootEntry], list[str]]:
     return found[:_MAX_ENTRIES], problems
 
 
-def _efi_configs(root: Root, problems: list[str]) -> list[str]:
+def efi_configs(root: Root, problems: list[str]) -> list[str]:
     """GRUB's configuration files on the EFI partition; most only point at the one under /boot."""
-    folders = _listed(root, _EFI, "", problems)
+    folders = listed(root, _EFI, "", problems)
     return [path for path in (f"{folder}/grub.cfg" for folder in folders) if root.exists(path)]
 
 
-def _listed(root: Root, folder: str, ending: str, problems: list[str]) -> list[str]:
+def listed(root: Root, folder: str, ending: str, problems: list[str]) -> list[str]:
     try:
         return [f"{folder}/{name}" for name in root.names(folder) if name.endswith(ending)]
     except OSError as error:
@@ -89,7 +89,7 @@ def _listed(root: Root, folder: str, ending: str, problems: list[str]) -> list[s
         return []
 
 
-def _read(root: Root, path: str, problems: list[str]) -> str | None:
+def read_or_none(root: Root, path: str, problems: list[str]) -> str | None:
     try:
         return root.read_text(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,0 +1,342 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: selinux_state
+short_description: Bring a hypervisor's SELinux to enforcing, step by safe step
+version_added: 1.0.0
+description:
+  - Makes SELinux enforcing now, in C(/etc/selinux/config), and on every boot entry. Installs policy modules, takes away
+    permissive domains that somebody added, and closes booleans that open doors to guests.
+  - It never weakens a host. From enforcing it goes nowhere, and it switches nothing off.
+  - Where SELinux is off, it prepares a permissive boot that relabels the files, and says that a reboot is pending. It
+    never goes from off to enforcing in one step, for such a host may not come up.
+  - Where SELinux is permissive, it enforces once the host has been permissive for O(soak_seconds) and nothing of guests
+    or of libvirt would have been denied. While SELinux is permissive the kernel logs each denial once and then remembers
+    it, until the policy is loaded anew. So every denial since then counts, however old it is. When its cause is
+    repaired, C(load_policy) begins a new soak.
+  - Denials are read from auditd's log while auditd runs, else from the journal or the kernel's buffer. Where they
+    cannot be read, or the log does not reach back far enough, the host does not become enforcing.
+  - GRUB's settings are followed as a shell does, and edited where they count. Then C(grub.cfg) is made anew. Entries of the
+    Boot Loader Specification are changed by C(grubby) where it is installed, else in their files. What cannot be
+    edited safely is left alone, and said in RV(refused).
+  - What is changed goes into the journal on the host first, so that it can be put back.
+options:
+  state:
+    description:
+      - What SELinux should be.
+      - V(permissive) is for the step from disabled only. It is refused where SELinux is enforcing or set to be.
+    type: str
+    choices: [enforcing, permissive]
+    default: enforcing
+  soak_seconds:
+    description:
+      - Seconds that the host has to have been permissive, under the policy that is loaded now, before it enforces.
+      - V(0) switches the waiting off, but not the look at denials.
+    type: int
+    default: 3600
+  soak_types:
+    description:
+      - More process types whose denials keep the host from enforcing.
+      - Those of guests count always, and all that begin with C(virt), C(svirt), C(qemu), C(swtpm) or C(passt).
+        Denials of other types are told in RV(soak.other_denials).
+    type: list
+    elements: str
+    default: []
+  policy_modules:
+    description: Policy modules that should be installed at priority 400, all in one transaction.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the module.
+        type: str
+        required: true
+      cil:
+        description: Its source in the Common Intermediate Language.
+        type: str
+        required: true
+      only_on:
+        description:
+          - Distributions that need it, as C(ID) in their C(os-release) has them. Elsewhere it is not installed.
+          - Empty means all.
+        type: list
+        elements: str
+        default: []
+  remove_permissive:
+    description:
+      - Takes away permissive domains that the administrator added, by C(semanage permissive) or with a module that does
+        nothing else, and those that are in the loaded policy but in no installed module.
+      - Domains that the distribution ships permissive stay.
+      - On an enforcing host, a domain that would have been denied something since the policy was loaded stays too, and
+        RV(refused) says what.
+    type: bool
+    default: true
+  profile:
+    description:
+      - What storage the guests are on. Booleans that open a door for which the profile has no use are switched off for
+        good. Those that it may need are left as they are.
+      - With V(nfs) that is C(virt_use_nfs). With V(ovirt) also C(virt_use_samba), C(virt_use_fusefs),
+        C(virt_use_sanlock) and C(virt_use_glusterd).
+      - A boolean stays on while a guest, running or defined, needs it. RV(refused) names the guest.
+      - When not given, only O(booleans) are set.
+    type: str
+    choices: [local, nfs, ovirt]
+  booleans:
+    description:
+      - Booleans to set for good, by name.
+      - One that opens a door to guests can be switched on only under an O(profile) that has a use for it.
+    type: dict
+    default: {}
+  strict:
+    description: Whether to fail when something was refused. What could be done is done all the same.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+notes:
+  - Run it as root.
+  - It never reboots. The role P(svirt.fleet.selinux#role) does, when it is allowed to.
+  - The first boot after SELinux was off relabels all files, and then boots once more by itself.
+seealso:
+  - module: svirt.fleet.svirt_info
+  - module: svirt.fleet.svirt_rollback
+author:
+  - svirt.fleet contributors (@svirt-fleet)
+"""
+
+EXAMPLES = r"""
+---
+- name: Enforce, now and on every boot
+  svirt.fleet.selinux_state:
+    profile: local
+  register: selinux
+
+- name: Say what is still to come
+  ansible.builtin.debug:
+    var: selinux.pending
+
+- name: Install a policy module where Debian's policy needs it
+  svirt.fleet.selinux_state:
+    soak_seconds: 86400
+    policy_modules:
+      - name: my_hypervisor
+        cil: "{{ lookup('ansible.builtin.file', 'my_hypervisor.cil') }}"
+        only_on: [debian]
+"""
+
+RETURN = r"""
+---
+before:
+  description: SELinux as it was found.
+  returned: success
+  type: dict
+  contains: &state
+    mode:
+      description: Mode of the running kernel, V(enforcing), V(permissive) or V(disabled).
+      type: str
+      sample: permissive
+    configured_mode:
+      description: Mode in C(/etc/selinux/config).
+      type: str
+      sample: enforcing
+    autorelabel:
+      description: Whether the next boot relabels all files.
+      type: bool
+    boot_faults:
+      description: Boot entries that are not as they should be, each with its file, title, and what is wrong.
+      type: list
+      elements: str
+      sample: ["/boot/grub/grub.cfg: Debian GNU/Linux: no security=selinux"]
+    policy_modules:
+      description: Modules that were asked for or make a domain permissive, and a digest of their content.
+      type: dict
+      sample:
+        400/svirt_fleet: sha256:0c1f6d2f1e9b7a55
+    permissive_types:
+      description: Types of guests and daemons that are permissive in the loaded policy.
+      type: list
+      elements: str
+    booleans:
+      description: Booleans that the module looks after, as they are now and after the next boot.
+      type: dict
+      sample:
+        virt_use_nfs:
+          active: false
+          persistent: false
+after:
+  description: SELinux as it is then. In check mode, as it would be.
+  returned: success
+  type: dict
+  contains: *state
+plan:
+  description: What was done, in order. In check mode, what would be.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    action:
+      description: V(set), V(install), V(remove), V(load_policy), V(create), V(edit) or V(make).
+      type: str
+    subject:
+      description: What it is done to.
+      type: str
+    from:
+      description: What was there.
+      type: raw
+    to:
+      description: What is there then.
+      type: raw
+pending:
+  description: What the host still needs until it is as it should be.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: V(SELinux).
+      type: str
+    needs:
+      description: V(reboot), or V(operator) where the time of the soak has to pass.
+      type: str
+    why:
+      description: The reason.
+      type: str
+refused:
+  description: What was not done, and why.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: What was left alone.
+      type: str
+    why:
+      description: The reason.
+      type: str
+reboot_needed:
+  description: Whether a reboot is what is pending.
+  returned: success
+  type: bool
+guests_running:
+  description: Number of guests that run.
+  returned: success
+  type: int
+soak:
+  description: What the logs say of denials.
+  returned: when it mattered
+  type: dict
+  contains:
+    since:
+      description: Time from which on denials count, in seconds since the epoch.
+      type: float
+    problem:
+      description: Why the logs prove nothing. Empty when they do.
+      type: str
+    denials:
+      description: Denials that count, each kind once, with how often it was logged. At most 50.
+      type: list
+      elements: dict
+    other_denials:
+      description: Denials of types that do not count. At most 50.
+      type: list
+      elements: dict
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core.errors import PlanError, SvirtError
+from ..module_utils._core.selinux_plan import Wanted
+from ..module_utils._host.bootloader import Tools
+from ..module_utils._host.journal import Journal
+from ..module_utils._host.root import Root
+from ..module_utils._host.selinux_state import Host, Request, diffs, result
+from ..module_utils._module import fail
+
+
+def main() -> None:
+    """Look, plan, apply unless in check mode, tell."""
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
+        argument_spec={
+            "state": {"type": "str", "choices": ["enforcing", "permissive"], "default": "enforcing"},
+            "soak_seconds": {"type": "int", "default": 3600},
+            "soak_types": {"type": "list", "elements": "str", "default": []},
+            "policy_modules": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "cil": {"type": "str", "required": True},
+                    "only_on": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "remove_permissive": {"type": "bool", "default": True},
+            "profile": {"type": "str", "choices": ["local", "nfs", "ovirt"]},
+            "booleans": {"type": "dict", "default": {}},
+            "strict": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    tools = Tools(run_command=module.run_command, find=module.get_bin_path)
+    try:
+        host = Host(Root(), tools, _request(module))
+        after = None
+        if not host.plan.empty and not module.check_mode:
+            with Journal("selinux_state") as journal:
+                host.apply(journal)
+            after = host.again()
+    except SvirtError as error:
+        fail(module, error)
+    told = result(host, after)
+    if module._diff:
+        told["diff"] = diffs(host, told)
+    if told["refused"] and module.params["strict"]:
+        reasons = "; ".join(f"{item['subject']}: {item['why']}" for item in told["refused"])
+        module.fail_json(msg=f"not everything could be done: {reasons}", **told)
+    module.exit_json(**told)
+
+
+def _request(module: AnsibleModule) -> Request:
+    params = module.params
+    if params["soak_seconds"] < 0:
+        raise PlanError(f"soak_seconds is {params['soak_seconds']}; give 0 or more")
+    return Request(
+        state=params["state"],
+        soak_seconds=params["soak_seconds"],
+        soak_types=tuple(params["soak_types"]),
+        remove_permissive=params["remove_permissive"],
+        modules=tuple(_wanted(item) for item in params["policy_modules"]),
+        profile=params["profile"],
+        booleans={name: module.boolean(value) for name, value in _pairs(params["booleans"])},
+    )
+
+
+def _wanted(item: dict[str, t.Any]) -> Wanted:
+    return Wanted(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]))
+
+
+def _pairs(booleans: dict[str, t.Any]) -> t.Iterator[tuple[str, t.Any]]:
+    for name, value in booleans.items():
+        if str(value).lower() not in ("true", "false", "yes", "no", "on", "off", "1", "0"):
+            raise PlanError(f"booleans: {name} is {value!r}; give true or false")
+        yield str(name), value
+
+
+if __name__ == "__main__":
+    main()
