@@ -73,6 +73,7 @@ def of_folder(folder: str) -> Rule:
     """The rule for a folder with images, and for all below it."""
     if not folder.startswith("/") or folder.rstrip("/") == "" or "\n" in folder:
         raise PlanError(f"folder {folder!r} is no absolute path of a folder below /; give the images' own folder")
+    _must_be_ascii("folder", folder)
     plain = re.sub(r"\s", r"\\s", _SPECIAL.sub(r"\\\1", folder.rstrip("/")))
     return Rule(f"{plain}(/.*)?", "a", f"system_u:object_r:{IMAGE_TYPE}:s0")
 
@@ -82,6 +83,7 @@ def wanted(document: t.Mapping[str, t.Any]) -> Rule:
     target, ftype = str(document["target"]), str(document["ftype"])
     if not target.startswith("/") or re.search(r"\s", target) or len(target) > _MAX_TARGET:
         raise PlanError(f"target {target[:200]!r} must start with / and hold no white space; write \\s for a space")
+    _must_be_ascii("target", target)
     if document["state"] == "absent":
         return Rule(target, ftype, None)
     if not document.get("setype"):
@@ -91,6 +93,13 @@ def wanted(document: t.Mapping[str, t.Any]) -> Rule:
     context = f"{document['seuser']}:object_r:{document['setype']}:{document['selevel']}"
     parse_context(context)
     return Rule(target, ftype, context)
+
+
+def _must_be_ascii(what: str, text: str) -> None:
+    if not text.isascii():
+        raise PlanError(
+            f"{what} {text[:200]!r} is not ASCII, which setfiles refuses; write a dot for each byte beyond it"
+        )
 
 
 def changes(present: t.Iterable[Rule], wished: t.Iterable[Rule]) -> list[tuple[Rule, Rule]]:

@@ -62,7 +62,7 @@ def apply(root: Root, policy: str, changes: t.Sequence[tuple[Rule, Rule]], journ
     """
     if not changes:
         return
-    journal.record(entry(old) for old, _new in changes)
+    journal.record([entry([old for old, _new in changes])])
     commit([new for _old, new in changes])
     there = {rule.key: rule.context for rule in local_rules(root, policy)}
     missing = [new.subject for _old, new in changes if there.get(new.key) != new.context]
@@ -70,22 +70,23 @@ def apply(root: Root, policy: str, changes: t.Sequence[tuple[Rule, Rule]], journ
         raise HostWriteError(f"{missing[0]}: libsemanage did not keep it; look at semanage fcontext -l -C")
 
 
-def entry(rule: Rule) -> Entry:
-    """A rule as it is, for the journal."""
-    return Entry(KIND, rule.subject, {"target": rule.target, "ftype": rule.ftype, "context": rule.context})
+def entry(rules: t.Sequence[Rule]) -> Entry:
+    """Rules as they are, for the journal: one entry, for they are put back in one transaction too."""
+    more = f" and {len(rules) - 1} more" if len(rules) > 1 else ""
+    plain = [{"target": rule.target, "ftype": rule.ftype, "context": rule.context} for rule in rules]
+    return Entry(KIND, f"{rules[0].subject}{more}", {"rules": plain})
 
 
 def restore(found: Entry) -> None:
-    """Put a rule back as the journal has it. Raises PlanError and HostWriteError."""
-    before = found.before
+    """Put rules back as the journal has them. Raises PlanError and HostWriteError."""
     try:
-        rule = Rule(before["target"], before["ftype"], before["context"])
-        known = rule.ftype in _TYPES
+        rules = [Rule(item["target"], item["ftype"], item["context"]) for item in found.before["rules"]]
+        known = all(rule.ftype in _TYPES for rule in rules)
     except (KeyError, TypeError):
         known = False
     if not known:
-        raise PlanError(f"{found.subject}: the journal's entry is none of a file context; it was left alone")
-    commit([rule])
+        raise PlanError(f"{found.subject}: the journal's entry is none of file contexts; it was left alone")
+    commit(rules)
 
 
 def commit(rules: t.Sequence[Rule], timeout: float = TIMEOUT) -> None:

@@ -418,6 +418,8 @@ def restore(entry: Entry, root: Root | None = None) -> None:
                 _put_back(handle, now, before.xattrs, before.owner is not None)
                 raise
     except FileNotFoundError as error:
+        if before.pid is not None:
+            return  # the node went with the guest that had it
         raise PlanError(f"image {entry.subject}: it is gone ({reason(error)}); there is nothing to put back") from error
     except _RefusedError as error:
         raise PlanError(f"image {entry.subject}: {error}") from error
