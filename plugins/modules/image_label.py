@@ -214,6 +214,19 @@ plan:
   returned: success
   type: list
   elements: dict
+  contains:
+    action:
+      description: What is done.
+      type: str
+    subject:
+      description: The file or rule.
+      type: str
+    from:
+      description: What it is, or was.
+      type: raw
+    to:
+      description: What it becomes. V(null) for what is removed.
+      type: raw
   sample:
     - action: relabel
       subject: image /srv/vms/a.raw
@@ -239,14 +252,31 @@ refused:
   returned: success
   type: list
   elements: dict
+  contains:
+    subject:
+      description: The file, or V(host) when it is about all of them.
+      type: str
+    why:
+      description: The reason.
+      type: str
   sample:
     - subject: image /srv/vms/c.raw
       why: "in use: open by process 4711 qemu-img"
 pending:
-  description: What another deed would repair. RV(pending[].needs) is V(guest_power_cycle) or V(operator).
+  description: What something else than this module repairs.
   returned: success
   type: list
   elements: dict
+  contains:
+    subject:
+      description: The file.
+      type: str
+    needs:
+      description: What repairs it, V(guest_power_cycle) or V(operator).
+      type: str
+    why:
+      description: The reason.
+      type: str
   sample:
     - subject: image /srv/vms/base.qcow2
       needs: guest_power_cycle
