@@ -50,6 +50,7 @@ _KEEPERS = frozenset(("virtlockd", "sanlock"))
 _REMEMBERED = "trusted.libvirt.security."
 _FTYPES = {"file": "f", "dir": "d", "block": "b", "char": "c", "socket": "s", "fifo": "p"}
 _SHOWN = 3
+_CHECKS = {rule.id: rule.check for rule in image.RULES}
 
 
 @dataclass(frozen=True)
@@ -294,8 +295,7 @@ class _Repairs:
     def _hits(self, rule: str) -> t.Iterator[Hit]:
         """What the rule finds, as if no host shared the storage: that is settled by what is known elsewhere."""
         alone = [replace(item, remote=False, exports=[], labelled_exports=[]) for item in self.snapshot.storage]
-        check = next(item.check for item in image.RULES if item.id == rule)
-        for outcome in check(replace(self.snapshot, storage=alone), Settings()):
+        for outcome in _CHECKS[rule](replace(self.snapshot, storage=alone), Settings()):
             if isinstance(outcome, Hit):
                 yield outcome
 

@@ -422,7 +422,7 @@ def restore(entry: Entry, root: Root | None = None) -> None:
             return  # the node went with the guest that had it
         raise PlanError(f"image {entry.subject}: it is gone ({reason(error)}); there is nothing to put back") from error
     except _RefusedError as error:
-        raise PlanError(f"image {entry.subject}: {error}") from error
+        raise PlanError(f"image {entry.subject}: {error}") from None
     except (OSError, ValueError) as error:
         raise HostWriteError(f"image {entry.subject} cannot be put back: {reason(error)}; it is as it was") from error
 
