@@ -41,6 +41,17 @@ def respawn_for(binding: str) -> None:
         respawn.respawn_module(found)
 
 
+def finish(module: AnsibleModule, result: dict[str, t.Any]) -> t.NoReturn:
+    """Hand a result over; fail for changes that were not made, and with option strict for what was refused."""
+    not_made, refused = result.get("not_made", []), result.get("refused", [])
+    if not_made:
+        first = not_made[0]
+        module.fail_json(msg=f"{first['subject']}: {first['why']} ({len(not_made)} changes were not made)", **result)
+    if module.params.get("strict") and refused:
+        module.fail_json(msg=f"{refused[0]['subject']}: {refused[0]['why']} ({len(refused)} refused)", **result)
+    module.exit_json(**result)
+
+
 def fail(module: AnsibleModule, error: SvirtError) -> t.NoReturn:
     """Tell of an error that was foreseen; the message says what was seen and what to do."""
     module.fail_json(msg=str(error))

@@ -247,7 +247,8 @@ class _Reader:
             self.parser.Parse(self.data, True)
         except expat.ExpatError as error:
             raise DomainXmlError(f"the XML does not parse: {error}") from error
-        assert self.root is not None  # expat refuses a text without an element
+        if self.root is None:
+            raise DomainXmlError("the XML has no element")
         return self.root
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -282,13 +283,12 @@ def _tag_end(data: bytes, start: int) -> int:
     libvirt writes it as it is, and would read a space in its place: such a guest cannot be defined again unharmed.
     """
     match = _TAG.match(data, start)
-    assert match is not None  # expat found a tag here
-    tag = match.group()
+    tag = match.group() if match else b""
     if any(one in tag for one in _BREAKS) and any(one in value for value in _VALUE.findall(tag) for one in _BREAKS):
         raise DomainXmlError(
             "a value in the XML holds a line end or a tab, which libvirt would not read back; it was left alone"
         )
-    return match.end()
+    return start + len(tag)
 
 
 def _parsed(xml: str, *roots: str) -> tuple[bytes, _Node]:

@@ -35,7 +35,7 @@ DAEMON_TYPES = ("virtd_t", "virtqemud_t")
 #: Types beside those named unconfined…: the policy holds them back from next to nothing.
 _OPEN_TYPES = frozenset((*DAEMON_TYPES, "init_t", "initrc_t", "kernel_t", "spc_t", "sysadm_t"))
 #: Kinds of guests that run as a QEMU process.
-_QEMU_KINDS = frozenset(("kvm", "qemu"))
+QEMU_KINDS = frozenset(("kvm", "qemu"))
 
 NIST_AC3 = "NIST SP 800-53 AC-3"  # access enforcement
 NIST_AC4 = "NIST SP 800-53 AC-4"  # information flow enforcement
@@ -119,7 +119,7 @@ def facts_of(snapshot: Snapshot, type_: str) -> TypeFacts:
 
 def qemu_guests(snapshot: Snapshot) -> t.Iterator[Guest]:
     """The guests that sVirt's rules for QEMU are about."""
-    return (guest for guest in snapshot.guests if guest.kind in _QEMU_KINDS)
+    return (guest for guest in snapshot.guests if guest.kind in QEMU_KINDS)
 
 
 def draws_categories(guest: Guest) -> bool:

@@ -42,11 +42,10 @@ WIDE = "wide"
 MAX_CATEGORIES = 8
 
 
-def _holds_the_range(snapshot: Snapshot, categories: CategorySet) -> bool:
+def _holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
     """The set has everything that the daemon draws from, so it holds every dynamic guest's pair."""
-    daemon = snapshot.libvirt.daemon
     try:
-        drawn = libvirt_range(daemon.context) if daemon and daemon.context else None
+        drawn = libvirt_range(daemon) if daemon else None
     except LabelError:
         return False
     if drawn is None or drawn.categories > len(categories):
@@ -54,17 +53,25 @@ def _holds_the_range(snapshot: Snapshot, categories: CategorySet) -> bool:
     return all(number in categories for number in range(drawn.low, drawn.high + 1))
 
 
-def _fault(snapshot: Snapshot, context: Context) -> str | None:
-    """The one fault of a label that a guest runs with."""
+def fault_of(context: Context, types: t.Container[str], daemon: str | None) -> str | None:
+    """The one fault of a label that a guest runs with.
+
+    ``types`` are those that are meant for guests, ``daemon`` the label of libvirt's daemon, which has its range.
+    """
     if s.runs_open(context.type):
         return OPEN
-    if context.type not in s.guest_types(snapshot):
+    if context.type not in types:
         return FOREIGN
     if len(context.categories) < 2:
         return NARROW
-    if len(context.categories) > MAX_CATEGORIES or _holds_the_range(snapshot, context.categories):
+    if len(context.categories) > MAX_CATEGORIES or _holds_the_range(context.categories, daemon):
         return WIDE
     return None
+
+
+def _fault(snapshot: Snapshot, context: Context) -> str | None:
+    daemon = snapshot.libvirt.daemon
+    return fault_of(context, s.guest_types(snapshot), daemon.context if daemon else None)
 
 
 @dataclass(frozen=True)

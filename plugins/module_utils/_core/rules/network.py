@@ -49,7 +49,7 @@ def _faces(snapshot: Snapshot, guest: Guest) -> dict[str, list[_Face]]:
         for number, interface in enumerate(interfaces):
             # What a running guest has says how its network attaches it, also when networks could not be read.
             if bridged(snapshot.libvirt.networks, interface) and bridged(
-                snapshot.libvirt.networks, known.get(interface.mac, interface)
+                snapshot.libvirt.networks, known.get(interface.mac or "", interface)
             ):
                 key = interface.mac or f"number {number + 1}"
                 found.setdefault(key, []).append(_judged(snapshot, where, interface))

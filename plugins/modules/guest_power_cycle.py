@@ -1,0 +1,212 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: guest_power_cycle
+short_description: Stop and start guests that you name, where their definition waits for it
+version_added: 1.0.0
+description:
+  - Stops and starts guests, one after the other, so that what their definition says comes true. That is their SELinux
+    label, or a network filter that a running guest could not be given.
+  - B(This interrupts guests). Only those that O(guests) names are touched, and of these only those that run with
+    something else than their definition says. A second run finds nothing to do.
+  - A guest that was started again must have the label that its definition gives it. After one that has not, or that
+    does not start, no other guest is stopped, and the module fails.
+  - A transient guest is refused, for it would be gone. So is one with a saved state, which a start would go back to.
+options:
+  guests:
+    description:
+      - Names or uuids of the guests that may be interrupted.
+    type: list
+    elements: str
+    required: true
+  method:
+    description:
+      - V(shutdown) asks the guest to shut down. One that does not within O(shutdown_timeout) is refused and runs on,
+        but see O(force).
+      - V(destroy) ends it at once, like pulling the plug.
+    type: str
+    choices: [shutdown, destroy]
+    default: shutdown
+  force:
+    description:
+      - End a guest that does not shut down in time. A guest without an operating system never does.
+    type: bool
+    default: false
+  shutdown_timeout:
+    description:
+      - Seconds that each guest has to shut down.
+    type: int
+    default: 120
+  strict:
+    description:
+      - Fail when anything was refused. Otherwise RV(refused) says what and why.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - Seconds that libvirt may take besides, for all else.
+      - Another run of this collection's modules on the host is waited for besides, for up to a minute.
+    type: int
+    default: 120
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.actiongroup_svirt
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - libvirt's Python binding on the host (C(python3-libvirt)), under any of the host's Python interpreters.
+notes:
+  - Run it as root.
+  - Nothing goes into the journal. There is nothing to put back.
+seealso:
+  - module: svirt.fleet.guest_seclabel
+  - module: svirt.fleet.guest_network_filter
+author:
+  - svirt.fleet contributors (@svirt-fleet)
+"""
+
+EXAMPLES = r"""
+---
+- name: Two guests may be interrupted in this maintenance window
+  svirt.fleet.guest_power_cycle:
+    guests: [web1, db1]
+"""
+
+RETURN = r"""
+---
+before:
+  description: The guests that need it, each with C(guest), C(uuid) and the label of its process (C(label)).
+  returned: success
+  type: list
+  elements: dict
+after:
+  description: The same afterwards. In check mode C(label) is V(null) where libvirt would choose one.
+  returned: success
+  type: list
+  elements: dict
+plan:
+  description:
+    - What was changed, or would be in check mode, line by line. It is the same in both.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    action:
+      description: Always V(power_cycle).
+      type: str
+    subject:
+      description: What it is done to, as the audit names it.
+      type: str
+      sample: guest web1
+    from:
+      description: What it was.
+      type: str
+    to:
+      description: What it is to be.
+      type: str
+    why:
+      description: Why the guest needs it.
+      type: str
+pending:
+  description: What has the right definition, and needs something else before it counts.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: What waits.
+      type: str
+    needs:
+      description: V(guest_power_cycle), or V(operator) for what people must do.
+      type: str
+    why:
+      description: What differs now.
+      type: str
+refused:
+  description: What was left alone, each with C(subject) and C(why).
+  returned: success
+  type: list
+  elements: dict
+not_made:
+  description:
+    - Changes that were tried and did not work, each with C(subject) and C(why). The module fails when there are any.
+  returned: when there are any
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core import cycle_plan
+from ..module_utils._core.definition import Plan
+from ..module_utils._core.errors import PlanError, SvirtError
+from ..module_utils._host import guest_definitions as definitions
+from ..module_utils._host import guest_power
+from ..module_utils._host.daemon import is_installed
+from ..module_utils._host.journal import Journal
+from ..module_utils._host.root import Root
+from ..module_utils._module import fail, finish, respawn_for
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "guests": {"type": "list", "elements": "str", "required": True},
+    "method": {"type": "str", "choices": ["shutdown", "destroy"], "default": "shutdown"},
+    "force": {"type": "bool", "default": False},
+    "shutdown_timeout": {"type": "int", "default": 120},
+    "strict": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def main() -> None:
+    """Read the definitions, see who needs it, stop and start those, tell."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
+    root = Root()
+    if is_installed(root):
+        respawn_for("libvirt")
+    try:
+        result = _run(module, root)
+    except SvirtError as error:
+        fail(module, error)
+    finish(module, result)
+
+
+def _run(module: AnsibleModule, root: Root) -> dict[str, t.Any]:
+    params = module.params
+    for name in ("timeout", "shutdown_timeout"):
+        if params[name] < 1:
+            raise PlanError(f"{name} is {params[name]}; give at least 1 second")
+    if not params["guests"]:
+        return Plan().result(module._diff)
+    known = definitions.facts(root)
+    if not known.installed:
+        raise PlanError(f"there is no libvirt daemon for QEMU on this host, and so no guest {params['guests'][0]!r}")
+    way = guest_power.Way(params["method"], params["force"], float(params["shutdown_timeout"]))
+
+    def work(session: definitions.Session) -> dict[str, t.Any]:
+        survey = definitions.survey(session, known)
+        cycles, made = cycle_plan.plan(survey, params["guests"])
+        if not cycles or module.check_mode:
+            return made.result(module._diff)
+        with Journal("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
+            outcome = guest_power.cycle(session, survey, cycles, way)
+        return cycle_plan.done(cycles, made, outcome.refused, outcome.failed, outcome.labels, module._diff)
+
+    patience = params["timeout"] + len(params["guests"]) * way.timeout
+    return t.cast("dict[str, t.Any]", definitions.within(patience, work))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: guest_seclabel
+short_description: Set the SELinux label of guests in their definitions
+version_added: 1.0.0
+description:
+  - Writes the C(<seclabel>) for SELinux of many guests' persistent XML in one call. Everything else in the XML stays as
+    it is, byte for byte.
+  - No guest is stopped, started or paused. A running guest keeps its label until its next power cycle, and RV(pending)
+    names each guest on the host for which that makes a difference. M(svirt.fleet.guest_power_cycle) cycles guests that
+    you name.
+  - libvirt does not check static labels. So this module refuses one whose type is not that of libvirt's own base label
+    for the guest's kind, one with fewer than two categories or with so many that it holds everybody's, and one whose
+    categories hold those of another guest of the host or lie within them. Guests on other hosts are the audit's
+    business.
+  - What each definition was goes into the journal on the host before the change. A definition is read again afterwards,
+    and one that libvirt took for something else gets the old one back.
+options:
+  guests:
+    description:
+      - Guests, and the label that each shall have.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      guest:
+        description: Name or uuid.
+        type: str
+        required: true
+      type:
+        description:
+          - V(dynamic) lets libvirt choose a label at each start. It counts as there when the definition has no
+            C(<seclabel>) for SELinux at all.
+          - V(static) gives the guest O(guests[].label), and its files too, C(relabel='yes').
+          - V(none) is refused. The guest would run unconfined.
+        type: str
+        choices: [dynamic, static, none]
+        default: dynamic
+      label:
+        description:
+          - The whole label of the guest's process, raw, for O(guests[].type=static).
+        type: str
+  repair:
+    description:
+      - What to repair in guests that O(guests) does not name. They become dynamic, unless said otherwise.
+      - V(none) are definitions that ask for no confinement. Rule GST-003.
+      - V(foreign_type) are labels and base labels of a type that is not for guests. Rules GST-002 and GST-004.
+      - V(few_categories) are static labels with fewer than two categories. Rule GST-005.
+      - V(wide) are static labels that hold everybody's categories. Rule GST-006.
+      - V(static_without_relabel) are static labels without relabelling. They stay, and get C(relabel='yes'). Rule
+        GST-008.
+    type: list
+    elements: str
+    choices: [none, foreign_type, few_categories, wide, static_without_relabel]
+    default: []
+  strict:
+    description:
+      - Fail when anything was refused. Otherwise RV(refused) says what and why.
+    type: bool
+    default: false
+  timeout:
+    description:
+      - Seconds that libvirt may take for all of it.
+      - Another run of this collection's modules on the host is waited for besides, for up to a minute.
+    type: int
+    default: 120
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.actiongroup_svirt
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - libvirt's Python binding on the host (C(python3-libvirt)), under any of the host's Python interpreters.
+notes:
+  - Run it as root.
+  - A static label is for life. It does not go with images that other guests' labels are on, and each guest of a fleet
+    that shares labelled storage needs its own.
+  - A dynamic label and a disk on labelled shared storage do not go together. Rule IMG-004 tells of such guests.
+seealso:
+  - module: svirt.fleet.guest_power_cycle
+  - module: svirt.fleet.svirt_info
+author:
+  - svirt.fleet contributors (@svirt-fleet)
+"""
+
+EXAMPLES = r"""
+---
+- name: A label for life for one guest, and libvirt's choice for another
+  svirt.fleet.guest_seclabel:
+    guests:
+      - guest: db1
+        type: static
+        label: system_u:system_r:svirt_t:s0:c40,c300,c600,c900
+      - guest: 00000000-0000-4000-8000-000000000001
+        type: dynamic
+
+- name: No definition asks for no confinement
+  svirt.fleet.guest_seclabel:
+    repair: [none, foreign_type]
+  register: labels
+
+- name: Show which guests still need a power cycle
+  ansible.builtin.debug:
+    var: labels.pending
+"""
+
+RETURN = r"""
+---
+before:
+  description: The labels in the definitions of the guests that were named or repaired, as they were.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    guest:
+      description: Name.
+      type: str
+    uuid:
+      description: Uuid.
+      type: str
+    type:
+      description: V(dynamic), V(static) or V(none).
+      type: str
+    label:
+      description: The static label, or V(null).
+      type: str
+    relabel:
+      description: Whether libvirt labels the guest's files.
+      type: bool
+after:
+  description: The same as it is after the run, or would be.
+  returned: success
+  type: list
+  elements: dict
+plan:
+  description:
+    - What was changed, or would be in check mode, line by line. It is the same in both.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    action:
+      description: Always V(define).
+      type: str
+    subject:
+      description: What it is done to, as the audit names it.
+      type: str
+      sample: guest db1
+    from:
+      description: What it was.
+      type: str
+    to:
+      description: What it is to be.
+      type: str
+pending:
+  description: What has the right definition, and needs something else before it counts.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: What waits.
+      type: str
+    needs:
+      description: V(guest_power_cycle), or V(operator) for what people must do.
+      type: str
+    why:
+      description: What differs now.
+      type: str
+refused:
+  description: What was left alone, each with C(subject) and C(why).
+  returned: success
+  type: list
+  elements: dict
+not_made:
+  description:
+    - Changes that were tried and did not work, each with C(subject) and C(why). The module fails when there are any.
+  returned: when there are any
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._core import seclabel_plan
+from ..module_utils._core.definition import Plan
+from ..module_utils._core.errors import PlanError, SvirtError
+from ..module_utils._host import guest_definitions as definitions
+from ..module_utils._host.daemon import is_installed
+from ..module_utils._host.journal import Journal
+from ..module_utils._host.root import Root
+from ..module_utils._module import fail, finish, respawn_for
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "guests": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "guest": {"type": "str", "required": True},
+            "type": {"type": "str", "choices": list(seclabel_plan.TYPES), "default": "dynamic"},
+            "label": {"type": "str"},
+        },
+    },
+    "repair": {"type": "list", "elements": "str", "choices": list(seclabel_plan.REPAIRS), "default": []},
+    "strict": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def main() -> None:
+    """Read the definitions, plan, change them, tell."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
+    root = Root()
+    if is_installed(root):
+        respawn_for("libvirt")
+    try:
+        result = _run(module, root)
+    except SvirtError as error:
+        fail(module, error)
+    finish(module, result)
+
+
+def _run(module: AnsibleModule, root: Root) -> dict[str, t.Any]:
+    params = module.params
+    wishes = [seclabel_plan.Wish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
+    if params["timeout"] < 1:
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+    known = definitions.facts(root)
+    if not known.installed:
+        if wishes:
+            raise PlanError(f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}")
+        return Plan().result(module._diff)
+
+    def work(session: definitions.Session) -> dict[str, t.Any]:
+        made = seclabel_plan.plan(definitions.survey(session, known), wishes, params["repair"])
+        if not made.steps or module.check_mode:
+            return made.result(module._diff)
+        with Journal("guest_seclabel") as journal:
+            return made.done(definitions.apply(session, made.steps, journal), module._diff)
+
+    return t.cast("dict[str, t.Any]", definitions.within(float(params["timeout"]), work))
+
+
+if __name__ == "__main__":
+    main()
