@@ -377,7 +377,7 @@ def _run(module: AnsibleModule, root: Root) -> dict[str, t.Any]:
     if (contexts or plan.changes) and not module.check_mode:
         with Journal("image_label") as journal:
             file_contexts.apply(root, policy, contexts, journal)
-            not_made = image_label.apply(plan.changes, within, journal)
+            not_made = image_label.apply(plan.changes, within, journal, root)
     result = label_plan.result(plan, contexts, not_made)
     if module._diff:
         result["diff"] = label_plan.diff(result)

@@ -238,12 +238,13 @@ class Survey:
                 one.blind = found.problem
 
 
-def apply(changes: t.Sequence[Change], within: t.Sequence[str], journal: Journal) -> dict[Key, str]:
+def apply(changes: t.Sequence[Change], within: t.Sequence[str], journal: Journal, root: Root) -> dict[Key, str]:
     """Make the changes, each checked once more; gives why for each that was not made.
 
     Everything goes into the journal at once, before the first change. Raises JournalError; then nothing was changed.
     """
-    refused: dict[Key, str] = {}
+    refused = _opened_since(changes, root)
+    changes = [change for change in changes if change.target.key not in refused]
     entries: list[Entry] = []
     ready: list[Change] = []
     for change in changes:
@@ -258,8 +259,27 @@ def apply(changes: t.Sequence[Change], within: t.Sequence[str], journal: Journal
     for change in ready:
         try:
             _change(change, within)
-        except (OSError, _RefusedError) as error:
+        except (OSError, _RefusedError, HostWriteError) as error:
             refused[change.target.key] = _why(error)
+    return refused
+
+
+def _opened_since(changes: t.Iterable[Change], root: Root) -> dict[Key, str]:
+    """Files that somebody opened since they were seen: the journal may have been waited for, and rules compiled."""
+    files = {
+        (change.seen.device, change.seen.inode): change
+        for change in changes
+        if change.target.pid is None and change.seen.kind == "file"
+        if change.seen.device is not None and change.seen.inode is not None
+    }
+    found = openers.find(root, {identity: change.target.path for identity, change in files.items()}, _SCAN_TIMEOUT)
+    refused = {}
+    for identity, change in files.items():
+        fresh = [holder for holder in found.of(identity) if holder not in change.seen.holders]
+        if fresh:
+            refused[change.target.key] = f"in use since just now: open by {_told(fresh)}"
+        elif found.problem:
+            refused[change.target.key] = f"it is not known who has it open: {found.problem}"
     return refused
 
 
@@ -319,7 +339,7 @@ def _change(change: Change, within: t.Sequence[str]) -> None:
             _set(handle, change)
             _still_there(handle, change, within)
         except BaseException:
-            _put_back(handle, before, _touched(change), change.close)
+            _undo(handle, before, _touched(change), change.close)
             raise
 
 
@@ -371,6 +391,14 @@ def _put_back(handle: int, before: State, names: t.Iterable[str], owner: bool) -
         os.chmod(path, before.mode)
 
 
+def _undo(handle: int, before: State, names: t.Iterable[str], owner: bool) -> None:
+    try:
+        _put_back(handle, before, names, owner)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise HostWriteError(f"only a part of it was changed, and could not be put back: {why}") from error
+
+
 def _remove(path: str, name: str) -> None:
     try:
         os.removexattr(path, name)
@@ -415,7 +443,7 @@ def restore(entry: Entry, root: Root | None = None) -> None:
             try:
                 _put_back(handle, before.state(now), before.xattrs, before.owner is not None)
             except BaseException:
-                _put_back(handle, now, before.xattrs, before.owner is not None)
+                _undo(handle, now, before.xattrs, before.owner is not None)
                 raise
     except FileNotFoundError as error:
         if before.pid is not None:

@@ -154,7 +154,7 @@ def test_a_change_does_all_that_was_planned(folder: Path, journal: Journal) -> N
     image = make(folder / "a.raw", attributes=REMEMBERED)
     os.chown(image, 107, 107)
     change = planned(image, close=True, forget=tuple(REMEMBERED))
-    assert image_label.apply([change], (), journal) == {}
+    assert image_label.apply([change], (), journal, OwnProcesses()) == {}
     assert facts(image)[1:] == (0, 0, 0o600, {LABEL: f"{NEW}\0".encode()})
     assert image.read_bytes() == b"image"
 
@@ -168,7 +168,7 @@ def test_the_journal_puts_back_exactly_what_was_there(
     os.chown(image, 107, 36)
     before = facts(image)
     forget = tuple(sorted(REMEMBERED))
-    assert image_label.apply([planned(image, close=close, forget=forget)], (), journal) == {}
+    assert image_label.apply([planned(image, close=close, forget=forget)], (), journal, OwnProcesses()) == {}
     assert facts(image) != before
     assert journal.path is not None
     (entry,) = entries_of(journal.path)
@@ -190,7 +190,7 @@ def test_everything_is_in_the_journal_before_anything_changes(folder: Path, jour
 
     journal.__class__ = Full
     with pytest.raises(JournalError):
-        image_label.apply(changes, (), journal)
+        image_label.apply(changes, (), journal, OwnProcesses())
     assert [attributes(image)[LABEL] for image in images] == [f"{OLD}\0".encode()] * 5
 
 
@@ -227,7 +227,7 @@ def test_a_file_that_changed_since_it_was_seen_is_left_alone(
     change = planned(image)
     meanwhile(image)
     before = {path: facts(path) for path in folder.iterdir()}
-    refused = image_label.apply([change], (), journal)
+    refused = image_label.apply([change], (), journal, OwnProcesses())
     assert list(refused) == [(None, str(image))]
     assert {path: facts(path) for path in folder.iterdir()} == before
     assert journal.path is None  # nothing changed, so nothing was written
@@ -248,7 +248,7 @@ def test_a_file_that_is_swapped_while_it_changes_is_put_back(
         meanwhile(image)
 
     monkeypatch.setattr(image_label, "_set", then)
-    (why,) = image_label.apply([change], (), journal).values()
+    (why,) = image_label.apply([change], (), journal, OwnProcesses()).values()
     assert why.endswith("it is as it was")
     name = f"/proc/self/fd/{keep}"
     seen = os.stat(name)
@@ -271,18 +271,49 @@ def test_a_change_that_fails_half_way_is_put_back(
         remove(path, name)
 
     monkeypatch.setattr(os, "removexattr", full)
-    refused = image_label.apply(changes, (), journal)
+    refused = image_label.apply(changes, (), journal, OwnProcesses())
     assert refused == {(None, str(image)): "No space left on device; it is as it was"}
     assert facts(image) == before
     assert attributes(other)[LABEL] == f"{NEW}\0".encode()
 
 
+def test_a_file_that_was_opened_since_it_was_seen_is_left_alone(folder: Path, journal: Journal) -> None:
+    image, other = make(folder / "a.raw"), make(folder / "b.raw")
+    changes = [planned(image), planned(other)]
+    with holding(OPENS, str(image)) as child:
+        (why,) = image_label.apply(changes, (), journal, OwnProcesses()).values()
+        child.kill()
+    assert why.startswith(f"in use since just now: open by process {child.pid} python")
+    assert (attributes(image)[LABEL], attributes(other)[LABEL]) == (f"{OLD}\0".encode(), f"{NEW}\0".encode())
+
+
+def test_an_image_goes_back_to_the_guest_that_has_it_open(folder: Path, journal: Journal) -> None:
+    image = make(folder / "a.raw")
+    with holding(OPENS, str(image)) as child:
+        change = planned(image)
+        assert [holder.pid for holder in change.seen.holders] == [child.pid]
+        assert image_label.apply([change], (), journal, OwnProcesses()) == {}
+        child.kill()
+    assert attributes(image)[LABEL] == f"{NEW}\0".encode()
+
+
+def test_what_cannot_even_be_put_back_is_told(folder: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = make(folder / "a.raw")
+    change = planned(image, close=True)
+
+    def broken(*_: t.Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "setxattr", broken)
+    (why,) = image_label.apply([change], (), journal, OwnProcesses()).values()
+    assert why == "only a part of it was changed, and could not be put back: Input/output error"
+
+
 def test_while_libvirt_works_on_a_file_it_is_left_alone(folder: Path, journal: Journal) -> None:
     image = make(folder / "a.raw")
-    change = planned(image)
     program = "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX, 1, 1)"
     with holding(program, str(image)) as child:
-        (why,) = image_label.apply([change], (), journal).values()
+        (why,) = image_label.apply([planned(image)], (), journal, OwnProcesses()).values()
         child.kill()
     assert why == "libvirt is just changing its label; it was left alone"
     assert attributes(image)[LABEL] == f"{OLD}\0".encode()
@@ -303,7 +334,7 @@ def test_libvirt_waits_while_a_file_changes(folder: Path) -> None:
 
 def entry_of(folder: Path, journal: Journal, **more: t.Any) -> tuple[Path, Entry]:
     image = make(folder / "a.raw")
-    assert image_label.apply([planned(image, **more)], (), journal) == {}
+    assert image_label.apply([planned(image, **more)], (), journal, OwnProcesses()) == {}
     assert journal.path is not None
     return image, entries_of(journal.path)[0]
 
@@ -437,7 +468,7 @@ def test_a_race_never_changes_anything_outside_the_folder(tmp_path: Path) -> Non
                         # The plan refuses links by their number; here every file is tried that has the right label.
                         if now.label == old:
                             changes.append(Change(Target(str(path), "at_rest"), seen, new))
-                outcome = image_label.apply(changes, (str(folder),), Silent())
+                outcome = image_label.apply(changes, (str(folder),), Silent(), OwnProcesses())
                 made, refused = made + len(changes) - len(outcome), refused + len(outcome)
                 assert {path: facts(path) for path in victims} == before
     finally:
