@@ -17,14 +17,14 @@ description:
   - Where SELinux is off, it prepares a permissive boot that relabels the files, and says that a reboot is pending. It
     never goes from off to enforcing in one step, for such a host may not come up.
   - Where SELinux is permissive, it enforces once the host has been permissive for O(soak_seconds) and nothing of guests
-    or of libvirt would have been denied. While SELinux is permissive the kernel logs each denial once and then remembers
-    it, until the policy is loaded anew. So every denial since then counts, however old it is. When its cause is
-    repaired, C(load_policy) begins a new soak.
+    or of libvirt would have been denied. While SELinux is permissive the kernel logs each denial once and then lets it
+    pass in silence, until the policy is loaded anew. So every denial since then counts, however old it is. When its
+    cause is repaired, C(load_policy) begins a new soak.
   - Denials are read from auditd's log while auditd runs, else from the journal or the kernel's buffer. Where they
     cannot be read, or the log does not reach back far enough, the host does not become enforcing.
-  - GRUB's settings are followed as a shell does, and edited where they count. Then C(grub.cfg) is made anew. Entries of the
-    Boot Loader Specification are changed by C(grubby) where it is installed, else in their files. What cannot be
-    edited safely is left alone, and said in RV(refused).
+  - GRUB's settings are followed as a shell does, and edited where they count. Then C(grub.cfg) is made anew. Entries
+    of the Boot Loader Specification are changed by C(grubby) where it is installed, else in their files. What cannot
+    be edited safely is left alone, and said in RV(refused).
   - What is changed goes into the journal on the host first, so that it can be put back.
 options:
   state:
@@ -268,6 +268,8 @@ from ..module_utils._host.root import Root
 from ..module_utils._host.selinux_state import Host, Request, diffs, result
 from ..module_utils._module import fail
 
+_ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
 
 def main() -> None:
     """Look, plan, apply unless in check mode, tell."""
@@ -323,7 +325,7 @@ def _request(module: AnsibleModule) -> Request:
         remove_permissive=params["remove_permissive"],
         modules=tuple(_wanted(item) for item in params["policy_modules"]),
         profile=params["profile"],
-        booleans={name: module.boolean(value) for name, value in _pairs(params["booleans"])},
+        booleans=dict(_booleans(params["booleans"])),
     )
 
 
@@ -331,11 +333,12 @@ def _wanted(item: dict[str, t.Any]) -> Wanted:
     return Wanted(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]))
 
 
-def _pairs(booleans: dict[str, t.Any]) -> t.Iterator[tuple[str, t.Any]]:
-    for name, value in booleans.items():
-        if str(value).lower() not in ("true", "false", "yes", "no", "on", "off", "1", "0"):
+def _booleans(given: dict[str, t.Any]) -> t.Iterator[tuple[str, bool]]:
+    for name, value in given.items():
+        text = str(value).lower()
+        if text not in (*_ON, *_OFF):
             raise PlanError(f"booleans: {name} is {value!r}; give true or false")
-        yield str(name), value
+        yield str(name), text in _ON
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ def strengthen(arguments: str, wish: Wish, choose: bool | None = None) -> str:
         made = made.lstrip(" \t")
     if (wish.choose if choose is None else choose) and not _named(made):
         made = _with_choice(made)
+        if not _named(made):
+            raise PlanError(f"a quote does not end in {arguments[:200]!r}; edit it by hand")
     return made
 
 
@@ -406,9 +408,16 @@ def words_for_grubby(files: BootFiles, plan: BootPlan) -> tuple[list[str], list[
     new: dict[str, None] = {}
     for path in (*files.snippets, *files.grubenvs):
         if path in plan.edits:
-            old, fresh = (text.split() for text in plan.edits[path])
+            old, fresh = (_arguments_in(text, path in files.grubenvs) for text in plan.edits[path])
             gone.update(dict.fromkeys(word for word in old if word not in fresh))
             new.update(dict.fromkeys(word for word in fresh if word not in old))
     parameters = [word for word in (*gone, *new) if not _PLAIN_WORD.match(word) or not boot.parameter(word)]
     # What grubby might take for something else is left to the edit that follows it.
     return ([], []) if parameters else (list(gone), list(new))
+
+
+def _arguments_in(text: str, grubenv: bool) -> list[str]:
+    if grubenv:
+        return [word for value in boot.parse_grubenv(text).values() for word in value.split()]
+    lines = (line.split() for line in text.split("\n"))
+    return [word for words in lines if words[:1] == ["options"] for word in words[1:]]

@@ -30,7 +30,7 @@ _STRENGTH = {"disabled": 0, "permissive": 1, "enforcing": 2}
 _PERMISSIVE = re.compile(r"\(\s*typepermissive\s+([\w.$@+-]+)\s*\)")
 _COMMENT = re.compile(r";[^\n]*")
 _MODULE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
-_BOOLEAN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}\Z")
+_BOOLEAN_NAME = re.compile(r"[A-Za-z0-9_]{1,100}\Z")
 _BOOLEAN = re.compile(r"\(\s*(?:boolean|tunable)\s+(\w+)\s+(true|false)\s*\)")
 
 
@@ -287,8 +287,8 @@ def wanted_booleans(profile: str | None, own: dict[str, bool]) -> dict[str, bool
             raise PlanError(f"booleans: {name[:80]!r} is no name of a boolean")
         if value and name in doors:
             raise PlanError(
-                f"booleans: {name} on means that {DOORS[name].opens}, and profile {profile} has no use for that; choose "
-                f"one that has (see the documentation of profile), or leave it out"
+                f"booleans: {name} on means that {DOORS[name].opens}, and profile {profile} has no use for that; "
+                f"choose one that has (see the documentation of profile), or leave it out"
             )
     return {**dict.fromkeys(doors if profile else (), False), **own}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import PlanError
 
@@ -26,10 +26,15 @@ _APPENDING = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+=")
 _BLANK = re.compile(r"(?:[ \t\r]|\\\n)+")
 _OPERATOR = re.compile(r"\n|;;|;|&&|\|\||&|\||\(|\)|[0-9]*(?:<<-?|>>|<&|>&|<>|>\||<|>)")
 _OPEN = {"if": "fi", "while": "done", "until": "done", "for": "done", "case": "esac", "{": "}"}
+#: What may make a command conditional, or run it in a shell of its own.
+_LINKS = frozenset(("&&", "||", "|", "&"))
 #: Words after which a command begins.
 _BEFORE_COMMAND = frozenset(("if", "then", "else", "elif", "while", "until", "do", "{", "!"))
 #: Commands that may set any variable.
-_OPAQUE = frozenset((".", "source", "eval", "read", "getopts", "unset", "local", "alias"))
+_OPAQUE = frozenset(
+    ". source eval read getopts unset local alias command builtin export readonly declare typeset".split()
+)
+_ENDS = frozenset(("return", "exit", "exec"))
 _PREFIXES = frozenset(("export", "readonly"))
 
 
@@ -103,22 +108,24 @@ class _Reader:
     def read(self) -> list[Statement]:
         before = ""
         while self.at < len(self.text):
-            words = self._words()
+            words, redirected = self._words()
             after = self._operator()
-            self._command(words, linked=before in ("&&", "||", "|", "&") or after in ("|", "&"))
+            # A redirection that fails keeps the command from being done.
+            self._command(words, unsure=redirected or before in _LINKS or after in _LINKS)
             if after == "(":
                 self.open.append(")")
             elif after == ")":
                 self._close(")")
-            before = after
+            if words or after != "\n":  # an end of line after a link does not end the list
+                before = after
         if self.open:
             raise self.error(f"{self.open[-1]!r} is missing at the end")
         return self.found
 
-    def _words(self) -> list[tuple[int, int, list[Piece]]]:
-        """The words up to the next operator; redirections are passed over."""
+    def _words(self) -> tuple[list[tuple[int, int, list[Piece]]], bool]:
+        """The words up to the next operator, without redirections, and whether there were any."""
         words: list[tuple[int, int, list[Piece]]] = []
-        redirected = False
+        redirected = found = False
         while self.at < len(self.text):
             blank = _BLANK.match(self.text, self.at)
             if blank:
@@ -139,10 +146,10 @@ class _Reader:
                 if "<<" in operator.group():
                     raise self.error("a here-document")
                 self.at = operator.end()
-                redirected = True
+                redirected = found = True
             else:
                 break
-        return words
+        return words, found
 
     def _operator(self) -> str:
         match = _OPERATOR.match(self.text, self.at)
@@ -174,7 +181,9 @@ class _Reader:
                 self._double(pieces)
             elif char == "\\":
                 following = self.text[self.at + 1 : self.at + 2]
-                if following not in ("", "\n"):
+                if not following:
+                    raise self.error("a backslash at the end")
+                if following != "\n":
                     pieces.append(Piece("char", following, f"\\{following}", True))
                 self.at += 2
             else:
@@ -276,23 +285,25 @@ class _Reader:
                 at += 1
         raise self.error("a quote that does not end")
 
-    def _command(self, words: list[tuple[int, int, list[Piece]]], linked: bool) -> None:
+    def _command(self, words: list[tuple[int, int, list[Piece]]], unsure: bool) -> None:
         """Take down what the words of one command do to variables."""
         words = self._structure(words)
-        certain = not linked and not self.open
+        certain = not unsure and not self.open
         exported = bool(words) and _plain(words[0][2]) in _PREFIXES
         rest = words[1:] if exported else words
-        targets = [self._target(word, certain) for word in rest]
+        # export expands all its words before it sets the first.
+        targets = [self._target(word, certain and not (exported and len(rest) > 1)) for word in rest]
         taken: list[Assignment] = []
         for target in targets:
             if target is None:
                 break
             taken.append(target)
         if len(taken) < len(targets) and not exported:
-            # NAME=value COMMAND: the variable is set for the command only.
             self._other(rest[len(taken) :], taken)
             return
         self.found += [target for target in targets if target is not None]
+        if exported and any(target is None and _plain(word[2]) is None for target, word in zip(targets, rest)):
+            self.found.append(Opaque(self.path, self._line()))  # what it sets is put together at run time
 
     def _structure(self, words: list[tuple[int, int, list[Piece]]]) -> list[tuple[int, int, list[Piece]]]:
         while words:
@@ -326,11 +337,13 @@ class _Reader:
 
     def _other(self, words: list[tuple[int, int, list[Piece]]], own: list[Assignment]) -> None:
         command = _plain(words[0][2])
+        # NAME=value COMMAND: the variable keeps it after some commands, and in some shells.
+        self.found += [replace(assignment, certain=False) for assignment in own]
+        if command in _ENDS:
+            raise self.error(f"{command}, so what follows may not count")
         if command is None or command in _OPAQUE:
             names = tuple(filter(None, (_plain(word[2]) for word in words[1:]))) if command in ("unset", "read") else ()
             self.found.append(Opaque(self.path, self._line(), names))
-        elif own and command == ":":  # the special built-in keeps them
-            self.found += own
 
     def _line(self) -> int:
         return self.text.count("\n", 0, self.at) + 1

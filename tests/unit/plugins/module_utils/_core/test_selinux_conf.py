@@ -9,6 +9,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux_conf imp
     SelinuxConf,
     parse_config,
     parse_contexts,
+    with_mode,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +80,24 @@ def test_contexts(text: str, types: list[str]) -> None:
 def test_any_text_is_read(text: str) -> None:
     assert parse_config(text).mode in (None, "enforcing", "permissive", "disabled")
     assert len(parse_contexts(text)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SHIPPED, SHIPPED.replace("SELINUX=enforcing", "SELINUX=permissive")),
+        ("SELINUX= Disabled # why\n", "SELINUX= permissive # why\n"),
+        ("SELINUX=on\nSELINUX=enforcing\nSELINUX=disabled\n", "SELINUX=on\nSELINUX=permissive\nSELINUX=disabled\n"),
+        ("SELINUXTYPE=default", "SELINUXTYPE=default\nSELINUX=permissive\n"),
+        ("", "SELINUX=permissive\n"),
+    ],
+)
+def test_a_mode_is_set_where_it_counts(text: str, expected: str) -> None:
+    assert with_mode(text, "permissive") == expected
+
+
+@given(st.text(alphabet="SELINUX=enforcingdab\n #", max_size=60), st.sampled_from(["enforcing", "permissive"]))
+def test_whatever_the_file_holds_the_mode_is_set(text: str, mode: str) -> None:
+    made = with_mode(text, mode)
+    assert parse_config(made).mode == mode
+    assert with_mode(made, mode) == made
