@@ -100,7 +100,7 @@ def with_seclabel(xml: str, seclabel: SecLabel | None) -> str:
     elif fresh is not None:
         after = (root.all("seclabel") or root.all("devices") or root.children)[-1:]
         edits.append(_insertion(data, root, after[0] if after else None, fresh))
-    edits += [_removal(data, node) for node in old]
+    edits += [_removal(data, root, node) for node in old]
     result = _applied(data, edits)
     _same_but(xml, result, _without_selinux, "seclabel")
     made = [_seclabel_tree(node) for node in _parsed(result, "domain")[1].all("seclabel") if _is_selinux(node)]
@@ -125,7 +125,7 @@ def with_filter(xml: str, mac: str, wanted: Filter | None) -> str:
         old = old[1:]
     elif fresh is not None:
         edits.append(_insertion(data, card, card.children[-1], fresh))  # it has a <mac> at least
-    edits += [_removal(data, node) for node in old]
+    edits += [_removal(data, card, node) for node in old]
     result = _applied(data, edits)
     _same_but(xml, result, lambda tree: _without_filter(tree, mac), "filterref")
     if _card(_card_node(_parsed(result, "domain", "interface")[1], mac)).filter != wanted:
@@ -211,12 +211,17 @@ def _insertion(data: bytes, parent: _Node, after: _Node | None, text: bytes) -> 
         raise DomainXmlError(f"<{parent.tag}> is empty; there is no place for another element in it")
     if after is None:
         return parent.inner, parent.inner, _indented(text, b"")
-    indent = _indent(data, after.start)
+    indent = _space(data, parent, after)
     return after.end, after.end, indent + _indented(text, indent)
 
 
-def _removal(data: bytes, node: _Node) -> tuple[int, int, bytes]:
-    return node.start - len(_indent(data, node.start)), node.end, b""
+def _removal(data: bytes, parent: _Node, node: _Node) -> tuple[int, int, bytes]:
+    return node.start - len(_space(data, parent, node)), node.end, b""
+
+
+def _space(data: bytes, parent: _Node, node: _Node) -> bytes:
+    """The line end and spaces before an element that may come or go with it: none where they are part of a text."""
+    return b"" if parent.text.strip() else _indent(data, node.start)
 
 
 def _applied(data: bytes, edits: list[tuple[int, int, bytes]]) -> str:

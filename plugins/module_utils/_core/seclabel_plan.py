@@ -46,8 +46,6 @@ class Wish:
 class _Target:
     guest: Definition
     wanted: SecLabel
-    #: A label that is in the XML already and gets relabel='yes' only.
-    kept: bool = False
 
 
 def plan(survey: Survey, wishes: t.Iterable[Wish], repairs: t.Collection[str] = ()) -> Plan:
@@ -155,7 +153,7 @@ def _repair(survey: Survey, guest: Definition, repairs: t.Collection[str], made:
     if fault is not None and fault in repairs:
         return _Target(guest, replace(_DYNAMIC))
     if fault is None and current.type == STATIC and not relabels(current) and "static_without_relabel" in repairs:
-        return _Target(guest, SecLabel("selinux", STATIC, relabel=True, label=current.label), kept=True)
+        return _Target(guest, SecLabel("selinux", STATIC, relabel=True, label=current.label))
     return None
 
 

@@ -1,0 +1,160 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guests that are stopped and started: only those that were named and need it, and none after one that went wrong."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core import cycle_plan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._host import guest_power
+from ansible_collections.svirt.fleet.plugins.module_utils._host.guest_definitions import Facts, Session, survey
+from ansible_collections.svirt.fleet.tests.unit.support import factory, virt
+
+OWN = factory.process_label("s0:c40,c300,c600,c900")
+FACTS = Facts(True, frozenset(("svirt_t",)), factory.DAEMON)
+MAC = "52:54:00:00:00:01"
+
+
+@pytest.fixture
+def host() -> virt.FakeHost:
+    """Two guests that wait for a label, one that has it, one that is off, and one that is transient."""
+    made = virt.FakeHost()
+    made.add(
+        "static", virt.domain("static", virt.seclabel("static", OWN)), virt.domain("static"), process=factory.DAEMON
+    )
+    made.add("dynamic", virt.domain("dynamic"), virt.domain("dynamic"), process=factory.DAEMON)
+    made.add("fine", virt.domain("fine"), virt.domain("fine"), process=factory.process_label("s0:c1,c2"))
+    made.add("off", virt.domain("off", virt.seclabel("static", OWN)))
+    made.add("transient", None, virt.domain("transient"), process=factory.DAEMON)
+    return made
+
+
+def run(host: virt.FakeHost, *names: str, **way: t.Any) -> dict[str, t.Any]:
+    session = Session(host, host)
+    found = survey(session, FACTS)
+    cycles, made = cycle_plan.plan(found, names)
+    how = guest_power.Way(**{"timeout": 0.05, "pause": 0.01, **way})
+    outcome = guest_power.cycle(session, found, cycles, how)
+    return cycle_plan.done(cycles, made, outcome.refused, outcome.failed, outcome.labels)
+
+
+def test_only_those_that_need_it(host: virt.FakeHost) -> None:
+    result = run(host, "static", "dynamic", "fine", "off", "static")
+    assert host.calls == ["shutdown static", "create static", "shutdown dynamic", "create dynamic"]
+    assert [(line["subject"], line["from"], line["to"]) for line in result["plan"]] == [
+        ("guest static", factory.DAEMON, f"static {OWN}"),
+        ("guest dynamic", factory.DAEMON, "dynamic (libvirt's default)"),
+    ]
+    assert [state["label"] for state in result["before"]] == [factory.DAEMON] * 2
+    assert [state["label"] for state in result["after"]] == [OWN, factory.process_label("s0:c900,c901")]
+    assert (result["changed"], result["refused"], result["pending"]) == (True, [], [])
+    host.calls.clear()
+    assert run(host, "static", "dynamic", "fine", "off")["changed"] is False
+    assert host.calls == []
+
+
+def test_a_filter_that_waits(host: virt.FakeHost) -> None:
+    reference = "<filterref filter='clean-traffic'/>"
+    host.add(
+        "wire",
+        virt.domain("wire", cards=virt.card(MAC, reference)),
+        virt.domain("wire", cards=virt.card(MAC)),
+        process=factory.process_label("s0:c3,c4"),
+    )
+    result = run(host, "wire")
+    assert "gets its network filter (clean-traffic)" in result["plan"][0]["why"]
+    assert run(host, "wire")["changed"] is False
+
+
+def test_who_must_not_be_cycled(host: virt.FakeHost) -> None:
+    host.guests[virt.uuid("static")].saved = True
+    host.add("odd", "<domain", virt.domain("odd"), process=factory.DAEMON)
+    result = run(host, "transient", "static", "odd")
+    assert [one["subject"] for one in result["refused"]] == ["guest transient", "guest static", "guest odd"]
+    assert host.calls == []
+
+
+def test_a_name_that_stands_for_no_guest(host: virt.FakeHost) -> None:
+    with pytest.raises(PlanError, match="no guest 'nobody'"):
+        run(host, "static", "nobody")
+    assert host.calls == []
+
+
+def test_a_guest_that_does_not_shut_down_runs_on(host: virt.FakeHost) -> None:
+    host.guests[virt.uuid("static")].answers_acpi = False
+    result = run(host, "static", "dynamic")
+    assert host.calls == ["shutdown static", "shutdown dynamic", "create dynamic"]
+    assert result["refused"][0]["why"].startswith("it did not shut down within 0.05 s")
+    assert [(one["subject"], one["needs"]) for one in result["pending"]] == [("guest static", "guest_power_cycle")]
+    assert [state["label"] for state in result["after"]] == [factory.DAEMON, factory.process_label("s0:c900,c901")]
+    assert "not_made" not in result
+
+
+@pytest.mark.parametrize(
+    ("way", "calls"),
+    [
+        ({"force": True}, ["shutdown static", "destroy static", "create static"]),
+        ({"method": "destroy"}, ["destroy static", "create static"]),
+    ],
+)
+def test_a_guest_may_be_ended_when_that_was_asked_for(
+    host: virt.FakeHost, way: dict[str, t.Any], calls: list[str]
+) -> None:
+    host.guests[virt.uuid("static")].answers_acpi = False
+    assert run(host, "static", **way)["changed"] is True
+    assert host.calls == calls
+
+
+def test_after_one_that_does_not_start_no_other_is_stopped(host: virt.FakeHost) -> None:
+    host.guests[virt.uuid("static")].starts = False
+    result = run(host, "static", "dynamic")
+    assert host.calls == ["shutdown static", "create static"]
+    assert result["not_made"] == [
+        {"subject": "guest static", "why": "it is off now and did not start again: unable to set security context"}
+    ]
+    assert [one["subject"] for one in result["refused"]] == ["guest dynamic"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "told"),
+    [
+        ("static", factory.process_label("s0:c1,c2"), "its definition says"),
+        ("dynamic", factory.DAEMON, "does not hold it"),
+        ("dynamic", None, "cannot be read"),
+    ],
+)
+def test_a_guest_that_starts_with_a_wrong_label(host: virt.FakeHost, name: str, label: str | None, told: str) -> None:
+    guest = host.guests[virt.uuid(name)]
+    create = guest.create
+
+    def wrong() -> None:
+        create()
+        guest.process = label
+
+    guest.create = wrong  # type: ignore[method-assign]  # a start that goes wrong
+    assert told in run(host, name)["not_made"][0]["why"]
+
+
+def test_what_somebody_else_did_meanwhile(host: virt.FakeHost) -> None:
+    session = Session(host, host)
+    found = survey(session, FACTS)
+    cycles, _made = cycle_plan.plan(found, ["static", "dynamic"])
+    host.guests[virt.uuid("static")].process = OWN
+    del host.guests[virt.uuid("dynamic")]
+    outcome = guest_power.cycle(session, found, cycles, guest_power.Way())
+    assert all("meanwhile" in why for why in outcome.refused.values())
+    assert len(outcome.refused) == 2
+    assert host.calls == []
+
+
+def test_a_guest_that_libvirt_cannot_ask(host: virt.FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: virt.FakeGuest, *_flags: int) -> None:
+        raise virt.Error("domain is paused")
+
+    monkeypatch.setattr(virt.FakeGuest, "shutdown", refuse)
+    assert "domain is paused" in run(host, "static")["refused"][0]["why"]
+    monkeypatch.setattr(virt.FakeGuest, "destroyFlags", refuse)
+    assert "could not be stopped" in run(host, "static", force=True)["refused"][0]["why"]

@@ -1,0 +1,196 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The three modules that change guests: check mode tells the truth, and a second run changes nothing."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SvirtError
+from ansible_collections.svirt.fleet.plugins.module_utils._host import guest_definitions as definitions
+from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.modules import guest_network_filter, guest_power_cycle, guest_seclabel
+
+from tests.unit.support import factory, virt
+
+MAC = "52:54:00:00:00:01"
+LABEL = factory.process_label("s0:c40,c300,c600,c900")
+NAMES = ("guest_seclabel", "guest_network_filter", "guest_power_cycle")
+MODULES: dict[str, types.ModuleType] = dict(
+    zip(NAMES, (guest_seclabel, guest_network_filter, guest_power_cycle), strict=True)
+)
+
+
+class Bench:
+    """A host with a journal, and a way to call the modules on it."""
+
+    def __init__(self, host: virt.FakeHost, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.host = host
+        self.folder = folder
+        self._capsys = capsys
+        self.facts = definitions.Facts(True, frozenset(("svirt_t",)), factory.DAEMON)
+
+    def __call__(self, name: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
+        given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
+        with patch_module_args(given), pytest.raises(SystemExit):
+            MODULES[name].main()
+        return t.cast("dict[str, t.Any]", json.loads(self._capsys.readouterr().out))
+
+    def journal(self) -> list[tuple[str, list[str]]]:
+        """The runs that changed something, and what kinds of things."""
+        return [
+            (path.name, [entry.kind for entry in entries_of(str(path))]) for path in sorted(self.folder.glob("*.jsonl"))
+        ]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    host = virt.FakeHost()
+    process = factory.process_label("s0:c7,c8")
+    host.add("web", virt.domain("web", cards=virt.card(MAC)), virt.domain("web", cards=virt.card(MAC)), process=process)
+    host.add("db", virt.domain("db", virt.seclabel("none")))
+    made = Bench(host, tmp_path / "journal", capsys)
+
+    def within(_timeout: float, work: t.Callable[[definitions.Session], t.Any]) -> t.Any:
+        return json.loads(json.dumps(work(definitions.Session(host, host))))  # as from a child
+
+    monkeypatch.setattr(definitions, "within", within)
+    monkeypatch.setattr(definitions, "facts", lambda _root: made.facts)
+    for module in MODULES.values():
+        monkeypatch.setattr(module, "Journal", lambda name: Journal(name, str(made.folder)))
+        monkeypatch.setattr(module, "is_installed", lambda _root: False)
+    return made
+
+
+CALLS: tuple[tuple[str, dict[str, t.Any]], ...] = (
+    ("guest_seclabel", {"guests": [{"guest": "web", "type": "static", "label": LABEL}], "repair": ["none"]}),
+    (
+        "guest_network_filter",
+        {"guests": [{"guest": "web", "interfaces": [{"mac": MAC, "parameters": {"IP": "192.0.2.1"}}]}]},
+    ),
+)
+
+
+@pytest.mark.parametrize(("name", "arguments"), CALLS)
+def test_check_mode_foretells_what_a_run_does(bench: Bench, name: str, arguments: dict[str, t.Any]) -> None:
+    foretold = bench(name, check=True, **arguments)
+    assert bench.host.calls == []
+    assert not bench.folder.exists()
+    done = bench(name, **arguments)
+    assert done.keys() == foretold.keys()
+    for key in ("changed", "plan", "before", "after", "diff", "pending", "refused"):
+        assert done[key] == foretold[key]
+    assert done["changed"] is True
+    assert len(done["diff"]) == len(done["plan"]) == 2
+
+
+@pytest.mark.parametrize(("name", "arguments"), CALLS)
+def test_a_second_run_changes_nothing(bench: Bench, name: str, arguments: dict[str, t.Any]) -> None:
+    first = bench(name, **arguments)
+    bench.host.calls.clear()
+    before = bench.journal()
+    second = bench(name, **arguments)
+    assert (second["changed"], second["plan"], second["diff"]) == (False, [], [])
+    assert second["before"] == second["after"]
+    assert second["pending"] == first["pending"]
+    assert (bench.host.calls, bench.journal()) == ([], before)
+
+
+def test_labels(bench: Bench) -> None:
+    result = bench("guest_seclabel", **CALLS[0][1])
+    assert [(line["subject"], line["to"]) for line in result["plan"]] == [
+        ("guest db", "dynamic"),
+        ("guest web", f"static {LABEL}"),
+    ]
+    assert [one["subject"] for one in result["pending"]] == ["guest web"]
+    assert bench.journal() == [("000001-guest_seclabel.jsonl", ["guest", "guest"])]
+    assert bench.host.guests[virt.uuid("web")].process == factory.process_label("s0:c7,c8")
+
+
+def test_filters(bench: Bench) -> None:
+    result = bench("guest_network_filter", **CALLS[1][1])
+    assert [(line["action"], line["where"], line["to"]) for line in result["plan"]] == [
+        ("define", "persistent", "clean-traffic IP=192.0.2.1"),
+        ("update", "live", "clean-traffic IP=192.0.2.1"),
+    ]
+    assert bench.journal() == [("000001-guest_network_filter.jsonl", ["guest", "interface"])]
+
+
+def test_a_power_cycle_brings_what_was_pending(bench: Bench) -> None:
+    bench("guest_seclabel", **CALLS[0][1])
+    bench.host.calls.clear()
+    foretold = bench("guest_power_cycle", check=True, guests=["web", "db"])
+    assert bench.host.calls == []
+    done = bench("guest_power_cycle", guests=["web", "db"])
+    assert bench.host.calls == ["shutdown web", "create web"]
+    assert (done["plan"], done["after"]) == (foretold["plan"], foretold["after"])
+    assert bench("guest_power_cycle", guests=["web", "db"])["changed"] is False
+    assert bench("guest_seclabel", **CALLS[0][1])["pending"] == []
+    assert len(bench.journal()) == 1  # nothing of it can be put back
+
+
+def test_nobody_may_be_cycled_by_default(bench: Bench) -> None:
+    assert bench("guest_power_cycle", guests=[])["changed"] is False
+
+
+def test_refusals_fail_only_when_strict(bench: Bench) -> None:
+    wishes = [{"guest": "web", "type": "none"}]
+    assert bench("guest_seclabel", guests=wishes)["refused"][0]["subject"] == "guest web"
+    strict = bench("guest_seclabel", guests=wishes, strict=True)
+    assert strict["failed"] is True
+    assert strict["msg"].startswith("guest web: type none is refused")
+
+
+def test_a_change_that_was_not_made_fails(bench: Bench) -> None:
+    bench.host.refuse_update = True
+    result = bench("guest_network_filter", **CALLS[1][1])
+    assert result["failed"] is True
+    assert result["msg"].endswith("(1 changes were not made)")
+    assert result["changed"] is True  # the definition was
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("guest_seclabel", {"guests": [{"guest": "nobody"}]}, "there is no guest 'nobody'"),
+        ("guest_seclabel", {"timeout": 0}, "timeout is 0"),
+        ("guest_network_filter", {"filter": "gone"}, "does not define the filter"),
+        ("guest_network_filter", {"parameters": {"IP": "x"}}, "not an IPv4 address"),
+        ("guest_network_filter", {"timeout": 0}, "timeout is 0"),
+        ("guest_power_cycle", {"guests": ["nobody"]}, "there is no guest 'nobody'"),
+        ("guest_power_cycle", {"guests": ["web"], "shutdown_timeout": 0}, "shutdown_timeout is 0"),
+    ],
+)
+def test_wrong_input_fails(bench: Bench, name: str, arguments: dict[str, t.Any], told: str) -> None:
+    result = bench(name, **arguments)
+    assert result["failed"] is True
+    assert told in result["msg"]
+    assert bench.host.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "harmless", "wrong"),
+    [
+        ("guest_seclabel", {"repair": ["none"]}, {"guests": [{"guest": "x"}]}),
+        ("guest_network_filter", {}, {"guests": [{"guest": "x", "filter": "f"}]}),
+        ("guest_power_cycle", {"guests": []}, {"guests": ["x"]}),
+    ],
+)
+def test_a_host_without_libvirt(bench: Bench, name: str, harmless: dict[str, t.Any], wrong: dict[str, t.Any]) -> None:
+    bench.facts = definitions.Facts(False)
+    assert bench(name, **harmless)["changed"] is False
+    assert "no libvirt daemon" in bench(name, **wrong)["msg"]
+
+
+def test_a_host_that_cannot_be_read_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_root: object) -> t.NoReturn:
+        raise SvirtError("no libvirt daemon runs and no socket would start one")
+
+    monkeypatch.setattr(definitions, "facts", refuse)
+    for name in NAMES:
+        assert "no socket would start one" in bench(name, guests=["web"] if "cycle" in name else [])["msg"]
