@@ -552,15 +552,17 @@ def _interface(item: ElementTree.Element) -> Interface:
         names = ("network", "bridge", "dev", "path", "name")
         origin = next((source.get(name) for name in names if source.get(name)), None)
     reference = item.find("filterref")
+    # A status file has beside the type of the definition what the network made of it.
+    actual = _attribute(item, "actual", "type")
     parameters = [] if reference is None else reference.findall("parameter")
     return Interface(
-        type=item.get("type", ""),
+        type=actual if actual in ("direct", "hostdev") else item.get("type", ""),
         mac=_attribute(item, "mac", "address"),
         source=_bounded(origin),
         target=_attribute(item, "target", "dev"),
         filter=None if reference is None else _bounded(reference.get("filter")),
         parameters=sorted(f"{one.get('name', '')}={one.get('value', '')}" for one in parameters),
-        virtualport=_attribute(item, "virtualport", "type"),
+        virtualport=_attribute(item, "actual/virtualport", "type") or _attribute(item, "virtualport", "type"),
     )
 
 

@@ -83,11 +83,12 @@ def parse_network(xml: str) -> Network:
     root = read_xml(xml)
     if root.tag != "network":
         raise DomainXmlError(f"expected <network>, found <{root.tag[:80]}>")
-    forward, bridge = root.find("forward"), root.find("bridge")
+    forward, bridge, port = root.find("forward"), root.find("bridge"), root.find("virtualport")
     return Network(
         name=_name(root),
         forward=None if forward is None else forward.get("mode", "nat")[:MAX_NAME],
         bridge=None if bridge is None else bridge.get("name"),
+        virtualport=port.get("type", "")[:MAX_NAME] if port is not None else None,
     )
 
 
@@ -129,8 +130,10 @@ def is_bridged(networks: t.Iterable[Network] | None, type_: str, network: str | 
     if type_ not in _BRIDGED or virtualport is not None:  # Open vSwitch hands no packet to the host's filters
         return False
     found = next((item for item in networks or () if item.name == network), None) if type_ == "network" else None
-    if found is None or found.bridge is not None:
+    if found is None:
         return True
+    if found.bridge is not None:
+        return found.virtualport is None
     return found.forward not in _DEVICES and found.forward != "bridge"
 
 

@@ -182,6 +182,7 @@ class Network:
     name: str = field(metadata=doc("name that interfaces refer to"))
     forward: str | None = field(default=None, metadata=doc("forward mode: nat, route, bridge, private, hostdev, …"))
     bridge: str | None = field(default=None, metadata=doc("bridge on the host; None: guests are attached otherwise"))
+    virtualport: str | None = field(default=None, metadata=doc("type of its virtual port, for example openvswitch"))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import Do
 from ansible_collections.svirt.fleet.plugins.module_utils._core.guest import parse_domain
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import SecLabel
 from ansible_collections.svirt.fleet.tests.unit.support import virt
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 LABEL = "system_u:system_r:svirt_t:s0:c1,c2"
@@ -230,6 +230,7 @@ _FILTERS = st.sampled_from((None, CLEAN, edit.Filter("x"), edit.Filter("clean-tr
 
 
 @given(_surroundings(), _SECLABELS, _SECLABELS)
+@settings(max_examples=50, deadline=None)
 def test_only_the_seclabel_changes(
     around: tuple[str, str, str, str], one: SecLabel | None, two: SecLabel | None
 ) -> None:
@@ -245,6 +246,7 @@ def test_only_the_seclabel_changes(
 
 
 @given(_surroundings(), _FILTERS, _FILTERS)
+@settings(max_examples=50, deadline=None)
 def test_only_the_filter_changes(
     around: tuple[str, str, str, str], one: edit.Filter | None, two: edit.Filter | None
 ) -> None:

@@ -304,3 +304,19 @@ def test_any_tree_of_known_tags_gives_a_guest(tree: str, active: bool) -> None:
         assert item.path
         assert item.role in ("image", "shared", "content", "own", "untouched")
         assert item.role != "untouched" or item.expected is None
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected"),
+    [
+        ("", ("network", None)),
+        ("<actual type='bridge'><source bridge='b'/></actual>", ("network", None)),
+        ("<actual type='direct'><source dev='eth0' mode='bridge'/></actual>", ("direct", None)),
+        ("<actual type='bridge'><virtualport type='openvswitch'/></actual>", ("network", "openvswitch")),
+    ],
+)
+def test_what_a_network_made_of_an_interface(actual: str, expected: tuple[str, str | None]) -> None:
+    card = f"<interface type='network'><source network='lan'/>{actual}</interface>"
+    xml = f"<domain type='kvm'><name>a</name><uuid>{'0' * 32}</uuid><devices>{card}</devices></domain>"
+    (found,) = guest.parse_domain(xml).interfaces
+    assert (found.type, found.virtualport) == expected

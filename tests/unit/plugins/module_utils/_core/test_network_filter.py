@@ -76,6 +76,11 @@ def test_what_is_no_filter(xml: str) -> None:
         ("<network><name>a</name></network>", Network("a")),
         ("<network><name>a</name><forward/><bridge name='virbr0'/></network>", Network("a", "nat", "virbr0")),
         ("<network><name>a</name><forward mode='hostdev'/></network>", Network("a", "hostdev")),
+        (
+            "<network><name>a</name><forward mode='bridge'/><bridge name='b'/>"
+            "<virtualport type='openvswitch'/></network>",
+            Network("a", "bridge", "b", "openvswitch"),
+        ),
     ],
 )
 def test_networks(xml: str, expected: Network) -> None:
@@ -155,6 +160,7 @@ def test_a_rule_that_opens(name: str, opens_at: int, weak: bool) -> None:
         ("network", "unheard-of", None, True),
         ("network", "macvtap", None, False),
         ("network", "pool", None, False),
+        ("network", "switch", None, False),
         ("network", "lan", None, True),
         ("direct", None, None, False),
         ("user", None, None, False),
@@ -170,6 +176,7 @@ def test_what_is_on_a_bridge(type_: str, network: str | None, virtualport: str |
         Network("lan", "bridge", "br0"),
         Network("macvtap", "bridge", None),
         Network("pool", "hostdev", None),
+        Network("switch", "bridge", "ovs0", "openvswitch"),
     ]
     assert is_bridged(networks, type_, network, virtualport) is expected
 
