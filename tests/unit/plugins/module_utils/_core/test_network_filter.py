@@ -77,9 +77,8 @@ def test_what_is_no_filter(xml: str) -> None:
         ("<network><name>a</name><forward/><bridge name='virbr0'/></network>", Network("a", "nat", "virbr0")),
         ("<network><name>a</name><forward mode='hostdev'/></network>", Network("a", "hostdev")),
         (
-            "<network><name>a</name><forward mode='bridge'/><bridge name='b'/>"
-            "<virtualport type='openvswitch'/></network>",
-            Network("a", "bridge", "b", "openvswitch"),
+            "<network><name>a</name><forward mode='bridge'/><bridge name='b'/><virtualport type='ovs'/></network>",
+            Network("a", "bridge", "b", "ovs"),
         ),
     ],
 )
