@@ -142,31 +142,33 @@ def _parts(hint: t.Any) -> list[t.Any]:
     return [part for argument in arguments for part in _parts(argument)] if arguments else [hint]
 
 
-def table(kind: type, linked: bool = True, renamed: dict[str, str] | None = None) -> Iterator[str]:
-    """A type's fields as a table, from their metadata."""
+def table(
+    kind: type, linked: bool = True, renamed: dict[str, str] | None = None, nothing: str = "or null"
+) -> Iterator[str]:
+    """A type's fields as a table, from their metadata. ``nothing``: what stands for a value that there is not."""
     hints = t.get_type_hints(kind)
     yield "| field | type | meaning |"
     yield "| --- | --- | --- |"
     for item in fields(kind):
         name = (renamed or {}).get(item.name, item.name)
-        yield f"| `{name}` | {_type(hints[item.name], linked)} | {cell(item.metadata['doc'])} |"
+        yield f"| `{name}` | {_type(hints[item.name], linked, nothing)} | {cell(item.metadata['doc'])} |"
 
 
 _NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", t.Any: "value"}
 
 
-def _type(hint: t.Any, linked: bool) -> str:
+def _type(hint: t.Any, linked: bool, nothing: str) -> str:
     arguments = t.get_args(hint)
     origin = t.get_origin(hint)
     if origin in (t.Union, types.UnionType):
         inner = next(argument for argument in arguments if argument is not type(None))
-        return f"{_type(inner, linked)}, or null"
+        return f"{_type(inner, linked, nothing)}, {nothing}"
     if origin is list:
-        return f"list of {_type(arguments[0], linked)}"
+        return f"list of {_type(arguments[0], linked, nothing)}"
     if origin is dict and arguments[1] is t.Any:
         return "object"
     if origin is dict:
-        return f"object of {_type(arguments[1], linked)}"
+        return f"object of {_type(arguments[1], linked, nothing)}"
     if is_dataclass(hint):
         name = t.cast(type, hint).__name__
         return f"[{name}](#{name.lower()})" if linked else name
@@ -175,7 +177,8 @@ def _type(hint: t.Any, linked: bool) -> str:
 
 def report_document() -> str:
     """docs/report.md."""
-    return filled(DOCS / "report.md", {"finding": table(finding.Finding, linked=False, renamed={"reach": "class"})})
+    found = table(finding.Finding, linked=False, renamed={"reach": "class"}, nothing="left out when there is none")
+    return filled(DOCS / "report.md", {"finding": found})
 
 
 def lab_document() -> str:
