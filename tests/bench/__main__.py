@@ -50,20 +50,30 @@ def own_lab(host: str) -> Iterator[Path]:
 
 
 def measure(target: peers.Target, args: argparse.Namespace) -> None:
-    """Fill the host with guests, let the commands take turns, and print what came of it."""
-    print(f"{args.host}: defining {args.guests} guests with {2 * args.guests} images", flush=True)
-    with crowd.defined(target, args.guests), tempfile.TemporaryDirectory() as scratch:
-        series = take_turns(peers.commands(target, Path(scratch), args.stock_guests), args.runs)
-        snapshot = json.loads((Path(scratch) / "snapshots" / f"{args.host}.json").read_text(encoding="utf-8"))
-        memory = peers.peak_memory(target)
+    """Let the commands take turns on the host as it is and on the host full of guests, and print what came of it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        commands = peers.commands(target, Path(scratch), args.stock_guests)
+        print(f"{args.host} as it is", flush=True)
+        few = take_turns({name: commands[name] for name in ("ping playbook", "audit playbook")}, args.runs)
+        print(f"{args.host}: defining {args.guests} guests with {2 * args.guests} images", flush=True)
+        with crowd.defined(target, args.guests):
+            series = take_turns(commands, args.runs)
+            snapshot = json.loads((Path(scratch) / "snapshots" / f"{args.host}.json").read_text(encoding="utf-8"))
+            memory = peers.peak_memory(target)
+    print(f"\n{args.host} as it is\n\n{table(few)}\n")
+    print(f"audit playbook / ping playbook     {ratio(few):8.2f}   budget 1.50")
     report(series, snapshot, memory, args.stock_guests)
 
 
+def ratio(series: dict[str, Series]) -> float:
+    """What an audit costs by the measure of a playbook that does nothing."""
+    return series["audit playbook"].median / series["ping playbook"].median
+
+
 def report(series: dict[str, Series], snapshot: dict[str, Any], memory: int, visited: int) -> None:
-    """Print the figures and the ratios against their budgets."""
+    """Print the full host's figures and the ratios against their budgets."""
     images = sum(len(guest["resources"]) for guest in snapshot["guests"])
-    print(f"\nread: {len(snapshot['guests'])} guests, {images} resources\n")
-    print(table(series))
+    print(f"\n{len(snapshot['guests'])} guests, {images} resources\n\n{table(series)}")
     probe, setup, ping = (series[name].median for name in ("svirt_info", "setup", "ping"))
     audit, play = series["audit playbook"].median, series["ping playbook"].median
     stock = (series["stock loop"].median - play) / visited
@@ -71,7 +81,7 @@ def report(series: dict[str, Series], snapshot: dict[str, Any], memory: int, vis
     print()
     print(f"probe / setup                      {probe / setup:8.2f}   budget 1.00")
     print(f"probe / ping                       {probe / ping:8.2f}")
-    print(f"audit playbook / ping playbook     {audit / play:8.2f}   budget 1.50")
+    print(f"audit playbook / ping playbook     {ratio(series):8.2f}   (the budget is for the host as it is)")
     print(f"per guest, stock loop / ours       {stock / ours:8.0f}   budget 100   ({visited} guests visited)")
     print(f"peak memory of the probe, MiB      {memory / 1024:8.1f}   budget 64")
 

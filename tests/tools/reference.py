@@ -2,7 +2,7 @@
 # Copyright: svirt.fleet contributors
 """Writes the reference documents from the code, where each fact is stated once.
 
-python -m tests.tools.reference           write docs/rules.md, docs/snapshot.md and the table in docs/report.md
+python -m tests.tools.reference           write docs/rules.md, docs/snapshot.md and the tables in other documents
 python -m tests.tools.reference --check   write nothing; end with 1 when one of them is stale
 """
 
@@ -13,12 +13,13 @@ import re
 import sys
 import types
 import typing as t
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+LAB = ROOT / "tests" / "lab" / "README.md"
 sys.path.insert(0, str(ROOT / "build" / "collections"))
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core import (  # noqa: E402
@@ -28,6 +29,9 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core import (  # noqa
     waivers,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.rules import catalogue  # noqa: E402
+
+from tests.lab.host.faults import FAULTS, Fault  # noqa: E402
+from tests.lab.network import HOSTS  # noqa: E402
 
 HEAD = """\
 <!-- Copyright: svirt.fleet contributors -->
@@ -139,31 +143,33 @@ def _parts(hint: t.Any) -> list[t.Any]:
     return [part for argument in arguments for part in _parts(argument)] if arguments else [hint]
 
 
-def table(kind: type, linked: bool = True, renamed: dict[str, str] | None = None) -> Iterator[str]:
-    """A type's fields as a table, from their metadata."""
+def table(
+    kind: type, linked: bool = True, renamed: dict[str, str] | None = None, nothing: str = "or null"
+) -> Iterator[str]:
+    """A type's fields as a table, from their metadata. ``nothing``: what stands for a value that there is not."""
     hints = t.get_type_hints(kind)
     yield "| field | type | meaning |"
     yield "| --- | --- | --- |"
     for item in fields(kind):
         name = (renamed or {}).get(item.name, item.name)
-        yield f"| `{name}` | {_type(hints[item.name], linked)} | {cell(item.metadata['doc'])} |"
+        yield f"| `{name}` | {_type(hints[item.name], linked, nothing)} | {cell(item.metadata['doc'])} |"
 
 
 _NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", t.Any: "value"}
 
 
-def _type(hint: t.Any, linked: bool) -> str:
+def _type(hint: t.Any, linked: bool, nothing: str) -> str:
     arguments = t.get_args(hint)
     origin = t.get_origin(hint)
     if origin in (t.Union, types.UnionType):
         inner = next(argument for argument in arguments if argument is not type(None))
-        return f"{_type(inner, linked)}, or null"
+        return f"{_type(inner, linked, nothing)}, {nothing}"
     if origin is list:
-        return f"list of {_type(arguments[0], linked)}"
+        return f"list of {_type(arguments[0], linked, nothing)}"
     if origin is dict and arguments[1] is t.Any:
         return "object"
     if origin is dict:
-        return f"object of {_type(arguments[1], linked)}"
+        return f"object of {_type(arguments[1], linked, nothing)}"
     if is_dataclass(hint):
         name = t.cast(type, hint).__name__
         return f"[{name}](#{name.lower()})" if linked else name
@@ -171,14 +177,53 @@ def _type(hint: t.Any, linked: bool) -> str:
 
 
 def report_document() -> str:
-    """docs/report.md with its table of a finding made anew; the rest is written by hand."""
-    path = DOCS / "report.md"
-    made = {"finding": "\n".join(table(finding.Finding, linked=False, renamed={"reach": "class"}))}
+    """docs/report.md."""
+    found = table(finding.Finding, linked=False, renamed={"reach": "class"}, nothing="left out when there is none")
+    return filled(DOCS / "report.md", {"finding": found})
+
+
+def lab_document() -> str:
+    """tests/lab/README.md."""
+    return filled(LAB, {"default_faults": _default_faults(), "faults": _faults()})
+
+
+def filled(path: Path, tables: Mapping[str, Iterable[str]]) -> str:
+    """A document written by hand, with its marked tables made anew. Raises ValueError when one is not marked."""
+    text = path.read_text(encoding="utf-8")
+    marked = {match.group("name") for match in TABLE.finditer(text)}
+    if marked != set(tables):
+        raise ValueError(f"{path}: tables {sorted(marked)} are marked, not {sorted(tables)}")
 
     def fill(match: re.Match[str]) -> str:
-        return f"{match.group(1)}{made[match.group('name')]}\n{match.group(3)}"
+        lines = "\n".join(tables[match.group("name")])
+        return f"{match.group(1)}{lines}\n{match.group(3)}"
 
-    return TABLE.sub(fill, path.read_text(encoding="utf-8"))
+    return TABLE.sub(fill, text)
+
+
+def _default_faults() -> Iterator[str]:
+    yield "| host | fault | what is wrong | subject |"
+    yield "| --- | --- | --- | --- |"
+    for host in HOSTS:
+        for fault in FAULTS.values():
+            if host in fault.default_on:
+                subject = fault.subject.replace("{host}", host)
+                yield f"| {host} | `{fault.name}` | {cell(fault.about)} | {cell(subject)} |"
+
+
+def _faults() -> Iterator[str]:
+    yield "| fault | what is wrong | subject | hosts | finding |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name, fault in sorted(FAULTS.items()):
+        about = cell(fault.about) + (" (reboots the host)" if fault.reboot else "")
+        hosts = ", ".join(fault.hosts)
+        yield f"| `{name}` | {about} | {cell(fault.subject)} | {hosts} | {_shown(fault)} |"
+
+
+def _shown(fault: Fault) -> str:
+    """The rules that tell of a fault in an audit of its host alone."""
+    rules = dict.fromkeys(rule for rule, _subject in fault.expects)
+    return ", ".join([*rules, *(f"{rule} unknown" for rule in fault.doubts)]) or "none"
 
 
 def cell(text: str) -> str:
@@ -195,6 +240,7 @@ DOCUMENTS: dict[Path, Callable[[], str]] = {
     DOCS / "rules.md": rules_document,
     DOCS / "snapshot.md": snapshot_document,
     DOCS / "report.md": report_document,
+    LAB: lab_document,
 }
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.tools import reference
@@ -21,3 +23,10 @@ def test_check_tells_what_is_stale(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_cells_hold_no_markup() -> None:
     assert reference.cell("<seclabel> a|b") == "&lt;seclabel&gt; a\\|b"
+
+
+def test_table_without_its_marks_is_told(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text("<!-- table of faults -->\nthe mark of its end is gone\n")
+    with pytest.raises(ValueError, match="are marked"):
+        reference.filled(document, {"faults": []})
