@@ -13,8 +13,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils import color
 from ansible.utils.display import Display
 
+from ..module_utils._core import elsewhere, report, summary, waivers
 from ..module_utils._core import fleet as across
-from ..module_utils._core import report, summary, waivers
 from ..module_utils._core.errors import WaiverError
 from ..module_utils._core.finding import PASS, PROFILES, Settings
 from ..module_utils._core.rules.catalogue import judge
@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
     "hosts": {"type": "list", "elements": "str", "required": True},
     "report": {"type": "path", "required": True},
+    "shared_use": {"type": "path"},
     "fail_on": {"type": "str", "choices": list(report.THRESHOLDS), "default": "high"},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "local"},
     "permissive_allowed": {"type": "list", "elements": "str", "default": []},
@@ -51,9 +52,11 @@ class ActionModule(ActionBase):
             accepted = waivers.parse(arguments["waivers"])
         except WaiverError as error:
             raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        document = _analyse(arguments, accepted, now)
+        document, shared_use = _analyse(arguments, accepted, now)
         path = Path(arguments["report"]).absolute()
-        problem = _written(path, document)
+        problem = _written("report", path, document)
+        if arguments["shared_use"] and not problem:
+            problem = _written("shared_use", Path(arguments["shared_use"]).absolute(), shared_use)
         _show(document, path)
         result.update(changed=False, report=str(path), **_told(document))
         result["failed"] = bool(problem) or document["verdict"] != PASS
@@ -68,19 +71,27 @@ class ActionModule(ActionBase):
 
 def _analyse(
     arguments: t.Mapping[str, t.Any], accepted: t.Sequence[waivers.Waiver], now: datetime.datetime
-) -> dict[str, t.Any]:
-    """Read and judge host by host: of each snapshot only what comparing hosts needs is kept."""
+) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """The report, and what each host needs to know of the others' use of shared storage.
+
+    Reads and judges host by host: of each snapshot only what comparing hosts needs is kept.
+    """
     settings = Settings(arguments["profile"], tuple(arguments["permissive_allowed"]))
     oldest = now.timestamp() - arguments["max_age"]
     results: list[report.HostResult] = []
     views: list[across.View] = []
+    usages: list[elsewhere.Usage] = []
     for name in sorted({str(host) for host in arguments["hosts"]}):
-        result, view = _host(name, _snapshots.read(arguments["snapshots"], name, oldest), settings)
+        reading = _snapshots.read(arguments["snapshots"], name, oldest)
+        result, view = _host(name, reading, settings)
         results.append(result)
         views += [view] if view else []
+        if arguments["shared_use"] and view and isinstance(reading, Snapshot):
+            usages.append(elsewhere.usage(name, reading))
     read = {view.host for view in views}
-    fleet = across.judge(views, [result.name for result in results if result.name not in read])
-    return report.build(results, fleet, accepted, arguments["fail_on"], now)
+    unread = [result.name for result in results if result.name not in read]
+    fleet = across.judge(views, unread)
+    return report.build(results, fleet, accepted, arguments["fail_on"], now), elsewhere.documents(usages, unread)
 
 
 def _host(
@@ -97,12 +108,12 @@ def _host(
         return report.unread(name, why[:500]), None
 
 
-def _written(path: Path, document: dict[str, t.Any]) -> str:
-    """Write the report; the problem in words, when that fails."""
+def _written(option: str, path: Path, document: dict[str, t.Any]) -> str:
+    """Write what an option names; the problem in words, when that fails."""
     try:
         _snapshots.write_json(path, document, indent=1)
     except OSError as error:
-        return f"report {path} could not be written: {error.strerror or error}; name another place with report"
+        return f"{path} could not be written: {error.strerror or error}; name another place with {option}"
     return ""
 
 

@@ -54,6 +54,11 @@ options:
       - Only its owner may read it, since it tells what is weak.
     type: path
     required: true
+  shared_use:
+    description:
+      - File on the controller that takes, for each host, what other hosts use of the storage that it shares with them,
+        for O(svirt.fleet.image_label#module:elsewhere).
+    type: path
   fail_on:
     description:
       - The least severity of a finding that makes a host, and the whole, V(fail).

@@ -157,6 +157,16 @@ def test_a_report_that_cannot_be_written_fails_and_is_shown_all_the_same(fleet: 
     assert shown
 
 
+def test_what_hosts_use_of_shared_storage_is_written_when_asked_for(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"))
+    path = fleet.snapshots.parent / "use.json"
+    assert fleet.judge(["kvm1", "kvm9"], shared_use=str(path))["verdict"] == "unknown"
+    told = json.loads(path.read_text())
+    assert set(told) == {"kvm1"}
+    assert all(not folder["complete"] and "kvm9" in folder["why"] for folder in told["kvm1"])
+    assert shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
