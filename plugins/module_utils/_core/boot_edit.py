@@ -193,9 +193,11 @@ def _collect(settings: Settings, name: str, wish: Wish, choose: bool, changes: d
         change = changes.setdefault(numbers.pop(), Change())
         change.remove |= {place for _number, place in value.origins[start:end]}
         if fresh is None:
-            change.remove |= _blanks_beside(value.origins, text, start, end)
+            change.remove |= _blanks_before(value.origins, text, start)
         else:
             change.insert[value.origins[start][1]] = fresh
+    for place, touched in changes.items():
+        _drop_leading_blanks(settings, place, touched)
     if choose and not _named(strengthen(text, wish, choose=False)):
         number = settings.last(name)
         if number is None:
@@ -204,18 +206,23 @@ def _collect(settings: Settings, name: str, wish: Wish, choose: bool, changes: d
         _insert_choice(settings, number, change, text.strip() != "")
 
 
-def _blanks_beside(origins: list[tuple[int, int]], text: str, start: int, end: int) -> set[int]:
-    """The blanks before a word that goes, or after it when it is the first: of the same assignment only."""
-    number = origins[start][0]
+def _blanks_before(origins: list[tuple[int, int]], text: str, start: int) -> set[int]:
+    """The blanks before a word that goes: of the same assignment only."""
     before = start
-    while before and text[before - 1] in " \t" and origins[before - 1][0] == number:
+    while before and text[before - 1] in " \t" and origins[before - 1][0] == origins[start][0]:
         before -= 1
-    if before < start and before:
-        return {place for _number, place in origins[before:start]}
-    after = end
-    while after < len(text) and text[after] in " \t" and origins[after][0] == number:
-        after += 1
-    return {place for _number, place in origins[end:after]}
+    return {place for _number, place in origins[before:start]}
+
+
+def _drop_leading_blanks(settings: Settings, number: int, change: Change) -> None:
+    """Where the first words of a value go, so do the blanks after them."""
+    if 0 not in change.remove or 0 in change.insert:
+        return
+    for place, piece in enumerate(getattr(settings.statements[number], "pieces", ())):
+        if piece.kind == "char" and piece.text in " \t":
+            change.remove.add(place)
+        elif place not in change.remove or place in change.insert:
+            return
 
 
 def _insert_choice(settings: Settings, number: int, change: Change, more: bool) -> None:

@@ -81,9 +81,8 @@ def _path(root: Root) -> str:
 def _bearing(text: str) -> t.Iterator[str]:
     """The lines that matter, and the first and last: they say what time the log covers."""
     lines = text.split("\n")
-    yield from lines[:1]
-    yield from (line for line in lines[1:] if "avc:" in line or "MAC_" in line)
-    yield from lines[-2:]  # the last ends with an end of line
+    last = len(lines) - 2  # it ends with an end of line
+    yield from (line for place, line in enumerate(lines) if place in (0, last) or "avc:" in line or "MAC_" in line)
 
 
 def _read_journal(tools: Tools, log: Log) -> bool:

@@ -278,8 +278,12 @@ def test_on_a_host_that_does_not_enforce_nothing_is_lost() -> None:
 
 def test_logs_and_shipped_modules_are_read_only_when_it_matters() -> None:
     plan = PolicyPlan()
-    plan_permissive(plan, [SHIPPED, Module(400, "x", b"(allow a b (file (read)))")], ["virtqemud_t"], _never, _never)
+    plan_permissive(plan, [SHIPPED, Module(400, "x", b"(allow a b (file (read)))")], ["virtqemud_t"], _unasked, _never)
     assert (plan.remove, plan.reload, plan.refused) == ([], [], [])
+
+
+def _unasked() -> list[str]:
+    raise AssertionError("asked for nothing")
 
 
 def _never() -> Soak:

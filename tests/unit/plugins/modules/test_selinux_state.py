@@ -1,0 +1,101 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module: its options, its result, and that check mode tells the truth."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
+from ansible_collections.svirt.fleet.plugins.modules import selinux_state
+
+from tests.unit.support.selinux_host import BOOT, FS, LOG, MAIN, START, SelinuxHost, denial
+
+Run = t.Callable[..., dict[str, t.Any]]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> SelinuxHost:
+    return SelinuxHost(tmp_path / "host")
+
+
+@pytest.fixture
+def run(host: SelinuxHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setattr(selinux_state, "Root", lambda: host.root)
+    monkeypatch.setattr(selinux_state, "Tools", lambda **_tools: host.tools)
+    monkeypatch.setattr(selinux_state, "Journal", lambda module: Journal(module, str(tmp_path / "journal"), 1.0))
+
+    def call(**arguments: t.Any) -> dict[str, t.Any]:
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            selinux_state.main()
+        return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
+
+    return call
+
+
+def test_check_mode_tells_what_the_run_then_does(host: SelinuxHost, run: Run, tmp_path: Path) -> None:
+    host.mode("permissive")
+    host.configured("permissive")
+    host.boolean("virt_use_nfs", True)
+    host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="enforcing=0"\n')
+    host.write(MAIN, host.made())
+    options: dict[str, t.Any] = {
+        "profile": "local",
+        "policy_modules": [{"name": "ours", "cil": "(allow a b (file (read)))", "only_on": ["debian"]}],
+        "_ansible_diff": True,
+    }
+    before = host.files()
+    predicted = run(**options, _ansible_check_mode=True)
+    assert host.files() == before
+    assert not (tmp_path / "journal").exists()
+    done = run(**options)
+    for key in ("changed", "plan", "before", "after", "pending", "refused", "diff"):
+        assert predicted[key] == done[key], key
+    assert [step["action"] for step in done["plan"]] == ["set", "install", "set", "edit", "edit", "make"]
+    assert run(**options)["changed"] is False
+
+
+def test_what_is_documented_is_returned(host: SelinuxHost, run: Run) -> None:
+    host.mode("permissive")
+    told = run()
+    documented = yaml.safe_load(selinux_state.RETURN)
+    assert set(told) - {"invocation"} == {*documented, "changed"}
+    assert set(told["before"]) == set(told["after"]) == set(documented["before"]["contains"])
+    assert set(told["soak"]) == set(documented["soak"]["contains"])
+
+
+def test_refusals_fail_when_asked_to(host: SelinuxHost, run: Run) -> None:
+    host.mode("permissive")
+    host.write(LOG, START + denial(BOOT + 60))
+    assert "failed" not in run()
+    told = run(strict=True)
+    assert told["failed"]
+    assert "svirt_t {read}" in told["msg"]
+    assert host.read(f"{FS}/enforce") == "0"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"state": "permissive"}, "would weaken"),
+        ({"state": "disabled"}, "value of state must be one of"),
+        ({"soak_seconds": -1}, "soak_seconds is -1"),
+        ({"booleans": {"virt_use_usb": "maybe"}}, "virt_use_usb is 'maybe'"),
+        ({"booleans": {"virt_use_nfs": True}}, "choose one that has"),
+        ({"policy_modules": [{"name": "a/b", "cil": ""}]}, "'a/b'"),
+    ],
+)
+def test_wrong_input_fails(run: Run, options: dict[str, t.Any], message: str) -> None:
+    told = run(**options)
+    assert told["failed"]
+    assert message in told["msg"]
+
+
+@pytest.mark.parametrize("value", [False, "no", "off", 0])
+def test_booleans_in_every_spelling(host: SelinuxHost, run: Run, value: t.Any) -> None:
+    assert run(booleans={"virt_use_usb": value})["plan"][0]["to"] == "off"
