@@ -100,6 +100,7 @@ options:
     default: false
 extends_documentation_fragment:
   - svirt.fleet._attributes
+  - svirt.fleet._attributes.actiongroup_svirt
 attributes:
   check_mode:
     support: full
@@ -268,7 +269,8 @@ from ..module_utils._host.root import Root
 from ..module_utils._host.selinux_state import Host, Request, diffs, result
 from ..module_utils._module import fail
 
-_ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_ON = ("true", "yes", "on", "1")
+_OFF = ("false", "no", "off", "0")
 
 
 def main() -> None:
