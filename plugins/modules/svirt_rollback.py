@@ -132,9 +132,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.errors import SvirtError
 from ..module_utils._host import rollback
+from ..module_utils._host.bootloader import Tools
 from ..module_utils._host.daemon import is_installed
 from ..module_utils._host.journal import FOLDER, Journal
 from ..module_utils._host.root import Root
+from ..module_utils._host.selinux_state import restorers
 from ..module_utils._module import fail, respawn_for
 
 
@@ -168,7 +170,8 @@ def _run(module: AnsibleModule, count: int | None) -> dict[str, t.Any]:
         wanted = before[:count]
         # The diff is made before anything is put back.
         result = _result(module, before, wanted, [])
-        outcome = rollback.put_back(wanted, journal)
+        tools = Tools(run_command=module.run_command, find=module.get_bin_path)
+        outcome = rollback.put_back(wanted, journal, {**rollback.RESTORERS, **restorers(tools)})
     result["refused"] = _named(outcome.refused)
     result["failed_entries"] = _named(outcome.failed)
     result["pending"] = rollback.pending(entry for _run, entry in outcome.restored)

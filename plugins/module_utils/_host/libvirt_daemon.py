@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from .._core import restart_gate as gate
 from .._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
+from .._core.guard_plan import LINK
 from .._core.guest import MAX_XML, job_under_way
 from .._core.snapshot import OK, Daemon
 from . import guests, writing
@@ -61,7 +62,7 @@ class Actor:
         if daemon is not None and daemon.pid is not None:
             look.started_at = started_at(self.root, daemon)
         if daemon is not None:
-            look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")])
+            look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")], [LINK])
         look.jobs = jobs(self.root)
         return look
 
@@ -224,12 +225,15 @@ def started_at(root: Root, daemon: Daemon) -> float | None:
     return time.time() - uptime + ticks / _CLOCK_TICKS
 
 
-def changes(root: Root, paths: t.Iterable[str]) -> dict[str, float]:
-    """When each of the files changed last, its attributes and its name included; those that are not there left out."""
+def changes(root: Root, paths: t.Iterable[str], links: t.Iterable[str] = ()) -> dict[str, float]:
+    """When each of the files changed last, its attributes and its name included; those that are not there left out.
+
+    Of ``links`` it is the link itself that counts: which hooks there are, the daemon sees when it starts.
+    """
     found = {}
-    for path in paths:
+    for path, look in [*((path, root.stat) for path in paths), *((path, root.lstat) for path in links)]:
         try:
-            facts = root.stat(path)
+            facts = look(path)
         except OSError:
             continue
         found[path] = max(float(facts.st_mtime), float(facts.st_ctime))

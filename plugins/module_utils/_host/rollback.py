@@ -26,7 +26,6 @@ DAEMON, GUEST, REBOOT = "daemon_restart", "guest_power_cycle", "reboot"
 #: What it takes until a thing that was put back counts, by kind.
 _NEEDS = {
     "guest": (GUEST, "a running guest keeps its label until its next start"),
-    "selinux_mode": (REBOOT, "how the host boots was put back"),
 }
 #: The same for files, by how their path begins.
 _FILE_NEEDS = (
@@ -88,19 +87,19 @@ def _guest(entry: Entry) -> None:
     restore(entry)
 
 
-def _selinux(entry: Entry) -> None:
-    from .selinux_state import restore
+def _path(entry: Entry) -> None:
+    from .guard_hook import restore
 
     restore(entry)
 
 
-#: Who puts back what, by the kind of an entry.
+#: Who puts back what, by the kind of an entry; what needs programs of the host comes with selinux_state's restorers.
 RESTORERS: dict[str, Restore] = {
     writing.KIND: writing.restore,
     "label": _label,
     "fcontext": _file_context,
     **dict.fromkeys(("guest", "interface"), _guest),
-    **dict.fromkeys(("policy_module", "permissive", "selinux_mode"), _selinux),
+    "path": _path,
 }
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, PlanError
-from ansible_collections.svirt.fleet.plugins.module_utils._host import rollback, writing
+from ansible_collections.svirt.fleet.plugins.module_utils._host import rollback, selinux_state, writing
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Entry, Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.writing import change_file, state_of
 
-KINDS = {"file", "label", "fcontext", "guest", "interface", "policy_module", "permissive", "selinux_mode"}
+KINDS = {"file", "label", "fcontext", "guest", "interface", "path"}
 
 
 @pytest.fixture
@@ -48,6 +48,7 @@ def put_back(folder: str, actor: rollback.Restore, count: int | None = None) -> 
 
 def test_every_kind_has_somebody_who_puts_it_back() -> None:
     assert set(rollback.RESTORERS) == KINDS
+    assert not set(selinux_state.KINDS) & KINDS
 
 
 def test_files_come_back_byte_for_byte(tmp_path: Path, folder: str) -> None:
