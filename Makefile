@@ -4,7 +4,7 @@
 # The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
 
 .DEFAULT_GOAL := help
-.PHONY: help audit lab lab-down bench test soak lint sanity unit docs clean venv venv-test python3
+.PHONY: help audit harden lab lab-down bench test soak lint sanity unit docs clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -26,6 +26,14 @@ ifeq ($(origin INVENTORY),file)
 	@$(PYTHON) -m tests.lab up --install
 endif
 	@ansible-playbook svirt.fleet.audit -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
+
+harden: venv ## Harden the hypervisors of INVENTORY=file, or of the embedded lab, whose soak for denials is off
+ifeq ($(origin INVENTORY),file)
+	@$(PYTHON) -m tests.lab up --install
+	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report -e selinux_soak_seconds=0
+else
+	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
+endif
 
 lab: venv ## Start two enforcing hypervisors and leave an inventory for them
 	@$(PYTHON) -m tests.lab up --install

@@ -123,8 +123,8 @@ class _Plan:
 
     def of_guest(self) -> t.Iterator[Resource]:
         """What libvirt makes for the guest while it runs."""
-        if self.active and self.domain.lib_dir:
-            yield self._give("state_dir", "", self.domain.lib_dir, IMAGE)
+        for path in self.domain.state_dirs if self.active else ():
+            yield self._give("state_dir", "", path, IMAGE)
 
     def _give(self, kind: str, target: str, path: str, role: str, **more: t.Any) -> Resource:
         """A resource with the label of its role; untouched when the guest's files are not labelled at all."""

@@ -138,8 +138,8 @@ class Domain:
     devices: list[Device] = field(default_factory=list)
     interfaces: list[Interface] = field(default_factory=list)
     risks: list[str] = field(default_factory=list)
-    #: libvirt's directory for this running guest, where it is known.
-    lib_dir: str | None = None
+    #: libvirt's directories for this running guest, where they are known.
+    state_dirs: list[str] = field(default_factory=list)
     #: virtlogd writes the files of file chardevs (libvirt's default), so QEMU is not given their labels.
     logd: bool = True
 
@@ -182,7 +182,7 @@ def parse_status(xml: str) -> Status:
     domain = _domain(element, xml)
     # Written since 3.0 when virtlogd serves this guest; its absence means that QEMU opens the files itself.
     domain.logd = root.find("chardevStdioLogd") is not None
-    domain.lib_dir = _bounded(_attribute(root, "libDir", "path"))
+    domain.state_dirs = _state_dirs(root)
     taints = (_TAINTS.get(item.get("flag", "")) for item in root.findall("taint"))
     domain.risks = sorted({*domain.risks, *(risk for risk in taints if risk)})
     return Status(
@@ -209,6 +209,14 @@ def job_under_way(xml: str) -> tuple[str, str]:
 def read_xml(xml: str) -> ElementTree.Element:
     """The tree of any XML of libvirt's, within bounds and without a DTD. Raises DomainXmlError."""
     return _root(xml)
+
+
+def _state_dirs(root: ElementTree.Element) -> list[str]:
+    """The guest's own, and that of its channels: libvirt 9 has it in the same folder, libvirt 11 below /run."""
+    own = _attribute(root, "libDir", "path")
+    channels = _attribute(root, "channelTargetDir", "path")
+    beside = own and channels and channels.startswith(own.rpartition("/")[0] + "/")
+    return [path for path in (own, channels if beside else None) if path]
 
 
 class _Tree(ElementTree.TreeBuilder):

@@ -66,9 +66,23 @@ def test_status_xml_of_el9() -> None:
     assert (status.state, status.reason, status.pid) == ("running", "booted", 4242)
     assert (status.mount_namespace, status.remember_owner) == (True, True)
     assert (status.domain.name, status.domain.logd) == ("web", True)
-    assert status.domain.lib_dir == "/var/lib/libvirt/qemu/domain-3-web"
+    assert status.domain.state_dirs == ["/var/lib/libvirt/qemu/domain-3-web"]
     assert status.domain.risks == ["custom_argv"]
     assert status.domain.interfaces[0].source == "br0"
+
+
+@pytest.mark.parametrize(
+    ("channels", "more"),
+    [
+        ("/var/lib/libvirt/qemu/channel/target/domain-2-web1", ["/var/lib/libvirt/qemu/channel/target/domain-2-web1"]),
+        ("/run/libvirt/qemu/channel/2-web1", []),
+    ],
+)
+def test_directory_of_the_channels_counts_where_images_are_searched_for(channels: str, more: list[str]) -> None:
+    own = "/var/lib/libvirt/qemu/domain-2-web1"
+    dirs = f"<libDir path='{own}'/><channelTargetDir path='{channels}'/>"
+    status = guest.parse_status(f"<domstatus state='running'>{dirs}{minimal()}</domstatus>")
+    assert status.domain.state_dirs == [own, *more]
 
 
 def test_status_xml_without_options() -> None:
