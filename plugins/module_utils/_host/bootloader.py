@@ -34,17 +34,11 @@ class RunCommand(t.Protocol):
     def __call__(self, args: list[str], *, data: str | None = None) -> tuple[int, str, str]: ...
 
 
-def no_programs(args: list[str], *, data: str | None = None) -> tuple[int, str, str]:
-    """For callers that have no way to run programs."""
-    del data
-    raise HostWriteError(f"{args[0]} cannot be run from here")
-
-
 @dataclass(repr=False, eq=False)
 class Tools:
     """What the actors use beside the host's files; tests put their own in."""
 
-    run_command: RunCommand = no_programs
+    run_command: RunCommand
     #: The path of a program; None when the host has none.
     find: t.Callable[[str], str | None] = lambda name: None
     #: Where a path of the host is.

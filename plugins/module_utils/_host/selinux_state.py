@@ -282,12 +282,12 @@ def digest(content: bytes | None) -> str | None:
     return None if content is None else f"sha256:{hashlib.sha256(content.strip()).hexdigest()[:16]}"
 
 
-def restore(entry: Entry, tools: Tools | None = None) -> None:
-    """Put back what the journal has. Modules and stored booleans need ``tools`` that can run programs."""
+def restore(entry: Entry, tools: Tools) -> None:
+    """Put back what the journal has."""
     if entry.kind == MODE_KIND:
-        set_enforcing(tools or Tools(), bool(entry.before["enforcing"]))
+        set_enforcing(tools, bool(entry.before["enforcing"]))
     elif entry.kind in KINDS:
-        policy_store.restore(entry, tools or Tools())
+        policy_store.restore(entry, tools)
     else:
         raise HostWriteError(f"an entry of kind {entry.kind!r} is not of SELinux's state; it was left alone")
 

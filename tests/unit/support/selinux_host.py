@@ -28,10 +28,10 @@ START = (
 )
 ENTRY = """\
 menuentry 'Debian' {{
-	linux /vmlinuz root=/dev/vda1 ro {0} {1}
+\tlinux /vmlinuz root=/dev/vda1 ro {0} {1}
 }}
 menuentry 'Debian (recovery mode)' {{
-	linux /vmlinuz root=/dev/vda1 ro single {0}
+\tlinux /vmlinuz root=/dev/vda1 ro single {0}
 }}
 """
 

@@ -70,9 +70,7 @@ def test_every_bridged_interface_of_all_guests() -> None:
     assert [type(step) for step in made.steps] == [Define, Define, Live]  # one definition for both interfaces
     first = made.steps[0]
     assert isinstance(first, Define)
-    assert [card.filter for card in cards(first.after)] == [
-        Filter("clean-traffic", (("CTRL_IP_LEARNING", "any"),)) for _ in range(2)
-    ]
+    assert [card.filter for card in cards(first.after)] == [Filter("clean-traffic", (("CTRL_IP_LEARNING", "any"),))] * 2
     assert (made.refused, made.pending) == ([], [])
     assert made.before[0] == {"guest": "a", "uuid": virt.uuid("a"), "mac": MAC, "persistent": None, "live": None}
     assert made.after[2]["live"] == LEARNT

@@ -31,7 +31,7 @@ def stop_auditd(host: SelinuxHost) -> None:
 def test_auditds_log(host: SelinuxHost) -> None:
     host.write(LOG, START + denial(BOOT + 20) + denial(BOOT + 30, permissive=0))
     log = read(host)
-    assert [(moment, source) for moment, source, *_rest in log.denied] == [(BOOT + 20, "svirt_t")]
+    assert [denied[:2] for denied in log.denied] == [(BOOT + 20, "svirt_t")]
     assert (log.earliest, log.latest, log.problem) == (BOOT - 10, BOOT + 30, "")
     assert host.calls == []
 

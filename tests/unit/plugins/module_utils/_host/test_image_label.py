@@ -36,6 +36,12 @@ REMEMBERED = {
 }
 
 
+def only(told: dict[image_label.Key, str]) -> str:
+    """Why the one change was not made."""
+    assert len(told) == 1
+    return next(iter(told.values()))
+
+
 def can_label() -> bool:
     """Whether labels can be set here that no policy knows."""
     if os.geteuid() != 0:
@@ -249,7 +255,7 @@ def test_a_file_that_is_swapped_while_it_changes_is_put_back(
         meanwhile(image)
 
     monkeypatch.setattr(image_label, "_set", then)
-    (why,) = image_label.apply([change], (), journal, OwnProcesses()).values()
+    why = only(image_label.apply([change], (), journal, OwnProcesses()))
     assert why.endswith("it is as it was")
     name = f"/proc/self/fd/{keep}"
     seen = os.stat(name)
@@ -282,7 +288,7 @@ def test_a_file_that_was_opened_since_it_was_seen_is_left_alone(folder: Path, jo
     image, other = make(folder / "a.raw"), make(folder / "b.raw")
     changes = [planned(image), planned(other)]
     with holding(OPENS, str(image)) as child:
-        (why,) = image_label.apply(changes, (), journal, OwnProcesses()).values()
+        why = only(image_label.apply(changes, (), journal, OwnProcesses()))
         child.kill()
     assert why.startswith(f"in use since just now: open by process {child.pid} python")
     assert (attributes(image)[LABEL], attributes(other)[LABEL]) == (f"{OLD}\0".encode(), f"{NEW}\0".encode())
@@ -306,7 +312,7 @@ def test_what_cannot_even_be_put_back_is_told(folder: Path, journal: Journal, mo
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "setxattr", broken)
-    (why,) = image_label.apply([change], (), journal, OwnProcesses()).values()
+    why = only(image_label.apply([change], (), journal, OwnProcesses()))
     assert why == "only a part of it was changed, and could not be put back: Input/output error"
 
 
@@ -314,7 +320,7 @@ def test_while_libvirt_works_on_a_file_it_is_left_alone(folder: Path, journal: J
     image = make(folder / "a.raw")
     program = "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX, 1, 1)"
     with holding(program, str(image)) as child:
-        (why,) = image_label.apply([planned(image)], (), journal, OwnProcesses()).values()
+        why = only(image_label.apply([planned(image)], (), journal, OwnProcesses()))
         child.kill()
     assert why == "libvirt is just changing its label; it was left alone"
     assert attributes(image)[LABEL] == f"{OLD}\0".encode()
