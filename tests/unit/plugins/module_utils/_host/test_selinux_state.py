@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux_plan import Wanted
 from ansible_collections.svirt.fleet.plugins.module_utils._host import writing
+from ansible_collections.svirt.fleet.plugins.module_utils._host.bootloader import Tools
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Entry, Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.selinux_state import (
     Host,
@@ -439,11 +440,12 @@ def test_diffs_show_files_and_state(lab: Lab) -> None:
     assert found[2]["after"]["mode"] == "enforcing"
 
 
-def test_entries_that_cannot_be_put_back(tmp_path: Path) -> None:
+def test_entries_that_cannot_be_put_back() -> None:
+    bare = Tools(run_command=lambda _args, *, data=None: (127, "", ""))
     with pytest.raises(HostWriteError, match="not installed"):
-        restore(Entry("policy_module", "400/x", {"policy": "default", "modules": []}))
+        restore(Entry("policy_module", "400/x", {"policy": "default", "modules": []}), bare)
     with pytest.raises(HostWriteError, match="'odd'"):
-        restore(Entry("odd", "x", {}))
+        restore(Entry("odd", "x", {}), bare)
 
 
 def test_only_root_may(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
