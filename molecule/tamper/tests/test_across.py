@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from auditing import audit
-
 from tests.lab import faults
 from tests.lab.lab import Lab
+from tests.scenarios.playbooks import audit
 
 #: Two guests with one label on the two hosts: with their disks on the share, and with disks of their own.
 PAIRS = ("static-twin", "label-by-chance")

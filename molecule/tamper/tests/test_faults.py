@@ -24,12 +24,12 @@ from dataclasses import dataclass
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.fleet import RULES as FLEET_RULES
 from ansible_collections.svirt.fleet.plugins.module_utils._core.rules.catalogue import RULES
-from auditing import Audit, audit
 from test_across import ACROSS
 
 from tests.lab import faults
 from tests.lab.faults import FAULTS, Fault
 from tests.lab.lab import Lab
+from tests.scenarios.playbooks import Audit, audit
 
 HOSTS = ("kvm1", "kvm2")
 

@@ -4,29 +4,16 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
-from auditing import audit
-
 from tests.lab.lab import Lab
-
-PROGRAM = Path(__file__).with_name("host_state.py")
-
-
-def states(lab: Lab) -> dict[str, dict[str, Any]]:
-    """What each host looks like now."""
-    return {
-        name: json.loads(lab.remote(name).call("python3 -", stdin=PROGRAM.read_text()).stdout) for name in lab.names()
-    }
+from tests.scenarios.lab import state_of
+from tests.scenarios.playbooks import audit
 
 
 def test_audit_changes_nothing_on_any_host(lab: Lab) -> None:
     audit(lab.inventory)  # Ansible's own folders on the host exist from here on
-    before = states(lab)
+    before = {name: state_of(lab, name) for name in lab.names()}
     audit(lab.inventory)
-    after = states(lab)
+    after = {name: state_of(lab, name) for name in lab.names()}
     for name in lab.names():
         assert len(before[name]["files"]) > 1000, "the comparison must have looked at the host"
         assert before[name]["processes"], "no daemon or guest was seen"

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from auditing import Audit, audit
 
 from tests.lab.lab import Lab
 from tests.lab.network import free_port
+from tests.scenarios.playbooks import Audit, audit
 
 #: Seconds that libvirt or a storage may take in these tests, and what the whole audit may then take at the most.
 DEADLINE = 30
