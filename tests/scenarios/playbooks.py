@@ -62,7 +62,7 @@ class Audit:
         return next(entry for entry in self.report["hosts"] if entry["name"] == name)
 
 
-def run(name: str, inventory: Path, *, limit: str = "all", check: bool = False, **variables: object) -> Run:
+def run(name: str, inventory: Path, *, limit: str = "all", check: bool = False, **variables: Any) -> Run:
     """Run a playbook, by path or as svirt.fleet.NAME. The exit status is the caller's to judge."""
     with tempfile.NamedTemporaryFile(prefix="svirt-record-") as record:
         words = ["ansible-playbook", name, "-i", str(inventory), "--limit", limit, "-e", json.dumps(variables)]
@@ -79,16 +79,12 @@ def run(name: str, inventory: Path, *, limit: str = "all", check: bool = False, 
     return Run(done.returncode, done.stdout + done.stderr, [json.loads(line) for line in lines])
 
 
-def audit(inventory: Path, limit: str = "all", **variables: object) -> Audit:
+def audit(inventory: Path, limit: str = "all", **variables: Any) -> Audit:
     """Run the audit. The exit status is the caller's to judge; a missing report is an error here."""
     with tempfile.TemporaryDirectory() as folder:
         # An emulated host whose daemon has just been restarted takes its time.
-        done = run(
-            "svirt.fleet.audit",
-            inventory,
-            limit=limit,
-            **{"svirt_report_dir": folder, "svirt_timeout": 120, **variables},
-        )
+        extra: dict[str, Any] = {"svirt_report_dir": folder, "svirt_timeout": 120, **variables}
+        done = run("svirt.fleet.audit", inventory, limit=limit, **extra)
         report = Path(folder, "report.json")
         assert report.is_file(), f"no report; the playbook ended with {done.status}:\n{done.output}"
         return Audit(done.status, done.output, json.loads(report.read_text(encoding="utf-8")))
