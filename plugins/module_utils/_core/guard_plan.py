@@ -53,16 +53,17 @@ _PROGRAM = """#!/bin/sh
 {mark}
 # libvirt calls this for all that happens to a guest, and takes every failure to heart: when its daemon restarts it ends
 # a running guest whose hook fails at "reconnect". So only what may be refused at all goes on to the guard.
+# --foreground: without it timeout asks for a process group of its own, which Debian's policy denies the daemon.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 if [ "$#" -eq 1 ] && [ "$1" = --self-test ]; then
-    exec timeout -k 1 {limit} {python} -ISB {script} --self-test
+    exec timeout --foreground -k 1 {limit} {python} -ISB {script} --self-test
 fi
 case "$2 $3" in
     "prepare begin" | "start begin" | "migrate begin" | "restore begin") ;;
     *) exit 0 ;;
 esac
-timeout -k 1 {limit} {python} -ISB {script} "$@"
+timeout --foreground -k 1 {limit} {python} -ISB {script} "$@"
 status=$?
 case $status in
     0) exit 0 ;;
