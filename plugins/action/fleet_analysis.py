@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils import color
 from ansible.utils.display import Display
 
-from ..module_utils._core import elsewhere, report, summary, waivers
+from ..module_utils._core import elsewhere, fresh_labels, report, summary, waivers
 from ..module_utils._core import fleet as across
 from ..module_utils._core.errors import WaiverError
 from ..module_utils._core.finding import PASS, PROFILES, Settings
@@ -26,6 +26,8 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "report": {"type": "path", "required": True},
     "shared_use": {"type": "path"},
+    "fresh_labels": {"type": "path"},
+    "power_cycle": {"type": "list", "elements": "str", "default": []},
     "fail_on": {"type": "str", "choices": list(report.THRESHOLDS), "default": "high"},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "local"},
     "permissive_allowed": {"type": "list", "elements": "str", "default": []},
@@ -52,11 +54,14 @@ class ActionModule(ActionBase):
             accepted = waivers.parse(arguments["waivers"])
         except WaiverError as error:
             raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        document, shared_use = _analyse(arguments, accepted, now)
-        path = Path(arguments["report"]).absolute()
-        problem = _written("report", path, document)
-        if arguments["shared_use"] and not problem:
-            problem = _written("shared_use", Path(arguments["shared_use"]).absolute(), shared_use)
+        documents = _analyse(arguments, accepted, now)
+        document, path = documents["report"], Path(arguments["report"]).absolute()
+        problems = [
+            _written(option, Path(arguments[option]).absolute(), made)
+            for option, made in documents.items()
+            if arguments[option]
+        ]
+        problem = next(filter(None, problems), "")
         _show(document, path)
         result.update(changed=False, report=str(path), **_told(document))
         result["failed"] = bool(problem) or document["verdict"] != PASS
@@ -71,8 +76,8 @@ class ActionModule(ActionBase):
 
 def _analyse(
     arguments: t.Mapping[str, t.Any], accepted: t.Sequence[waivers.Waiver], now: datetime.datetime
-) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """The report, and what each host needs to know of the others' use of shared storage.
+) -> dict[str, dict[str, t.Any]]:
+    """What goes into the file that each option names: the report, and for each host what its hardening must know.
 
     Reads and judges host by host: of each snapshot only what comparing hosts needs is kept.
     """
@@ -81,6 +86,7 @@ def _analyse(
     results: list[report.HostResult] = []
     views: list[across.View] = []
     usages: list[elsewhere.Usage] = []
+    labels: list[fresh_labels.Labels] = []
     for name in sorted({str(host) for host in arguments["hosts"]}):
         reading = _snapshots.read(arguments["snapshots"], name, oldest)
         result, view = _host(name, reading, settings)
@@ -88,10 +94,16 @@ def _analyse(
         views += [view] if view else []
         if arguments["shared_use"] and view and isinstance(reading, Snapshot):
             usages.append(elsewhere.usage(name, reading))
+        if arguments["fresh_labels"] and view and isinstance(reading, Snapshot):
+            labels.append(fresh_labels.labels(name, reading))
     read = {view.host for view in views}
     unread = [result.name for result in results if result.name not in read]
     fleet = across.judge(views, unread)
-    return report.build(results, fleet, accepted, arguments["fail_on"], now), elsewhere.documents(usages, unread)
+    return {
+        "report": report.build(results, fleet, accepted, arguments["fail_on"], now),
+        "shared_use": elsewhere.documents(usages, unread),
+        "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread),
+    }
 
 
 def _host(

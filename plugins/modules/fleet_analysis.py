@@ -59,6 +59,18 @@ options:
       - File on the controller that takes, for each host, what other hosts use of the storage that it shares with them,
         for O(svirt.fleet.image_label#module:elsewhere).
     type: path
+  fresh_labels:
+    description:
+      - File on the controller that takes, for each host, new static labels for
+        O(svirt.fleet.guest_seclabel#module:guests).
+      - They are for guests with a static label that reaches another guest, or is reached by one, of the rules CAT-001
+        and CAT-002. Only guests in O(power_cycle) get one, and none does while a host could not be read wholly.
+    type: path
+  power_cycle:
+    description: Names or uuids of the guests that may be power-cycled, and so may get another label.
+    type: list
+    elements: str
+    default: []
   fail_on:
     description:
       - The least severity of a finding that makes a host, and the whole, V(fail).

@@ -228,6 +228,12 @@ refused:
     why:
       description: The reason.
       type: str
+policy_changes:
+  description:
+    - Whether the kernel decides by another policy afterwards, for its modules or booleans changed. In check mode, whether
+      it would, so that what the loaded policy says counts no longer.
+  returned: success
+  type: bool
 reboot_needed:
   description: Whether a reboot is what is pending.
   returned: success

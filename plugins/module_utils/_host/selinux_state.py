@@ -95,11 +95,16 @@ class Plan:
     def empty(self) -> bool:
         """Whether the host is as it should be, or may not be changed now."""
         return not (
-            (self.mode.runtime or self.mode.configured or self.mode.autorelabel)
+            self.policy_changes
+            or (self.mode.runtime or self.mode.configured or self.mode.autorelabel)
             or (self.boot.edits or self.boot.regenerate)
-            or (self.policy.install or self.policy.remove or self.policy.reload)
-            or (self.booleans.runtime or self.booleans.persistent)
         )
+
+    @property
+    def policy_changes(self) -> bool:
+        """Whether the kernel decides by another policy afterwards."""
+        policy, booleans = self.policy, self.booleans
+        return bool(policy.install or policy.remove or policy.reload or booleans.runtime or booleans.persistent)
 
 
 class Host:
@@ -309,6 +314,7 @@ def result(host: Host, after: Look | None) -> dict[str, t.Any]:
         "plan": list(_steps(host)),
         "pending": [{"subject": "SELinux", "needs": needs, "why": why} for needs, why in plan.mode.pending],
         "refused": [{"subject": subject, "why": why} for subject, why in _refusals(plan, after)],
+        "policy_changes": plan.policy_changes,
         "reboot_needed": any(needs == "reboot" for needs, _why in plan.mode.pending),
         "guests_running": len(host.guests),
     }

@@ -167,6 +167,15 @@ def test_what_hosts_use_of_shared_storage_is_written_when_asked_for(fleet: Fleet
     assert shown
 
 
+def test_new_labels_are_written_for_guests_that_may_be_interrupted(fleet: Fleet, shown: list[str]) -> None:
+    labels = [s.SecLabel("selinux", "static", label="system_u:system_r:svirt_t:s0:c1,c2")]
+    fleet.add("kvm1", *(guest(name, "s0:c1,c2", persistent_labels=labels) for name in "ab"))
+    path = fleet.snapshots.parent / "labels.json"
+    fleet.judge(["kvm1"], fresh_labels=str(path), power_cycle=["guest-b"])
+    assert [item["guest"] for item in json.loads(path.read_text())["kvm1"]] == ["b"]
+    assert shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
