@@ -9,8 +9,10 @@ import io
 import json
 import shlex
 import tarfile
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from .cache import digest
 from .errors import LabError
@@ -42,13 +44,23 @@ def ask(remote: Remote, command: str, *names: str, timeout: float = 900.0) -> ob
 
 def fetch(remote: Remote, command: str, *names: str, timeout: float = 900.0) -> bytes:
     """The same for a command whose answer is bytes. timeout in seconds."""
+    return _run(remote, ("-m", "host", command, remote.name, *names), None, timeout)
+
+
+def program(remote: Remote, source: Path, *words: str, timeout: float = 900.0) -> object:
+    """Run a Python program in a host, with our code there to import as ``host``; what it prints last is JSON."""
+    said = _run(remote, ("-", *words), source.read_bytes(), timeout)
+    return json.loads(said.decode().rstrip().splitlines()[-1])
+
+
+def _run(remote: Remote, words: Sequence[str], stdin: bytes | None, timeout: float) -> bytes:
     folder, code = _bundle()
-    words = shlex.join((command, remote.name, *names))
-    line = f"cd {folder} 2>/dev/null || exit {_ABSENT}; exec python3 -m host {words}"
-    done = remote.call(line, timeout=timeout, check=False)
+    line = f"cd {folder} 2>/dev/null || exit {_ABSENT}; exec python3 {shlex.join(words)}"
+    done = remote.call(line, stdin=stdin, timeout=timeout, check=False)
     if done.returncode == _ABSENT:
         remote.call(f"mkdir -p {folder} && tar -xzf - -C {folder}", stdin=code)
-        done = remote.call(line, timeout=timeout, check=False)
+        done = remote.call(line, stdin=stdin, timeout=timeout, check=False)
     if done.returncode != 0:
-        raise LabError(f"{remote.name}: {words} failed:\n{tail(done.stderr or done.stdout, 40)}")
+        said = tail(done.stderr or done.stdout, 40)
+        raise LabError(f"{remote.name}: {shlex.join(words)} failed:\n{said}")
     return done.stdout
