@@ -419,6 +419,8 @@ def decide(root: str, arguments: t.Sequence[str], stdin: t.BinaryIO, settings: S
         log(syslog.LOG_ERR, f"{operation[0]}: {problem}")
     if problems and settings.errors == "refuse":
         return _refuse(f"guest {name} was refused, for the guard is set to refuse when in doubt: {problems[0]}", None)
+    if trouble:
+        return FAULT  # what the administrator chose for this is written into the hook too
     if settings.log == "all":
         log(syslog.LOG_INFO, f"{operation[0]}: guest {name}{label} was let through")
     return ALLOWED
@@ -490,7 +492,9 @@ def main(arguments: t.Sequence[str], stdin: t.BinaryIO, root: str = "") -> int:
         signal.setitimer(signal.ITIMER_REAL, 0)
     text = f"guest {shown(arguments[0])} was not judged: {reason}"
     log(syslog.LOG_ERR, text)
-    return _refuse(text, None) if settings.errors == "refuse" else ALLOWED
+    if settings.errors == "refuse":
+        return _refuse(text, None)
+    return FAULT if trouble else ALLOWED
 
 
 if __name__ == "__main__":

@@ -308,7 +308,7 @@ def test_every_verdict_may_be_logged(host: Host) -> None:
 )
 def test_wrong_settings_are_logged_and_the_defaults_hold(host: Host, content: str) -> None:
     (host.top / "etc/svirt-fleet/guard.json").write_text(content)
-    assert host.ask(xml("s0:c1,c2")) == guard.ALLOWED
+    assert host.ask(xml("s0:c1,c2")) == guard.FAULT, "the hook knows what was chosen for its faults"
     assert "/etc/svirt-fleet/guard.json" in host.logged[0]
     host.guest(4242, "s0:c1,c2")
     assert host.ask(xml("s0:c1,c2", uuid=OTHER[:-1] + "5")) == guard.REFUSED
