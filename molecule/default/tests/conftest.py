@@ -1,0 +1,19 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab that the scenario started, and the story of its hardening."""
+
+from __future__ import annotations
+
+import pytest
+from story import Story, tell
+
+from tests.lab.lab import Lab
+from tests.scenarios.lab import lab
+
+__all__ = ["lab"]
+
+
+@pytest.fixture(scope="session")
+def story(lab: Lab) -> Story:
+    """Told once, whoever asks first."""
+    return tell(lab)
