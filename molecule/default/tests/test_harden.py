@@ -105,7 +105,13 @@ def test_the_second_run_changes_nothing(story: Story, host: str) -> None:
 def test_with_the_waiting_guests_cycled_and_the_hand_started_one_ended_the_audit_passes(lab: Lab, story: Story) -> None:
     assert story.again.found == LEFT
     faults.undo("kvm1", "qemu-by-hand", lab=lab.folder)
-    ended = harden(lab, svirt_guest_power_cycle=WAITING, svirt_guest_power_cycle_force=True)
+    # The lab's guests have no operating system that could shut them down.
+    ended = harden(
+        lab,
+        svirt_guest_power_cycle=WAITING,
+        svirt_guest_power_cycle_force=True,
+        kvm_node_guest_power_cycle_timeout=2,
+    )
     assert ended.found == set(), ended.run.output
     assert ended.report["verdict"] == "pass"
     assert ended.run.status == 0, ended.run.output
