@@ -94,11 +94,19 @@ class Journal:
                     written += os.write(handle, lines[written:])
                 os.fsync(handle)
             except OSError:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(handle, size)  # a later record must not follow half a line
+                self._cut(handle, size)
                 raise
         except OSError as error:
             raise JournalError(f"the journal {self.folder} cannot be written: {reason(error)}") from error
+
+    def _cut(self, handle: int, size: int) -> None:
+        """Take back what was not written wholly: no later record may follow half a line, and no run told of nothing."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, size)
+            if size == 0 and self.path is not None:
+                os.unlink(self.path)
+                self._file = self.path = None
+                os.close(handle)
 
     def runs(self) -> list[str]:
         """The files of runs that changed something and were not put back, oldest first."""

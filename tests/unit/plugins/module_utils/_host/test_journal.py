@@ -173,3 +173,20 @@ def test_a_record_that_does_not_fit_leaves_no_half_line(folder: str) -> None:
 
     assert in_a_child(work) == 0
     assert entries_of(runs_in(folder)[0]) == [FIRST, SECOND]
+
+
+def test_a_first_record_that_does_not_fit_leaves_no_run(folder: str) -> None:
+    def work() -> None:
+        journal = Journal("x", folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
+        for _attempt in range(2):
+            with pytest.raises(JournalError, match="cannot be written: File too large"):
+                journal.record([FIRST])
+            assert os.listdir(folder) == ["lock"]
+            assert journal.path is None
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        journal.record([SECOND])
+        journal.close()
+
+    assert in_a_child(work) == 0
+    assert [entries_of(path) for path in runs_in(folder)] == [[SECOND]]
