@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from story import Story, tell
 
@@ -11,6 +13,9 @@ from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
 
 __all__ = ["lab"]
+
+#: An hour of its own, so only ``make soak`` has it.
+collect_ignore = [] if os.environ.get("SVIRT_SOAK") == "1" else ["test_repairs.py"]
 
 
 @pytest.fixture(scope="session")

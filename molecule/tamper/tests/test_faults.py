@@ -6,14 +6,13 @@ A host goes through its faults step by step: undo the last step's, inject the ne
 shows at the same time that the one before is gone, for the findings must be those of the step's faults and no others.
 Both hosts work through their steps side by side.
 
-A step is one fault with SVIRT_TAMPER=single, as ``make soak`` does it. Otherwise faults that touch different things
+A step is one fault with SVIRT_SOAK=1, as ``make soak`` does it. Otherwise faults that touch different things
 share a step, and its findings must be the union of theirs.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -30,43 +29,9 @@ from tests.lab import faults
 from tests.lab.faults import FAULTS, Fault
 from tests.lab.lab import Lab
 from tests.scenarios.playbooks import Audit, audit
+from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, steps_of
 
-HOSTS = ("kvm1", "kvm2")
-
-
-SINGLE = os.environ.get("SVIRT_TAMPER") == "single"
-#: Faults in one step: a host has memory for about so many more guests.
-AT_ONCE = 5
-
-
-def faults_of(host: str) -> list[Fault]:
-    """The faults that a host goes through; what works on both is dealt out, what reboots comes last."""
-    return sorted((fault for fault in FAULTS.values() if _dealt(fault) == host), key=lambda fault: fault.reboot)
-
-
-def _dealt(fault: Fault) -> str:
-    # What stands alone restarts the daemon, most of it, which takes kvm1 longer: it has the filtered card.
-    return fault.hosts[-1] if fault.alone else fault.hosts[0]
-
-
-def steps_of(host: str) -> list[list[Fault]]:
-    """The same in steps."""
-    steps: list[list[Fault]] = []
-    for fault in faults_of(host):
-        fits = [
-            step for step in steps if not SINGLE and len(step) < AT_ONCE and all(_apart(fault, one) for one in step)
-        ]
-        (fits[0] if fits else steps.append([]) or steps[-1]).append(fault)
-    return steps
-
-
-def _apart(one: Fault, other: Fault) -> bool:
-    """Whether two faults touch different things, so that neither can make or hide a finding of the other."""
-    same_place = one.subject == other.subject != "{host}"
-    return not (one.alone or other.alone or same_place or set(one.expects) & set(other.expects))
-
-
-HOST_OF = {fault.name: host for host in HOSTS for fault in faults_of(host)}
+SINGLE = os.environ.get("SVIRT_SOAK") == "1"
 
 
 @dataclass
@@ -86,7 +51,7 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
         step.seen = audit(lab.inventory, limit=host)
     with noted(step):
         faults.undo(host, *names, lab=lab.folder)
-    verdict = step.error or ("as expected" if findings_of(step) == expected_of(wanted, host) else "NOT as expected")
+    verdict = step.error or ("as expected" if findings(step) == expected_of(wanted, host) else "NOT as expected")
     print(f"{host}: {', '.join(names)}: {verdict}, {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
     return step
 
@@ -100,20 +65,14 @@ def noted(step: Step) -> Iterator[None]:
         step.error += f"{type(error).__name__}: {error}\n"
 
 
-def findings_of(step: Step) -> set[tuple[str, str]]:
-    """Rule and subject of what was found. A process is named without its number, which nobody can foretell."""
-    found = step.seen.found if step.seen else set()
-    return {(rule, re.sub(r"^process \d+ ", "process PID ", subject)) for rule, _host, subject in found}
-
-
-def expected_of(wanted: list[Fault], host: str) -> set[tuple[str, str]]:
-    """Rule and subject of every finding that these faults make."""
-    return {(rule, subject.format(host=host)) for fault in wanted for rule, subject in fault.expects}
+def findings(step: Step) -> Findings:
+    """Rule and subject of what was found in a step."""
+    return findings_of(step.seen.report) if step.seen else set()
 
 
 def walk(lab: Lab, host: str) -> dict[str, Step]:
     """All steps of a host, by the faults in them."""
-    taken = [take(lab, host, wanted) for wanted in steps_of(host)]
+    taken = [take(lab, host, wanted) for wanted in steps_of(host, single=SINGLE)]
     return {fault.name: step for step in taken for fault in step.faults}
 
 
@@ -130,7 +89,7 @@ def test_fault_gives_exactly_its_findings(steps: dict[str, Step], name: str) -> 
     host, step, fault = HOST_OF[name], steps[name], FAULTS[name]
     assert not step.error, step.error
     assert step.seen is not None
-    seen, found = step.seen, findings_of(step)
+    seen, found = step.seen, findings(step)
     assert expected_of([fault], host) <= found, seen.output
     assert found == expected_of(step.faults, host), seen.output
     assert {where for _rule, where, _subject in seen.found} <= {host}

@@ -1,0 +1,57 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's faults in steps: faults that touch different things share one, unless each is to be looked at by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from tests.lab.faults import FAULTS, Fault
+
+HOSTS = ("kvm1", "kvm2")
+#: Faults in one step: a host has memory for about so many more guests.
+AT_ONCE = 5
+
+Findings = set[tuple[str, str]]
+
+
+def faults_of(host: str) -> list[Fault]:
+    """The faults that a host goes through; what works on both is dealt out, what reboots comes last."""
+    return sorted((fault for fault in FAULTS.values() if _dealt(fault) == host), key=lambda fault: fault.reboot)
+
+
+def _dealt(fault: Fault) -> str:
+    # What stands alone restarts the daemon, most of it, which takes kvm1 longer: it has the filtered card.
+    return fault.hosts[-1] if fault.alone else fault.hosts[0]
+
+
+def steps_of(host: str, *, single: bool) -> list[list[Fault]]:
+    """The same in steps; single: each fault is a step."""
+    steps: list[list[Fault]] = []
+    for fault in faults_of(host):
+        fits = [
+            step for step in steps if not single and len(step) < AT_ONCE and all(_apart(fault, one) for one in step)
+        ]
+        (fits[0] if fits else steps.append([]) or steps[-1]).append(fault)
+    return steps
+
+
+def _apart(one: Fault, other: Fault) -> bool:
+    """Whether two faults touch different things, so that neither can make or hide a finding of the other."""
+    same_place = one.subject == other.subject != "{host}"
+    return not (one.alone or other.alone or same_place or set(one.expects) & set(other.expects))
+
+
+HOST_OF = {fault.name: host for host in HOSTS for fault in faults_of(host)}
+
+
+def expected_of(wanted: Iterable[Fault], host: str) -> Findings:
+    """Rule and subject of every finding that these faults make."""
+    return {(rule, subject.format(host=host)) for fault in wanted for rule, subject in fault.expects}
+
+
+def findings_of(report: dict[str, Any]) -> Findings:
+    """Rule and subject of what was found. A process is named without its number, which nobody can foretell."""
+    return {(item["rule"], re.sub(r"^process \d+ ", "process PID ", item["subject"])) for item in report["findings"]}
