@@ -51,7 +51,7 @@ class Job:
             os.close(out)
             raise
         if self._pid == 0:
-            _child(work, out)
+            _child(work, out, timeout)
         os.close(out)
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
@@ -119,9 +119,12 @@ class Job:
                 kill(self._pid, signal.SIGKILL)
 
 
-def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int) -> t.NoReturn:
+def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int, timeout: float) -> t.NoReturn:
     try:
         os.setsid()
+        # Whoever started it may be killed first; it must not keep what it holds, the journal's lock above all.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, max(timeout, 0) + _GRACE)
         _close_all_but(out)
         for item in work():
             _send(out, ITEM, item)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import time
 import typing as t
@@ -98,6 +99,29 @@ def test_the_child_has_none_of_our_descriptors(tmp_path: Path) -> None:
         seen = list(Job(work, 20).items())
     assert seen[:3] == ["/dev/null"] * 3
     assert not [path for path in seen if path.endswith("held")]
+
+
+def test_a_child_whose_parent_died_keeps_to_its_deadline_and_lets_go(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+
+    def work() -> t.Iterator[int]:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            (tmp_path / "held").touch()
+            time.sleep(60)
+        yield 1
+
+    parent = os.fork()
+    if parent == 0:
+        Job(work, 1)
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        os._exit(0)
+    os.waitpid(parent, 0)
+    begin = time.monotonic()
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    assert time.monotonic() - begin < 20
 
 
 def test_many_children_work_side_by_side() -> None:
