@@ -15,7 +15,9 @@ description:
   - It looks first at what would make the restart hurt, and refuses then. libvirt kills a guest when two dynamic guests
     run with the same range. It does not come back with a C(qemu.conf) that it cannot parse, with values that it does
     not take, or with a security driver that the host does not have. systemd ends guests with the daemon when its unit
-    does not say C(KillMode=process). A migration or a save that is under way would break off.
+    does not say C(KillMode=process). A migration or a save that is under way would break off. libvirt calls its hooks
+    for each running guest when it is back, and ends the guest when it cannot run one, which it cannot when the loaded
+    policy does not let it.
   - Afterwards it looks again. The daemon must answer, and the same guests must run with the same process ids and
     labels. Otherwise C(qemu.conf) and the drop-ins of the unit that were changed since the daemon's last start are put
     back from the host's journal, the daemon is restarted once more, and the module fails with both outcomes.
@@ -33,6 +35,26 @@ options:
     description:
       - SELinux label that the daemon is to run with. Without it, any label will do.
     type: str
+  foreseen_pending:
+    description:
+      - RV(pending) of earlier tasks. In check mode they have changed nothing that this module could see, so those that
+        need C(daemon_restart) count as reasons.
+      - Outside of check mode this and the other two are ignored. The module sees for itself.
+    type: list
+    elements: dict
+    default: []
+  foreseen_settings:
+    description:
+      - RV(svirt.fleet.libvirt_security#module:after) of an earlier task. In check mode C(qemu.conf) is looked at as if
+        it had these values.
+    type: dict
+    default: {}
+  foreseen_policy:
+    description:
+      - RV(svirt.fleet.selinux_state#module:policy_changes) of an earlier task. In check mode the loaded policy is then
+        not asked about hooks, for it will be another one.
+    type: bool
+    default: false
   strict:
     description:
       - Fail when the restart is needed and refused. Otherwise RV(refused) and RV(pending) say so.
@@ -104,7 +126,9 @@ after:
   returned: success
   type: dict
 needed:
-  description: Why the daemon needs a restart. Empty when it does not.
+  description:
+    - Why the daemon needs a restart. Empty when it does not. In check mode the words may be others, for a file that is
+      yet to change.
   returned: success
   type: list
   elements: str
@@ -160,13 +184,15 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.errors import SvirtError
-from ..module_utils._core.restart_gate import Look, reasons, refusals, running
+from ..module_utils._core.restart_gate import Foreseen, Look, expect, reasons, refusals, running
 from ..module_utils._host.daemon import is_installed
 from ..module_utils._host.journal import Journal
 from ..module_utils._host.libvirt_daemon import Actor, Outcome
 from ..module_utils._host.probe import Tools
 from ..module_utils._host.root import Root
 from ..module_utils._module import fail, respawn_for
+
+DAEMON_RESTART = "daemon_restart"
 
 
 def main() -> None:
@@ -175,6 +201,9 @@ def main() -> None:
         argument_spec={
             "only_if_needed": {"type": "bool", "default": True},
             "context": {"type": "str"},
+            "foreseen_pending": {"type": "list", "elements": "dict", "default": []},
+            "foreseen_settings": {"type": "dict", "default": {}},
+            "foreseen_policy": {"type": "bool", "default": False},
             "strict": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 120},
         },
@@ -190,6 +219,8 @@ def main() -> None:
     actor = Actor(root, tools, float(params["timeout"]), params["context"])
     try:
         look = actor.look()
+        if module.check_mode:
+            expect(look, _foreseen(params))
         result = _result(look, params["only_if_needed"])
         if result["refused"] and params["strict"]:
             module.fail_json(msg=f"libvirt's daemon must not be restarted now: {_listed(look)}", **result)
@@ -202,6 +233,15 @@ def main() -> None:
         shown = [{**headers, "before": _line("running"), "after": _line("restarted")}]
         result["diff"] = shown if result["changed"] else []
     module.exit_json(**result)
+
+
+def _foreseen(params: dict[str, t.Any]) -> Foreseen:
+    waiting = [item for item in params["foreseen_pending"] if item.get("needs") == DAEMON_RESTART]
+    return Foreseen(
+        reasons=tuple(f"{item.get('subject')}: {item.get('why')}" for item in waiting),
+        settings=params["foreseen_settings"],
+        policy=params["foreseen_policy"],
+    )
 
 
 def _result(look: Look, only_if_needed: bool) -> dict[str, t.Any]:
@@ -228,7 +268,7 @@ def _result(look: Look, only_if_needed: bool) -> dict[str, t.Any]:
         "gate": gate,
         "plan": plan,
         "refused": gate if refused else [],
-        "pending": [{"subject": name, "needs": "daemon_restart", "why": why}] if refused else [],
+        "pending": [{"subject": name, "needs": DAEMON_RESTART, "why": why}] if refused else [],
     }
 
 

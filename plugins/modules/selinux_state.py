@@ -230,8 +230,8 @@ refused:
       type: str
 policy_changes:
   description:
-    - Whether the kernel decides by another policy afterwards, for its modules or booleans changed. In check mode, whether
-      it would, so that what the loaded policy says counts no longer.
+    - Whether the kernel decides by another policy afterwards, for its modules or booleans changed.
+    - In check mode, whether it would, so that later tasks must not go by what the loaded policy says now.
   returned: success
   type: bool
 reboot_needed:

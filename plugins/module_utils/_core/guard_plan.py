@@ -20,7 +20,7 @@ import json
 import typing as t
 from dataclasses import dataclass, replace
 
-from .access import Check, Verdict
+from .access import Check
 from .errors import PlanError
 
 LINK = "/etc/libvirt/hooks/qemu.d/svirt-guard"
@@ -246,19 +246,6 @@ def questions(domain: str, labels: t.Mapping[str, str | None]) -> list[Check]:
     return [
         Check(domain, label, tclass, permissions) for path, tclass, permissions in _NEEDS if (label := labels.get(path))
     ]
-
-
-def objections(verdicts: t.Iterable[Verdict]) -> list[str]:
-    """Why the daemon could not run the guard. A permissive domain may do what is denied."""
-    found = []
-    for item in verdicts:
-        check = item.check
-        if item.problem:
-            found.append(f"whether the daemon may use {check.target} is not known: {item.problem}")
-        elif item.denied and not item.permissive:
-            what = f"{', '.join(item.denied)} ({check.tclass})"
-            found.append(f"the loaded policy does not let {check.source} do this to {check.target}: {what}")
-    return found
 
 
 def _ours(seen: Seen) -> None:

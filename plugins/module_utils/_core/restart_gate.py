@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import typing as t
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import qemu_conf
 from .daemon_range import libvirt_range
 from .errors import LabelError
 from .expected import confinement
+from .guard_plan import LINK
+from .hooks import Hook, is_unseen
 from .libvirt_plan import driver_faults
-from .snapshot import OK, Guest, Libvirt, Snapshot
+from .snapshot import OK, Assignment, Guest, Libvirt, QemuConf, Snapshot
 
 CONF = "qemu.conf"
 #: Suspends or shuts down all guests when it stops.
@@ -58,6 +60,10 @@ class Look:
     jobs: dict[str, str] = field(default_factory=dict)
     #: Label that the daemon is to run with; None: whatever the policy gives.
     context: str | None = None
+    #: Hooks for guests that libvirt would call.
+    hooks: list[Hook] = field(default_factory=list)
+    #: Further reasons for a restart.
+    reasons: list[str] = field(default_factory=list)
 
     @property
     def libvirt(self) -> Libvirt:
@@ -69,6 +75,18 @@ class Look:
         """The unit of the daemon in charge."""
         daemon = self.libvirt.daemon
         return next((unit for unit in self.units if daemon and unit.name == f"{daemon.name}.service"), None)
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What earlier tasks of a run in check mode would have changed, had it not been for check mode."""
+
+    #: Why the daemon would need a restart.
+    reasons: tuple[str, ...] = ()
+    #: Keys of qemu.conf as they would be; None: taken out.
+    settings: t.Mapping[str, t.Any] = field(default_factory=dict)
+    #: The loaded policy would be another one, so what it denies says nothing.
+    policy: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +115,9 @@ def reasons(look: Look) -> list[str]:
         found.append(f"the files of {look.unit.name} changed and systemd has not read them yet")
     if look.context is not None and daemon.context != look.context:
         found.append(f"{daemon.name} runs as {daemon.context}, not as {look.context}")
+    if is_unseen(LINK, look.hooks, look.started_at):
+        found.append(f"{LINK} was made after {daemon.name} started, which looks for hooks only then")
+    found += [why for why in look.reasons if why not in found]
     conf, models = look.libvirt.conf, look.libvirt.models
     if conf is not None and models is not None:
         names = qemu_conf.security_driver(conf).names
@@ -105,9 +126,26 @@ def reasons(look: Look) -> list[str]:
     return found
 
 
+def expect(look: Look, foreseen: Foreseen) -> None:
+    """Make the look what it would be had earlier tasks done their work."""
+    look.reasons += foreseen.reasons
+    if foreseen.policy:
+        look.hooks = [replace(hook, denied="") for hook in look.hooks]
+    conf = look.libvirt.conf
+    if conf is not None and foreseen.settings:
+        look.libvirt.conf = _with(conf, foreseen.settings)
+
+
+def _with(conf: QemuConf, settings: t.Mapping[str, t.Any]) -> QemuConf:
+    set_ = [Assignment(key, value, 0) for key, value in settings.items() if value is not None]
+    kept = [item for item in conf.assignments if item.key not in settings]
+    problems = [problem for problem in conf.problems if problem.key not in settings]
+    return replace(conf, assignments=set_ + kept, problems=problems)
+
+
 def refusals(look: Look) -> list[tuple[str, str]]:
     """What speaks against a restart: (subject, reason)."""
-    return [*_guest_refusals(look), *_conf_refusals(look), *_daemon_refusals(look)]
+    return [*_guest_refusals(look), *_hook_refusals(look), *_conf_refusals(look), *_daemon_refusals(look)]
 
 
 def running(snapshot: Snapshot) -> dict[str, Running]:
@@ -168,6 +206,14 @@ def _guest_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
         job = look.jobs.get(guest.uuid)
         if job:
             yield f"guest {guest.name}", f"{job} is under way, which a restart would break off; wait until it is done"
+
+
+def _hook_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
+    """libvirt calls a hook for each running guest when it is back, and ends those for which it fails."""
+    for hook in look.hooks:
+        if hook.denied:
+            why = "libvirt could not run it: no guest would start, and those that run would be ended at the restart"
+            yield f"hook {hook.path}", f"{why}. {hook.denied}. Give it a label that the daemon may execute (bin_t)"
 
 
 def _dynamic(snapshot: Snapshot) -> t.Iterator[Guest]:

@@ -11,7 +11,7 @@ import errno
 import typing as t
 
 from .._core.access import Answer, Check, ClassFacts, Verdict, parse_answer, verdict
-from .root import Root, reason, text_of
+from .root import Root, label_of, reason, text_of
 
 FS = "/sys/fs/selinux"
 #: What a host without SELinux can say on any check.
@@ -41,6 +41,15 @@ class LoadedPolicy:
         facts = self._class(check.tclass)
         answer = Answer() if facts.problem else self._ask(check.source, check.target, check.tclass, facts.index)
         return verdict(check, self._with_bits(facts, check), answer)
+
+    def created(self, source: str, target: str, tclass: str) -> str | None:
+        """The label that an object of this class gets when ``source`` makes it of ``target``; None: not known."""
+        facts = self._class(tclass)
+        try:
+            answer = self._root.transact(f"{FS}/create", f"{source} {target} {facts.index}".encode())
+        except OSError:
+            return None
+        return None if facts.problem else label_of(answer)
 
     def _class(self, name: str) -> ClassFacts:
         if name not in self._classes:

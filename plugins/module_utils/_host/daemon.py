@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from .._core import qemu_conf
@@ -24,6 +25,8 @@ CONF = "/etc/libvirt/qemu.conf"
 _DRIVER_PID = "/run/libvirt/qemu/driver.pid"
 #: Written at the first start after a boot: a later start does not start guests by itself.
 _AUTOSTARTED = "/run/libvirt/qemu/autostarted"
+
+_CLOCK_TICKS = 100  # as in processes.py
 
 #: Users that distributions run guests as: Debian's kind, and all others.
 _DISTRIBUTION_USERS = ("libvirt-qemu", "qemu")
@@ -74,6 +77,28 @@ def complete(root: Root, daemon: Daemon, booted_at: int | None) -> None:
         process = processes.identify(root, int(pid), booted_at)
         if process is not None and process.role == daemon.name:
             daemon.pid, daemon.context, daemon.started_at = process.pid, process.context, process.started_at
+
+
+def started_at(root: Root, daemon: Daemon) -> float | None:
+    """When a daemon started, by the wall clock as it is now, to a hundredth of a second where that can be had."""
+    try:
+        ticks = int(root.peek(f"/proc/{daemon.pid}/stat").rpartition(b")")[2].split()[19])
+        uptime = float(root.peek("/proc/uptime").split()[0])
+    except (OSError, ValueError, IndexError):
+        return daemon.started_at
+    return time.time() - uptime + ticks / _CLOCK_TICKS
+
+
+def changes(root: Root, paths: t.Iterable[str]) -> dict[str, float]:
+    """When each of the files changed last, its attributes and its name included; those that are not there left out."""
+    found = {}
+    for path in paths:
+        try:
+            facts = root.stat(path)
+        except OSError:
+            continue
+        found[path] = max(float(facts.st_mtime), float(facts.st_ctime))
+    return found
 
 
 def _installed(root: Root, name: str) -> bool:

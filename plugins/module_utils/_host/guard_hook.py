@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
-import stat
 import typing as t
 from dataclasses import dataclass, field
 
 from .._core import guard_plan as plan
 from .._core.errors import HostWriteError
 from .._core.guard_plan import LINK, PROGRAM, PYTHON, SCRIPT, SETTINGS, SHELL, TIMEOUT, Seen, SeenFile, Step
+from .._core.hooks import Hook, is_unseen, objections
 from .._core.label import type_of
 from .._core.snapshot import Daemon
-from . import daemon, processes, writing
+from . import daemon, hooks, processes, writing
 from .access import FS, LoadedPolicy
 from .journal import Entry, Journal, sync_folder
-from .root import Root, label_of, reason, text_of
+from .root import Root, label_of, reason
 
 #: Entries of the journal on a link or a folder that was made, or a link that was taken away.
 KIND = "path"
@@ -32,9 +33,6 @@ _FOLDERS = (
     *(os.path.dirname(os.path.dirname(LINK)), os.path.dirname(LINK)),
 )
 _DAEMON_PROGRAMS = ("/usr/sbin/virtqemud", "/usr/sbin/libvirtd")
-#: Times of processes are known to a second or so.
-_CLOCK = 2.0
-
 
 #: Ansible's run_command.
 RunCommand = t.Callable[..., tuple[int, str, str]]
@@ -93,7 +91,7 @@ class Guard:
         while not os.path.lexists(self.top + folder):
             folder = os.path.dirname(folder)
         labels[LINK] = self._label(folder, follow=False)
-        return plan.objections(self._policy.verdicts(plan.questions(domain, labels)))
+        return objections(self._policy.verdicts(plan.questions(domain, labels)))
 
     def install(self, steps: t.Sequence[Step], journal: Journal) -> None:
         """Do what was planned. What libvirt can see is made last, once the rest works. Raises HostWriteError."""
@@ -132,30 +130,11 @@ class Guard:
         found = self._daemon()
         if found is None or found.pid is None:
             return ""  # it will look when it starts
-        try:
-            made_at = os.lstat(self.top + LINK).st_ctime
-        except OSError:
-            made_at = None
-        if not now and made_at is not None and found.started_at and made_at + _CLOCK < found.started_at:
-            return ""
-        if self._had_hook(found):
+        there = [hook for hook in hooks.found(Root(), self.top) if hook.path != LINK or not now]
+        there += [Hook(LINK, math.inf)] if now else []
+        if not is_unseen(LINK, there, daemon.started_at(self.root, found)):
             return ""
         return f"{found.name} looks for hooks when it starts, and it started before the guard was there"
-
-    def _had_hook(self, found: Daemon) -> bool:
-        """Whether the daemon surely found another hook for QEMU at its start: then it looks anew at each call."""
-        folder = os.path.dirname(LINK)
-        names = [os.path.join(os.path.dirname(folder), "qemu")]
-        with contextlib.suppress(OSError):
-            names += [os.path.join(folder, name) for name in os.listdir(self.top + folder) if name != "svirt-guard"]
-        for name in names:
-            with contextlib.suppress(OSError):
-                facts = os.stat(self.top + name)
-                there = max(facts.st_ctime, os.lstat(self.top + name).st_ctime) + _CLOCK
-                runs = stat.S_ISREG(facts.st_mode) and facts.st_mode & 0o111
-                if runs and found.started_at and there < found.started_at:
-                    return True
-        return False
 
     def _daemon(self) -> Daemon | None:
         return daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
@@ -167,11 +146,9 @@ class Guard:
             return found.context
         for program in _DAEMON_PROGRAMS:
             label, init = self._label(program), self.root.line("/proc/1/attr/current")
-            number = self.root.line(f"{FS}/class/process/index")
-            if label and init and number:
-                with contextlib.suppress(OSError):
-                    question = f"{init.rstrip(chr(0))} {label} {number}".encode()
-                    return text_of(self.root.transact(f"{FS}/create", question)).rstrip("\0\n") or None
+            given = self._policy.created(init.rstrip("\0"), label, "process") if label and init else None
+            if given:
+                return given
         return None
 
     def _label(self, path: str, follow: bool = True) -> str | None:

@@ -13,7 +13,7 @@ from .._core.errors import HostReadError, HostWriteError
 from .._core.qemu_conf import MAX_TEXT
 from .._core.restart_gate import newer
 from .._core.snapshot import Daemon
-from . import daemon, libvirt_daemon, processes, selinux, storage
+from . import daemon, processes, selinux, storage
 from .journal import Journal
 from .root import Root, reason
 from .writing import change_file, state_of
@@ -54,8 +54,8 @@ def read(root: Root, path: str, exports: bool = False) -> Facts:
     found = daemon.find(root, processes.read(root, ()).daemons).daemon
     facts = Facts(text, present, security.mode, security.lsms, label, found if found and found.pid else None)
     if facts.daemon is not None:
-        started = libvirt_daemon.started_at(root, facts.daemon)
-        facts.stale = bool(newer(libvirt_daemon.changes(root, [path]), started))
+        started = daemon.started_at(root, facts.daemon)
+        facts.stale = bool(newer(daemon.changes(root, [path]), started))
     if exports:
         facts.exported = _exported(root, facts.warnings)
     return facts

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import os
 import time
-import typing as t
 from dataclasses import dataclass, field
 
 from .._core import restart_gate as gate
 from .._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
-from .._core.guard_plan import LINK
 from .._core.guest import MAX_XML, job_under_way
-from .._core.snapshot import OK, Daemon
-from . import guests, writing
+from .._core.snapshot import OK
+from . import guests, hooks, writing
 from .bounded import Job
-from .daemon import CONF, SOCKETS
+from .daemon import CONF, SOCKETS, changes, started_at
 from .journal import Entry, Journal, entries_of
 from .probe import Options, Probe, Tools
 from .root import Root, reason
@@ -32,7 +30,6 @@ SYSTEMD = "/etc/systemd/system"
 _UNITS = tuple(f"{name}.service" for name in SOCKETS)
 _FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf")
 _SHOWN = ",".join(("Id", "LoadState", "ActiveState", "MainPID", "KillMode", "NeedDaemonReload", *_FOLLOWERS))
-_CLOCK_TICKS = 100  # as in processes.py
 #: Seconds that systemd itself may take to answer.
 _SYSTEMCTL = 30.0
 #: Seconds between two looks at a daemon that is to come back.
@@ -61,8 +58,9 @@ class Actor:
         look = gate.Look(snapshot, self._units(), context=self.context)
         if daemon is not None and daemon.pid is not None:
             look.started_at = started_at(self.root, daemon)
+            look.hooks = hooks.judged(self.root, hooks.found(self.root), daemon.context or "")
         if daemon is not None:
-            look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")], [LINK])
+            look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")])
         look.jobs = jobs(self.root)
         return look
 
@@ -212,31 +210,6 @@ def units(text: str) -> list[gate.Unit]:
                 followers=tuple(name for key in _FOLLOWERS for name in facts.get(key, "").split()),
             )
         )
-    return found
-
-
-def started_at(root: Root, daemon: Daemon) -> float | None:
-    """When a daemon started, by the wall clock as it is now, to a hundredth of a second where that can be had."""
-    try:
-        ticks = int(root.peek(f"/proc/{daemon.pid}/stat").rpartition(b")")[2].split()[19])
-        uptime = float(root.peek("/proc/uptime").split()[0])
-    except (OSError, ValueError, IndexError):
-        return daemon.started_at
-    return time.time() - uptime + ticks / _CLOCK_TICKS
-
-
-def changes(root: Root, paths: t.Iterable[str], links: t.Iterable[str] = ()) -> dict[str, float]:
-    """When each of the files changed last, its attributes and its name included; those that are not there left out.
-
-    Of ``links`` it is the link itself that counts: which hooks there are, the daemon sees when it starts.
-    """
-    found = {}
-    for path, look in [*((path, root.stat) for path in paths), *((path, root.lstat) for path in links)]:
-        try:
-            facts = look(path)
-        except OSError:
-            continue
-        found[path] = max(float(facts.st_mtime), float(facts.st_ctime))
     return found
 
 

@@ -12,10 +12,13 @@ from . import hosts
 from .captured import CapturedRoot, Tree
 
 DOMAIN = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
-_PERMISSIONS = ("read", "open", "execute", "execute_no_trans")
-#: What virtd_t may execute, and what it may read besides.
+#: What a hook of a label of its own runs in.
+HOOK_DOMAIN = "system_u:system_r:virt_hook_unconfined_t:s0"
+_PERMISSIONS = ("read", "open", "execute", "execute_no_trans", "entrypoint", "transition")
+#: What virtd_t may execute, and what it may read besides, and begin.
 _EXECUTE = frozenset("bin_t shell_exec_t".split())
 _READ = frozenset("lib_t etc_t virt_etc_t virt_etc_rw_t".split())
+_HOOK = "virt_hook_t"
 
 
 def answer(question: str) -> str | None:
@@ -25,7 +28,11 @@ def answer(question: str) -> str | None:
         source, target = parse_context(words[0]), parse_context(words[1])
     except LabelError:
         return None
+    if target.type == "no_such_t":
+        return None
     allowed = 0b1111 if target.type in _EXECUTE else 0b11 if target.type in _READ else 0
+    if target.type == _HOOK:
+        allowed = 0b10111  # but execute_no_trans
     return f"{allowed:x} ffffffff 0 ffffffff 1 {int(source.type == 'virtqemud_t'):x}"
 
 
@@ -34,8 +41,10 @@ class HostRoot(CapturedRoot):
 
     def transact(self, path: str, request: bytes) -> bytes:
         if path == "/sys/fs/selinux/create":
-            assert request == b"system_u:system_r:init_t:s0 system_u:object_r:virtd_exec_t:s0 2"
-            return DOMAIN.encode() + b"\0"
+            source, target, tclass = request.decode().split()
+            assert tclass == "2"
+            made = {"virtd_exec_t": DOMAIN, _HOOK: HOOK_DOMAIN}.get(parse_context(target).type, source)
+            return made.encode() + b"\0"
         return super().transact(path, request)
 
 

@@ -93,6 +93,9 @@ def test_a_daemon_that_may_not_run_it(
     result = run(capsys, content=SCRIPT)
     assert result["msg"] == "libvirt's daemon could not run the guard, which was not put in place: denied: execute"
     assert not os.path.lexists(f"{top}{LINK}")
+    assert run(capsys, content=SCRIPT, foreseen_policy=True)["failed"] is True  # by now it would be loaded
+    foretold = run(capsys, content=SCRIPT, foreseen_policy=True, _ansible_check_mode=True)
+    assert foretold["changed"] is True
 
 
 def test_without_selinux_it_is_left_out_aloud(

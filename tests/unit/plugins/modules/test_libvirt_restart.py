@@ -90,6 +90,29 @@ def test_check_mode_tells_what_the_run_then_does(on: Start, tmp_path: Path) -> N
     assert run()["changed"] is False
 
 
+def test_check_mode_foresees_what_earlier_tasks_would_bring_about(on: Start, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, [hosts.el9()])
+    run = on(machine)
+    pending = [
+        {"subject": "qemu.conf", "needs": "daemon_restart", "why": "libvirtd reads the file when it starts"},
+        {"subject": "guest web", "needs": "guest_power_cycle", "why": "not of this module"},
+    ]
+    told = run(foreseen_pending=pending, foreseen_settings={"user": "qemu"}, _ansible_check_mode=True)
+    assert told["needed"] == ["qemu.conf: libvirtd reads the file when it starts"]
+    assert [line["action"] for line in told["plan"]] == ["restart"]
+    assert run(foreseen_pending=pending[1:], _ansible_check_mode=True)["changed"] is False
+    assert run(foreseen_pending=pending)["changed"] is False  # what was done, the module sees for itself
+    assert machine.acts == []
+
+
+def test_a_hook_that_would_end_the_guests_is_a_reason_not_to(on: Start, tmp_path: Path) -> None:
+    tree = changed(hosts.el9())
+    tree.file("/etc/libvirt/hooks/qemu", "#!/bin/sh\n", mode=0o755)
+    run = on(Machine(tmp_path, [tree]))
+    assert [item["subject"] for item in run()["refused"]] == ["hook /etc/libvirt/hooks/qemu"]
+    assert run(foreseen_policy=True, _ansible_check_mode=True)["refused"] == []
+
+
 def test_a_restart_can_be_asked_for(on: Start, tmp_path: Path) -> None:
     machine = Machine(tmp_path, [hosts.el9(), restarted()])
     result = on(machine)(only_if_needed=False)

@@ -54,10 +54,12 @@ def test_check_mode_tells_what_the_run_then_does(host: SelinuxHost, run: Run, tm
     assert host.files() == before
     assert not (tmp_path / "journal").exists()
     done = run(**options)
-    for key in ("changed", "plan", "before", "after", "pending", "refused", "diff"):
+    for key in ("changed", "plan", "before", "after", "pending", "refused", "policy_changes", "diff"):
         assert predicted[key] == done[key], key
     assert [step["action"] for step in done["plan"]] == ["set", "install", "set", "edit", "edit", "make"]
-    assert run(**options)["changed"] is False
+    assert done["policy_changes"] is True
+    again = run(**options)
+    assert (again["changed"], again["policy_changes"]) == (False, False)
 
 
 def test_what_is_documented_is_returned(host: SelinuxHost, run: Run) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import guard_plan as plan
-from ansible_collections.svirt.fleet.plugins.module_utils._core.access import Check, Verdict
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import (
     LINK,
@@ -158,19 +157,6 @@ def test_the_daemon_must_be_allowed_each_part() -> None:
         ("lib_t", "file", ("read", "open")),
         ("etc_t", "file", ("read", "open")),
         ("virt_etc_rw_t", "lnk_file", ("read",)),
-    ]
-
-
-def test_objections() -> None:
-    check = Check(DOMAIN, "system_u:object_r:virt_etc_rw_t:s0", "file", ("read", "execute"))
-    denied = Verdict(check, ("read",), ("execute",), permissive=False)
-    assert plan.objections([denied]) == [
-        f"the loaded policy does not let {DOMAIN} do this to {check.target}: execute (file)"
-    ]
-    assert plan.objections([replace(denied, permissive=True)]) == []
-    assert plan.objections([Verdict(check, ("read", "execute"), (), permissive=False)]) == []
-    assert plan.objections([Verdict(check, problem="no such label")]) == [
-        f"whether the daemon may use {check.target} is not known: no such label"
     ]
 
 

@@ -9,10 +9,14 @@ import typing as t
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import qemu_conf
+from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import LINK
+from ansible_collections.svirt.fleet.plugins.module_utils._core.hooks import Hook
 from ansible_collections.svirt.fleet.plugins.module_utils._core.restart_gate import (
     GUESTS_UNIT,
+    Foreseen,
     Look,
     Unit,
+    expect,
     losses,
     newer,
     reasons,
@@ -225,3 +229,41 @@ def test_losses() -> None:
     again = {uuid: dataclasses.replace(item, started_at=9.0) for uuid, item in before.items() if item.name == "a"}
     assert losses({"uuid-a": before["uuid-a"]}, again) == ["guest a (uuid-a) runs as pid 1000; it had pid 1000"]
     assert losses(before, before) == []
+
+
+def test_a_hook_that_libvirt_could_not_run() -> None:
+    found = look(
+        guest("a"), hooks=[Hook("/etc/libvirt/hooks/qemu", 1.0, "the loaded policy does not let it"), Hook("x", 1.0)]
+    )
+    assert [subject for subject, _why in refusals(found)] == ["hook /etc/libvirt/hooks/qemu"]
+    assert "would be ended at the restart. the loaded policy does not let it" in refusals(found)[0][1]
+
+
+def test_a_guard_that_came_after_the_daemon() -> None:
+    late = Hook(LINK, 1000.5)
+    assert reasons(look(hooks=[late])) == [f"{LINK} was made after libvirtd started, which looks for hooks only then"]
+    assert reasons(look(hooks=[late, Hook("/etc/libvirt/hooks/qemu", 900.0)])) == []
+    assert reasons(look(hooks=[Hook(LINK, 900.0)])) == []
+
+
+def test_what_earlier_tasks_would_have_changed() -> None:
+    """As in a run in check mode: the file is broken and names no driver, and the policy denies a hook."""
+    found = look(conf='security_driver = "none"\nuser = 5\n', hooks=[Hook("x", 1.0, "denied")])
+    assert len(refusals(found)) == 2  # of a file that does not parse, no more is said
+    expect(found, Foreseen())
+    assert (len(refusals(found)), reasons(found)) == (2, [])
+    expect(found, Foreseen(settings={"user": None}))
+    assert [subject for subject, _why in refusals(found)] == ["hook x", "qemu.conf security_driver"]
+    expect(found, Foreseen(("it changed",), {"security_driver": "selinux", "user": None}, policy=True))
+    assert (refusals(found), reasons(found)) == ([], ["it changed"])
+    conf = found.libvirt.conf
+    assert conf is not None
+    assert qemu_conf.effective(conf.assignments).keys() == {"security_driver"}
+
+
+def test_a_daemon_that_sleeps_needs_nothing_whatever_was_foreseen() -> None:
+    found = look()
+    assert found.libvirt.daemon is not None
+    found.libvirt.daemon.pid = None
+    expect(found, Foreseen(("it changed",)))
+    assert reasons(found) == []

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import restart_gate as gate
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._host import libvirt_daemon
+from ansible_collections.svirt.fleet.plugins.module_utils._host.daemon import started_at
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Entry, Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.libvirt_daemon import Actor
 from ansible_collections.svirt.fleet.plugins.module_utils._host.writing import change_file
@@ -231,6 +232,6 @@ def test_the_start_is_known_to_a_hundredth_of_a_second() -> None:
     tree.file("/proc/uptime", "1000.25 5.0\n")
     daemon = hosts.look(tree).libvirt.daemon
     assert daemon is not None
-    found = libvirt_daemon.started_at(CapturedRoot(tree), daemon)  # 900 s after the boot
+    found = started_at(CapturedRoot(tree), daemon)  # 900 s after the boot
     assert found is not None
     assert abs(found - (time.time() - 100.25)) < 0.5
