@@ -15,13 +15,18 @@ description:
     label, or a network filter that a running guest could not be given.
   - B(This interrupts guests). Only those that O(guests) names are touched, and of these only those that run with
     something else than their definition says. A second run finds nothing to do.
+  - A guest that was stopped must be let back in. Where the guard of M(svirt.fleet.guard_hook) is, guests that stand in
+    the way of every start, such as those that run unconfined, come first, and all of them are off before the first of
+    them starts. A guest that the guard would not let back in is refused. So is one with a static label that would reach
+    another guest, or be reached by one.
   - A guest that was started again must have the label that its definition gives it. After one that has not, or that
     does not start, no other guest is stopped, and the module fails.
   - A transient guest is refused, for it would be gone. So is one with a saved state, which a start would go back to.
 options:
   guests:
     description:
-      - Names or uuids of the guests that may be interrupted.
+      - Names or uuids of the guests that may be interrupted. One list does for a fleet, for those that are not on the
+        host are passed over, and told in RV(absent).
     type: list
     elements: str
     required: true
@@ -43,6 +48,25 @@ options:
       - Seconds that each guest has to shut down.
     type: int
     default: 120
+  foreseen_seclabels:
+    description:
+      - RV(svirt.fleet.guest_seclabel#module:after) of an earlier task. In check mode the guests are looked at as if
+        they were defined so.
+      - Outside of check mode this and the other two are ignored. The module sees for itself.
+    type: list
+    elements: dict
+    default: []
+  foreseen_filters:
+    description:
+      - RV(svirt.fleet.guest_network_filter#module:after) of an earlier task, in check mode.
+    type: list
+    elements: dict
+    default: []
+  foreseen_guard:
+    description:
+      - RV(svirt.fleet.guard_hook#module:after) of an earlier task, in check mode.
+    type: dict
+    default: {}
   strict:
     description:
       - Fail when anything was refused. Otherwise RV(refused) says what and why.
@@ -118,6 +142,11 @@ plan:
     why:
       description: Why the guest needs it.
       type: str
+absent:
+  description: The names that stand for no guest of this host.
+  returned: success
+  type: list
+  elements: str
 pending:
   description: What has the right definition, and needs something else before it counts.
   returned: success
@@ -151,10 +180,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core import cycle_plan
+from ..module_utils._core.cycle_plan import Foreseen
 from ..module_utils._core.definition import Plan
 from ..module_utils._core.errors import PlanError, SvirtError
 from ..module_utils._host import guest_definitions as definitions
-from ..module_utils._host import guest_power
+from ..module_utils._host import guest_power, hooks
 from ..module_utils._host.daemon import is_installed
 from ..module_utils._host.journal import Journal
 from ..module_utils._host.root import Root
@@ -165,6 +195,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "method": {"type": "str", "choices": ["shutdown", "destroy"], "default": "shutdown"},
     "force": {"type": "bool", "default": False},
     "shutdown_timeout": {"type": "int", "default": 120},
+    "foreseen_seclabels": {"type": "list", "elements": "dict", "default": []},
+    "foreseen_filters": {"type": "list", "elements": "dict", "default": []},
+    "foreseen_guard": {"type": "dict", "default": {}},
     "strict": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
 }
@@ -188,21 +221,27 @@ def _run(module: AnsibleModule, root: Root) -> dict[str, t.Any]:
     for name in ("timeout", "shutdown_timeout"):
         if params[name] < 1:
             raise PlanError(f"{name} is {params[name]}; give at least 1 second")
-    if not params["guests"]:
-        return Plan().result(module._diff)
-    known = definitions.facts(root)
-    if not known.installed:
-        raise PlanError(f"there is no libvirt daemon for QEMU on this host, and so no guest {params['guests'][0]!r}")
+    known = definitions.facts(root) if params["guests"] else None
+    if known is None or not known.installed:
+        return {**Plan().result(module._diff), "absent": list(params["guests"])}
+    host, foreseen = known, None
+    if module.check_mode:
+        foreseen = Foreseen(params["foreseen_seclabels"], params["foreseen_filters"], params["foreseen_guard"])
+    guarded = foreseen.guarded if foreseen and foreseen.guard else hooks.guarded(root)
     way = guest_power.Way(params["method"], params["force"], float(params["shutdown_timeout"]))
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        survey = definitions.survey(session, known)
-        cycles, made = cycle_plan.plan(survey, params["guests"])
+        survey = definitions.survey(session, host)
+        if foreseen:
+            survey = cycle_plan.expect(survey, foreseen)
+        cycles, made = cycle_plan.plan(survey, params["guests"], guarded, way.sure)
+        absent = {"absent": cycle_plan.absent(survey, params["guests"])}
         if not cycles or module.check_mode:
-            return made.result(module._diff)
+            return {**made.result(module._diff), **absent}
         with Journal("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
             outcome = guest_power.cycle(session, survey, cycles, way)
-        return cycle_plan.done(cycles, made, outcome.refused, outcome.failed, outcome.labels, module._diff)
+        told = cycle_plan.done(cycles, made, outcome.refused, outcome.failed, outcome.labels, module._diff)
+        return {**told, **absent}
 
     patience = params["timeout"] + len(params["guests"]) * way.timeout
     return t.cast("dict[str, t.Any]", definitions.within(patience, work))

@@ -64,14 +64,19 @@ class Survey:
     #: Label of libvirt's daemon, which has the range that it draws from.
     daemon: str | None = None
 
-    def guest(self, key: str) -> Definition:
-        """A guest by uuid or name. Raises PlanError for what is none."""
+    def find(self, key: str) -> Definition | None:
+        """A guest by uuid or name; None when there is none."""
         found = [guest for guest in self.guests if key in (guest.uuid, guest.name)]
         exact = [guest for guest in found if guest.uuid == key] or found
-        if not exact:
+        return exact[0] if exact else None
+
+    def guest(self, key: str) -> Definition:
+        """A guest by uuid or name. Raises PlanError for what is none."""
+        found = self.find(key)
+        if found is None:
             known = ", ".join(sorted(guest.name for guest in self.guests)[:10]) or "none"
             raise PlanError(f"there is no guest {key!r} on this host; give a name or uuid of: {known}")
-        return exact[0]
+        return found
 
 
 @dataclass(frozen=True)

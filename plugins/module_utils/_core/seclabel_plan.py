@@ -239,7 +239,7 @@ def _first_conflict(survey: Survey, targets: t.Mapping[str, _Target]) -> tuple[s
                 context = read_context(label)
                 if context is None or fault_of(context, survey.guest_types, survey.daemon) is not None:
                     continue  # the fault of the other guest, which is told of it
-                why = _meeting(own, context)
+                why = meeting(own, context)
                 if why:
                     return uuid, f"its label {own} {why} {other.subject} {when} ({label}); give it one of its own"
     return None
@@ -257,7 +257,8 @@ def _labels_of(guest: Definition, target: _Target | None) -> t.Iterator[tuple[st
         yield wanted.label, "is given" if target is not None else "is defined with"
 
 
-def _meeting(own: Context, other: Context) -> str:
+def meeting(own: Context, other: Context) -> str:
+    """How one set of categories holds the other; empty when neither does."""
     if own.categories == other.categories:
         return "has the categories that"
     if own.categories.dominates(other.categories):

@@ -31,6 +31,11 @@ class Way:
     timeout: float = 60.0
     pause: float = _PAUSE
 
+    @property
+    def sure(self) -> bool:
+        """Whether every guest stops."""
+        return self.force or self.method != SHUTDOWN
+
 
 @dataclass(repr=False)
 class Outcome:
@@ -43,30 +48,47 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     #: Label of each process that was started.
     labels: dict[str, str | None] = field(default_factory=dict)
+    #: A guest that stands in the way of every start, and could not be stopped.
+    standing: str = ""
 
 
 def cycle(session: Session, survey: Survey, cycles: t.Iterable[Cycle], way: Way) -> Outcome:
-    """Stop and start each guest. After one that does not run again as it should, no other is stopped."""
+    """Stop and start each guest. After one that does not run again as it should, no other is stopped.
+
+    Those that stand in the way of every start are stopped together, before the first of them starts.
+    """
     outcome = Outcome()
-    for one in cycles:
-        if outcome.failed:
-            outcome.refused[one.uuid] = "a guest before it did not come back as it should; it was left alone"
-            continue
-        domain = session.guest(one.uuid)
-        try:
-            why = _stop(session, domain, one, way)
-        except session.error as error:
-            why = reason(error)
-        if why:
-            outcome.refused[one.uuid] = why
-            continue
-        why = _start(session, domain) or wrong_label(survey, one, process_label(session, domain))
-        outcome.labels[one.uuid] = process_label(session, domain)
-        if why:
-            outcome.failed[one.uuid] = why
-        else:
-            outcome.cycled.append(one)
+    cycles = list(cycles)
+    first = [one for one in cycles if one.blocks]
+    for batch in [first, *([one] for one in cycles if not one.blocks)]:
+        stopped = [(one, session.guest(one.uuid)) for one in batch if _stopped(session, one, way, outcome)]
+        for one, domain in stopped:
+            why = _start(session, domain, one) or wrong_label(survey, one, process_label(session, domain))
+            outcome.labels[one.uuid] = process_label(session, domain)
+            if why:
+                outcome.failed[one.uuid] = why
+            else:
+                outcome.cycled.append(one)
     return outcome
+
+
+def _stopped(session: Session, one: Cycle, way: Way, outcome: Outcome) -> bool:
+    """Stop a guest, unless it might not get back."""
+    why = ""
+    if outcome.failed:
+        why = "a guest before it did not come back as it should; it was left alone"
+    elif outcome.standing:
+        why = f"{outcome.standing} still runs, beside which the guard lets no guest start; it was left alone"
+    try:
+        why = why or _stop(session, session.guest(one.uuid), one, way)
+    except session.error as error:
+        why = reason(error)
+    if not why:
+        return True
+    outcome.refused[one.uuid] = why
+    if one.blocks and not outcome.standing:
+        outcome.standing = one.subject
+    return False
 
 
 def _stop(session: Session, domain: t.Any, one: Cycle, way: Way) -> str:
@@ -100,11 +122,15 @@ def _shut_down(session: Session, domain: t.Any, way: Way) -> str:
     return ""
 
 
-def _start(session: Session, domain: t.Any) -> str:
+def _start(session: Session, domain: t.Any, one: Cycle) -> str:
     """Start a guest that is off; gives why it does not run."""
-    try:
-        if not domain.isActive():  # somebody else may have been quicker
-            domain.create()
-    except session.error as error:
-        return f"it is off now and did not start again: {reason(error)}"
+    # The categories that libvirt draws may meet a static guest's, which the guard refuses; the next ones hardly will.
+    for last in (False, False, True) if one.label is None else (True,):
+        try:
+            if not domain.isActive():  # somebody else may have been quicker
+                domain.create()
+            return ""
+        except session.error as error:
+            if last:
+                return f"it is off now and did not start again: {reason(error)}"
     return ""

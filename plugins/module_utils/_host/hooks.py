@@ -7,12 +7,13 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import json
 import stat
 import typing as t
 from dataclasses import replace
 
 from .._core.errors import HostReadError
-from .._core.guard_plan import LINK, PROGRAM
+from .._core.guard_plan import LINK, PROGRAM, SETTINGS
 from .._core.hooks import Hook, objections, questions
 from .access import LoadedPolicy
 from .files import LABEL
@@ -29,6 +30,20 @@ def found(root: Root, top: str = "") -> list[Hook]:
         names = []
     paths = [f"{_FOLDER}/qemu", *(f"{_FOLDER}/qemu.d/{name}" for name in names)]
     return [hook for path in paths if (hook := _hook(root, top, path)) is not None]
+
+
+def guarded(root: Root) -> bool:
+    """Whether the guard is there and refuses guests."""
+    try:
+        if root.readlink(LINK) != PROGRAM:
+            return False
+    except OSError:
+        return False
+    try:
+        settings = json.loads(root.read_text(SETTINGS))
+    except (OSError, HostReadError, ValueError):
+        settings = None  # it goes by its defaults
+    return not (isinstance(settings, dict) and settings.get("collision") == "allow")
 
 
 def _hook(root: Root, top: str, path: str) -> Hook | None:

@@ -42,7 +42,7 @@ WIDE = "wide"
 MAX_CATEGORIES = 8
 
 
-def _holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
+def holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
     """The set has everything that the daemon draws from, so it holds every dynamic guest's pair."""
     try:
         drawn = libvirt_range(daemon) if daemon else None
@@ -64,7 +64,7 @@ def fault_of(context: Context, types: t.Container[str], daemon: str | None) -> s
         return FOREIGN
     if len(context.categories) < 2:
         return NARROW
-    if len(context.categories) > MAX_CATEGORIES or _holds_the_range(context.categories, daemon):
+    if len(context.categories) > MAX_CATEGORIES or holds_the_range(context.categories, daemon):
         return WIDE
     return None
 

@@ -8,7 +8,6 @@ import typing as t
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import cycle_plan
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._host import guest_power
 from ansible_collections.svirt.fleet.plugins.module_utils._host.guest_definitions import Facts, Session, survey
 from ansible_collections.svirt.fleet.tests.unit.support import factory, virt
@@ -32,11 +31,11 @@ def host() -> virt.FakeHost:
     return made
 
 
-def run(host: virt.FakeHost, *names: str, **way: t.Any) -> dict[str, t.Any]:
+def run(host: virt.FakeHost, *names: str, guarded: bool = False, **way: t.Any) -> dict[str, t.Any]:
     session = Session(host, host)
     found = survey(session, FACTS)
-    cycles, made = cycle_plan.plan(found, names)
     how = guest_power.Way(**{"timeout": 0.05, "pause": 0.01, **way})
+    cycles, made = cycle_plan.plan(found, names, guarded, how.sure)
     outcome = guest_power.cycle(session, found, cycles, how)
     return cycle_plan.done(cycles, made, outcome.refused, outcome.failed, outcome.labels)
 
@@ -69,6 +68,17 @@ def test_a_filter_that_waits(host: virt.FakeHost) -> None:
     assert run(host, "wire")["changed"] is False
 
 
+def test_a_guest_with_several_needs_is_cycled_once_and_says_all(host: virt.FakeHost) -> None:
+    macs = [MAC, "52:54:00:00:00:02"]
+    now = "".join(virt.card(mac) for mac in macs)
+    then = "".join(virt.card(mac, "<filterref filter='clean-traffic'/>") for mac in macs)
+    host.add("much", virt.domain("much", cards=then), virt.domain("much", cards=now), process=factory.DAEMON)
+    result = run(host, "much")
+    assert host.calls == ["shutdown much", "create much"]
+    (why,) = [line["why"] for line in result["plan"]]
+    assert [part.split(" ")[0] for part in why.split("; ")] == ["it", "its", "interface", "interface"]
+
+
 def test_who_must_not_be_cycled(host: virt.FakeHost) -> None:
     host.guests[virt.uuid("static")].saved = True
     host.add("odd", "<domain", virt.domain("odd"), process=factory.DAEMON)
@@ -78,9 +88,10 @@ def test_who_must_not_be_cycled(host: virt.FakeHost) -> None:
 
 
 def test_a_name_that_stands_for_no_guest(host: virt.FakeHost) -> None:
-    with pytest.raises(PlanError, match="no guest 'nobody'"):
-        run(host, "static", "nobody")
-    assert host.calls == []
+    found = survey(Session(host, host), FACTS)
+    assert cycle_plan.absent(found, ["nobody", "static", "nobody", virt.uuid("fine")]) == ["nobody"]
+    assert run(host, "nobody", "dynamic")["changed"] is True
+    assert host.calls == ["shutdown dynamic", "create dynamic"]
 
 
 def test_a_guest_that_does_not_shut_down_runs_on(host: virt.FakeHost) -> None:
@@ -158,3 +169,90 @@ def test_a_guest_that_libvirt_cannot_ask(host: virt.FakeHost, monkeypatch: pytes
     assert "domain is paused" in run(host, "static")["refused"][0]["why"]
     monkeypatch.setattr(virt.FakeGuest, "destroyFlags", refuse)
     assert "could not be stopped" in run(host, "static", force=True)["refused"][0]["why"]
+
+
+# -- a guard that lets nobody start beside a guest that reaches all ----------------------------------------------------
+
+
+@pytest.fixture
+def mixed() -> virt.FakeHost:
+    """Two guests that run unconfined, one that waits for its static label, and one that is fine."""
+    made = virt.FakeHost()
+    held, other = factory.process_label("s0:c1,c2"), factory.process_label("s0:c3,c4")
+    made.add("calm", virt.domain("calm", virt.seclabel("static", OWN)), virt.domain("calm"), process=held)
+    made.add("wild", virt.domain("wild"), virt.domain("wild"), process=factory.DAEMON)
+    made.add("wide", virt.domain("wide"), virt.domain("wide"), process=factory.process_label("s0"))
+    made.add("fine", virt.domain("fine"), virt.domain("fine"), process=other)
+    return made
+
+
+def test_who_stands_in_everybodys_way_is_cycled_first(mixed: virt.FakeHost) -> None:
+    mixed.guests[virt.uuid("wide")].live = None
+    assert run(mixed, "calm", "wild", guarded=True)["refused"] == []
+    assert mixed.calls == ["shutdown wild", "create wild", "shutdown calm", "create calm"]
+
+
+def test_several_of_them_are_off_before_the_first_one_starts(mixed: virt.FakeHost) -> None:
+    assert run(mixed, "calm", "wide", "wild", guarded=True, force=True)["refused"] == []
+    assert mixed.calls == [
+        *("shutdown wide", "shutdown wild", "create wide", "create wild"),
+        *("shutdown calm", "create calm"),
+    ]
+
+
+def test_nobody_is_stopped_who_might_not_get_back(mixed: virt.FakeHost) -> None:
+    result = run(mixed, "calm", "wide", "wild", guarded=True)
+    assert {one["subject"] for one in result["refused"]} == {"guest calm", "guest wide", "guest wild"}
+    assert "all of them have to be off" in result["refused"][0]["why"]
+    assert {one["subject"] for one in result["pending"]} == {"guest calm", "guest wide", "guest wild"}
+    result = run(mixed, "calm", guarded=True)
+    assert "the guard lets no guest start beside guest wide" in result["refused"][0]["why"]
+    assert mixed.calls == []
+    assert run(mixed, "calm", "wide", "wild")["refused"] == []  # without a guard, libvirt lets them
+    assert mixed.calls[:2] == ["shutdown calm", "create calm"]
+
+
+def test_after_one_that_stands_in_the_way_and_does_not_stop_nobody_is_stopped(mixed: virt.FakeHost) -> None:
+    mixed.guests[virt.uuid("wide")].live = None
+    mixed.guests[virt.uuid("wild")].answers_acpi = False
+    result = run(mixed, "calm", "wild", guarded=True)
+    assert mixed.calls == ["shutdown wild"]
+    assert "guest wild still runs" in result["refused"][1]["why"]
+    assert result["changed"] is False
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_guest_whose_label_another_ones_would_hold_is_not_stopped(mixed: virt.FakeHost, guarded: bool) -> None:
+    for name in ("wild", "wide"):
+        mixed.guests[virt.uuid(name)].live = None
+    mixed.add("twin", virt.domain("twin"), virt.domain("twin"), process=OWN)
+    result = run(mixed, "calm", guarded=guarded)
+    assert f"its label {OWN} has the categories that guest twin" in result["refused"][0]["why"]
+    assert mixed.calls == []
+
+
+def test_a_definition_that_the_guard_would_not_let_start(mixed: virt.FakeHost) -> None:
+    for name in ("wild", "wide"):
+        mixed.guests[virt.uuid(name)].live = None
+    cards = (virt.card(MAC, "<filterref filter='clean-traffic'/>"), virt.card(MAC))
+    mixed.add(
+        "none", virt.domain("none", virt.seclabel("none"), cards[0]), virt.domain("none", cards=cards[1]), process=OWN
+    )
+    assert "as its definition has it" in run(mixed, "none", guarded=True)["refused"][0]["why"]
+    assert mixed.calls == []
+
+
+def test_categories_that_were_drawn_by_bad_luck_are_drawn_again(mixed: virt.FakeHost) -> None:
+    for name in ("wild", "wide"):
+        mixed.guests[virt.uuid(name)].live = None
+    guest = mixed.add("luck", virt.domain("luck"), virt.domain("luck"), process=OWN)
+    create, tries = guest.create, iter([False, True])
+
+    def start() -> None:
+        guest.starts = next(tries)
+        create()
+
+    guest.create = start  # type: ignore[method-assign]  # a hook that refuses once
+    mixed.guests[virt.uuid("luck")].live = virt.domain("luck", virt.seclabel("static", OWN))
+    assert "not_made" not in run(mixed, "luck", guarded=True)
+    assert mixed.calls == ["shutdown luck", "create luck", "create luck"]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import LINK, PROGRAM
+from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._core.hooks import Hook
 from ansible_collections.svirt.fleet.plugins.module_utils._host import hooks
 
@@ -65,3 +65,18 @@ def test_without_selinux_nothing_is_denied() -> None:
     host = root("virt_etc_rw_t")
     del host._tree.entries["/sys/fs/selinux/enforce"]
     assert [hook.denied for hook in hooks.judged(host, hooks.found(host), DOMAIN)] == [""]
+
+
+@pytest.mark.parametrize(
+    ("settings", "guarded"),
+    [('{"collision": "refuse"}', True), ('{"collision": "allow"}', False), ("{", True), ("[]", True), (None, True)],
+)
+def test_a_guard_that_refuses(settings: str | None, guarded: bool) -> None:
+    host = root()
+    assert hooks.guarded(host) is False
+    host._tree.link(LINK, PROGRAM)
+    if settings is not None:
+        host._tree.file(SETTINGS, settings)
+    assert hooks.guarded(host) is guarded
+    host._tree.link(LINK, "/elsewhere")
+    assert hooks.guarded(host) is False
