@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import typing as t
+from dataclasses import dataclass, field
 
-from ._core.errors import SvirtError
+from ._core.errors import FailedError, SvirtError
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -21,6 +22,32 @@ INTERPRETERS = (
     "/usr/bin/python3",
     *(f"/usr/bin/python3.{minor}" for minor in range(14, 8, -1)),
 )
+
+
+@dataclass(repr=False, eq=False)
+class Call:
+    """What a module was called with, and what it may use of Ansible."""
+
+    params: dict[str, t.Any]
+    check_mode: bool
+    diff: bool
+    run_command: t.Callable[..., tuple[int, str, str]]
+    #: The path of a program; None when the host has none.
+    find: t.Callable[[str], str | None]
+    #: What the user is to be warned of.
+    warnings: list[str] = field(default_factory=list)
+
+
+def settle(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]]) -> t.NoReturn:
+    """Do a module's work, and hand over what came of it."""
+    call = Call(module.params, module.check_mode, module._diff, module.run_command, module.get_bin_path)
+    try:
+        result = run(call)
+    except SvirtError as error:
+        fail(module, error)
+    for warning in call.warnings:
+        module.warn(warning)
+    finish(module, result)
 
 
 def has_binding(name: str) -> bool:
@@ -54,4 +81,4 @@ def finish(module: AnsibleModule, result: dict[str, t.Any]) -> t.NoReturn:
 
 def fail(module: AnsibleModule, error: SvirtError) -> t.NoReturn:
     """Tell of an error that was foreseen; the message says what was seen and what to do."""
-    module.fail_json(msg=str(error))
+    module.fail_json(msg=str(error), **(error.result if isinstance(error, FailedError) else {}))

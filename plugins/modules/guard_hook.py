@@ -171,71 +171,16 @@ refused:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core import guard_plan
-from ..module_utils._core.errors import PlanError, SvirtError
-from ..module_utils._core.guard_plan import Options, Seen, Step
-from ..module_utils._host.guard_hook import Guard
-from ..module_utils._host.journal import Journal
-from ..module_utils._host.root import Root
-from ..module_utils._module import fail
-
-
-def plan(module: AnsibleModule, guard: Guard, seen: Seen) -> list[Step]:
-    """What is to be done, once it is sure that it would work. Raises PlanError and HostWriteError."""
-    params = module.params
-    if params["state"] == "absent":
-        return guard_plan.remove(seen)
-    keys = ("collision", "errors", "time_limit", "log")
-    options = Options(params["content"], **{key: params[key] for key in keys})
-    steps = guard_plan.install(options, seen)
-    foreseen = module.check_mode and params["foreseen_policy"]
-    objections = [] if foreseen else guard.objections(seen)
-    if objections:
-        state = "is in place, so take it away (state=absent)" if seen.link else "was not put in place"
-        raise PlanError(f"libvirt's daemon could not run the guard, which {state}: {'; '.join(objections)}")
-    if any(step.path == guard_plan.SCRIPT for step in steps):
-        guard.test(params["content"].encode())
-    return steps
+from ..module_utils._module import settle
+from ..module_utils._work.guard_hook import ARGUMENTS, run
 
 
 def main() -> None:
     """Put the guard in place, or take it away."""
     module = AnsibleModule(  # type: ignore[no-untyped-call]
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "content": {"type": "str"},
-            "collision": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
-            "errors": {"type": "str", "choices": ["allow", "refuse"], "default": "allow"},
-            "time_limit": {"type": "int", "default": 5},
-            "foreseen_policy": {"type": "bool", "default": False},
-            "log": {"type": "str", "choices": ["refusals", "all"], "default": "refusals"},
-        },
-        required_if=[("state", "present", ["content"])],
-        supports_check_mode=True,
+        argument_spec=ARGUMENTS, required_if=[("state", "present", ["content"])], supports_check_mode=True
     )
-    guard = Guard(Root(), module.run_command)
-    try:
-        seen = guard.look()
-        refusal = guard.refusal() if module.params["state"] == "present" else ""
-        steps = [] if refusal else plan(module, guard, seen)
-        if steps and not module.check_mode:
-            with Journal("guard_hook") as journal:
-                (guard.install if module.params["state"] == "present" else guard.remove)(steps, journal)
-        after = guard_plan.applied(seen, steps)
-        why = guard.pending(now=seen.link != after.link) if after.link else ""
-    except SvirtError as error:
-        fail(module, error)
-    result = {
-        "changed": bool(steps),
-        "before": guard_plan.facts(seen),
-        "after": guard_plan.facts(after),
-        "plan": [step.document() for step in steps],
-        "pending": [{"subject": guard_plan.LINK, "needs": "daemon_restart", "why": why}] if why else [],
-        "refused": [{"subject": guard_plan.LINK, "why": refusal}] if refusal else [],
-    }
-    if module._diff:
-        result["diff"] = guard_plan.diff(seen, after)
-    module.exit_json(**result)
+    settle(module, run)
 
 
 if __name__ == "__main__":

@@ -175,76 +175,20 @@ not_made:
   elements: dict
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core import cycle_plan
-from ..module_utils._core.cycle_plan import Foreseen
-from ..module_utils._core.definition import Plan
-from ..module_utils._core.errors import PlanError, SvirtError
-from ..module_utils._host import guest_definitions as definitions
-from ..module_utils._host import guest_power, hooks
 from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.journal import Journal
 from ..module_utils._host.root import Root
-from ..module_utils._module import fail, finish, respawn_for
-
-ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "guests": {"type": "list", "elements": "str", "required": True},
-    "method": {"type": "str", "choices": ["shutdown", "destroy"], "default": "shutdown"},
-    "force": {"type": "bool", "default": False},
-    "shutdown_timeout": {"type": "int", "default": 120},
-    "foreseen_seclabels": {"type": "list", "elements": "dict", "default": []},
-    "foreseen_filters": {"type": "list", "elements": "dict", "default": []},
-    "foreseen_guard": {"type": "dict", "default": {}},
-    "strict": {"type": "bool", "default": False},
-    "timeout": {"type": "int", "default": 120},
-}
+from ..module_utils._module import respawn_for, settle
+from ..module_utils._work.guest_power_cycle import ARGUMENTS, run
 
 
 def main() -> None:
     """Read the definitions, see who needs it, stop and start those, tell."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    root = Root()
-    if is_installed(root):
+    if is_installed(Root()):
         respawn_for("libvirt")
-    try:
-        result = _run(module, root)
-    except SvirtError as error:
-        fail(module, error)
-    finish(module, result)
-
-
-def _run(module: AnsibleModule, root: Root) -> dict[str, t.Any]:
-    params = module.params
-    for name in ("timeout", "shutdown_timeout"):
-        if params[name] < 1:
-            raise PlanError(f"{name} is {params[name]}; give at least 1 second")
-    known = definitions.facts(root) if params["guests"] else None
-    if known is None or not known.installed:
-        return {**Plan().result(module._diff), "absent": list(params["guests"])}
-    host, foreseen = known, None
-    if module.check_mode:
-        foreseen = Foreseen(params["foreseen_seclabels"], params["foreseen_filters"], params["foreseen_guard"])
-    guarded = foreseen.guarded if foreseen and foreseen.guard else hooks.guarded(root)
-    way = guest_power.Way(params["method"], params["force"], float(params["shutdown_timeout"]))
-
-    def work(session: definitions.Session) -> dict[str, t.Any]:
-        survey = definitions.survey(session, host)
-        if foreseen:
-            survey = cycle_plan.expect(survey, foreseen)
-        cycles, made = cycle_plan.plan(survey, params["guests"], guarded, way.sure)
-        absent = {"absent": cycle_plan.absent(survey, params["guests"])}
-        if not cycles or module.check_mode:
-            return {**made.result(module._diff), **absent}
-        with Journal("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
-            outcome = guest_power.cycle(session, survey, cycles, way)
-        told = cycle_plan.done(cycles, made, outcome.refused, outcome.failed, outcome.labels, module._diff)
-        return {**told, **absent}
-
-    patience = params["timeout"] + len(params["guests"]) * way.timeout
-    return t.cast("dict[str, t.Any]", definitions.within(patience, work))
+    settle(module, run)
 
 
 if __name__ == "__main__":

@@ -192,68 +192,20 @@ not_made:
   elements: dict
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core import seclabel_plan
-from ..module_utils._core.definition import Plan
-from ..module_utils._core.errors import PlanError, SvirtError
-from ..module_utils._host import guest_definitions as definitions
 from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.journal import Journal
 from ..module_utils._host.root import Root
-from ..module_utils._module import fail, finish, respawn_for
-
-ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "guests": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "guest": {"type": "str", "required": True},
-            "type": {"type": "str", "choices": list(seclabel_plan.TYPES), "default": "dynamic"},
-            "label": {"type": "str"},
-        },
-    },
-    "repair": {"type": "list", "elements": "str", "choices": list(seclabel_plan.REPAIRS), "default": []},
-    "strict": {"type": "bool", "default": False},
-    "timeout": {"type": "int", "default": 120},
-}
+from ..module_utils._module import respawn_for, settle
+from ..module_utils._work.guest_seclabel import ARGUMENTS, run
 
 
 def main() -> None:
     """Read the definitions, plan, change them, tell."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    root = Root()
-    if is_installed(root):
+    if is_installed(Root()):
         respawn_for("libvirt")
-    try:
-        result = _run(module, root)
-    except SvirtError as error:
-        fail(module, error)
-    finish(module, result)
-
-
-def _run(module: AnsibleModule, root: Root) -> dict[str, t.Any]:
-    params = module.params
-    wishes = [seclabel_plan.Wish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
-    if params["timeout"] < 1:
-        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
-    known = definitions.facts(root)
-    if not known.installed:
-        if wishes:
-            raise PlanError(f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}")
-        return Plan().result(module._diff)
-
-    def work(session: definitions.Session) -> dict[str, t.Any]:
-        made = seclabel_plan.plan(definitions.survey(session, known), wishes, params["repair"])
-        if not made.steps or module.check_mode:
-            return made.result(module._diff)
-        with Journal("guest_seclabel") as journal:
-            return made.done(definitions.apply(session, made.steps, journal), module._diff)
-
-    return t.cast("dict[str, t.Any]", definitions.within(float(params["timeout"]), work))
+    settle(module, run)
 
 
 if __name__ == "__main__":

@@ -179,138 +179,20 @@ problems_after_rollback:
   elements: str
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.errors import SvirtError
-from ..module_utils._core.restart_gate import Foreseen, Look, expect, reasons, refusals, running
 from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.journal import Journal
-from ..module_utils._host.libvirt_daemon import Actor, Outcome
-from ..module_utils._host.probe import Tools
 from ..module_utils._host.root import Root
-from ..module_utils._module import fail, respawn_for
-
-DAEMON_RESTART = "daemon_restart"
+from ..module_utils._module import respawn_for, settle
+from ..module_utils._work.libvirt_restart import ARGUMENTS, run
 
 
 def main() -> None:
     """Look, restart unless the gate refuses or in check mode, look again."""
-    module = AnsibleModule(  # type: ignore[no-untyped-call]
-        argument_spec={
-            "only_if_needed": {"type": "bool", "default": True},
-            "context": {"type": "str"},
-            "foreseen_pending": {"type": "list", "elements": "dict", "default": []},
-            "foreseen_settings": {"type": "dict", "default": {}},
-            "foreseen_policy": {"type": "bool", "default": False},
-            "strict": {"type": "bool", "default": False},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
-    if params["timeout"] < 1:
-        module.fail_json(msg=f"timeout is {params['timeout']}; give at least 1 second")
-    root = Root()
-    if is_installed(root):
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
+    if is_installed(Root()):
         respawn_for("libvirt")
-    tools = Tools(run_command=module.run_command)
-    actor = Actor(root, tools, float(params["timeout"]), params["context"])
-    try:
-        look = actor.look()
-        if module.check_mode:
-            expect(look, _foreseen(params))
-        result = _result(look, params["only_if_needed"])
-        if result["refused"] and params["strict"]:
-            module.fail_json(msg=f"libvirt's daemon must not be restarted now: {_listed(look)}", **result)
-        if result["changed"] and not module.check_mode:
-            result["after"] = _apply(module, actor, look, result)
-    except SvirtError as error:
-        fail(module, error)
-    if module._diff:
-        headers = {"before_header": "daemon", "after_header": "daemon"}
-        shown = [{**headers, "before": _line("running"), "after": _line("restarted")}]
-        result["diff"] = shown if result["changed"] else []
-    module.exit_json(**result)
-
-
-def _foreseen(params: dict[str, t.Any]) -> Foreseen:
-    waiting = [item for item in params["foreseen_pending"] if item.get("needs") == DAEMON_RESTART]
-    return Foreseen(
-        reasons=tuple(f"{item.get('subject')}: {item.get('why')}" for item in waiting),
-        settings=params["foreseen_settings"],
-        policy=params["foreseen_policy"],
-    )
-
-
-def _result(look: Look, only_if_needed: bool) -> dict[str, t.Any]:
-    """What would be done. A daemon that sleeps only has systemd read its files again, where they changed."""
-    daemon, unit = look.libvirt.daemon, look.unit
-    asleep = daemon is None or daemon.pid is None
-    needed = reasons(look)
-    wanted = not asleep and bool(needed or not only_if_needed)
-    gate = [{"subject": subject, "why": why} for subject, why in refusals(look)]
-    name = unit.name if unit else "daemon"
-    plan = []
-    if wanted and not gate:
-        plan = [{"action": "restart", "subject": name, "from": "running", "to": "restarted"}]
-    elif asleep and unit is not None and unit.stale:
-        plan = [{"action": "reload_units", "subject": name, "from": "stale", "to": "read again"}]
-    refused = wanted and bool(gate)
-    why = "; ".join(needed) or "a restart was asked for"
-    state = _state(look)
-    return {
-        "changed": bool(plan),
-        "before": state,
-        "after": state,
-        "needed": needed,
-        "gate": gate,
-        "plan": plan,
-        "refused": gate if refused else [],
-        "pending": [{"subject": name, "needs": DAEMON_RESTART, "why": why}] if refused else [],
-    }
-
-
-def _apply(module: AnsibleModule, actor: Actor, look: Look, result: dict[str, t.Any]) -> dict[str, t.Any]:
-    with Journal("libvirt_restart") as journal:
-        if look.libvirt.daemon is None or look.libvirt.daemon.pid is None:
-            actor.reload()
-            return _state(look)
-        outcome = actor.restart(look, journal)
-    if outcome.problems:
-        told = {"problems": outcome.problems, "restored": outcome.restored, "problems_after_rollback": outcome.again}
-        module.fail_json(msg=_told(outcome), **{**result, **told})
-    return _state(actor.look())
-
-
-def _told(outcome: Outcome) -> str:
-    message = f"the restart of libvirt's daemon went wrong: {'; '.join(outcome.problems)}. "
-    if not outcome.restored:
-        return (
-            f"{message}Nothing in the journal was changed since its last start, so nothing was put back. "
-            + "; ".join(outcome.kept)
-        )
-    message += f"{', '.join(outcome.restored)} put back and restarted once more: "
-    return message + ("; ".join([*outcome.again, *outcome.kept]) or "the daemon and all guests are there again")
-
-
-def _listed(look: Look) -> str:
-    return "; ".join(f"{subject}: {why}" for subject, why in refusals(look))
-
-
-def _state(look: Look) -> dict[str, t.Any]:
-    daemon = look.libvirt.daemon
-    return {
-        "daemon": daemon.name if daemon else None,
-        "pid": daemon.pid if daemon else None,
-        "context": daemon.context if daemon else None,
-        "guests": len(running(look.snapshot)),
-    }
-
-
-def _line(text: str) -> str:
-    return f"{text}\n"
+    settle(module, run)
 
 
 if __name__ == "__main__":

@@ -196,87 +196,14 @@ refused:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.errors import PlanError, SvirtError
-from ..module_utils._core.libvirt_plan import Plan, Wish, plan, settings_of
-from ..module_utils._host.daemon import CONF, is_installed
-from ..module_utils._host.libvirt_conf import Facts, read, write
-from ..module_utils._host.root import Root
-from ..module_utils._module import fail
+from ..module_utils._module import settle
+from ..module_utils._work.libvirt_security import ARGUMENTS, run
 
 
 def main() -> None:
     """Plan, write unless in check mode, tell."""
-    module = AnsibleModule(  # type: ignore[no-untyped-call]
-        argument_spec={
-            "security_driver": {"type": "list", "elements": "str"},
-            "default_confined": {"type": "bool"},
-            "require_confined": {"type": "bool"},
-            "user": {"type": "str"},
-            "group": {"type": "str"},
-            "dynamic_ownership": {"type": "bool"},
-            "remember_owner": {"type": "bool"},
-            "namespaces": {"type": "list", "elements": "str"},
-            "seccomp_sandbox": {"type": "int", "choices": [-1, 0, 1]},
-            "relaxed_acs_check": {"type": "bool"},
-            "shared_filesystems": {"type": "list", "elements": "str"},
-            "shared_filesystems_exact": {"type": "bool", "default": False},
-            "name_exports": {"type": "bool", "default": False},
-            "settings": {"type": "dict", "default": {}},
-            "comment_duplicates": {"type": "bool", "default": True},
-        },
-        supports_check_mode=True,
-    )
-    root = Root()
-    try:
-        if not is_installed(root):
-            raise PlanError("no libvirt daemon for QEMU is installed on this host, so it has no qemu.conf to set")
-        facts = read(root, CONF, exports=module.params["name_exports"])
-        made = plan(facts.text, _wish(module, facts), facts.mode, facts.lsms)
-        if made.edits and not module.check_mode:
-            write(CONF, made.text, facts, "libvirt_security")
-    except SvirtError as error:
-        fail(module, error)
-    for warning in facts.warnings:
-        module.warn(f"what the host exports is not wholly known: {warning}")
-    module.exit_json(**_result(module, facts, made))
-
-
-def _wish(module: AnsibleModule, facts: Facts) -> Wish:
-    params = module.params
-    shared = params["shared_filesystems"]
-    if params["shared_filesystems_exact"] and shared is None:
-        raise PlanError(
-            "shared_filesystems_exact needs shared_filesystems: give the folders, or an empty list for none"
-        )
-    return Wish(
-        settings=settings_of(params, params["settings"]),
-        shared=None if shared is None else tuple(shared),
-        exact=params["shared_filesystems_exact"],
-        exported=facts.exported,
-        duplicates=params["comment_duplicates"],
-    )
-
-
-def _result(module: AnsibleModule, facts: Facts, made: Plan) -> dict[str, object]:
-    changed = bool(made.edits)
-    needed = facts.daemon is not None and (changed or facts.stale)
-    why = f"{facts.daemon.name} reads the file when it starts" if facts.daemon else ""
-    result: dict[str, object] = {
-        "changed": changed,
-        "before": made.before,
-        "after": made.after,
-        "plan": [
-            {"action": edit.action, "subject": f"qemu.conf {edit.key}", "from": edit.before, "to": edit.after}
-            for edit in made.edits
-        ],
-        "restart_needed": needed,
-        "pending": [{"subject": "qemu.conf", "needs": "daemon_restart", "why": why}] if needed else [],
-        "refused": [{"subject": subject, "why": reason} for subject, reason in made.refused],
-    }
-    if module._diff:
-        header = {"before_header": CONF, "after_header": CONF}
-        result["diff"] = [{**header, "before": facts.text, "after": made.text}] if changed else []
-    return result
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
+    settle(module, run)
 
 
 if __name__ == "__main__":

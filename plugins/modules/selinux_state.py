@@ -263,90 +263,16 @@ soak:
       elements: dict
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.errors import PlanError, SvirtError
-from ..module_utils._core.selinux_plan import Wanted
-from ..module_utils._host.bootloader import Tools
-from ..module_utils._host.journal import Journal
-from ..module_utils._host.root import Root
-from ..module_utils._host.selinux_state import Host, Request, diffs, result
-from ..module_utils._module import fail
-
-_ON = ("true", "yes", "on", "1")
-_OFF = ("false", "no", "off", "0")
+from ..module_utils._module import settle
+from ..module_utils._work.selinux_state import ARGUMENTS, run
 
 
 def main() -> None:
     """Look, plan, apply unless in check mode, tell."""
-    module = AnsibleModule(  # type: ignore[no-untyped-call]
-        argument_spec={
-            "state": {"type": "str", "choices": ["enforcing", "permissive"], "default": "enforcing"},
-            "soak_seconds": {"type": "int", "default": 3600},
-            "soak_types": {"type": "list", "elements": "str", "default": []},
-            "policy_modules": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "cil": {"type": "str", "required": True},
-                    "only_on": {"type": "list", "elements": "str", "default": []},
-                },
-            },
-            "remove_permissive": {"type": "bool", "default": True},
-            "profile": {"type": "str", "choices": ["local", "nfs", "ovirt"]},
-            "booleans": {"type": "dict", "default": {}},
-            "strict": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    tools = Tools(run_command=module.run_command, find=module.get_bin_path)
-    try:
-        host = Host(Root(), tools, _request(module))
-        after = None
-        if not host.plan.empty and not module.check_mode:
-            with Journal("selinux_state") as journal:
-                host.apply(journal)
-            after = host.again()
-    except SvirtError as error:
-        fail(module, error)
-    told = result(host, after)
-    if module._diff:
-        told["diff"] = diffs(host, told)
-    if told["refused"] and module.params["strict"]:
-        reasons = "; ".join(f"{item['subject']}: {item['why']}" for item in told["refused"])
-        module.fail_json(msg=f"not everything could be done: {reasons}", **told)
-    module.exit_json(**told)
-
-
-def _request(module: AnsibleModule) -> Request:
-    params = module.params
-    if params["soak_seconds"] < 0:
-        raise PlanError(f"soak_seconds is {params['soak_seconds']}; give 0 or more")
-    return Request(
-        state=params["state"],
-        soak_seconds=params["soak_seconds"],
-        soak_types=tuple(params["soak_types"]),
-        remove_permissive=params["remove_permissive"],
-        modules=tuple(_wanted(item) for item in params["policy_modules"]),
-        profile=params["profile"],
-        booleans=dict(_booleans(params["booleans"])),
-    )
-
-
-def _wanted(item: dict[str, t.Any]) -> Wanted:
-    return Wanted(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]))
-
-
-def _booleans(given: dict[str, t.Any]) -> t.Iterator[tuple[str, bool]]:
-    for name, value in given.items():
-        text = str(value).lower()
-        if text not in (*_ON, *_OFF):
-            raise PlanError(f"booleans: {name} is {value!r}; give true or false")
-        yield str(name), text in _ON
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
+    settle(module, run)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import typing as t
+
 
 class SvirtError(Exception):
     """Something is wrong with what was given or read; the message names it, what was seen, and what to do."""
@@ -42,3 +44,11 @@ class JournalError(SvirtError):
 
 class PlanError(SvirtError):
     """What was asked for must not be done; the message names the object, what was seen and what to do."""
+
+
+class FailedError(SvirtError):
+    """Work that did not come out well, with all that a module tells of it."""
+
+    def __init__(self, message: str, result: dict[str, t.Any]) -> None:
+        super().__init__(message)
+        self.result = result

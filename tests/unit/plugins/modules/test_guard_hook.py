@@ -12,6 +12,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._host.guard_hook import Guard
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._work import guard_hook as work
 from ansible_collections.svirt.fleet.plugins.modules import guard_hook
 
 from tests.unit.support import hosts
@@ -38,8 +39,8 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     for folder in ("usr/local/lib", "usr/sbin", "etc/libvirt"):
         (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(guard_hook, "Guard", make)
-    monkeypatch.setattr(guard_hook, "Journal", lambda name: Journal(name, str(tmp_path / "journal")))
+    monkeypatch.setattr(work, "Guard", make)
+    monkeypatch.setattr(work, "Journal", lambda name: Journal(name, str(tmp_path / "journal")))
     return tmp_path
 
 
@@ -102,7 +103,7 @@ def test_without_selinux_it_is_left_out_aloud(
     top: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = Guard(HostRoot(hosts.apparmor()), lambda *_, **__: (0, "", ""), str(top))
-    monkeypatch.setattr(guard_hook, "Guard", lambda *_: host)
+    monkeypatch.setattr(work, "Guard", lambda *_: host)
     result = run(capsys, content=SCRIPT)
     assert (result["changed"], result["plan"], result["pending"]) == (False, [], [])
     assert [item["subject"] for item in result["refused"]] == [LINK]

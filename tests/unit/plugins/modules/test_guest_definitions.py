@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils import _work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SvirtError
 from ansible_collections.svirt.fleet.plugins.module_utils._host import guest_definitions as definitions
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal, entries_of
@@ -61,9 +62,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     monkeypatch.setattr(definitions, "within", within)
     monkeypatch.setattr(definitions, "facts", lambda _root: made.facts)
-    for module in MODULES.values():
-        monkeypatch.setattr(module, "Journal", lambda name: Journal(name, str(made.folder)))
-        monkeypatch.setattr(module, "is_installed", lambda _root: False)
+    for name in NAMES:
+        monkeypatch.setattr(getattr(_work, name), "Journal", lambda name: Journal(name, str(made.folder)))
     return made
 
 

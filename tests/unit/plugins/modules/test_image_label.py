@@ -16,6 +16,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.context_rules im
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_plan import REPAIRS
 from ansible_collections.svirt.fleet.plugins.module_utils._host import file_contexts
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._work import image_label as work
 from ansible_collections.svirt.fleet.plugins.modules import image_label
 
 from tests.unit.support import hosts
@@ -55,8 +56,8 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(tmp_path)
-    monkeypatch.setattr(image_label, "Root", lambda: CapturedRoot(host.tree, hosts.policy()))
-    monkeypatch.setattr(image_label, "Journal", lambda name: Journal(name, str(host.journal)))
+    monkeypatch.setattr(work, "Root", lambda: CapturedRoot(host.tree, hosts.policy()))
+    monkeypatch.setattr(work, "Journal", lambda name: Journal(name, str(host.journal)))
     monkeypatch.setattr(file_contexts, "commit", host.commit)
     monkeypatch.setattr(file_contexts, "defaults", lambda wanted, *_: dict.fromkeys(wanted, hosts.REST_LABEL))
     return host
@@ -155,7 +156,7 @@ def test_wrong_input_fails_before_anything_changes(host: Host, run: Run, wrong: 
 
 def test_the_documentation_says_what_the_arguments_are() -> None:
     documented = yaml.safe_load(image_label.DOCUMENTATION)["options"]
-    assert set(documented) == set(image_label.ARGUMENTS)
+    assert set(documented) == set(work.ARGUMENTS)
     assert documented["repair"]["choices"] == list(REPAIRS)
     for rule in ("IMG-001", "IMG-002", "IMG-005", "IMG-006", "IMG-007", "IMG-009", "IMG-010"):
         assert rule in str(documented["repair"]["description"])

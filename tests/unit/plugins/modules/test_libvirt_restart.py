@@ -13,6 +13,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.libvirt_daemon import Actor
+from ansible_collections.svirt.fleet.plugins.module_utils._work import libvirt_restart as work
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_restart
 
 from tests.unit.support import hosts
@@ -26,11 +27,10 @@ Start = t.Callable[[Machine], t.Callable[..., dict[str, t.Any]]]
 @pytest.fixture
 def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Start:
     def start(machine: Machine) -> t.Callable[..., dict[str, t.Any]]:
-        monkeypatch.setattr(libvirt_restart, "Root", lambda: machine.root)
-        monkeypatch.setattr(libvirt_restart, "respawn_for", lambda _binding: None)
-        monkeypatch.setattr(libvirt_restart, "Tools", lambda run_command: machine.tools)
-        monkeypatch.setattr(libvirt_restart, "Actor", functools.partial(Actor, pause=0.01))
-        monkeypatch.setattr(libvirt_restart, "Journal", functools.partial(Journal, folder=str(tmp_path / "journal")))
+        monkeypatch.setattr(work, "Root", lambda: machine.root)
+        monkeypatch.setattr(work, "Tools", lambda run_command: machine.tools)
+        monkeypatch.setattr(work, "Actor", functools.partial(Actor, pause=0.01))
+        monkeypatch.setattr(work, "Journal", functools.partial(Journal, folder=str(tmp_path / "journal")))
 
         def call(**arguments: t.Any) -> dict[str, t.Any]:
             with patch_module_args({"timeout": 5, **arguments}), pytest.raises(SystemExit):

@@ -14,6 +14,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._host import libvirt_conf, rollback
 from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._work import libvirt_security as work
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 
 from tests.unit.support import hosts
@@ -54,8 +55,8 @@ def run(conf: Path, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     made = Root(tree, hosts.policy())
     made.real = str(tmp_path)
     journal = functools.partial(Journal, folder=str(tmp_path / "journal"))
-    monkeypatch.setattr(libvirt_security, "Root", lambda: made)
-    monkeypatch.setattr(libvirt_security, "CONF", str(conf))
+    monkeypatch.setattr(work, "Root", lambda: made)
+    monkeypatch.setattr(work, "CONF", str(conf))
     monkeypatch.setattr(libvirt_conf, "Journal", journal)
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:

@@ -1,0 +1,73 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network filters of guests.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core import filter_plan
+from .._core.definition import Plan
+from .._core.errors import PlanError
+from .._host import guest_definitions as definitions
+from .._host.journal import Journal
+from .._host.root import Root
+from .._module import Call
+
+_CHOICE: dict[str, dict[str, t.Any]] = {"filter": {"type": "str"}, "parameters": {"type": "dict"}}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "filter": {"type": "str", "default": "clean-traffic"},
+    "parameters": {"type": "dict", "default": {}},
+    "ip_learning": {"type": "str", "choices": list(filter_plan.LEARNINGS), "default": "any"},
+    "guests": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "guest": {"type": "str", "required": True},
+            **_CHOICE,
+            "interfaces": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"mac": {"type": "str", "required": True}, **_CHOICE},
+            },
+        },
+    },
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "live": {"type": "bool", "default": True},
+    "strict": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def run(call: Call) -> dict[str, t.Any]:
+    """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
+    params = call.params
+    if params["timeout"] < 1:
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+    wishes = filter_plan.Wishes(
+        filter=params["filter"],
+        parameters=filter_plan.parameters_of(params["parameters"]),
+        choices=tuple(filter_plan.choices_of(params["guests"])),
+        exclude=frozenset(filter_plan.excluded(params["exclude"])),
+        learning=params["ip_learning"],
+        live=params["live"],
+    )
+    known = definitions.facts(Root())
+    if not known.installed:
+        if wishes.choices:
+            raise PlanError(f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}")
+        return Plan().result(call.diff)
+
+    def work(session: definitions.Session) -> dict[str, t.Any]:
+        made = filter_plan.plan(definitions.survey(session, known), wishes)
+        if not made.steps or call.check_mode:
+            return made.result(call.diff)
+        with Journal("guest_network_filter") as journal:
+            return made.done(definitions.apply(session, made.steps, journal), call.diff)
+
+    return t.cast("dict[str, t.Any]", definitions.within(float(params["timeout"]), work))

@@ -1,0 +1,64 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guests stopped and started.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core import cycle_plan
+from .._core.cycle_plan import Foreseen
+from .._core.definition import Plan
+from .._core.errors import PlanError
+from .._host import guest_definitions as definitions
+from .._host import guest_power, hooks
+from .._host.journal import Journal
+from .._host.root import Root
+from .._module import Call
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "guests": {"type": "list", "elements": "str", "required": True},
+    "method": {"type": "str", "choices": ["shutdown", "destroy"], "default": "shutdown"},
+    "force": {"type": "bool", "default": False},
+    "shutdown_timeout": {"type": "int", "default": 120},
+    "foreseen_seclabels": {"type": "list", "elements": "dict", "default": []},
+    "foreseen_filters": {"type": "list", "elements": "dict", "default": []},
+    "foreseen_guard": {"type": "dict", "default": {}},
+    "strict": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def run(call: Call) -> dict[str, t.Any]:
+    """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
+    params = call.params
+    for name in ("timeout", "shutdown_timeout"):
+        if params[name] < 1:
+            raise PlanError(f"{name} is {params[name]}; give at least 1 second")
+    known = definitions.facts(Root()) if params["guests"] else None
+    if known is None or not known.installed:
+        return {**Plan().result(call.diff), "absent": list(params["guests"])}
+    host, foreseen = known, None
+    if call.check_mode:
+        foreseen = Foreseen(params["foreseen_seclabels"], params["foreseen_filters"], params["foreseen_guard"])
+    guarded = foreseen.guarded if foreseen and foreseen.guard else hooks.guarded(Root())
+    way = guest_power.Way(params["method"], params["force"], float(params["shutdown_timeout"]))
+
+    def work(session: definitions.Session) -> dict[str, t.Any]:
+        survey = definitions.survey(session, host)
+        if foreseen:
+            survey = cycle_plan.expect(survey, foreseen)
+        cycles, made = cycle_plan.plan(survey, params["guests"], guarded, way.sure)
+        absent = {"absent": cycle_plan.absent(survey, params["guests"])}
+        if not cycles or call.check_mode:
+            return {**made.result(call.diff), **absent}
+        with Journal("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
+            outcome = guest_power.cycle(session, survey, cycles, way)
+        told = cycle_plan.done(cycles, made, outcome.refused, outcome.failed, outcome.labels, call.diff)
+        return {**told, **absent}
+
+    patience = params["timeout"] + len(params["guests"]) * way.timeout
+    return t.cast("dict[str, t.Any]", definitions.within(patience, work))
