@@ -1,0 +1,92 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules that change hosts, one after the other in check mode, in one process.
+
+Most of what a module costs is its start: the way to the host, Python, and all that is imported. Here it is paid once.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .._core.errors import PlanError, SvirtError
+from .._module import Call
+from . import (
+    guard_hook,
+    guest_network_filter,
+    guest_power_cycle,
+    guest_seclabel,
+    image_label,
+    libvirt_restart,
+    libvirt_security,
+    selinux_state,
+)
+
+Work = t.Callable[[Call], dict[str, t.Any]]
+
+MODULES: dict[str, tuple[dict[str, dict[str, t.Any]], Work]] = {
+    "guard_hook": (guard_hook.ARGUMENTS, guard_hook.run),
+    "guest_network_filter": (guest_network_filter.ARGUMENTS, guest_network_filter.run),
+    "guest_power_cycle": (guest_power_cycle.ARGUMENTS, guest_power_cycle.run),
+    "guest_seclabel": (guest_seclabel.ARGUMENTS, guest_seclabel.run),
+    "image_label": (image_label.ARGUMENTS, image_label.run),
+    "libvirt_restart": (libvirt_restart.ARGUMENTS, libvirt_restart.run),
+    "libvirt_security": (libvirt_security.ARGUMENTS, libvirt_security.run),
+    "selinux_state": (selinux_state.ARGUMENTS, selinux_state.run),
+}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "steps": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "module": {"type": "str", "required": True, "choices": sorted(MODULES)},
+            "arguments": {"type": "dict", "default": {}},
+        },
+    },
+}
+
+
+def run(call: Call) -> dict[str, t.Any]:
+    """Look, module by module. After one with something to do, the others are not asked: they would see another host."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("libvirt")  # once for all; whoever asks libvirt does so in a child of this process
+    told: dict[str, t.Any] = {"changed": False, "needed": False, "why": "", "pending": [], "refused": []}
+    for step in call.params["steps"]:
+        name = step["module"]
+        try:
+            result = _looked(call, name, step["arguments"])
+        except SvirtError as error:
+            return {**told, "needed": True, "why": f"{name}: {error}"}
+        told["pending"] += result.get("pending", [])
+        told["refused"] += result["refused"]
+        why = _why(result, bool(step["arguments"].get("strict")))
+        if why:
+            return {**told, "needed": True, "why": f"{name}: {why}"}
+    return told
+
+
+def _looked(call: Call, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    spec, work = MODULES[name]
+    checked = ArgumentSpecValidator(spec).validate(arguments)  # type: ignore[no-untyped-call]
+    if checked.error_messages:
+        raise PlanError("; ".join(checked.error_messages))
+    looking = Call(checked.validated_parameters, True, False, call.run_command, call.find)
+    result = work(looking)
+    call.warnings += looking.warnings
+    return result
+
+
+def _why(result: dict[str, t.Any], strict: bool) -> str:
+    """Why the module is to be run; empty when it would do nothing."""
+    if result["changed"]:
+        return "; ".join(f"{line['action']} {line['subject']}" for line in result["plan"][:10])
+    if strict and result["refused"]:
+        return "something was refused, which is to fail"
+    return "a reboot is pending" if result.get("reboot_needed") else ""
