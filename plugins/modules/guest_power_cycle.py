@@ -52,7 +52,7 @@ options:
     description:
       - RV(svirt.fleet.guest_seclabel#module:after) of an earlier task. In check mode the guests are looked at as if
         they were defined so.
-      - Outside of check mode this and the other two are ignored. The module sees for itself.
+      - Outside of check mode this and the other three are ignored. The module sees for itself.
     type: list
     elements: dict
     default: []
@@ -62,6 +62,11 @@ options:
     type: list
     elements: dict
     default: []
+  foreseen_driver:
+    description:
+      - RV(svirt.fleet.libvirt_restart#module:selinux_driver) of an earlier task, in check mode.
+    type: bool
+    default: false
   foreseen_guard:
     description:
       - RV(svirt.fleet.guard_hook#module:after) of an earlier task, in check mode.

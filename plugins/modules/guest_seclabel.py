@@ -60,6 +60,12 @@ options:
     elements: str
     choices: [none, foreign_type, few_categories, wide, static_without_relabel]
     default: []
+  foreseen_driver:
+    description:
+      - RV(svirt.fleet.libvirt_restart#module:selinux_driver) of an earlier task. In check mode libvirt is then taken to
+        run with the SELinux driver. Outside of check mode it is ignored.
+    type: bool
+    default: false
   strict:
     description:
       - Fail when anything was refused. Otherwise RV(refused) says what and why.

@@ -162,6 +162,12 @@ refused:
   returned: success
   type: list
   elements: dict
+selinux_driver:
+  description:
+    - Whether libvirt has the SELinux driver, so that guests which start get labels.
+    - In check mode, whether it would have it after the restart.
+  returned: success
+  type: bool
 restored:
   description: Files that were put back because the daemon did not come back with them.
   returned: failure of the restart

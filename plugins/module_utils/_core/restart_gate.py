@@ -148,6 +148,17 @@ def refusals(look: Look) -> list[tuple[str, str]]:
     return [*_guest_refusals(look), *_hook_refusals(look), *_conf_refusals(look), *_daemon_refusals(look)]
 
 
+def has_selinux(look: Look, restarted: bool) -> bool:
+    """Whether libvirt labels the guests that start then: by the daemon that runs, or by what it is restarted with."""
+    if "selinux" in [model.model for model in look.libvirt.models or ()]:
+        return True
+    conf = look.libvirt.conf
+    if not restarted or conf is None or look.snapshot.selinux.mode == "disabled":
+        return False
+    driver = qemu_conf.security_driver(conf)
+    return driver.selinux or driver.kind == "unset"
+
+
 def running(snapshot: Snapshot) -> dict[str, Running]:
     """The guests that run, by uuid."""
     started = {process.pid: process.started_at for process in snapshot.processes}

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import sys
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._core import domain_edit as edit
 from .._core.definition import Define, Definition, Live, Step, Survey
 from .._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
 from .._core.label import type_of
+from .._core.snapshot import SecurityModel
 from . import connection as readings
 from . import daemon, processes, selinux
 from .bounded import Job
@@ -29,6 +30,7 @@ GUEST, INTERFACE = "guest", "interface"
 
 _INACTIVE, _SECURE = 2, 1  # VIR_DOMAIN_XML_…
 _AFFECT_LIVE = 1  # VIR_DOMAIN_AFFECT_LIVE
+_RUN = "/run/libvirt/qemu"
 _NO_DOMAIN = 42  # VIR_ERR_NO_DOMAIN
 #: Seconds that putting one thing back may take.
 _RESTORE_TIME = 60.0
@@ -102,18 +104,21 @@ class Facts:
     installed: bool
     guest_types: frozenset[str] = frozenset()
     daemon: str | None = None
+    #: Types that libvirt gives to guests: the first under KVM, the last under emulation.
+    base_types: tuple[str, ...] = ()
 
 
 def facts(root: Root) -> Facts:
     """Read them. Raises HostReadError where libvirt must not be asked, or cannot be."""
-    types = frozenset((*selinux.GUEST_TYPES, *selinux.read(root).facts.guest_types))
+    base_types = tuple(selinux.read(root).facts.guest_types[:2])
+    types = frozenset((*selinux.GUEST_TYPES, *base_types))
     found = daemon.find(root, processes.read(root, types).daemons)
     if not found.installed:
         return Facts(False)
     why = daemon.may_connect(root, found)
     if why:
         raise HostReadError(why)
-    return Facts(True, types, found.daemon.context if found.daemon else None)
+    return Facts(True, types, found.daemon.context if found.daemon else None, base_types)
 
 
 def survey(session: Session, known: Facts) -> Survey:
@@ -132,6 +137,25 @@ def survey(session: Session, known: Facts) -> Survey:
         )
     except session.error as error:
         raise HostReadError(f"libvirt: {error}") from error
+
+
+def with_driver(found: Survey, known: Facts, root: Root) -> Survey:
+    """The survey as it would be were libvirt to run with the SELinux driver, by which it tells of labels."""
+    if not known.base_types or any(model.model == "selinux" for model in found.models):
+        return found
+    kinds = {"kvm": known.base_types[0], "qemu": known.base_types[-1]}
+    bases = {kind: f"system_u:system_r:{type_}:s0" for kind, type_ in kinds.items()}
+    guests = [
+        replace(guest, process=guest.process or _kernels_label(root, guest.name)) if guest.active else guest
+        for guest in found.guests
+    ]
+    return replace(found, guests=guests, models=[SecurityModel("selinux", "0", bases), *found.models])
+
+
+def _kernels_label(root: Root, name: str) -> str | None:
+    pid = root.line(f"{_RUN}/{name}.pid")
+    label = root.line(f"/proc/{pid}/attr/current") if pid and pid.isdigit() else None
+    return label.rstrip("\0") or None if label else None
 
 
 def _definition(session: Session, domain: t.Any) -> Definition | None:

@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "shutdown_timeout": {"type": "int", "default": 120},
     "foreseen_seclabels": {"type": "list", "elements": "dict", "default": []},
     "foreseen_filters": {"type": "list", "elements": "dict", "default": []},
+    "foreseen_driver": {"type": "bool", "default": False},
     "foreseen_guard": {"type": "dict", "default": {}},
     "strict": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
@@ -49,6 +50,8 @@ def run(call: Call) -> dict[str, t.Any]:
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
         survey = definitions.survey(session, host)
+        if call.check_mode and params["foreseen_driver"]:
+            survey = definitions.with_driver(survey, host, Root())
         if foreseen:
             survey = cycle_plan.expect(survey, foreseen)
         cycles, made = cycle_plan.plan(survey, params["guests"], guarded, way.sure)

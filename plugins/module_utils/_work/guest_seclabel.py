@@ -29,6 +29,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
         },
     },
     "repair": {"type": "list", "elements": "str", "choices": list(seclabel_plan.REPAIRS), "default": []},
+    "foreseen_driver": {"type": "bool", "default": False},
     "strict": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
 }
@@ -47,7 +48,10 @@ def run(call: Call) -> dict[str, t.Any]:
         return Plan().result(call.diff)
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        made = seclabel_plan.plan(definitions.survey(session, known), wishes, params["repair"])
+        found = definitions.survey(session, known)
+        if call.check_mode and params["foreseen_driver"]:
+            found = definitions.with_driver(found, known, Root())
+        made = seclabel_plan.plan(found, wishes, params["repair"])
         if not made.steps or call.check_mode:
             return made.result(call.diff)
         with Journal("guest_seclabel") as journal:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import FailedError, PlanError
-from .._core.restart_gate import Foreseen, Look, expect, reasons, refusals, running
+from .._core.restart_gate import Foreseen, Look, expect, has_selinux, reasons, refusals, running
 from .._host.journal import Journal
 from .._host.libvirt_daemon import Actor, Outcome
 from .._host.probe import Tools
@@ -83,6 +83,7 @@ def _result(look: Look, only_if_needed: bool) -> dict[str, t.Any]:
         "gate": gate,
         "plan": plan,
         "refused": gate if refused else [],
+        "selinux_driver": has_selinux(look, any(line["action"] == "restart" for line in plan)),
         "pending": [{"subject": name, "needs": DAEMON_RESTART, "why": why}] if refused else [],
     }
 

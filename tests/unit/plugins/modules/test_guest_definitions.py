@@ -156,6 +156,14 @@ def test_a_power_cycle_is_foretold_before_anything_was_changed(bench: Bench) -> 
     assert done["absent"] == ["nobody"]
 
 
+def test_a_driver_that_is_foreseen_counts(bench: Bench) -> None:
+    bench.host.capabilities = "<capabilities><host/></capabilities>"
+    bench.facts = definitions.Facts(True, bench.facts.guest_types, factory.DAEMON, ("svirt_t",))
+    assert bench("guest_seclabel", True, **CALLS[0][1])["plan"] == []
+    assert len(bench("guest_seclabel", True, foreseen_driver=True, **CALLS[0][1])["plan"]) == 2
+    assert bench("guest_seclabel", foreseen_driver=True, **CALLS[0][1])["plan"] == []  # it is not there after all
+
+
 def test_a_guard_that_is_foreseen_counts(bench: Bench) -> None:
     bench.host.guests[virt.uuid("web")].process = factory.DAEMON
     bench.host.add("stray", virt.domain("stray"), virt.domain("stray"), process=factory.DAEMON)

@@ -105,6 +105,20 @@ def test_check_mode_foresees_what_earlier_tasks_would_bring_about(on: Start, tmp
     assert machine.acts == []
 
 
+def test_the_driver_that_a_restart_would_bring(on: Start, tmp_path: Path) -> None:
+    tree = changed(hosts.el9())
+    tree.file(CONF, 'security_driver = "selinux"\n', mtime=1700002000.0)
+    capabilities = "<capabilities><host><secmodel><model>dac</model><doi>0</doi></secmodel></host></capabilities>"
+    tree.libvirt[-1]["capabilities"] = capabilities
+    run = on(Machine(tmp_path, [tree]))
+    assert run(_ansible_check_mode=True)["selinux_driver"] is True
+    tree.entries[CONF].mtime = 1.0
+    assert run(_ansible_check_mode=True)["changed"] is True  # it names a driver that the daemon lacks
+    tree.file(CONF, 'security_driver = "none"\n', mtime=1.0)
+    assert run()["selinux_driver"] is False
+    assert on(Machine(tmp_path, [hosts.el9()]))()["selinux_driver"] is True
+
+
 def test_a_hook_that_would_end_the_guests_is_a_reason_not_to(on: Start, tmp_path: Path) -> None:
     tree = changed(hosts.el9())
     tree.file("/etc/libvirt/hooks/qemu", "#!/bin/sh\n", mode=0o755)

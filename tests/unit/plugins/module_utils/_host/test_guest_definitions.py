@@ -26,6 +26,7 @@ from ansible_collections.svirt.fleet.tests.unit.support.captured import Captured
 
 MAC = "52:54:00:00:00:01"
 CLEAN = Filter("clean-traffic", (("IP", "192.0.2.1"),))
+STATIC_XML = virt.seclabel("static", factory.process_label("s0:c1,c2"))
 STATIC = SecLabel("selinux", "static", True, factory.process_label("s0:c1,c2"))
 
 
@@ -298,3 +299,24 @@ def test_a_daemon_that_must_not_be_started() -> None:
     del tree.entries["/run/libvirt/qemu/autostarted"]
     with pytest.raises(HostReadError, match="has not run since the host booted"):
         definitions.facts(CapturedRoot(tree, hosts.policy()))
+
+
+def test_what_libvirt_will_tell_once_it_has_the_driver() -> None:
+    host = virt.FakeHost(
+        capabilities="<capabilities><host><secmodel><model>dac</model></secmodel></host></capabilities>"
+    )
+    host.add("open", virt.domain("open", STATIC_XML), virt.domain("open"))
+    host.add("off", virt.domain("off"))
+    tree = hosts.el9()
+    hosts.process(tree, 77, "/usr/libexec/qemu-kvm", factory.DAEMON)
+    tree.file("/run/libvirt/qemu/open.pid", "77\n")
+    root = CapturedRoot(tree, hosts.policy())
+    known = definitions.facts(root)
+    found = definitions.with_driver(definitions.survey(session(host), known), known, root)
+    assert found.models[0].baselabels == {
+        "kvm": "system_u:system_r:svirt_t:s0",
+        "qemu": "system_u:system_r:svirt_tcg_t:s0",
+    }
+    assert [(guest.name, guest.process) for guest in found.guests] == [("off", None), ("open", factory.DAEMON)]
+    there = definitions.survey(session(virt.FakeHost()), known)
+    assert definitions.with_driver(there, known, root) is there
