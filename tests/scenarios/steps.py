@@ -34,7 +34,10 @@ def steps_of(host: str, *, single: bool) -> list[list[Fault]]:
         fits = [
             step for step in steps if not single and len(step) < AT_ONCE and all(_apart(fault, one) for one in step)
         ]
-        (fits[0] if fits else steps.append([]) or steps[-1]).append(fault)
+        if fits:
+            fits[0].append(fault)
+        else:
+            steps.append([fault])
     return steps
 
 

@@ -108,6 +108,8 @@ def tell(lab: Lab) -> Story:
         print(f"{time.monotonic() - started:5.0f} s  {text}", file=sys.__stderr__, flush=True)
 
     each(lab, lambda host: faults.inject(host, *faults.default_faults(host), *FAULTS[host], lab=lab.folder))
+    # Asked the first time after its start, libvirt tries QEMU out in a folder of its own among the guests'.
+    each(lab, lambda host: lab.remote(host).call("virsh capabilities"))
     begin = states(lab)
     say("the faults are there")
     foretold = harden(lab, check=True)

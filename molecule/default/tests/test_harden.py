@@ -19,7 +19,7 @@ TWINS = ("CAT-001", "", "s0:c33,c287,c528,c976")
 LEFT = {
     TWINS,
     ("GST-001", "kvm1", "process handmade"),
-    ("GST-002", "kvm2", "guest stray"),
+    ("GST-010", "kvm2", "guest stray"),
     ("GST-008", "kvm2", "guest guest-static-no-relabel"),
     ("GST-010", "kvm1", "guest pending"),
 }

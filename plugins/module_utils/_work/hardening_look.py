@@ -54,31 +54,37 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Look, module by module. After one with something to do, the others are not asked: they would see another host."""
+    """Look, module by module. After one with something to do, the others are not asked: they would see another host.
+
+    Raises PlanError for arguments that a module would not take, before any of them looks.
+    """
+    steps = [(step["module"], _checked(step)) for step in call.params["steps"]]
     with contextlib.suppress(ImportError):
         importlib.import_module("libvirt")  # once for all; whoever asks libvirt does so in a child of this process
     told: dict[str, t.Any] = {"changed": False, "needed": False, "why": "", "pending": [], "refused": []}
-    for step in call.params["steps"]:
-        name = step["module"]
+    for name, arguments in steps:
         try:
-            result = _looked(call, name, step["arguments"])
+            result = _looked(call, name, arguments)
         except SvirtError as error:
             return {**told, "needed": True, "why": f"{name}: {error}"}
         told["pending"] += result.get("pending", [])
         told["refused"] += result["refused"]
-        why = _why(result, bool(step["arguments"].get("strict")))
+        why = _why(result, bool(arguments.get("strict")))
         if why:
             return {**told, "needed": True, "why": f"{name}: {why}"}
     return told
 
 
-def _looked(call: Call, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
-    spec, work = MODULES[name]
-    checked = ArgumentSpecValidator(spec).validate(arguments)  # type: ignore[no-untyped-call]
+def _checked(step: dict[str, t.Any]) -> dict[str, t.Any]:
+    checked = ArgumentSpecValidator(MODULES[step["module"]][0]).validate(step["arguments"])  # type: ignore[no-untyped-call]
     if checked.error_messages:
-        raise PlanError("; ".join(checked.error_messages))
-    looking = Call(checked.validated_parameters, True, False, call.run_command, call.find)
-    result = work(looking)
+        raise PlanError(f"{step['module']}: {'; '.join(checked.error_messages)}")
+    return t.cast("dict[str, t.Any]", checked.validated_parameters)
+
+
+def _looked(call: Call, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    looking = Call(arguments, True, False, call.run_command, call.find)
+    result = MODULES[name][1](looking)
     call.warnings += looking.warnings
     return result
 

@@ -5,82 +5,17 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import typing as t
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core import report
 
-COLLECTIONS = Path(report.__file__).parents[6]
+from tests.unit.support.playbooks import Run, inventory, play, refused
 
-
-@dataclass
-class Run:
-    """What a run of the playbook left."""
-
-    status: int
-    output: str
-    folder: Path
-
-    @property
-    def report(self) -> dict[str, t.Any]:
-        return t.cast(dict[str, t.Any], json.loads((self.folder / "report.json").read_text()))
-
-    @property
-    def hosts(self) -> dict[str, tuple[str, str]]:
-        return {host["name"]: (host["verdict"], host["why"]) for host in self.report["hosts"]}
-
-
-@pytest.fixture
-def refused() -> Iterator[int]:
-    """A port of this machine that refuses connections: bound, and not listened on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
-
-
-@pytest.fixture
-def inventory(tmp_path: Path, refused: int) -> Path:
-    """Two hosts that are down, and one that is there but has no Python where the inventory says."""
-    path = tmp_path / "hosts.ini"
-    down = f"ansible_host=127.0.0.1 ansible_port={refused}"
-    path.write_text(
-        f"[down]\ndown1 {down}\ndown2 {down}\n"
-        "[broken]\nbroken1 ansible_connection=local ansible_python_interpreter=/nonexistent/python\n"
-    )
-    return path
+__all__ = ["inventory", "refused"]
 
 
 def audit(inventory: Path, *options: str, **environment: str) -> Run:
-    folder = inventory.parent / "report"
-    command = [sys.executable, "-m", "ansible", "playbook", "svirt.fleet.audit", "-i", str(inventory)]
-    nothing = inventory.parent / "ansible.cfg"  # what the machine's configuration says must not count
-    nothing.write_text("[defaults]\n")
-    own = {
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-        "ANSIBLE_CONFIG": str(nothing),
-        "ANSIBLE_LOCAL_TEMP": str(inventory.parent / "local"),
-        "ANSIBLE_REMOTE_TEMP": str(inventory.parent / "remote"),
-        "ANSIBLE_SSH_RETRIES": "0",
-        "ANSIBLE_HOME": str(inventory.parent / "home"),
-        "LC_ALL": "C.UTF-8",
-    }
-    done = subprocess.run(
-        [*command, "-e", f"svirt_report_dir={folder}", *options],
-        env={**os.environ, **own, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Run(done.returncode, done.stdout + done.stderr, folder)
+    return play("audit", inventory, *options, **environment)
 
 
 def test_with_every_host_down_the_analysis_still_runs_and_says_unknown(inventory: Path) -> None:
@@ -144,3 +79,11 @@ def test_the_last_runs_snapshot_is_not_taken_for_todays(inventory: Path) -> None
     )
     run = audit(inventory, "--limit", "down1")
     assert "refused" in run.hosts["down1"][1].lower()
+
+
+def test_what_was_read_before_can_be_judged_without_reading(inventory: Path) -> None:
+    audit(inventory, "--limit", "down1")
+    before = inventory.parent / "report" / "snapshots"
+    run = audit(inventory, "--limit", "down1,down2", "-e", f"svirt_snapshots={before}")
+    assert "refused" in run.hosts["down1"][1].lower()
+    assert "the host was not probed" in run.hosts["down2"][1]

@@ -95,8 +95,9 @@ def test_what_was_refused_counts_where_that_is_to_fail(modules: Modules, run: Ru
 
 def test_arguments_that_the_module_itself_would_not_take(modules: Modules, run: Run) -> None:
     told = run("image_label", repair=["everything"])
-    assert told["needed"] is True
-    assert "repair" in told["why"]
+    assert told["failed"] is True
+    assert told["msg"].startswith("image_label: ")
+    assert "repair" in told["msg"]
     assert modules.calls == []
 
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Hardening of hosts that cannot be read, and of one that is no hypervisor: this machine, in check mode always."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.support.playbooks import Run, inventory, play, refused
+
+__all__ = ["inventory", "refused"]
+
+
+def harden(inventory: Path, *options: str, **environment: str) -> Run:
+    return play("harden", inventory, "--check", *options, **environment)
+
+
+@pytest.fixture
+def with_self(inventory: Path) -> Path:
+    """This machine too, as a host that has no libvirt to harden."""
+    line = f"self1 ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    inventory.write_text(line + inventory.read_text())
+    return inventory
+
+
+def test_with_every_host_down_nothing_is_hardened_and_the_verdict_is_unknown(inventory: Path) -> None:
+    run = harden(inventory, "--limit", "down")
+    assert run.status == 2, run.output
+    assert run.report["verdict"] == "unknown"
+    assert list(run.hosts) == ["down1", "down2"]
+    assert all("refused" in why.lower() for _verdict, why in run.hosts.values())
+    assert "Could not match" not in run.output  # a group that nobody is in
+    assert "SELinux" not in run.output
+
+
+def test_no_host_at_all_is_no_success(inventory: Path) -> None:
+    assert harden(inventory, "-e", "svirt_hosts=nobody").status != 0
+    assert harden(inventory, "--limit", "nobody").status != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
+@pytest.mark.skipif(Path("/usr/sbin/libvirtd").exists() or Path("/usr/sbin/virtqemud").exists(), reason="a hypervisor")
+def test_what_a_module_cannot_do_is_told_by_the_module_itself(with_self: Path) -> None:
+    run = harden(with_self, "-e", "svirt_hosts=self1,down1")
+    assert run.status == 2, run.output
+    looked, _play, done = run.output.partition("PLAY [Harden]")
+    assert "fatal: [self1]: FAILED!" not in looked
+    assert "fatal: [self1]: FAILED!" in done
+    assert "PLAY [Audit" not in run.output  # the canary failed, and with it the run
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
+def test_wrong_options_end_the_run_before_any_host_is_touched(with_self: Path) -> None:
+    run = harden(with_self, "--limit", "self1", "-e", '{"images_timeout": "long"}')
+    assert run.status == 2, run.output
+    assert "image_label: " in run.output
+    assert "PLAY [Harden]" not in run.output
