@@ -27,10 +27,12 @@ def _dealt(fault: Fault) -> str:
     return fault.hosts[-1] if fault.alone else fault.hosts[0]
 
 
-def steps_of(host: str, *, single: bool) -> list[list[Fault]]:
-    """The same in steps; single: each fault is a step."""
+def steps_of(host: str, *, single: bool, reboots: bool) -> list[list[Fault]]:
+    """The same in steps; single: each fault is a step; reboots: those too that reboot the host."""
     steps: list[list[Fault]] = []
     for fault in faults_of(host):
+        if fault.reboot and not reboots:
+            continue
         fits = [
             step for step in steps if not single and len(step) < AT_ONCE and all(_apart(fault, one) for one in step)
         ]
