@@ -1,0 +1,177 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host in each mode of SELinux is asked for each mode: all nine pairs.
+
+None of them weakens: what would is refused, and the host is as it was. ``disabled`` can be found, never asked for.
+The order spares reboots; each test brings the host to where it begins, so any can run alone.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab import faults
+from tests.scenarios.selinux import AUTORELABEL, CONFIG, DEFAULTS, GRUB_CFG, Machine
+
+PERMISSIVE, OFF = {("SEL-002", "host")}, {("SEL-001", "host")}
+#: Debian has one type for all guests, and emulated ones need this: it stays on, and is told.
+NEEDED = "boolean virt_use_execmem"
+#: A file that is made while SELinux is off, and the label that the policy has for it.
+UNLABELLED, LABEL = "/etc/svirt-lab-unlabelled", "etc_t"
+
+
+def test_enforcing_to_enforcing(machine: Machine) -> None:
+    machine.be("enforcing")
+    with machine.untouched():
+        asked = machine.ask()
+    assert not asked.run.changed
+    assert (asked.told["plan"], asked.needs, asked.rebooted) == ([], [], False)
+    assert {item["subject"] for item in asked.told["refused"]} == {NEEDED}
+    assert machine.findings() == set()
+
+
+def test_enforcing_to_permissive(machine: Machine) -> None:
+    machine.be("enforcing")
+    assert "state=permissive would weaken that, which is refused" in machine.refuses("permissive")
+
+
+@pytest.mark.parametrize("mode", ["enforcing", "permissive"])
+def test_to_disabled(machine: Machine, mode: str) -> None:
+    machine.be(mode)
+    assert "value of selinux_state must be one of: enforcing, permissive, got: disabled" in machine.refuses("disabled")
+
+
+def test_enforcing_that_the_next_boot_would_lose(machine: Machine) -> None:
+    """Permissive is refused for a host that is only configured to enforce, or only enforces until it boots."""
+    machine.be("enforcing")
+    machine.sh("setenforce 0")
+    assert "would weaken" in machine.refuses("permissive")
+    machine.sh("setenforce 1")
+    machine.configure("permissive")
+    assert "would weaken" in machine.refuses("permissive")
+    asked = machine.ask()
+    assert asked.done == {("edit", CONFIG)}
+    assert machine.findings() == set()
+
+
+def test_permissive_to_permissive(machine: Machine) -> None:
+    machine.be("permissive")
+    with machine.untouched():
+        asked = machine.ask("permissive")
+    assert not asked.run.changed
+    assert (asked.needs, asked.rebooted) == ([], False)
+    assert machine.findings() == PERMISSIVE
+
+
+def test_permissive_to_enforcing(machine: Machine) -> None:
+    """Not before the time of the soak is over, nor with a denial of a guest in the log; then with every guest alive."""
+    machine.be("permissive")
+    guests = machine.guests()
+    machine.sh("load_policy")  # the soak begins
+    with machine.untouched():
+        asked = machine.ask()
+    assert asked.needs == ["operator"]
+    assert "when the soak of 3600 s ends" in asked.told["pending"][0]["why"]
+
+    machine.breach()
+    with machine.untouched():
+        asked = machine.ask(selinux_soak_seconds=0)
+    assert "enforcing would deny: svirt_t {" in asked.why()
+    assert "shadow_t:file" in asked.why()
+    assert (asked.needs, machine.mode) == ([], "permissive")
+    assert machine.run("molecule/transitions/converge.yml", selinux_soak_seconds=0, selinux_strict=True).status != 0
+
+    machine.sh("load_policy")
+    asked = machine.ask(selinux_soak_seconds=0)
+    assert asked.done == {("set", "mode"), ("edit", CONFIG)}
+    assert (machine.mode, machine.configured) == ("enforcing", "enforcing")
+    assert machine.guests() == guests
+    assert machine.confined()
+    assert machine.findings() == set()
+
+
+def test_disabled_to_disabled(machine: Machine) -> None:
+    machine.be("disabled", "enforcing=0 selinux=0")
+    assert machine.findings() == OFF
+    assert "value of selinux_state must be one of: enforcing, permissive, got: disabled" in machine.refuses("disabled")
+
+
+def test_disabled_to_permissive_is_foreseen(machine: Machine) -> None:
+    """The first step is the same whichever mode is asked for; see the soak's test for the rest of it."""
+    machine.be("disabled", "enforcing=0 selinux=0")
+    with machine.untouched():
+        asked = machine.ask("permissive", check=True)
+    assert {("create", AUTORELABEL), ("edit", CONFIG), ("edit", DEFAULTS), ("make", GRUB_CFG)} <= asked.done
+    assert (asked.told["after"]["mode"], asked.told["after"]["configured_mode"]) == ("disabled", "permissive")
+    assert asked.needs == ["reboot"]
+
+
+def test_disabled_to_enforcing(machine: Machine) -> None:
+    machine.be("disabled", "enforcing=0 selinux=0")
+    machine.sh(f"echo made while SELinux was off >{UNLABELLED}")
+    boot = machine.boot_id
+
+    foreseen = machine.ask(check=True)
+    asked = machine.ask()
+    assert asked.told["plan"] == foreseen.told["plan"]
+    assert {("create", AUTORELABEL), ("edit", CONFIG), ("edit", DEFAULTS), ("make", GRUB_CFG)} <= asked.done
+    assert (asked.needs, asked.rebooted, machine.boot_id) == (["reboot"], False, boot)
+    assert machine.configured == "permissive", "never from disabled to enforcing in one step"
+    assert machine.findings() == OFF, "prepared is not done"
+
+    faults.inject(machine.name, "qemu-by-hand", lab=machine.lab.folder)
+    with machine.untouched():
+        asked = machine.ask(selinux_allow_reboot=True)
+    assert (asked.run.changed, asked.told["guests_running"], asked.rebooted) == ([], 1, False)
+    faults.undo(machine.name, "qemu-by-hand", lab=machine.lab.folder)
+
+    asked = machine.ask(selinux_allow_reboot=True)
+    assert asked.rebooted
+    assert machine.boot_id != boot
+    assert (machine.mode, machine.configured) == ("permissive", "permissive")
+    assert LABEL in machine.sh(f"stat -c %C {UNLABELLED}"), "the boot has to have relabelled the files"
+    assert machine.sh(f"test -e {AUTORELABEL} || echo gone") == "gone"
+    machine.resume()
+    assert machine.confined()
+    assert machine.findings() == PERMISSIVE
+
+    guests = machine.guests()
+    assert machine.ask().needs == ["operator"]
+    machine.breach()
+    assert "enforcing would deny: svirt_t" in machine.ask(selinux_soak_seconds=0).why()
+    machine.sh("load_policy")
+    asked = machine.ask(selinux_soak_seconds=0)
+    assert {("set", "mode"), ("edit", CONFIG)} == asked.done
+    assert machine.guests() == guests
+    assert machine.confined()
+    assert machine.findings() == set()
+    with machine.untouched():
+        assert not machine.ask().run.changed
+
+
+@pytest.mark.soak
+def test_enforcing_lasts(machine: Machine) -> None:
+    machine.be("enforcing")
+    boot = machine.boot_id
+    assert machine.reboot() == {}
+    assert machine.boot_id != boot
+    assert (machine.mode, machine.configured) == ("enforcing", "enforcing")
+    assert machine.confined()
+    assert machine.findings() == set()
+
+
+@pytest.mark.soak
+def test_disabled_to_permissive(machine: Machine) -> None:
+    """By the configuration alone this time; and the host stays permissive until somebody asks for more."""
+    machine.be("disabled")
+    asked = machine.ask("permissive", selinux_allow_reboot=True)
+    assert {("create", AUTORELABEL), ("edit", CONFIG)} <= asked.done
+    assert asked.rebooted
+    assert (machine.mode, machine.configured) == ("permissive", "permissive")
+    machine.resume()
+    assert machine.confined()
+    assert machine.findings() == PERMISSIVE
+    with machine.untouched():
+        assert not machine.ask("permissive").run.changed
+    assert machine.ask(selinux_soak_seconds=0).done >= {("set", "mode")}
+    assert machine.findings() == set()
