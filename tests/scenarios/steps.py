@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from tests.lab.faults import FAULTS, Fault
 
@@ -60,3 +61,18 @@ def expected_of(wanted: Iterable[Fault], host: str) -> Findings:
 def findings_of(report: dict[str, Any]) -> Findings:
     """Rule and subject of what was found. A process is named without its number, which nobody can foretell."""
     return {(item["rule"], re.sub(r"^process \d+ ", "process PID ", item["subject"])) for item in report["findings"]}
+
+
+class Taken(Protocol):
+    """A step that was taken."""
+
+    error: str
+
+
+@contextmanager
+def noted(step: Taken) -> Iterator[None]:
+    """An error is the failure of the step's own tests, not of the steps after it."""
+    try:
+        yield
+    except Exception as error:
+        step.error += f"{type(error).__name__}: {error}\n"

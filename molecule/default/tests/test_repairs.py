@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -21,7 +19,7 @@ from story import Hardening, each, guests, harden, states
 from tests.lab import faults
 from tests.lab.faults import FAULTS, Fault
 from tests.lab.lab import Lab
-from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, steps_of
+from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, noted, steps_of
 
 TESTED = sorted(name for name, fault in FAULTS.items() if not fault.reboot)
 
@@ -53,15 +51,6 @@ def take(lab: Lab, wanted: dict[str, list[Fault]]) -> Step:
     verdict = step.error or ("as expected" if found_in(step) == left_of(step) else "NOT as expected")
     print(f"{names}: {verdict}, {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
     return step
-
-
-@contextmanager
-def noted(step: Step) -> Iterator[None]:
-    """An error is the failure of the step's own tests, not of the steps after it."""
-    try:
-        yield
-    except Exception as error:
-        step.error += f"{type(error).__name__}: {error}\n"
 
 
 def found_in(step: Step) -> Findings:

@@ -16,9 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -30,7 +28,7 @@ from tests.lab import faults
 from tests.lab.faults import FAULTS, Fault
 from tests.lab.lab import Lab
 from tests.scenarios.playbooks import Audit, audit
-from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, steps_of
+from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, noted, steps_of
 
 SOAK = os.environ.get("SVIRT_SOAK") == "1"
 TESTED = sorted(name for name, fault in FAULTS.items() if SOAK or not fault.reboot)
@@ -56,15 +54,6 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
     verdict = step.error or ("as expected" if findings(step) == expected_of(wanted, host) else "NOT as expected")
     print(f"{host}: {', '.join(names)}: {verdict}, {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
     return step
-
-
-@contextmanager
-def noted(step: Step) -> Iterator[None]:
-    """An error is the failure of the step's own tests, not of the steps after it."""
-    try:
-        yield
-    except Exception as error:
-        step.error += f"{type(error).__name__}: {error}\n"
 
 
 def findings(step: Step) -> Findings:
