@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .._core import domain_edit as edit
 from .._core.definition import Define, Definition, Live, Step, Survey
@@ -44,6 +44,7 @@ class Session:
 
     libvirt: t.Any
     handle: t.Any
+    root: Root = field(default_factory=Root)
 
     @property
     def error(self) -> type[Exception]:
@@ -139,23 +140,13 @@ def survey(session: Session, known: Facts) -> Survey:
         raise HostReadError(f"libvirt: {error}") from error
 
 
-def with_driver(found: Survey, known: Facts, root: Root) -> Survey:
-    """The survey as it would be were libvirt to run with the SELinux driver, by which it tells of labels."""
+def with_driver(found: Survey, known: Facts) -> Survey:
+    """The survey as it would be were libvirt to run with the SELinux driver."""
     if not known.base_types or any(model.model == "selinux" for model in found.models):
         return found
     kinds = {"kvm": known.base_types[0], "qemu": known.base_types[-1]}
     bases = {kind: f"system_u:system_r:{type_}:s0" for kind, type_ in kinds.items()}
-    guests = [
-        replace(guest, process=guest.process or _kernels_label(root, guest.name)) if guest.active else guest
-        for guest in found.guests
-    ]
-    return replace(found, guests=guests, models=[SecurityModel("selinux", "0", bases), *found.models])
-
-
-def _kernels_label(root: Root, name: str) -> str | None:
-    pid = root.line(f"{_RUN}/{name}.pid")
-    label = root.line(f"/proc/{pid}/attr/current") if pid and pid.isdigit() else None
-    return label.rstrip("\0") or None if label else None
+    return replace(found, models=[SecurityModel("selinux", "0", bases), *found.models])
 
 
 def _definition(session: Session, domain: t.Any) -> Definition | None:
@@ -178,12 +169,22 @@ def _definition(session: Session, domain: t.Any) -> Definition | None:
 
 
 def process_label(session: Session, domain: t.Any) -> str | None:
-    """The label of a running guest's process, as the kernel has it; None when libvirt has no driver for it."""
+    """The label of a running guest's process, as the kernel has it.
+
+    The policy may keep libvirt from reading the label of a guest that runs unconfined, which Debian's does, and without
+    the driver it reads none; then it is read here.
+    """
     try:
-        label = domain.securityLabel()[0]
+        label = str(domain.securityLabel()[0])
     except session.error:
-        return None
-    return str(label) or None
+        label = ""
+    return label or _kernels_label(session.root, domain.name())
+
+
+def _kernels_label(root: Root, name: str) -> str | None:
+    pid = root.line(f"{_RUN}/{name}.pid")
+    label = root.line(f"/proc/{pid}/attr/current") if pid and pid.isdigit() else None
+    return label.rstrip("\0") or None if label else None
 
 
 # -- changing --------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def run(call: Call) -> dict[str, t.Any]:
     def work(session: definitions.Session) -> dict[str, t.Any]:
         survey = definitions.survey(session, host)
         if call.check_mode and params["foreseen_driver"]:
-            survey = definitions.with_driver(survey, host, Root())
+            survey = definitions.with_driver(survey, host)
         if foreseen:
             survey = cycle_plan.expect(survey, foreseen)
         cycles, made = cycle_plan.plan(survey, params["guests"], guarded, way.sure)

@@ -50,7 +50,7 @@ def run(call: Call) -> dict[str, t.Any]:
     def work(session: definitions.Session) -> dict[str, t.Any]:
         found = definitions.survey(session, known)
         if call.check_mode and params["foreseen_driver"]:
-            found = definitions.with_driver(found, known, Root())
+            found = definitions.with_driver(found, known)
         made = seclabel_plan.plan(found, wishes, params["repair"])
         if not made.steps or call.check_mode:
             return made.result(call.diff)
