@@ -41,6 +41,8 @@ options:
         address.
       - V(dhcp) takes addresses from DHCP leases only. A running guest would be cut off until it renews its lease, so
         for these the filter is written to the definition only, and RV(pending) names them.
+      - Where the loaded policy does not let libvirt watch packets, as Debian's alone does not, libvirt would drop all
+        that the guest sends. The filter is then written to the definition only, and RV(pending) names the interface.
     type: str
     choices: [any, dhcp]
     default: any

@@ -63,6 +63,8 @@ class Survey:
     guest_types: frozenset[str] = frozenset()
     #: Label of libvirt's daemon, which has the range that it draws from.
     daemon: str | None = None
+    #: Why libvirt cannot see which addresses guests use, and so cannot learn them; empty when it can.
+    deaf: str = ""
 
     def find(self, key: str) -> Definition | None:
         """A guest by uuid or name; None when there is none."""

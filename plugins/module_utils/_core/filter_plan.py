@@ -32,6 +32,7 @@ _MAX = 256
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}\Z")
 _PARAMETER = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 _VALUE = re.compile(r"[A-Za-z0-9_.:]{1,64}\Z")
+_REMEDY = "; give its address as parameter IP, or have selinux_state install the supporting policy"
 _NO_FILTER = {
     "direct": "it is attached past the host's bridges (macvtap), where libvirt has no filters",
     "hostdev": "a device of the host is handed to the guest, where libvirt has no filters",
@@ -175,6 +176,8 @@ class _Planner:
                 self.made.refuse(subject, why)
         if interface.live is not None:
             self._live(subject, interface)
+        elif self.survey.deaf and self._learnt(interface.wanted.get(PERSISTENT)):
+            self.made.wait(subject, OPERATOR, f"{self.survey.deaf}: it would have no network when it starts{_REMEDY}")
 
     def _past_filters(self, interface: _Interface) -> str:
         """Why libvirt's filters do not reach the interface; empty when they do."""
@@ -227,8 +230,10 @@ class _Planner:
         current, wanted = interface.live.filter if interface.live else None, interface.wanted.get(LIVE)
         if current == wanted or wanted is None:
             return
-        learnt = [value.lower() for value in wanted.values(LEARNING)] == ["dhcp"] and not wanted.values(IP)
-        if learnt and wants_address(self.filters, wanted.name):
+        needs = POWER_CYCLE
+        if self._learnt(wanted) and self.survey.deaf:
+            why, needs = f"{self.survey.deaf}: libvirt would drop all that it sends{_REMEDY}", OPERATOR
+        elif self._learnt(wanted) and [value.lower() for value in wanted.values(LEARNING)] == ["dhcp"]:
             why = (
                 "libvirt would cut it off until it renews its DHCP lease; give its address as parameter IP, or cycle it"
             )
@@ -237,7 +242,11 @@ class _Planner:
         else:
             return
         interface.wanted[LIVE] = current
-        self.made.wait(subject, POWER_CYCLE, why)
+        self.made.wait(subject, needs, why)
+
+    def _learnt(self, wanted: Filter | None) -> bool:
+        """Whether libvirt has to learn an address for it."""
+        return wanted is not None and not wanted.values(IP) and wants_address(self.filters, wanted.name)
 
     def _steps(self, guest: Definition, interfaces: list[_Interface]) -> None:
         xml = guest.inactive

@@ -16,12 +16,14 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from .._core import domain_edit as edit
+from .._core.access import Check
 from .._core.definition import Define, Definition, Live, Step, Survey
 from .._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
 from .._core.label import type_of
-from .._core.snapshot import SecurityModel
+from .._core.snapshot import Daemon, SecurityModel
 from . import connection as readings
 from . import daemon, processes, selinux
+from .access import LoadedPolicy
 from .bounded import Job
 from .journal import WAIT, Entry, Journal
 from .root import Root, reason
@@ -31,6 +33,10 @@ GUEST, INTERFACE = "guest", "interface"
 _INACTIVE, _SECURE = 2, 1  # VIR_DOMAIN_XML_…
 _AFFECT_LIVE = 1  # VIR_DOMAIN_AFFECT_LIVE
 _RUN = "/run/libvirt/qemu"
+#: The daemon that sees to network filters itself; of the others, one of their own does.
+_MONOLITHIC = "libvirtd"
+#: What it takes to watch packets.
+_WATCHING = ("create", "bind", "setopt", "map", "read")
 _NO_DOMAIN = 42  # VIR_ERR_NO_DOMAIN
 #: Seconds that putting one thing back may take.
 _RESTORE_TIME = 60.0
@@ -107,6 +113,8 @@ class Facts:
     daemon: str | None = None
     #: Types that libvirt gives to guests: the first under KVM, the last under emulation.
     base_types: tuple[str, ...] = ()
+    #: Why libvirt cannot see which addresses guests use; empty when it can, or when that is not known.
+    deaf: str = ""
 
 
 def facts(root: Root) -> Facts:
@@ -119,7 +127,21 @@ def facts(root: Root) -> Facts:
     why = daemon.may_connect(root, found)
     if why:
         raise HostReadError(why)
-    return Facts(True, types, found.daemon.context if found.daemon else None, base_types)
+    return Facts(True, types, found.daemon.context if found.daemon else None, base_types, _deaf(root, found.daemon))
+
+
+def _deaf(root: Root, found: Daemon | None) -> str:
+    """Whether the loaded policy keeps libvirt from watching packets. It then drops all of a guest whose address it is
+    to learn, also of one that runs. Debian's policy does: it forbids the memory that libpcap shares with the kernel.
+    """
+    policy = LoadedPolicy(root)
+    if found is None or found.context is None or found.name != _MONOLITHIC or not policy.enforcing:
+        return ""
+    verdict = policy.verdict(Check(found.context, found.context, "packet_socket", _WATCHING))
+    if not verdict.denied or verdict.permissive:
+        return ""
+    missing = " ".join(verdict.denied)
+    return f"the loaded policy does not let libvirt's daemon watch packets (packet_socket {missing} to itself)"
 
 
 def survey(session: Session, known: Facts) -> Survey:
@@ -135,6 +157,7 @@ def survey(session: Session, known: Facts) -> Survey:
             networks=readings.networks(readings.texts(session.libvirt, session.handle.listAllNetworks)),
             guest_types=known.guest_types | {base for base in bases if base},
             daemon=known.daemon,
+            deaf=known.deaf,
         )
     except session.error as error:
         raise HostReadError(f"libvirt: {error}") from error

@@ -292,6 +292,26 @@ def test_what_the_hosts_files_say() -> None:
     assert definitions.facts(CapturedRoot(hosts.bare(), hosts.policy())) == definitions.Facts(False)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "flags", "deaf"),
+    [(0b11111, 0, ""), (0b10111, 0, "packet_socket map to itself"), (0b10111, 1, "")],
+    ids=["allowed", "denied", "permissive"],
+)
+def test_whether_the_policy_lets_libvirt_watch_packets(allowed: int, flags: int, deaf: str) -> None:
+    tree = hosts.el9()
+    tree.file("/sys/fs/selinux/class/packet_socket/index", "9")
+    for bit, name in enumerate(("create", "bind", "setopt", "map", "read"), 1):
+        tree.file(f"/sys/fs/selinux/class/packet_socket/perms/{name}", str(bit))
+
+    def answer(question: str) -> str | None:
+        return f"{allowed:x} ffffffff 0 ffffffff 1 {flags:x}" if question.endswith(" 9") else hosts.policy()(question)
+
+    known = definitions.facts(CapturedRoot(tree, answer))
+    assert deaf in known.deaf
+    assert bool(known.deaf) == bool(deaf)
+    assert definitions.survey(session(virt.FakeHost()), known).deaf == known.deaf
+
+
 def test_a_daemon_that_must_not_be_started() -> None:
     tree = hosts.el9()
     for path in [path for path in tree.entries if path.startswith("/proc/900")]:
