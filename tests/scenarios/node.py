@@ -75,6 +75,11 @@ class Node:
         count = len([name for name in self.journal() if name not in since])
         return self.module("svirt_rollback", runs=count) if count else None
 
+    def forget(self, since: list[str]) -> None:
+        """Drop the runs that came after those named: what could not be put back, and is not to stay behind a test."""
+        for name in set(self.journal()) - set(since):
+            self.shell(f"rm {_JOURNAL}/{name}")
+
     @contextmanager
     def guests(self, *wanted: Guest) -> Iterator[None]:
         """Guests with their disks, started where they are to run, and gone afterwards whatever happened."""
