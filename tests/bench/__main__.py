@@ -22,6 +22,7 @@ from tests.bench import crowd, peers
 from tests.bench.timing import Series, table, take_turns
 
 LAB = "build/lab-bench"
+AUDIT, HARDEN = "audit playbook", "harden playbook"
 
 
 def main() -> int:
@@ -54,7 +55,10 @@ def measure(target: peers.Target, args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         commands = peers.commands(target, Path(scratch), args.stock_guests)
         print(f"{args.host} as it is", flush=True)
-        few = take_turns({name: commands[name] for name in ("ping playbook", "audit playbook")}, args.runs)
+        lightly = {name: commands[name] for name in ("ping playbook", AUDIT)}
+        if args.inventory is None:  # a host that is not ours is only read
+            lightly[HARDEN] = peers.hardening(target, Path(scratch))
+        few = take_turns(lightly, args.runs)
         print(f"{args.host}: defining {args.guests} guests with {2 * args.guests} images", flush=True)
         with crowd.defined(target, args.guests):
             series = take_turns(commands, args.runs)
@@ -62,12 +66,14 @@ def measure(target: peers.Target, args: argparse.Namespace) -> None:
             memory = peers.peak_memory(target)
     print(f"\n{args.host} as it is\n\n{table(few)}\n")
     print(f"audit playbook / ping playbook     {ratio(few):8.2f}   budget 1.50")
+    if HARDEN in few:
+        print(f"nothing to harden / audit playbook {few[HARDEN].median / few[AUDIT].median:8.2f}   budget 3.00")
     report(series, snapshot, memory, args.stock_guests)
 
 
 def ratio(series: dict[str, Series]) -> float:
     """What an audit costs by the measure of a playbook that does nothing."""
-    return series["audit playbook"].median / series["ping playbook"].median
+    return series[AUDIT].median / series["ping playbook"].median
 
 
 def report(series: dict[str, Series], snapshot: dict[str, Any], memory: int, visited: int) -> None:
@@ -75,7 +81,7 @@ def report(series: dict[str, Series], snapshot: dict[str, Any], memory: int, vis
     images = sum(len(guest["resources"]) for guest in snapshot["guests"])
     print(f"\n{len(snapshot['guests'])} guests, {images} resources\n\n{table(series)}")
     probe, setup, ping = (series[name].median for name in ("svirt_info", "setup", "ping"))
-    audit, play = series["audit playbook"].median, series["ping playbook"].median
+    audit, play = series[AUDIT].median, series["ping playbook"].median
     stock = (series["stock loop"].median - play) / visited
     ours = max(audit - play, 0.001) / len(snapshot["guests"])
     print()
