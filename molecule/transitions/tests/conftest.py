@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def machine(lab: Lab) -> Machine:
-    """The first host of the lab, with the role applied once: what enforcing asks for is there."""
+    """The first host of the lab. Where it enforces, what the role installs is there."""
     found = Machine(lab, lab.names()[0])
-    found.ask()
+    if found.mode == "enforcing":
+        found.ask()
     return found

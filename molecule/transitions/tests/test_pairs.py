@@ -13,6 +13,8 @@ import pytest
 from tests.lab import faults
 from tests.scenarios.selinux import AUTORELABEL, CONFIG, DEFAULTS, GRUB_CFG, Machine
 
+#: Kernel arguments under which Debian's kernel runs AppArmor.
+WEAK = "enforcing=0 selinux=0"
 PERMISSIVE, OFF = {("SEL-002", "host")}, {("SEL-001", "host")}
 #: Debian has one type for all guests, and emulated ones need this: it stays on, and is told.
 NEEDED = "boolean virt_use_execmem"
@@ -91,14 +93,14 @@ def test_permissive_to_enforcing(machine: Machine) -> None:
 
 
 def test_disabled_to_disabled(machine: Machine) -> None:
-    machine.be("disabled", "enforcing=0 selinux=0")
+    machine.be("disabled", WEAK)
     assert machine.findings() == OFF
     assert "value of selinux_state must be one of: enforcing, permissive, got: disabled" in machine.refuses("disabled")
 
 
 def test_disabled_to_permissive_is_foreseen(machine: Machine) -> None:
     """The first step is the same whichever mode is asked for; see the soak's test for the rest of it."""
-    machine.be("disabled", "enforcing=0 selinux=0")
+    machine.be("disabled", WEAK)
     with machine.untouched():
         asked = machine.ask("permissive", check=True)
     assert {("create", AUTORELABEL), ("edit", CONFIG), ("edit", DEFAULTS), ("make", GRUB_CFG)} <= asked.done
@@ -107,7 +109,7 @@ def test_disabled_to_permissive_is_foreseen(machine: Machine) -> None:
 
 
 def test_disabled_to_enforcing(machine: Machine) -> None:
-    machine.be("disabled", "enforcing=0 selinux=0")
+    machine.be("disabled", WEAK)
     machine.sh(f"echo made while SELinux was off >{UNLABELLED}")
     boot = machine.boot_id
 
