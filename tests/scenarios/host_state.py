@@ -64,7 +64,9 @@ def processes() -> dict[str, list[str]]:
 
 
 def selinux() -> dict[str, str]:
-    """The mode and every boolean."""
+    """The mode and every boolean; nothing where SELinux is off."""
+    if not os.path.exists("/sys/fs/selinux/class"):
+        return {}
     found = {"enforce": Path("/sys/fs/selinux/enforce").read_text()}
     for name in os.listdir("/sys/fs/selinux/booleans"):
         found[name] = Path("/sys/fs/selinux/booleans", name).read_text()
