@@ -224,7 +224,10 @@ def _hook_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
     for hook in look.hooks:
         if hook.denied:
             why = "libvirt could not run it: no guest would start, and those that run would be ended at the restart"
-            yield f"hook {hook.path}", f"{why}. {hook.denied}. Give it a label that the daemon may execute (bin_t)"
+            yield (
+                f"hook {hook.path}",
+                f"{why}; give it a label that the daemon may execute, as bin_t is ({hook.denied})",
+            )
 
 
 def _dynamic(snapshot: Snapshot) -> t.Iterator[Guest]:

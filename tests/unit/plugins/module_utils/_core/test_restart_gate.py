@@ -236,7 +236,8 @@ def test_a_hook_that_libvirt_could_not_run() -> None:
         guest("a"), hooks=[Hook("/etc/libvirt/hooks/qemu", 1.0, "the loaded policy does not let it"), Hook("x", 1.0)]
     )
     assert [subject for subject, _why in refusals(found)] == ["hook /etc/libvirt/hooks/qemu"]
-    assert "would be ended at the restart. the loaded policy does not let it" in refusals(found)[0][1]
+    assert "would be ended at the restart; give it a label" in refusals(found)[0][1]
+    assert "the loaded policy does not let it" in refusals(found)[0][1]
 
 
 def test_a_guard_that_came_after_the_daemon() -> None:
