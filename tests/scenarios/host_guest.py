@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside a host: makes a guest of a test, with its disks, or removes both. The guest comes as JSON."""
+"""Runs inside a host: ``make`` or ``remove`` guests of a test, with their disks. Each guest comes as JSON."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from host import images, virt  # type: ignore[import-not-found]  # the lab's cod
 from host.domains import Disk, Guest  # type: ignore[import-not-found]
 
 
-def main(verb: str, text: str) -> None:
-    """``make`` defines the guest and starts one that is to run; ``remove`` undoes all of it."""
+def guest_of(text: str) -> Guest:
+    """A guest as it was sent."""
     plain = json.loads(text)
     plain["disks"] = tuple(Disk(**disk) for disk in plain["disks"])
-    guest = Guest(**plain)
-    if verb == "make":
-        for disk in guest.disks:
-            images.make_disk(disk)
-        virt.define(guest)
-        if guest.running:
-            virt.start(guest.name)
-        return
+    return Guest(**plain)
+
+
+def make(guest: Guest) -> None:
+    """Define it, and start one that is to run."""
+    for disk in guest.disks:
+        images.make_disk(disk)
+    virt.define(guest)
+    if guest.running:
+        virt.start(guest.name)
+
+
+def remove(guest: Guest) -> None:
+    """Neither it nor its disks are there any more."""
     virt.remove(guest.name)
     for disk in guest.disks:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(disk.path)
 
 
-main(*sys.argv[1:])
+verb, *texts = sys.argv[1:]
+for sent in texts:
+    {"make": make, "remove": remove}[verb](guest_of(sent))
 print("null")

@@ -83,11 +83,10 @@ class Node:
     @contextmanager
     def guests(self, *wanted: Guest) -> Iterator[None]:
         """Guests with their disks, started where they are to run, and gone afterwards whatever happened."""
+        words = [json.dumps(asdict(guest)) for guest in wanted]
         try:
-            for guest in wanted:
-                self.python(_GUEST, "make", json.dumps(asdict(guest)))
+            self.python(_GUEST, "make", *words)
             yield
         finally:
             with suppress(LabError):  # what failed before says more
-                for guest in reversed(wanted):
-                    self.python(_GUEST, "remove", json.dumps(asdict(guest)))
+                self.python(_GUEST, "remove", *reversed(words))
