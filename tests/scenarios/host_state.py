@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-FOLDERS = ("/etc", "/boot", "/var/lib/libvirt", "/var/lib/selinux", "/srv/vms", "/usr/local")
+FOLDERS = ("/etc", "/boot", "/var/lib/libvirt", "/var/lib/selinux", "/srv/vms", "/usr/local", "/usr/sbin")
 HASHED_BYTES = 1 << 20
 DAEMONS = ("libvirtd", "virtqemud", "virtlogd", "virtlockd")
 

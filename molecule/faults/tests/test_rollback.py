@@ -1,0 +1,42 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real host, hardened and put back: the audit shows the old findings again, and the files are as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from applying import SOAK
+from looking import HOST, Host, differences
+
+from tests.lab import faults
+from tests.scenarios.playbooks import audit, run
+
+
+@pytest.fixture
+def findings(host: Host) -> Iterator[set[tuple[str, str, str]]]:
+    """What the audit finds with the lab's own faults beside those of conftest.py."""
+    names = faults.default_faults(HOST)
+    faults.inject(HOST, *names, lab=host.lab.folder)
+    yield audit(host.lab.inventory, limit=HOST).found
+    faults.undo(HOST, *names, lab=host.lab.folder)
+
+
+def test_rollback_brings_the_old_findings_back(host: Host, findings: set[tuple[str, str, str]], tmp_path: Path) -> None:
+    now = Host(host.lab)  # with the guests that the faults brought
+    before = now.files()
+    assert {"IMG-003", "IMG-005", "IMG-007", "GST-003", "SEL-003"} <= {rule for rule, _host, _subject in findings}
+    variables = {"selinux_soak_seconds": 0, "selinux_support": SOAK, "svirt_report_dir": str(tmp_path)}
+    hardened = run("svirt.fleet.harden", host.lab.inventory, limit=HOST, **variables)
+    assert not [item for item in hardened.failed if "Judge" not in item[1]], hardened.output
+    assert differences(before, now.files())
+    left = audit(host.lab.inventory, limit=HOST).found
+    assert left < findings
+    assert {rule for rule, _host, _subject in left} == {"GST-001"}, "a QEMU started by hand is the operator's to end"
+    back = run("svirt.fleet.rollback", host.lab.inventory, limit=HOST)
+    assert back.status == 0, back.output
+    assert differences(before, now.files()) == {}
+    assert host.journal() == {}
+    assert audit(host.lab.inventory, limit=HOST).found == findings

@@ -1,0 +1,71 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modules killed at every change that the kernel tells of, and disks with space for a part of what is written.
+
+After every other strike the host is put back at once; otherwise the next run mends it first.
+"""
+
+from __future__ import annotations
+
+import pytest
+from applying import MODULES, SOAK, applied, apply, put_back
+from looking import HOST, Files, Host, differences, half_written, is_fresh
+from striking import ELSEWHERE, full_disk, struck
+
+pytestmark = pytest.mark.skipif(not SOAK, reason="takes an hour; runs with SVIRT_SOAK=1")
+
+#: Bounds the loops, should a module never come to an end.
+MOST = 120
+
+
+@pytest.fixture(scope="module")
+def new(host: Host, old: Files) -> Files:
+    """The host's files after a whole run, which is put back again."""
+    applied(host, *MODULES)
+    found = host.files()
+    put_back(host)
+    assert differences(old, host.files()) == {}
+    return found
+
+
+@pytest.mark.parametrize("target", ["module", "top"])
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_killed_at_every_change(host: Host, old: Files, new: Files, module: str, target: str) -> None:
+    for at in range(1, MOST):
+        hit = struck(host, module, at, target)
+        assert half_written(old, new, host.files()) == {}
+        if at % 2:
+            applied(host, module)
+            assert not applied(host, module).changed
+            assert not [path for path in host.files() if is_fresh(path)]
+        put_back(host)
+        assert differences(old, host.files()) == {}
+        if not hit:
+            return
+    pytest.fail(f"{module} made more than {MOST} changes")
+
+
+def test_a_rollback_is_killed_at_every_change(host: Host, old: Files, new: Files) -> None:
+    hit, at = True, 0
+    while hit and at < MOST:
+        at += 1
+        applied(host, *MODULES)
+        hit = struck(host, "svirt_rollback", at)
+        assert half_written(old, new, host.files()) == {}
+        if hit:
+            put_back(host)
+        assert differences(old, host.files()) == {}
+    assert not hit, f"the rollback made more than {MOST} changes"
+
+
+@pytest.mark.parametrize("left", [4096, 16384, 40960, 65536, 98304, 131072])
+def test_the_disk_has_space_for_a_part(host: Host, old: Files, new: Files, left: int) -> None:
+    with full_disk(host, left):
+        done = apply(host, *MODULES, go_on=True, ansible_remote_tmp=ELSEWHERE)
+        now = {path: facts for path, facts in host.files().items() if path != "/filler"}
+    assert {module for module in MODULES if done.of(HOST, module)} == set(MODULES)
+    assert half_written(old, new, now) == {}
+    applied(host, *MODULES)
+    assert differences(new, host.files()) == {}
+    put_back(host)
+    assert differences(old, host.files()) == {}
