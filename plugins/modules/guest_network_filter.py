@@ -92,6 +92,12 @@ options:
         start.
     type: bool
     default: true
+  foreseen_policy:
+    description:
+      - RV(svirt.fleet.selinux_state#module:policy_changes) of an earlier task. In check mode the loaded policy is then
+        not asked whether libvirt may watch packets, for it will be another one. Outside of check mode it is ignored.
+    type: bool
+    default: false
   strict:
     description:
       - Fail when anything was refused. Otherwise RV(refused) says what and why.

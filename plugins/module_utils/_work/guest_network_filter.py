@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._core import filter_plan
 from .._core.definition import Plan
@@ -39,6 +40,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "exclude": {"type": "list", "elements": "str", "default": []},
     "live": {"type": "bool", "default": True},
+    "foreseen_policy": {"type": "bool", "default": False},
     "strict": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
 }
@@ -62,6 +64,8 @@ def run(call: Call) -> dict[str, t.Any]:
         if wishes.choices:
             raise PlanError(f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}")
         return Plan().result(call.diff)
+    if call.check_mode and params["foreseen_policy"]:
+        known = replace(known, deaf="")
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
         made = filter_plan.plan(definitions.survey(session, known), wishes)
