@@ -48,8 +48,8 @@ test: venv-test ## Everything that CI runs; the lab is started anew and stopped
 	@$(SETUP) importer
 	@$(PYTHON) -m tests.tools.checks sanity lint importer unit lab
 
-soak: venv-test ## The scenario tamper with every fault by itself, which takes twice as long
-	@SVIRT_TAMPER=single $(PYTHON) -m tests.tools.checks lab
+soak: venv-test ## The scenarios in full: every fault by itself, every transition, many kills. It takes hours
+	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks lab node
 
 lint: venv-test ## Formatting, types, style, docs, changelog, licences
 	@$(PYTHON) -m tests.tools.checks lint

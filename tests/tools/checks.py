@@ -2,9 +2,10 @@
 # Copyright: svirt.fleet contributors
 """Runs the checks of `make test`, two at a time, and says of each how long it took.
 
-    python -m tests.tools.checks sanity lint importer unit lab
+    python -m tests.tools.checks sanity lint importer unit lab node
 
-Checks that only read run side by side; those of the lab run alone, after them, and show their output as it comes.
+Checks that only read run side by side. After them come the scenarios: those on two hosts alone, with their output as it
+comes, then those on one host side by side.
 What the others printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes last.
 """
 
@@ -105,11 +106,22 @@ def unit() -> Iterator[Check]:
 
 
 def lab() -> Iterator[Check]:
-    yield Check("molecule tamper", ["molecule", "test", "--scenario-name", "tamper"])
+    yield scenario("tamper")
+    yield scenario("default")
 
 
-GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "lab": lab}
-ALONE = {"lab"}
+def node() -> Iterator[Check]:
+    yield scenario("transitions")
+    yield scenario("faults")
+
+
+def scenario(name: str) -> Check:
+    return Check(f"molecule {name}", ["molecule", "test", "--scenario-name", name])
+
+
+GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "lab": lab, "node": node}
+#: In the order of their turns: groups that share one, and whether their checks run side by side in it.
+TURNS = [({"sanity", "lint", "importer", "unit"}, True), ({"lab"}, False), ({"node"}, True)]
 
 
 def run(check: Check, *, show: bool = False) -> Outcome:
@@ -177,9 +189,11 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     clean_copy.refresh()
 
-    together = [check for group in groups if group not in ALONE for check in GROUPS[group]()]
-    apart = [check for group in groups if group in ALONE for check in GROUPS[group]()]
-    outcomes = [*run_side_by_side(together), *run_alone(apart)]
+    outcomes: list[Outcome] = []
+    for turn, side_by_side in TURNS:
+        checks = [check for group in groups if group in turn for check in GROUPS[group]()]
+        if checks:
+            outcomes += run_side_by_side(checks) if side_by_side else run_alone(checks)
 
     failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
     say(f"==> failed: {', '.join(failed)}" if failed else f"==> all {len(outcomes)} checks passed")
