@@ -14,8 +14,9 @@ from tests.scenarios.lab import lab
 
 __all__ = ["lab"]
 
-#: An hour of its own, so only ``make soak`` has it.
-collect_ignore = [] if os.environ.get("SVIRT_SOAK") == "1" else ["test_repairs.py"]
+#: What takes too long for ``make test`` beside all else; ``make soak`` has it.
+LONG = ["test_disk_load.py", "test_repairs.py", "test_wire.py"]
+collect_ignore = [] if os.environ.get("SVIRT_SOAK") == "1" else LONG
 
 
 @pytest.fixture(scope="session")
