@@ -439,6 +439,8 @@ def restore(entry: Entry, root: Root | None = None) -> None:
     try:
         with opened(entry.subject, before.within, before.pid) as handle, _libvirt_lock(handle):
             now = state_of(handle)
+            if before.holds(now):
+                return  # a run that was killed had not changed it yet, or another rollback was before this one
             _refuse(entry.subject, before, now, root or Root())
             try:
                 _put_back(handle, before.state(now), before.xattrs, before.owner is not None)
@@ -465,6 +467,12 @@ class _Before:
     owner: tuple[int, int, int] | None
     xattrs: dict[str, bytes | None]
     set: str | None
+
+    def holds(self, now: State) -> bool:
+        """Whether the very file is as it was already."""
+        same = (now.device, now.inode) == (self.device, self.inode)
+        owner = self.owner in (None, (now.uid, now.gid, now.mode))
+        return same and owner and all(now.xattrs.get(name) == value for name, value in self.xattrs.items())
 
     def state(self, now: State) -> State:
         """The file as it was; what was not changed then is as it is now."""

@@ -30,7 +30,7 @@ SYSTEMD = "/etc/systemd/system"
 _UNITS = tuple(f"{name}.service" for name in SOCKETS)
 _FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf")
 _SHOWN = ",".join(("Id", "LoadState", "ActiveState", "MainPID", "KillMode", "NeedDaemonReload", *_FOLLOWERS))
-#: Seconds that systemd itself may take to answer.
+#: Seconds that systemd itself may take to answer, where the daemon is not given more.
 _SYSTEMCTL = 30.0
 #: Seconds between two looks at a daemon that is to come back.
 _PAUSE = 0.3
@@ -68,6 +68,14 @@ class Actor:
         """Have systemd read its files again. Raises HostWriteError."""
         self._systemctl("daemon-reload")
 
+    def _reload(self, wanted: bool) -> None:
+        """The same; a daemon that is to come back with its old files is restarted even when systemd was too slow."""
+        try:
+            self.reload()
+        except HostWriteError:
+            if wanted:
+                raise
+
     def restart(self, before: gate.Look, journal: Journal) -> Outcome:
         """Restart the daemon that the gate has let through, and see to it that nothing was lost."""
         outcome = Outcome(self._restart(before))
@@ -86,7 +94,7 @@ class Actor:
         old = self._pid_of(unit.name)
         try:
             if unit.stale or not wanted:
-                self.reload()
+                self._reload(wanted)
                 if self._unit(unit.name).kill_mode != "process":
                     return [f"{unit.name} would end the guests with the daemon (KillMode); it was not restarted"]
             if not wanted:
@@ -170,7 +178,7 @@ class Actor:
             raise HostWriteError("systemctl cannot be run here")
         command = ["systemctl", *words]
         problem = "it said nothing"
-        job = Job(lambda: iter([_called(run, command)]), _SYSTEMCTL)
+        job = Job(lambda: iter([_called(run, command)]), max(_SYSTEMCTL, self.timeout))
         for status, out, err in job.items():
             if status == 0:
                 return str(out)

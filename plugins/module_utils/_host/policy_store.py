@@ -185,8 +185,12 @@ def restore(entry: Entry, tools: Tools) -> None:
             for item in modules
             if item["content"] is not None
         ]
-        remove = [(item["priority"], item["name"]) for item in modules if item["content"] is None]
-        _semodule(tools, entry.before["policy"], install, remove)
+        absent = [(item["priority"], item["name"]) for item in modules if item["content"] is None]
+        policy = entry.before["policy"]
+        # A run that was killed may not have installed them, and semodule removes nothing that is not there.
+        remove = sorted(set(absent) & _installed(tools, policy)) if absent else []
+        if install or remove:
+            _semodule(tools, policy, install, remove)
     elif entry.kind == PERMISSIVE_KIND:
         write(tools, f"{FS}/load", zlib.decompress(base64.b64decode(entry.before["policy"])))
     else:
@@ -233,13 +237,20 @@ def _semodule(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(tools: Tools, words: list[str], then: str) -> None:
+def _installed(tools: Tools, policy: str) -> set[tuple[int, str]]:
+    """Priority and name of every module in the store."""
+    lines = _run(tools, ["semodule", "-s", policy, "-lfull"], "the policy is as it was").splitlines()
+    return {(int(words[0]), words[1]) for words in map(str.split, lines) if len(words) > 1 and words[0].isdigit()}
+
+
+def _run(tools: Tools, words: list[str], then: str) -> str:
     program = tools.find(words[0])
     if program is None:
         raise HostWriteError(f"{words[0]} is not installed (package policycoreutils); {then}")
     status, out, err = tools.run_command([program, *words[1:]])
     if status:
         raise HostWriteError(f"{words[0]} failed with status {status}: {(err or out).strip()[-1000:]}; {then}")
+    return out
 
 
 def _plain(content: bytes) -> bytes:

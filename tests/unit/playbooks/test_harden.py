@@ -37,6 +37,16 @@ def test_with_every_host_down_nothing_is_hardened_and_the_verdict_is_unknown(inv
     assert "SELinux" not in run.output
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
+def test_the_reports_folder_may_be_relative_to_where_the_run_is_started(with_self: Path) -> None:
+    run = harden(
+        with_self, "--limit", "self1", "-e", f"svirt_report_dir={os.path.relpath(with_self.parent / 'report')}"
+    )
+    assert "Unable to access" not in run.output
+    assert "PLAY [Harden]" in run.output
+    assert (run.folder / "before" / "fresh-labels.json").is_file()
+
+
 def test_no_host_at_all_is_no_success(inventory: Path) -> None:
     assert harden(inventory, "-e", "svirt_hosts=nobody").status != 0
     assert harden(inventory, "--limit", "nobody").status != 0

@@ -47,6 +47,8 @@ class Machine:
     ) -> None:
         self.trees = trees
         self._states = states
+        #: What systemctl does not do.
+        self.deaf_to = ""
         self._stale = stale
         self._kill_mode = kill_mode_when_read
         self._log = folder / "systemctl"
@@ -80,6 +82,8 @@ class Machine:
         words = command[1:]
         if words[0] == "show":
             return 0, self._show(), ""
+        if words[0] == self.deaf_to:
+            return 1, "", "Connection timed out"
         if words[0] not in ("daemon-reload", "reset-failed", "--no-block"):
             return 1, "", f"Unknown command verb {words[0]}."
         with self._log.open("a") as file:

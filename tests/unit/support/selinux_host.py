@@ -221,6 +221,9 @@ class SelinuxHost:
         return (0, "", "") if data and "menuentry" in data else (1, "", "syntax error")
 
     def _semodule(self, args: list[str], _data: str | None) -> tuple[int, str, str]:
+        if "-lfull" in args:
+            names = [(priority, name) for priority in (100, 400) for name in self.modules(priority)]
+            return 0, "".join(f"{priority} {name:24} cil\n" for priority, name in names), ""
         words = iter(args)
         priority = 400
         for word in words:
@@ -234,6 +237,8 @@ class SelinuxHost:
                     self.module(priority, path.stem, "(compiled)", path.suffix[1:])
             elif word == "-r":
                 folder = Path(self.root.at(f"{MODULES}/{priority}/{next(words)}"))
+                if not folder.is_dir():
+                    return 1, "", "semodule:  Failed!"
                 for item in folder.iterdir():
                     item.unlink()
                 folder.rmdir()

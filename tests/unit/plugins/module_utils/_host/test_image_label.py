@@ -377,6 +377,18 @@ def test_on_shared_storage_a_label_goes_back_only_when_nobody_set_another(folder
     assert attributes(image)[LABEL] == f"{OLD}\0".encode()
 
 
+def test_what_is_back_already_is_left_alone_wherever_it_lies_and_whoever_uses_it(
+    folder: Path, journal: Journal
+) -> None:
+    image, entry = entry_of(folder, journal, shared=True)
+    image_label.restore(entry, OwnProcesses())
+    before = facts(image)
+    image_label.restore(entry, OwnProcesses())
+    with holding(OPENS, str(image)):
+        image_label.restore(entry, OwnProcesses())
+    assert facts(image) == before
+
+
 def test_a_node_of_a_running_guest_is_not_put_back(folder: Path) -> None:
     node = make(folder / "vda")
     seen = node.stat()

@@ -115,6 +115,21 @@ def test_a_daemon_that_fails_gets_its_file_back(tmp_path: Path, conf: Path, jour
     ]
 
 
+def test_old_files_are_read_even_when_systemd_was_too_slow_to_reload(
+    tmp_path: Path, conf: Path, journal: Journal
+) -> None:
+    with_conf(tmp_path, conf, journal)
+    dead = hosts.el9()
+    del dead.entries["/proc/900/exe"]
+    dead.libvirt.clear()
+    machine = Machine(tmp_path, [hosts.el9(), dead, restarted()], states=["active", "failed", "active"])
+    machine.deaf_to = "daemon-reload"
+    made = actor(machine, conf, timeout=1)
+    outcome = made.restart(made.look(), journal)
+    assert (outcome.restored, outcome.again) == ([str(conf)], [])
+    assert machine.acts.count("--no-block restart libvirtd.service") == 2
+
+
 def test_a_daemon_that_never_comes_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
     with_conf(tmp_path, conf, journal)
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "activating"])

@@ -90,6 +90,18 @@ def test_modules_are_kept_whole_before_they_go(host: SelinuxHost, tmp_path: Path
     assert "fresh" not in host.modules()
 
 
+def test_modules_that_a_killed_run_did_not_install_are_not_removed(host: SelinuxHost, tmp_path: Path) -> None:
+    host.failing["semodule"] = "killed"
+    with Journal("selinux_state", str(tmp_path / "journal")) as journal, pytest.raises(HostWriteError):
+        store(host).change([("fresh", b"(fresh)")], [], journal)
+    (entry,) = entries_of(str(journal.path))
+    del host.failing["semodule"]
+    before = host.modules()
+    policy_store.restore(entry, host.tools)
+    policy_store.restore(entry, host.tools)
+    assert host.modules() == before
+
+
 def test_no_source_is_left_behind(host: SelinuxHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     host.failing["semodule"] = "no"

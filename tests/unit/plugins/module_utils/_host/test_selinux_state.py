@@ -442,8 +442,9 @@ def test_diffs_show_files_and_state(lab: Lab) -> None:
 
 def test_entries_that_cannot_be_put_back() -> None:
     bare = Tools(run_command=lambda _args, *, data=None: (127, "", ""))
+    module = {"priority": 400, "name": "x", "language": "cil", "content": None}
     with pytest.raises(HostWriteError, match="not installed"):
-        restore(Entry("policy_module", "400/x", {"policy": "default", "modules": []}), bare)
+        restore(Entry("policy_module", "400/x", {"policy": "default", "modules": [module]}), bare)
     with pytest.raises(HostWriteError, match="'odd'"):
         restore(Entry("odd", "x", {}), bare)
 
