@@ -174,5 +174,9 @@ class Machine:
         assert self.mode == mode
 
     def breach(self) -> None:
-        """A process in the guests' domain reads what no guest may. On a permissive host it can, and is logged."""
-        self.sh("runcon system_u:system_r:svirt_t:s0:c1,c2 cat /etc/shadow >/dev/null")
+        """A process in the guests' domain reads what no guest may. On a permissive host it can, and is logged.
+
+        Root may not start such a process on an enforcing host, which is relaxed for that moment.
+        """
+        command = "runcon system_u:system_r:svirt_t:s0:c1,c2 cat /etc/shadow >/dev/null"
+        self.sh(f"was=$(cat /sys/fs/selinux/enforce); setenforce 0; {command}; said=$?; setenforce $was; exit $said")
