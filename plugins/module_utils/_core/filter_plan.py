@@ -174,10 +174,18 @@ class _Planner:
             interface.wanted[place] = wanted
             if why and {"subject": subject, "why": why} not in self.made.refused:
                 self.made.refuse(subject, why)
-        if interface.live is not None:
+        if self.survey.deaf and self._deafened(interface):
+            self.made.refuse(subject, f"{self.survey.deaf}: libvirt would drop all that it sends{_REMEDY}")
+        elif interface.live is not None:
             self._live(subject, interface)
-        elif self.survey.deaf and self._learnt(interface.wanted.get(PERSISTENT)):
-            self.made.wait(subject, OPERATOR, f"{self.survey.deaf}: it would have no network when it starts{_REMEDY}")
+
+    def _deafened(self, interface: _Interface) -> bool:
+        """Takes back a filter that would leave the guest without a network, now or at its next start."""
+        new = [interface.wanted[place] for place, card in interface.cards() if card.filter != interface.wanted[place]]
+        if not any(self._learnt(wanted) for wanted in new):
+            return False
+        interface.wanted.update((place, card.filter) for place, card in interface.cards())
+        return True
 
     def _past_filters(self, interface: _Interface) -> str:
         """Why libvirt's filters do not reach the interface; empty when they do."""
@@ -230,10 +238,7 @@ class _Planner:
         current, wanted = interface.live.filter if interface.live else None, interface.wanted.get(LIVE)
         if current == wanted or wanted is None:
             return
-        needs = POWER_CYCLE
-        if self._learnt(wanted) and self.survey.deaf:
-            why, needs = f"{self.survey.deaf}: libvirt would drop all that it sends{_REMEDY}", OPERATOR
-        elif self._learnt(wanted) and [value.lower() for value in wanted.values(LEARNING)] == ["dhcp"]:
+        if self._learnt(wanted) and [value.lower() for value in wanted.values(LEARNING)] == ["dhcp"]:
             why = (
                 "libvirt would cut it off until it renews its DHCP lease; give its address as parameter IP, or cycle it"
             )
@@ -242,7 +247,7 @@ class _Planner:
         else:
             return
         interface.wanted[LIVE] = current
-        self.made.wait(subject, needs, why)
+        self.made.wait(subject, POWER_CYCLE, why)
 
     def _learnt(self, wanted: Filter | None) -> bool:
         """Whether libvirt has to learn an address for it."""
