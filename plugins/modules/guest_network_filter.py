@@ -42,7 +42,7 @@ options:
       - V(dhcp) takes addresses from DHCP leases only. A running guest would be cut off until it renews its lease, so
         for these the filter is written to the definition only, and RV(pending) names them.
       - Where the loaded policy does not let libvirt watch packets, as Debian's alone does not, libvirt would drop all
-        that the guest sends, now or after its next start. The interface is then left as it is, and RV(refused) names it.
+        that the guest sends, now or after its next start. The interface is then left alone, and RV(refused) names it.
     type: str
     choices: [any, dhcp]
     default: any
