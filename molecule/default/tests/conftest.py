@@ -4,19 +4,18 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from story import Story, tell
 
 from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
+from tests.scenarios.soak import SOAK
 
 __all__ = ["lab"]
 
 #: What takes too long for ``make test`` beside all else; ``make soak`` has it.
 LONG = ["test_disk_load.py", "test_repairs.py", "test_wire.py"]
-collect_ignore = [] if os.environ.get("SVIRT_SOAK") == "1" else LONG
+collect_ignore = [] if SOAK else LONG
 
 
 @pytest.fixture(scope="session")

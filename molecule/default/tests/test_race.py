@@ -7,7 +7,6 @@ See host_race.py for what is swapped. A round is one run of the module over all 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,10 +19,11 @@ from tests.lab.host.domains import LOCAL, Disk, Guest
 from tests.lab.host.images import AT_REST, CONTENT
 from tests.lab.lab import Lab
 from tests.scenarios.node import Node
+from tests.scenarios.soak import SOAK
 
 PROGRAM = Path(__file__).with_name("host_race.py")
 IMAGES, READY, STOP = f"{LOCAL}/race", "/run/svirt-race.ready", "/run/svirt-race.stop"
-ROUNDS = 40 if os.environ.get("SVIRT_SOAK") else 2
+ROUNDS = 40 if SOAK else 2
 #: Images of other guests, one that runs and one that does not: what a tenant would have relabelled.
 GUESTS = tuple(
     Guest(f"race-{name}", (Disk(f"{LOCAL}/race-{name}.raw"),), running=name == "on") for name in ("on", "off")

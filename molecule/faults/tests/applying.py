@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +28,6 @@ TASKS: dict[str, dict[str, Any]] = {
     "svirt_rollback": {"svirt.fleet.svirt_rollback": {}},
 }
 MODULES = tuple(TASKS)[:6]
-SOAK = os.environ.get("SVIRT_SOAK") == "1"
 
 
 @contextmanager

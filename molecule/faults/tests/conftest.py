@@ -12,8 +12,9 @@ from looking import HOST, Files, Host
 from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
+from tests.scenarios.soak import pytest_collection_modifyitems, pytest_configure
 
-__all__ = ["lab"]
+__all__ = ["lab", "pytest_collection_modifyitems", "pytest_configure"]
 
 #: What the modules are to repair: boot, images, a definition, network filters. The rest, apply.yml asks for.
 WRONG = (

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from applying import SOAK, applied, apply, put_back
+from applying import applied, apply, put_back
 from looking import HOST, Files, Host, differences
 from striking import killer
 
 from tests.lab import faults
 from tests.scenarios.playbooks import run
+from tests.scenarios.soak import SOAK
 
 CONF = "/etc/libvirt/qemu.conf"
 DROP_IN = "/etc/systemd/system/libvirtd.service.d/broken.conf"
@@ -56,7 +57,7 @@ def test_a_daemon_that_refuses_its_new_conf_gets_the_old_one_back(host: Host, ol
     assert host.daemon()
 
 
-@pytest.mark.skipif(not SOAK, reason="SVIRT_SOAK=1")
+@pytest.mark.soak
 def test_a_daemon_that_somebody_else_keeps_from_starting_is_told_of(host: Host, old: Files) -> None:
     host.remote.call(f"mkdir -p {DROP_IN.rpartition('/')[0]}; printf '[Service]\\nExecStartPre=false\\n' >{DROP_IN}")
     try:

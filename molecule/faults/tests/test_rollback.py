@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from applying import SOAK
 from looking import HOST, Host, differences
 
 from tests.lab import faults
 from tests.scenarios.playbooks import audit, run
+from tests.scenarios.soak import SOAK
 
 
 @pytest.fixture

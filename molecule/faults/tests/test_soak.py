@@ -8,11 +8,11 @@ After every other strike the host is put back at once; otherwise the next run me
 from __future__ import annotations
 
 import pytest
-from applying import MODULES, SOAK, applied, apply, put_back
+from applying import MODULES, applied, apply, put_back
 from looking import HOST, Files, Host, differences, half_written, is_fresh
 from striking import ELSEWHERE, full_disk, struck
 
-pytestmark = pytest.mark.skipif(not SOAK, reason="takes an hour; runs with SVIRT_SOAK=1")
+pytestmark = pytest.mark.soak
 
 #: Bounds the loops, should a module never come to an end.
 MOST = 120

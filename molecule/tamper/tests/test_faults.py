@@ -12,7 +12,6 @@ share a step, and its findings must be the union of theirs.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,8 @@ from tests.lab import faults
 from tests.lab.faults import FAULTS, Fault
 from tests.lab.lab import Lab
 from tests.scenarios.playbooks import Audit, audit
+from tests.scenarios.soak import SOAK
 from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, noted, steps_of
-
-SOAK = os.environ.get("SVIRT_SOAK") == "1"
 
 
 @dataclass

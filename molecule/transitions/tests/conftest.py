@@ -4,26 +4,14 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
 from tests.scenarios.selinux import Machine
+from tests.scenarios.soak import pytest_collection_modifyitems, pytest_configure
 
-__all__ = ["lab", "machine"]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "soak: takes minutes of reboots; runs with SVIRT_SOAK=1, as make soak does")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("SVIRT_SOAK") != "1":
-        for item in items:
-            if item.get_closest_marker("soak"):
-                item.add_marker(pytest.mark.skip(reason="runs with SVIRT_SOAK=1"))
+__all__ = ["lab", "machine", "pytest_collection_modifyitems", "pytest_configure"]
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,10 @@ def test_no_host_at_all_is_no_success(inventory: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
-@pytest.mark.skipif(Path("/usr/sbin/libvirtd").exists() or Path("/usr/sbin/virtqemud").exists(), reason="a hypervisor")
+@pytest.mark.skipif(
+    Path("/usr/sbin/libvirtd").exists() or Path("/usr/sbin/virtqemud").exists(),
+    reason="needs a machine without libvirt",
+)
 def test_what_a_module_cannot_do_is_told_by_the_module_itself(with_self: Path) -> None:
     run = harden(with_self, "-e", "svirt_hosts=self1,down1")
     assert run.status == 2, run.output
