@@ -14,6 +14,8 @@ from tests.unit.support.playbooks import Run, inventory, play, refused
 
 __all__ = ["inventory", "refused"]
 
+DAEMONS = (Path("/usr/sbin/libvirtd"), Path("/usr/sbin/virtqemud"))
+
 
 def harden(inventory: Path, *options: str, **environment: str) -> Run:
     return play("harden", inventory, "--check", *options, **environment)
@@ -53,10 +55,7 @@ def test_no_host_at_all_is_no_success(inventory: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
-@pytest.mark.skipif(
-    Path("/usr/sbin/libvirtd").exists() or Path("/usr/sbin/virtqemud").exists(),
-    reason="needs a machine without libvirt",
-)
+@pytest.mark.skipif(any(map(Path.exists, DAEMONS)), reason="needs a machine without libvirt")
 def test_what_a_module_cannot_do_is_told_by_the_module_itself(with_self: Path) -> None:
     run = harden(with_self, "-e", "svirt_hosts=self1,down1")
     assert run.status == 2, run.output

@@ -144,5 +144,6 @@ _LINES = st.lists(
 
 
 @given(_LINES)
-def test_any_text_is_read(lines: list[str]) -> None:
-    read(*lines)
+def test_any_text_is_read_and_no_line_is_more_than_one_denial(lines: list[str]) -> None:
+    found = read(*lines)
+    assert sum(denial.count for denial in (*found.denials, *found.others)) <= len(lines)

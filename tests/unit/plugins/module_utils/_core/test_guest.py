@@ -283,9 +283,11 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     for xml in (text, minimal(text), f"<domstatus>{minimal(text)}</domstatus>"):
         for parse in (guest.parse_domain, guest.parse_status):
             try:
-                parse(xml)
+                found = parse(xml)
             except DomainXmlError:
                 continue
+            domain = found if isinstance(found, guest.Domain) else found.domain
+            assert (domain.name, domain.uuid) == ("n", UUID)
 
 
 _TAGS = st.sampled_from(

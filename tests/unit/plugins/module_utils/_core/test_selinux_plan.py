@@ -351,6 +351,6 @@ def test_where_booleans_are_written_down() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_module_is_read(cil: bytes) -> None:
-    permissive_types(cil)
-    defaults_of(cil)
+def test_any_module_is_read_and_names_only_what_stands_in_it(cil: bytes) -> None:
+    names = [*permissive_types(cil)[0], *defaults_of(cil)]
+    assert all(name in cil.decode("utf-8", "replace") for name in names)
