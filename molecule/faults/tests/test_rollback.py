@@ -14,6 +14,10 @@ from tests.lab import faults
 from tests.scenarios.playbooks import audit, run
 from tests.scenarios.soak import SOAK
 
+#: A QEMU started by hand is the operator's to end. The filters here would learn addresses, which would cut the guests
+#: off where the policy does not allow it; the supporting module, which does, takes an emulated host long to install.
+LEFT = {"GST-001"} if SOAK else {"GST-001", "NET-001", "NET-003"}
+
 
 @pytest.fixture
 def findings(host: Host) -> Iterator[set[tuple[str, str, str]]]:
@@ -34,7 +38,7 @@ def test_rollback_brings_the_old_findings_back(host: Host, findings: set[tuple[s
     assert differences(before, now.files())
     left = audit(host.lab.inventory, limit=HOST).found
     assert left < findings
-    assert {rule for rule, _host, _subject in left} == {"GST-001"}, "a QEMU started by hand is the operator's to end"
+    assert {rule for rule, _host, _subject in left} == LEFT
     back = run("svirt.fleet.rollback", host.lab.inventory, limit=HOST)
     assert back.status == 0, back.output
     assert differences(before, now.files()) == {}
