@@ -44,9 +44,9 @@ lab-down: ## Stop what `make lab` started
 bench: venv ## Measure the probe and the audit beside what else does the same
 	@$(PYTHON) -m tests.bench
 
-test: venv-test ## Everything that CI runs; the lab is started anew and stopped
+test: venv-test ## Everything that CI runs; labs are started for it and stopped
 	@$(SETUP) importer
-	@$(PYTHON) -m tests.tools.checks sanity lint importer unit lab
+	@$(PYTHON) -m tests.tools.checks sanity lint importer unit lab node
 
 soak: venv-test ## The scenarios in full: every fault by itself, every transition, many kills. It takes hours
 	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks lab node

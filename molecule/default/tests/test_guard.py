@@ -3,7 +3,6 @@
 """The guard on a real host: what it refuses, that its own faults cost no guest its start, and that it goes again.
 
 The tests go from a guard as it is by default to none, in their order: putting it back each time would take minutes.
-Not proved here: the refusal of a guest that comes by live migration, which takes two hosts.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.host.domains import LOCAL, Disk, Guest, static_level, static_seclabel
+from tests.lab.host.domains import LOCAL, SHARE, Disk, Guest, static_level, static_seclabel
 from tests.lab.host.images import AT_REST
 from tests.lab.lab import Lab
+from tests.scenarios import migration
 from tests.scenarios.node import Node
 
 SCRIPT = "/usr/local/lib/svirt-fleet/guard.py"
@@ -67,6 +67,16 @@ def node(lab: Lab) -> Iterator[Node]:
             found.put_back(journal)
 
 
+def coming(name: str, level: str) -> Guest:
+    """A guest of another host, with its disk on what both share."""
+    return Guest(f"guard-{name}", (Disk(f"{SHARE}/guard-{name}.raw"),), static_seclabel(level))
+
+
+def label_of(node: Node, guest: Guest) -> str:
+    """The label of its disk, as a host sees it."""
+    return node.shell(f"getfattr --only-values -n security.selinux {guest.disks[0].path}").rstrip("\0")
+
+
 def put_in_place(node: Node, **variables: object) -> None:
     """The guard as its role installs it."""
     done = node.role("guard", guard_time_limit=1, **variables)
@@ -108,6 +118,32 @@ def test_guest_that_is_not_kept_apart_is_refused_with_the_reason(node: Node, nam
 def test_guest_that_is_kept_apart_starts(node: Node, name: str) -> None:
     started, said = start(node, name)
     assert started, said
+
+
+def test_guest_that_comes_by_migration_is_refused_as_at_its_start(node: Node, lab: Lab) -> None:
+    """What is refused runs on where it was, with its label and its disk; what is kept apart arrives."""
+    source = Node(lab, "kvm2")
+    comers = {name: coming(name, level) for name, level in (("comes", LEVEL), ("fits", static_level(402)))}
+    with source.guests(*comers.values()), migration.between(lab, source.name, node.name) as migrations:
+        pids = {name: source.pid(guest.name) for name, guest in comers.items()}
+        label = label_of(source, comers["comes"])
+        done = migrations.move("guard-comes", source.name, node.name)
+        said = done.stdout.decode()
+        assert done.returncode != 0, said
+        assert "svirt-guard: guest" in said
+        assert "has the categories of guest 'guard-first'" in said
+        assert source.pid("guard-comes") == pids["comes"]
+        assert source.virsh("domstate", "guard-comes").stdout.decode().strip() == "running"
+        assert label_of(source, comers["comes"]) == label
+        assert f":{LEVEL}" in label
+
+        done = migrations.move("guard-fits", source.name, node.name)
+        try:
+            assert done.returncode == 0, done.stdout.decode()
+            assert node.virsh("domstate", "guard-fits").stdout.decode().strip() == "running"
+        finally:
+            node.virsh("destroy", "guard-fits")
+            node.virsh("undefine", "guard-fits")
 
 
 @pytest.mark.parametrize("fault", BROKEN)

@@ -2,23 +2,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every fault of the lab but those that reboot: repaired where no guest and no person is needed for it, else named.
 
-``make soak`` goes through all, in the steps of the scenario ``tamper``. In ``make test`` the faults of the story
-stand for them: see story.py.
+``make soak`` goes through all, in the steps of the scenario ``tamper``, both hosts side by side. In ``make test`` the
+faults of the story stand for them: see story.py.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import pytest
-from story import Hardening, each, guests, harden, states
+from story import Hardening, guests, harden
 
 from tests.lab import faults
 from tests.lab.faults import FAULTS, Fault
 from tests.lab.lab import Lab
+from tests.scenarios.lab import state_of
 from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, noted, steps_of
 
 TESTED = sorted(name for name, fault in FAULTS.items() if not fault.reboot)
@@ -29,56 +30,64 @@ LEFT: dict[str, Findings] = {}
 
 @dataclass
 class Step:
-    """What was seen with some faults in the hosts."""
+    """What was seen with some faults in a host."""
 
-    faults: dict[str, list[Fault]]
+    host: str
+    faults: list[Fault]
     kept: bool = False
     seen: Hardening | None = None
     error: str = ""
 
+    @property
+    def found(self) -> Findings:
+        """What is found after hardening."""
+        return findings_of(self.seen.report) if self.seen else set()
 
-def take(lab: Lab, wanted: dict[str, list[Fault]]) -> Step:
+    @property
+    def left(self) -> Findings:
+        """What is to be found after it."""
+        return {found for fault in self.faults for found in left_of(fault.name, self.host)}
+
+
+def left_of(name: str, host: str) -> Findings:
+    return {(rule, subject.format(host=host)) for rule, subject in LEFT.get(name, set())}
+
+
+def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
     """Inject, harden and undo. What does not work is noted, and the next step goes on."""
-    step, started = Step(wanted), time.monotonic()
-    names = {host: [fault.name for fault in wanted[host]] for host in HOSTS}
+    step, started, names = Step(host, wanted), time.monotonic(), [fault.name for fault in wanted]
     with noted(step):
-        each(lab, lambda host: faults.inject(host, *names[host], lab=lab.folder))
-        before = states(lab)
-        step.seen = harden(lab)
-        step.kept = all(guests(step.seen.states[host]) == guests(before[host]) for host in HOSTS)
+        faults.inject(host, *names, lab=lab.folder)
+        before = guests(state_of(lab, host))
+        step.seen = harden(lab, limit=host)
+        step.kept = guests(step.seen.states[host]) == before
     with noted(step):
-        each(lab, lambda host: faults.undo(host, *names[host], lab=lab.folder))
-    verdict = step.error or ("as expected" if found_in(step) == left_of(step) else "NOT as expected")
-    print(f"{names}: {verdict}, {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
+        faults.undo(host, *names, lab=lab.folder)
+    verdict = step.error or ("as expected" if step.found == step.left else f"NOT as expected: {sorted(step.found)}")
+    print(f"{host}: {', '.join(names)}: {verdict}, {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
     return step
 
 
-def found_in(step: Step) -> Findings:
-    return findings_of(step.seen.report) if step.seen else set()
-
-
-def left_of(step: Step) -> Findings:
-    named = [(fault, host) for host in HOSTS for fault in step.faults[host]]
-    return {(rule, subject.format(host=host)) for fault, host in named for rule, subject in LEFT.get(fault.name, set())}
+def walk(lab: Lab, host: str) -> dict[str, Step]:
+    """All steps of a host, by the faults in them."""
+    taken = [take(lab, host, wanted) for wanted in steps_of(host, single=False, reboots=False)]
+    return {fault.name: step for step in taken for fault in step.faults}
 
 
 @pytest.fixture(scope="module")
 def steps(lab: Lab) -> dict[str, Step]:
-    """All steps, by the faults in them."""
-    lists = [steps_of(host, single=False, reboots=False) for host in HOSTS]
-    taken = []
-    for row in zip_longest(*lists, fillvalue=[]):
-        taken.append(take(lab, dict(zip(HOSTS, row, strict=True))))
-    return {fault.name: step for step in taken for host in HOSTS for fault in step.faults[host]}
+    """Both hosts' steps, taken side by side."""
+    with ThreadPoolExecutor(len(HOSTS)) as pool:
+        walks = [pool.submit(walk, lab, host) for host in HOSTS]
+        return {name: step for one in walks for name, step in one.result().items()}
 
 
 @pytest.mark.parametrize("name", TESTED)
 def test_fault_is_repaired_or_named(steps: dict[str, Step], name: str) -> None:
-    step, host = steps[name], HOST_OF[name]
+    step = steps[name]
     assert not step.error, step.error
     assert step.seen is not None
-    mine = expected_of([FAULTS[name]], host)
-    left = {(rule, subject.format(host=host)) for rule, subject in LEFT.get(name, set())}
-    assert found_in(step) & mine <= left, step.seen.run.output
-    assert found_in(step) == left_of(step), step.seen.run.output
+    mine = expected_of([FAULTS[name]], HOST_OF[name])
+    assert step.found & mine <= left_of(name, step.host), step.seen.run.output
+    assert step.found == step.left, step.seen.run.output
     assert step.kept, "every guest runs on"

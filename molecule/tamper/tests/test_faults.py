@@ -7,7 +7,8 @@ shows at the same time that the one before is gone, for the findings must be tho
 Both hosts work through their steps side by side.
 
 A step is one fault with SVIRT_SOAK=1, as ``make soak`` does it. Otherwise faults that touch different things
-share a step, and its findings must be the union of theirs.
+share a step, and its findings must be the union of theirs; and the fault that reboots the host is left to the scenario
+``transitions``, which boots a host without SELinux several times.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from tests.lab.lab import Lab
 from tests.scenarios.playbooks import Audit, audit
 from tests.scenarios.soak import SOAK
 from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, noted, steps_of
+
+TESTED = sorted(name for name, fault in FAULTS.items() if SOAK or not fault.reboot)
 
 
 @dataclass
@@ -59,7 +62,7 @@ def findings(step: Step) -> Findings:
 
 def walk(lab: Lab, host: str) -> dict[str, Step]:
     """All steps of a host, by the faults in them."""
-    taken = [take(lab, host, wanted) for wanted in steps_of(host, single=SOAK, reboots=True)]
+    taken = [take(lab, host, wanted) for wanted in steps_of(host, single=SOAK, reboots=SOAK)]
     return {fault.name: step for step in taken for fault in step.faults}
 
 
@@ -71,7 +74,7 @@ def steps(lab: Lab) -> dict[str, Step]:
         return {name: step for one in walks for name, step in one.result().items()}
 
 
-@pytest.mark.parametrize("name", sorted(FAULTS))
+@pytest.mark.parametrize("name", TESTED)
 def test_fault_gives_exactly_its_findings(steps: dict[str, Step], name: str) -> None:
     host, step, fault = HOST_OF[name], steps[name], FAULTS[name]
     assert not step.error, step.error
@@ -85,7 +88,7 @@ def test_fault_gives_exactly_its_findings(steps: dict[str, Step], name: str) -> 
 
 
 def test_lab_is_clean_when_all_is_undone(lab: Lab, steps: dict[str, Step]) -> None:
-    assert len(steps) == len(FAULTS)
+    assert len(steps) == len(TESTED)
     after = audit(lab.inventory)
     assert after.found == set(), after.output
     assert after.status == 0, after.output
