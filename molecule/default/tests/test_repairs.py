@@ -20,6 +20,7 @@ from tests.lab import faults
 from tests.lab.faults import FAULTS, Fault
 from tests.lab.lab import Lab
 from tests.scenarios.lab import state_of
+from tests.scenarios.node import Node
 from tests.scenarios.steps import HOST_OF, HOSTS, Findings, expected_of, findings_of, noted, steps_of
 
 TESTED = sorted(name for name, fault in FAULTS.items() if not fault.reboot)
@@ -57,6 +58,8 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
     """Inject, harden and undo. What does not work is noted, and the next step goes on."""
     step, started, names = Step(host, wanted), time.monotonic(), [fault.name for fault in wanted]
     with noted(step):
+        # The guard of the step before would let no guest start that is a fault.
+        assert Node(lab, host).role("guard", guard_state="absent").status == 0
         faults.inject(host, *names, lab=lab.folder)
         before = guests(state_of(lab, host))
         step.seen = harden(lab, limit=host)
@@ -69,7 +72,8 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
 
 
 def walk(lab: Lab, host: str) -> dict[str, Step]:
-    """All steps of a host, by the faults in them."""
+    """All steps of a host, by the faults in them. What other tests left in it is taken back first."""
+    faults.undo(host, *faults.injected(host, lab=lab.folder), lab=lab.folder)
     taken = [take(lab, host, wanted) for wanted in steps_of(host, single=False, reboots=False)]
     return {fault.name: step for step in taken for fault in step.faults}
 

@@ -29,7 +29,11 @@ from .system import RunCommand
 SYSTEMD = "/etc/systemd/system"
 _UNITS = tuple(f"{name}.service" for name in SOCKETS)
 _FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf")
-_SHOWN = ",".join(("Id", "LoadState", "ActiveState", "MainPID", "KillMode", "NeedDaemonReload", *_FOLLOWERS))
+_SHOWN = ",".join(
+    ("Id", "LoadState", "ActiveState", "SubState", "MainPID", "KillMode", "NeedDaemonReload", *_FOLLOWERS)
+)
+#: systemd 254 and later: not the end, although the unit's state is "failed"; it is started again at once.
+_NOT_THE_END = "failed-before-auto-restart"
 #: Seconds that systemd itself may take to answer, where the daemon is not given more.
 _SYSTEMCTL = 30.0
 #: Seconds between two looks at a daemon that is to come back.
@@ -211,7 +215,7 @@ def units(text: str) -> list[gate.Unit]:
         found.append(
             gate.Unit(
                 name=facts.get("Id", ""),
-                state=facts.get("ActiveState", "unknown"),
+                state="activating" if facts.get("SubState") == _NOT_THE_END else facts.get("ActiveState", "unknown"),
                 pid=int(pid) if pid.isdigit() and pid != "0" else None,
                 kill_mode=facts.get("KillMode", ""),
                 stale=facts.get("NeedDaemonReload") == "yes",

@@ -115,6 +115,12 @@ def test_a_daemon_that_fails_gets_its_file_back(tmp_path: Path, conf: Path, jour
     ]
 
 
+def test_a_unit_that_systemd_is_about_to_start_again_has_not_failed_for_good() -> None:
+    text = "Id=libvirtd.service\nLoadState=loaded\nActiveState=failed\nSubState={}\nMainPID=0\nKillMode=process\n"
+    states = {sub: libvirt_daemon.units(text.format(sub))[0].state for sub in ("failed", "failed-before-auto-restart")}
+    assert states == {"failed": "failed", "failed-before-auto-restart": "activating"}
+
+
 def test_old_files_are_read_even_when_systemd_was_too_slow_to_reload(
     tmp_path: Path, conf: Path, journal: Journal
 ) -> None:
