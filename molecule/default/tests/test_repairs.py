@@ -115,10 +115,8 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
 def walk(lab: Lab, host: str) -> dict[str, Step]:
     """All steps of a host, by the faults in them. What other tests left in it is taken back first."""
     faults.undo(host, *faults.injected(host, lab=lab.folder), lab=lab.folder)
-    steps = [
-        [fault for fault in step if fault.name not in STOPS] for step in steps_of(host, single=False, reboots=False)
-    ]
-    taken = [take(lab, host, wanted) for wanted in steps if wanted]
+    steps = steps_of(host, single=False, reboots=False)
+    taken = [take(lab, host, step) for step in steps if STOPS.isdisjoint(fault.name for fault in step)]
     return {fault.name: step for step in taken for fault in step.faults}
 
 
