@@ -62,7 +62,7 @@ def test_an_empty_inventory_is_no_success(tmp_path: Path) -> None:
     empty.write_text("[kvm]\n")
     run = audit(empty)
     assert run.status == 2
-    assert "nothing would be audited" in run.output
+    assert "nothing would be done" in run.output
 
 
 def test_a_bad_waiver_is_told_by_its_place(inventory: Path) -> None:
