@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ ROOT = environment.ROOT
 LOGS = environment.BUILD / "log"
 COPY = clean_copy.COLLECTION
 SPEAKING = threading.Lock()  # checks that run side by side do not talk over each other
+NAMED = re.compile(r"(?:FAILED|ERROR) \S+\.py::[^\n\"]+")
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
 
 # What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
@@ -182,6 +184,13 @@ def closing_line(outcomes: list[Outcome]) -> str | None:
     return None
 
 
+def failed_tests(outcomes: list[Outcome]) -> Iterator[str]:
+    """What pytest named in the logs of checks that failed; what Ansible printed of it stands in quotes."""
+    for outcome in outcomes:
+        if not outcome.passed:
+            yield from dict.fromkeys(NAMED.findall(outcome.check.log.read_text()))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Run the checks, two at a time.")
     parser.add_argument("groups", nargs="+", choices=GROUPS, metavar="GROUP", help=" ".join(GROUPS))
@@ -195,6 +204,8 @@ def main() -> int:
         if checks:
             outcomes += run_side_by_side(checks) if side_by_side else run_alone(checks)
 
+    for line in failed_tests(outcomes):
+        say(line)
     failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
     say(f"==> failed: {', '.join(failed)}" if failed else f"==> all {len(outcomes)} checks passed")
     if last := closing_line(outcomes):

@@ -4,7 +4,7 @@
 
 It writes a pattern to some sectors through the BIOS (int 13h with linear addresses), reads it back, compares, and goes
 on, eight sectors at a time, for ever. The pattern is new in each pass, so that a write that was lost is seen. After
-each step it halts until the next tick of the BIOS's timer (18 a second): a load that leaves the host time for others.
+each step it halts for some ticks of the BIOS's timer (18 a second): a load that leaves an emulated host time for others.
 
 The counters are four little-endian words of 32 bits at COUNTERS in the guest's memory.
 """
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 ORIGIN, COUNTERS, BUFFER = 0x7C00, 0x7E00, 0x8000
 #: Addresses of the counters: whole passes, calls that failed, sectors that came back wrong, steps of eight sectors.
 PASSES, FAILED, WRONG, STEPS = (COUNTERS + 4 * index for index in range(4))
-FIRST, LAST, AT_ONCE = 64, 64 + 256, 8
+FIRST, LAST, AT_ONCE = 64, 64 + 128, 8
+#: How often it halts after a step, each time until the next interrupt.
+HALTS = 4
 _WRITE, _READ = 0x43, 0x42
 
 
@@ -118,7 +120,10 @@ def boot_sector() -> bytes:
     a.put("66ff06", _word(WRONG))  # inc dword [WRONG]
     a.label("same")
     a.put("66ff06", _word(STEPS))  # inc dword [STEPS]
-    a.put("fb f4")  # sti; hlt: until the next tick
+    a.put("fb b9", _word(HALTS))  # sti; mov cx, HALTS
+    a.label("idle")
+    a.put("f4")  # hlt
+    a.jump("e2", "idle")  # loop idle
     a.put("668306", "sector", bytes([AT_ONCE]))  # add dword [sector], AT_ONCE
     a.put("66813e", "sector", _double(LAST))  # cmp dword [sector], LAST
     a.jump("72", "step")  # jb step
