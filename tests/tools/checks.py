@@ -2,11 +2,11 @@
 # Copyright: svirt.fleet contributors
 """Runs the checks of `make test`, two at a time, and says of each how long it took.
 
-    python -m tests.tools.checks sanity lint importer unit lab node
+    python -m tests.tools.checks sanity lint importer unit lab
 
-Checks that only read run side by side. After them come the scenarios: those on two hosts alone, with their output as it
-comes, then those on one host side by side.
-What the others printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes last.
+First those that only read, then the scenarios: an emulated host is one processor's work, and Ansible waits for it half
+of the time. What they printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes
+last.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ LOGS = environment.BUILD / "log"
 COPY = clean_copy.COLLECTION
 SPEAKING = threading.Lock()  # checks that run side by side do not talk over each other
 NAMED = re.compile(r"(?:FAILED|ERROR) \S+\.py::[^\n\"]+")
+COUNTED = re.compile(r"\d+ (?:failed|passed)[^\"=\n]* in [\d.]+s")
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
 
 # What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
@@ -108,56 +109,45 @@ def unit() -> Iterator[Check]:
 
 
 def lab() -> Iterator[Check]:
-    yield scenario("tamper")
-    yield scenario("default")
-
-
-def node() -> Iterator[Check]:
-    yield scenario("transitions")
-    yield scenario("faults")
+    """The longest first."""
+    for name in ("default", "tamper", "faults", "transitions"):
+        yield scenario(name)
 
 
 def scenario(name: str) -> Check:
     return Check(f"molecule {name}", ["molecule", "test", "--scenario-name", name])
 
 
-GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "lab": lab, "node": node}
-#: In the order of their turns: groups that share one, and whether their checks run side by side in it.
-TURNS = [({"sanity", "lint", "importer", "unit"}, True), ({"lab"}, False), ({"node"}, True)]
+GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "lab": lab}
+#: Groups in the order of their turns.
+TURNS = [{"sanity", "lint", "importer", "unit"}, {"lab"}]
 
 
-def run(check: Check, *, show: bool = False) -> Outcome:
-    """Run one check to its end. Its output goes to its log, and to the terminal when asked for."""
+def run(check: Check) -> Outcome:
+    """Run one check to its end. Its output goes to its log."""
     say(f"     {check.name} begins")
     started = time.monotonic()
-    with (
-        check.log.open("w") as log,
-        subprocess.Popen(
+    with check.log.open("w") as log:
+        done = subprocess.run(
             check.command,
             cwd=check.folder,
             env={**ENVIRONMENT, **check.variables},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process,
-    ):
-        for line in process.stdout or ():
-            log.write(line)
-            if show:
-                say(line.rstrip("\n"))
-    return Outcome(check, process.returncode == 0, time.monotonic() - started)
+            check=False,
+        )
+    return Outcome(check, done.returncode == 0, time.monotonic() - started)
 
 
-def report(outcome: Outcome, *, shown: bool = False) -> None:
-    """One line for a check that passed; for one that failed also what it printed."""
-    if not outcome.passed and not shown:
-        print(outcome.check.log.read_text().rstrip())
-    word = "ok  " if outcome.passed else "FAIL"
-    print(
-        f"{word} {outcome.check.name:<24} {outcome.seconds:7.1f} s   {outcome.check.log.relative_to(ROOT)}", flush=True
-    )
+def report(outcome: Outcome) -> None:
+    """One line for a check that passed, with pytest's count where there is one; for one that failed also its output."""
+    text = outcome.check.log.read_text(errors="replace")
+    if not outcome.passed:
+        say(text.rstrip())
+    word, log = "ok  " if outcome.passed else "FAIL", outcome.check.log.relative_to(ROOT)
+    count = (COUNTED.findall(text) or [""])[-1]
+    say(f"{word} {outcome.check.name:<24} {outcome.seconds:7.1f} s   {log!s:<40} {count}".rstrip())
 
 
 def run_side_by_side(checks: list[Check]) -> Iterator[Outcome]:
@@ -166,14 +156,6 @@ def run_side_by_side(checks: list[Check]) -> Iterator[Outcome]:
         for future in as_completed([pool.submit(run, check) for check in checks]):
             report(future.result())
             yield future.result()
-
-
-def run_alone(checks: list[Check]) -> Iterator[Outcome]:
-    for check in checks:
-        say(f"==> {check.name}, alone")
-        outcome = run(check, show=True)
-        report(outcome, shown=True)
-        yield outcome
 
 
 def closing_line(outcomes: list[Outcome]) -> str | None:
@@ -188,7 +170,7 @@ def failed_tests(outcomes: list[Outcome]) -> Iterator[str]:
     """What pytest named in the logs of checks that failed; what Ansible printed of it stands in quotes."""
     for outcome in outcomes:
         if not outcome.passed:
-            yield from dict.fromkeys(NAMED.findall(outcome.check.log.read_text()))
+            yield from dict.fromkeys(NAMED.findall(outcome.check.log.read_text(errors="replace")))
 
 
 def main() -> int:
@@ -199,10 +181,9 @@ def main() -> int:
     clean_copy.refresh()
 
     outcomes: list[Outcome] = []
-    for turn, side_by_side in TURNS:
-        checks = [check for group in groups if group in turn for check in GROUPS[group]()]
-        if checks:
-            outcomes += run_side_by_side(checks) if side_by_side else run_alone(checks)
+    for turn in TURNS:
+        if checks := [check for group in groups if group in turn for check in GROUPS[group]()]:
+            outcomes += run_side_by_side(checks)
 
     for line in failed_tests(outcomes):
         say(line)

@@ -4,7 +4,7 @@
 
 It writes a pattern to some sectors through the BIOS (int 13h with linear addresses), reads it back, compares, and goes
 on, eight sectors at a time, for ever. The pattern is new in each pass, so that a write that was lost is seen. After
-each step it halts for some ticks of the BIOS's timer (18 a second): a load that leaves an emulated host time for others.
+each step it halts for some ticks of the BIOS's timer (18 a second): that leaves an emulated host time for others.
 
 The counters are four little-endian words of 32 bits at COUNTERS in the guest's memory.
 """

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab import faults
 from tests.lab.host.domains import LOCAL, SHARE, Disk, Guest, static_level, static_seclabel
 from tests.lab.host.images import AT_REST
 from tests.lab.lab import Lab
@@ -23,6 +24,7 @@ SETTINGS = "/etc/svirt-fleet/guard.json"
 PROGRAM = "/usr/sbin/svirt-guard"
 HOOKS = "/etc/libvirt/hooks"
 LEVEL = static_level(400)
+BY_HAND = "qemu-by-hand"
 
 #: What may be wrong with a guard: name -> (how it gets so, how it is mended).
 BROKEN = {
@@ -168,6 +170,12 @@ def test_operator_may_choose_that_a_broken_guard_refuses(node: Node) -> None:
         started, said = start(node, "other", spoil, mend)
         assert not started, f"{fault}: {said}"
         assert "svirt-guard: " in said, f"{fault}: the one who starts it is told who refuses"
+
+    faults.inject(node.name, BY_HAND, lab=node.lab.folder)  # one of the lab's default faults
+    started, said = start(node, "other")
+    assert not started, f"the policy keeps its label from the guard, so there is doubt: {said}"
+    assert "was passed over" in said
+    faults.undo(node.name, BY_HAND, lab=node.lab.folder)
     started, said = start(node, "other")
     assert started, said
 
