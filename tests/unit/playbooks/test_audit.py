@@ -52,8 +52,11 @@ def test_check_mode_gives_the_same_report(inventory: Path) -> None:
     assert (run.status, run.report["verdict"]) == (2, "unknown")
 
 
-@pytest.mark.parametrize("options", [("-e", "svirt_hosts=nobody"), ("--limit", "nobody")])
-def test_no_host_at_all_is_no_success(inventory: Path, options: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [("-e", "svirt_hosts=nobody"), ("--limit", "nobody"), ("-e", "svirt_hosts=down", "--limit", "broken1")],
+)
+def test_no_host_at_all_is_no_success(inventory: Path, options: tuple[str, ...]) -> None:
     assert audit(inventory, *options).status != 0
 
 
