@@ -161,8 +161,10 @@ def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
         values = [assignment.value for assignment in conf.assignments if assignment.key == key]
         if kind == "duplicate":
             evidence["values"] = values
-        severity = _severity_of(kind, values)
-        yield Hit(s.conf_key(key) if key else s.CONF, f"{kind} {key}", evidence, severity=severity)
+        # What somebody meant by a key that libvirt passes over, only people know; nothing needs a restart for it.
+        cost = "operator" if kind == "unknown_key" else None
+        subject = s.conf_key(key) if key else s.CONF
+        yield Hit(subject, f"{kind} {key}", evidence, cost, severity=_severity_of(kind, values))
 
 
 def _severity_of(kind: str, values: list[t.Any]) -> str:

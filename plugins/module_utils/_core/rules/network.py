@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..finding import Hit, Rule, Settings, Unsure
-from ..network_filter import IP, LEARNING, bridged, is_defined, wants_address, weakness
+from ..network_filter import CLEAN, IP, LEARNING, bridged, is_defined, wants_address, weakness
 from ..snapshot import Guest, Interface, Snapshot
 from . import _support as s
 
@@ -93,7 +93,9 @@ def _hit(guest: Guest, subject: str, key: str, faces: list[_Face], fault: int) -
     if told[0].why:
         evidence["weakness"] = told[0].why
     severity = "low" if all(face.broken for face in told) else None
-    return Hit(subject, f"{guest.uuid}\0{key}", evidence, severity=severity)
+    # The right name with a wrong definition: somebody changed it for all guests of the host, and must change it back.
+    redefined = fault == WEAK and all(face.interface.filter == CLEAN for face in told)
+    return Hit(subject, f"{guest.uuid}\0{key}", evidence, "operator" if redefined else None, severity=severity)
 
 
 def _shown(interface: Interface) -> str | None:

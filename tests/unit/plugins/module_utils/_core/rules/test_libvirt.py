@@ -108,6 +108,7 @@ def test_unknown_key_is_low() -> None:
     snapshot = host()
     conf(snapshot).problems.append(ConfProblem(5, "unknown_key", "security_drivr", "not known"))
     assert found(snapshot) == [("LIB-006", "low", "qemu.conf security_drivr")]
+    assert findings(snapshot)[0].cost == "operator"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Interface, Network
 from ansible_collections.svirt.fleet.tests.unit.support import factory
 from ansible_collections.svirt.fleet.tests.unit.support.faults.case import guest
-from ansible_collections.svirt.fleet.tests.unit.support.faults.network import SUBJECT, card
+from ansible_collections.svirt.fleet.tests.unit.support.faults.network import SUBJECT, card, filter_of
 from ansible_collections.svirt.fleet.tests.unit.support.judging import findings, found, status
 
 
@@ -27,6 +27,15 @@ def test_the_worst_fault_speaks() -> None:
     guest(snapshot, "web").persistent_interfaces = [factory.card()]
     guest(snapshot, "web").persistent_interfaces[0].parameters = []
     assert found(snapshot) == [("NET-002", "medium", SUBJECT)]
+
+
+def test_a_filter_that_was_redefined_is_for_people() -> None:
+    snapshot = factory.host()
+    filter_of(snapshot, "clean-traffic").references.remove("no-ip-spoofing")
+    assert {(item.rule, item.cost) for item in findings(snapshot)} == {("NET-002", "operator")}
+    snapshot = factory.host()
+    card(snapshot).filter = "no-mac-spoofing"
+    assert {(item.rule, item.cost) for item in findings(snapshot)} == {("NET-002", "none")}
 
 
 def test_an_interface_that_comes_with_the_next_start() -> None:
