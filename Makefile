@@ -46,7 +46,7 @@ bench: venv ## Measure the probe and the audit beside what else does the same
 
 test: venv-test ## Everything that CI runs; labs are started for it and stopped
 	@$(SETUP) importer
-	@$(PYTHON) -m tests.tools.checks sanity lint importer unit lab
+	@$(PYTHON) -m tests.tools.checks sanity image lint importer unit lab
 
 soak: venv-test ## The scenarios in full: every fault by itself, every transition, many kills. It takes hours
 	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks lab

@@ -2,11 +2,11 @@
 # Copyright: svirt.fleet contributors
 """Runs the checks of `make test`, two at a time, and says of each how long it took.
 
-    python -m tests.tools.checks sanity lint importer unit lab
+    python -m tests.tools.checks sanity image lint importer unit lab
 
-First those that only read, then the scenarios: an emulated host is one processor's work, and Ansible waits for it half
-of the time. What they printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes
-last.
+First those that only read, with the image of the lab's hosts made beside them. Then the scenarios: an emulated host is
+one processor's work, and Ansible waits for it half of the time. What they printed is in build/log/, and on the terminal
+when one failed. pytest's own closing line comes last.
 """
 
 from __future__ import annotations
@@ -108,6 +108,10 @@ def unit() -> Iterator[Check]:
     yield Check("pytest", [sys.executable, "-m", "pytest"])
 
 
+def image() -> Iterator[Check]:
+    yield Check("lab image", [sys.executable, "-m", "tests.lab", "image", "--install"])
+
+
 def lab() -> Iterator[Check]:
     """The longest first."""
     for name in ("default", "tamper", "faults", "transitions"):
@@ -118,9 +122,9 @@ def scenario(name: str) -> Check:
     return Check(f"molecule {name}", ["molecule", "test", "--scenario-name", name])
 
 
-GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "lab": lab}
+GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "image": image, "lab": lab}
 #: Groups in the order of their turns.
-TURNS = [{"sanity", "lint", "importer", "unit"}, {"lab"}]
+TURNS = [{"sanity", "image", "lint", "importer", "unit"}, {"lab"}]
 
 
 def run(check: Check) -> Outcome:
