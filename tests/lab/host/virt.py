@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 from .domains import Guest, domain_xml
 
 URI = "qemu:///system"
+_UNIT = "libvirtd.service"
+_PID_FILE = Path("/run/libvirtd.pid")
 _DAEMON_LIMIT = 120.0  # seconds; one restart takes about four under emulation
 
 _opened: list[Any] = []
@@ -101,10 +104,17 @@ def define_filter(xml: str) -> None:
 
 
 def restart_daemon() -> None:
-    """Restart the daemon and wait until it answers. Guests keep running."""
+    """Restart the daemon and wait until it answers. Guests keep running. Raises RuntimeError."""
     drop_connection()
-    subprocess.run(["systemctl", "reset-failed", "libvirtd.service"], check=False, capture_output=True)
-    subprocess.run(["systemctl", "restart", "libvirtd.service"], check=True, capture_output=True)
+    subprocess.run(["systemctl", "stop", _UNIT], check=False, capture_output=True)
+    # A daemon that ran in another domain and was killed leaves a file that the right one may not open.
+    _PID_FILE.unlink(missing_ok=True)
+    subprocess.run(["systemctl", "reset-failed", _UNIT], check=False, capture_output=True)
+    done = subprocess.run(["systemctl", "start", _UNIT], check=False, capture_output=True, text=True)
+    if done.returncode:
+        words = ["journalctl", "--no-pager", "--unit", _UNIT, "--lines", "15", "--output", "cat"]
+        said = subprocess.run(words, check=False, capture_output=True, text=True).stdout
+        raise RuntimeError(f"{_UNIT} did not start: {done.stderr}{said}")
     wait_for_daemon()
 
 
