@@ -24,8 +24,8 @@ def faults_of(host: str) -> list[Fault]:
 
 
 def _dealt(fault: Fault) -> str:
-    # What stands alone restarts the daemon, most of it, which takes kvm1 longer: it has the filtered card.
-    return fault.hosts[-1] if fault.alone else fault.hosts[0]
+    # What stands alone restarts the daemon too, most of it, which takes kvm1 longer: it has the filtered card.
+    return fault.hosts[-1] if fault.alone or fault.daemon else fault.hosts[0]
 
 
 def steps_of(host: str, *, single: bool, reboots: bool) -> list[list[Fault]]:
@@ -47,7 +47,8 @@ def steps_of(host: str, *, single: bool, reboots: bool) -> list[list[Fault]]:
 def _apart(one: Fault, other: Fault) -> bool:
     """Whether two faults touch different things, so that neither can make or hide a finding of the other."""
     same_place = one.subject == other.subject != "{host}"
-    return not (one.alone or other.alone or same_place or set(one.expects) & set(other.expects))
+    like = one.daemon == other.daemon and not (one.alone or other.alone)
+    return like and not same_place and not set(one.expects) & set(other.expects)
 
 
 HOST_OF = {fault.name: host for host in HOSTS for fault in faults_of(host)}

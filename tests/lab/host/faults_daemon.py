@@ -51,8 +51,19 @@ def _conf_fault(
     restart: bool = True,
     hosts: tuple[str, ...] = BOTH,
     default_on: tuple[str, ...] = (),
+    alone: bool = False,
 ) -> None:
-    @fault(name, about, subject, hosts=hosts, default_on=default_on, expects=expects, doubts=doubts, alone=True)
+    @fault(
+        name,
+        about,
+        subject,
+        hosts=hosts,
+        default_on=default_on,
+        expects=expects,
+        doubts=doubts,
+        alone=alone or not restart,
+        daemon=True,
+    )
     def inject(journal: Journal, host: str) -> None:
         change_conf(journal, edit(conf.read()), restart)
 
@@ -81,6 +92,7 @@ _conf_fault(
     _driver_none,
     ("LIB-001", _DRIVER),
     ("LIB-005", _REQUIRE),
+    alone=True,
 )
 _conf_fault(
     "driver-none-not-applied",
@@ -100,7 +112,7 @@ _conf_fault(
 _conf_fault(
     "require-confined-off",
     "guests may ask to run unconfined",
-    "{host}",
+    "security_require_confined",
     _setting("security_require_confined", "0"),
     ("LIB-005", _REQUIRE),
 )
@@ -150,7 +162,7 @@ def _disagrees(journal: Journal, host: str) -> None:
 
 
 def _context_fault(name: str, about: str, context: str) -> None:
-    @fault(name, about, "libvirtd.service", expects=(("LIB-007", "daemon libvirtd"),), alone=True)
+    @fault(name, about, "libvirtd.service", expects=(("LIB-007", "daemon libvirtd"),), daemon=True)
     def inject(journal: Journal, host: str) -> None:
         journal.add("daemon", reload=True)
         journal.add("rmdir", path=str(_DROP_IN.parent))
@@ -180,7 +192,7 @@ _context_fault(
     "the daemon's program lost its label, so that it runs in another domain than its own",
     "libvirtd.service",
     expects=(("LIB-007", "daemon libvirtd"),),
-    alone=True,
+    daemon=True,
 )
 def _context(journal: Journal, host: str) -> None:
     journal.add("daemon")

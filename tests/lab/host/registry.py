@@ -21,6 +21,7 @@ class Fault:
     stands for the host's number, and braces that are meant are doubled. A process is named without its number.
     doubts: rules that such an audit cannot judge, so that the host is unknown.
     alone: it changes what the whole host does, so that no other fault can be looked at beside it.
+    daemon: it is in the daemon's settings and restarts it, so that only its like can be looked at beside it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Fault:
     expects: tuple[tuple[str, str], ...] = ()
     doubts: tuple[str, ...] = ()
     alone: bool = False
+    daemon: bool = False
 
 
 FAULTS: dict[str, Fault] = {}
@@ -49,11 +51,12 @@ def fault(
     expects: tuple[tuple[str, str], ...] = (),
     doubts: tuple[str, ...] = (),
     alone: bool = False,
+    daemon: bool = False,
 ) -> Callable[[Callable[[Journal, str], None]], Callable[[Journal, str], None]]:
     """Register a function that puts a fault into a host and writes the way back into the journal first."""
 
     def register(function: Callable[[Journal, str], None]) -> Callable[[Journal, str], None]:
-        FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects, doubts, alone)
+        FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects, doubts, alone, daemon)
         return function
 
     return register
