@@ -108,6 +108,7 @@ def test_with_the_waiting_guests_cycled_and_the_hand_started_one_ended_the_audit
     # The lab's guests have no operating system that could shut them down.
     ended = harden(
         lab,
+        svirt_serial="100%",  # one after the other was shown above
         svirt_guest_power_cycle=WAITING,
         svirt_guest_power_cycle_force=True,
         kvm_node_guest_power_cycle_timeout=2,

@@ -47,6 +47,10 @@ LEFT: dict[str, Findings] = {
     "image-backing-wrong": {("IMG-001", f"image {LOCAL}/base1.qcow2")},
     # People: what the administrator wrote or started, and what the guest is for.
     "conf-unknown-key": {("LIB-006", "qemu.conf security_drivers")},
+    "daemon-context-wrong": DAEMON,
+    "daemon-range-cut": DAEMON,
+    "daemon-range-list": DAEMON,
+    "daemon-range-small": DAEMON,
     "device-label": {("IMG-006", f"image {LOCAL}/open-disk.raw")},
     "dynamic-on-share": {("IMG-004", "guest drifter1")},
     "guest-commandline": {("GST-009", "guest custom")},
@@ -58,11 +62,6 @@ LEFT: dict[str, Findings] = {
     "qemu-by-hand": {("GST-001", "process PID handmade")},
     "storage-context": {("IMG-008", "storage /srv/flat")},
     "storage-vfat": {("IMG-008", "storage /srv/vfat")},
-    # Nothing here sets the daemon's own label yet.
-    "daemon-context-wrong": DAEMON,
-    "daemon-range-cut": DAEMON,
-    "daemon-range-list": DAEMON,
-    "daemon-range-small": DAEMON,
     # One host alone does not know what the other does on the share; in the story, with both, it is repaired.
     "image-lost-label": {("IMG-002", "image /srv/vms/app1.raw")},
     # libvirt does not escape a newline in its status XML: after its restart it takes the path for another.

@@ -342,11 +342,14 @@ RULES: tuple[Rule, ...] = (
             "is too small, guests do not start; with a foreign type, the policy for libvirt does not hold the daemon."
         ),
         fix=(
-            "Start the daemon by its systemd unit only. If the unit has SELinuxContext=, give it the daemon's type "
-            "and one contiguous range of at least 8 categories, such as s0-s0:c0.c1023; then daemon-reload and "
-            f"restart. {_GATE} Running guests keep their labels."
+            "Find out who chose the label; hardening leaves it, for a strange type may mean a strange program. Start "
+            "the daemon by its systemd unit only. If the unit has SELinuxContext=, give it the daemon's type and one "
+            "contiguous range of at least 8 categories, such as s0-s0:c0.c1023, and daemon-reload. If the program "
+            "lost its label, see that it is the distribution's and run restorecon on it. Then restart the daemon. "
+            f"{_GATE} Running guests keep their labels."
         ),
-        cost="daemon_restart",
+        # Of a unit's SELinuxContext= only its writer knows what it is for.
+        cost="operator",
         needs=("selinux", "libvirt"),
         check=_daemon_label,
         references=(s.NIST_AC4, s.NIST_CM6),
