@@ -12,9 +12,10 @@ from story import Story, tell
 
 from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
+from tests.scenarios.progress import pytest_runtest_logreport
 from tests.scenarios.soak import SOAK, pytest_collection_modifyitems, pytest_configure
 
-__all__ = ["lab", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["lab", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_logreport"]
 
 #: Hours of it: ``make soak`` has them.
 collect_ignore = [] if SOAK else ["test_repairs.py"]

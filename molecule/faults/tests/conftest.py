@@ -12,9 +12,10 @@ from looking import HOST, Files, Host
 from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
+from tests.scenarios.progress import pytest_runtest_logreport
 from tests.scenarios.soak import pytest_collection_modifyitems, pytest_configure
 
-__all__ = ["lab", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["lab", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_logreport"]
 
 #: What the modules are to repair: boot, images, a definition, network filters. The rest, apply.yml asks for.
 WRONG = (

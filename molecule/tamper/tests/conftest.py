@@ -5,5 +5,6 @@
 from __future__ import annotations
 
 from tests.scenarios.lab import lab
+from tests.scenarios.progress import pytest_runtest_logreport
 
-__all__ = ["lab"]
+__all__ = ["lab", "pytest_runtest_logreport"]

@@ -8,10 +8,11 @@ import pytest
 
 from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
+from tests.scenarios.progress import pytest_runtest_logreport
 from tests.scenarios.selinux import Machine
 from tests.scenarios.soak import pytest_collection_modifyitems, pytest_configure
 
-__all__ = ["lab", "machine", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["lab", "machine", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_logreport"]
 
 
 @pytest.fixture(scope="session")
