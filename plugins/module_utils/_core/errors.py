@@ -46,6 +46,14 @@ class PlanError(SvirtError):
     """What was asked for must not be done; the message names the object, what was seen and what to do."""
 
 
+class CodeError(SvirtError):
+    """Bands that make no proof, or a number that a code does not have."""
+
+
+class StoreError(SvirtError):
+    """The database of snapshots and labels cannot be used; nothing was written to it."""
+
+
 class FailedError(SvirtError):
     """Work that did not come out well, with all that a module tells of it."""
 
