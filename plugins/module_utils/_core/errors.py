@@ -30,6 +30,10 @@ class WaiverError(SvirtError):
     """A waiver that cannot be understood."""
 
 
+class LabelDomainError(SvirtError):
+    """Label domains that cannot be understood, or that do not hold what belongs together."""
+
+
 class HostReadError(SvirtError):
     """Something on a host could not be read."""
 
