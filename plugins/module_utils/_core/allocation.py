@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from .codec import Code
-from .label import CategorySet, Level
+from .label import CategorySet, Level, parse_level
 from .label_use import GuestUse, HostUse
 from .taken import Taken
 
@@ -205,9 +205,8 @@ class InUse:
                 self.take(row)
 
     def take(self, row: Row) -> None:
-        """Take a row's label."""
-        if level_of(self.code.label(*self.code.unrank(row.rank))) == row.level:
-            self._hold(row.rank, row.uuid)
+        """Take a row's label, be it of this code or of another."""
+        self._take([parse_level(row.level).categories], row.uuid)
 
     def free(self, rank: int) -> bool:
         """Whether nobody uses the label, nor anything that it holds or that holds it."""
@@ -291,14 +290,26 @@ class _Allocation:
             return False
         tenant = self._wishes.tenant(guest)
         if tenant != row.tenant:
-            why = (
-                f"the ledger has it for tenant {row.tenant}, it is to be of {tenant}; release it, then reserve a label "
-                "of the other tenant"
+            why = f"the ledger has it for tenant {row.tenant}, it is to be of {tenant}; "
+            why += (
+                "its old label rests in quarantine: reserve again when that is over"
+                if row.state == QUARANTINED
+                else "release it, then reserve a label of the other tenant when the quarantine is over"
             )
             self._plan.refused.append(Note(guest.subject, why))
-        if row.state == QUARANTINED:
-            self._change("revive", guest, row, replace(row, state=RESERVED, until=None))
+        elif row.state == QUARANTINED:
+            self._revive(guest, row)
         return True
+
+    def _revive(self, guest: GuestUse, row: Row) -> None:
+        if self._in_use.alone(row.rank, guest.uuid):
+            self._change("revive", guest, row, replace(row, state=RESERVED, until=None, host=guest.host))
+            return
+        why = (
+            f"its label {row.level} rested in quarantine, and is in use by another meanwhile; it gets a new one when the "
+            "quarantine is over"
+        )
+        self._plan.refused.append(Note(guest.subject, why))
 
     # -- tenants ---------------------------------------------------------------------------------------------------
 
@@ -394,7 +405,8 @@ class _Allocation:
         return (
             f"{count} of its guests get no label in domain {self._domain.name}: of its {self._code.guests} labels none "
             "is left that keeps clear of what is in use; make two tenants of it, let libvirt's dynamic guests draw "
-            "from the domain's dynamic band only, or give the guest bands more categories under a new name of the domain"
+            "from the domain's dynamic band only, or give the guest bands more categories, under a new name of the "
+            "domain"
         )
 
 
