@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from ..module_utils._core import allocation as a
 from ..module_utils._core import label_life, ledger_check, range_slots
+from ..module_utils._core.codec import Code
 from ..module_utils._core.errors import LabelError, StoreError
 from ..module_utils._core.fleet import View
 from ..module_utils._core.label_domains import NONE, RANGE, STATIC, LabelDomain, Named, derive
@@ -131,6 +132,7 @@ def listing(store: Store) -> Result:
     store.demand()
     with _work(store, 0.0, check=True) as work:
         work.result.labels = sorted(work.all_rows(), key=lambda row: (row.domain, row.name, row.uuid))
+        work.result.tenants = work.tenants()
         return work.result
 
 
@@ -310,8 +312,12 @@ class _Work:
     def finish(self) -> None:
         """Count what there is now."""
         self.result.after = dict(self.result.before) if self._only_told else _counts(self.all_rows())
-        self.result.tenants = [
-            {"domain": domain, "tenant": name, "number": number}
+
+    def tenants(self) -> list[dict[str, t.Any]]:
+        """All tenants, each with the level of what its guests share."""
+        codes = {domain: Code.of(json.loads(told)) for domain, told in self._codes.items()}
+        return [
+            {"domain": domain, "tenant": name, "shared": a.level_of(codes[domain].shared(number))}
             for domain, tenants in sorted(self._tenants.items())
             for name, number in sorted(tenants.items())
         ]
