@@ -126,9 +126,10 @@ class Store:
     @property
     def file(self) -> Path | None:
         """The file of a SQLite database; None for another database."""
-        if self._url.get_backend_name() != "sqlite" or self._url.database in (None, "", ":memory:"):
+        name = self._url.database or ":memory:"
+        if self._url.get_backend_name() != "sqlite" or name == ":memory:" or name.startswith("file:"):
             return None
-        return Path(str(self._url.database)).absolute()
+        return Path(name).absolute()
 
     @property
     def exists(self) -> bool:
