@@ -161,7 +161,7 @@ class _Domain:
     def __init__(
         self,
         views: t.Sequence[View],
-        twice: t.Container[str],
+        twice: t.Mapping[str, object],
         in_use: t.Collection[tuple[str, int]],
         uuids: t.Container[str],
     ) -> None:
