@@ -12,13 +12,12 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core import fleet
 from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.fleet_rules import RULES
 
+from tests.unit.fleets import guest
 from tests.unit.support.faults.fleet import (
     CASES,
     FILE,
-    SHARE,
     FleetCase,
     clean,
-    guest,
     on_share,
     resting,
     row,
@@ -123,7 +122,6 @@ def test_a_static_guest_that_its_disk_keeps_where_it_is_meets_nobody() -> None:
         for name in "ab"
     )
     assert found(sharing("kvm1", one), sharing("kvm2", two)) == []
-    assert SHARE
 
 
 def test_a_wide_static_label_is_left_to_the_rule_about_guests() -> None:
