@@ -40,7 +40,13 @@ def main() -> int:
 
 def _drill(lab: Lab, report: Path, look: bool) -> int:
     found = stage.guests(lab)
-    print("THE DRILL: each guest's QEMU, as if taken over, is told to open the disk of each other guest.\n")
+    print("THE DRILL: each guest's QEMU, as if taken over, is told to open the disk of each other guest.")
+    if found.open_to_all:
+        names = sorted({disk.file for disk in found.open_to_all})
+        print(
+            f"Not among the targets, for libvirt labels them for every guest: {', '.join(names)} (shared or read-only)."
+        )
+    print()
     before = _show(lab, found)
     if look:
         return 0 if numbers_of(before).refused else 1
