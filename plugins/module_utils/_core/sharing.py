@@ -110,7 +110,10 @@ class Sharing:
             for name in entry.names:
                 self._named[name].append(entry.host)
             self._hosts[entry.host].exports = _exports(entry)
-        self._all_exports = [export for host in self._hosts.values() for export in host.exports]
+        self._by_path: dict[str, list[_Export]] = defaultdict(list)
+        for host in self._hosts.values():
+            for export in host.exports:
+                self._by_path[export.path.rstrip("/")].append(export)
         for entry in hosts:
             self._mounted(entry)
 
@@ -159,7 +162,9 @@ class Sharing:
                 for export in self._hosts[host].exports
                 if _below(path, export.path) or _below_root(export.path, path)
             ]
-        guessed = [export for export in self._all_exports if export.host != entry.host and _below(path, export.path)]
+        guessed = [
+            export for folder in _folders(path) for export in self._by_path.get(folder, ()) if export.host != entry.host
+        ]
         files = entry.inodes.get(storage.mount, frozenset())
         proved = [
             export for export in guessed if files & self._given[export.host].inodes.get(export.mount, frozenset())
@@ -180,6 +185,12 @@ def _nfs(identity: str) -> tuple[str, str]:
     kind, _colon, rest = identity.partition(":")
     server, colon, path = rest.partition(":/")
     return (server.lower().rstrip("."), "/" + path.strip("/")) if kind == "nfs" and colon else ("", "")
+
+
+def _folders(path: str) -> list[str]:
+    """A path and all folders that it is below; the topmost is the empty text."""
+    parts = path.rstrip("/").split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _below(path: str, folder: str) -> bool:

@@ -52,7 +52,9 @@ _COSTS = {
     "operator": "a decision by people",
 }
 #: Evidence that repeats what stands elsewhere in the entry.
-_QUIET = ("decided_by", "hosts", "shared_by")
+_QUIET = ("hosts", "shared_by", "unconfirmed_because")
+#: What decided, where that goes without saying.
+_ALGEBRA = "algebra"
 
 Json = t.Mapping[str, t.Any]
 
@@ -227,7 +229,11 @@ def _entry(group: list[Json], terminal: Terminal) -> list[str]:
 
 def _evidence(finding: Json, terminal: Terminal) -> list[str]:
     subject = finding["subject"]
-    items = [(key, value) for key, value in finding["evidence"].items() if key not in _QUIET and value != subject]
+    items = [
+        (key, value)
+        for key, value in finding["evidence"].items()
+        if key not in _QUIET and value != subject and (key, value) != ("decided_by", _ALGEBRA)
+    ]
     pad = min(max((len(key) for key, _value in items[:MAX_EVIDENCE]), default=0), 20)
     lines = []
     for key, value in items[:MAX_EVIDENCE]:

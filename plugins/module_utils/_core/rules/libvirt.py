@@ -185,14 +185,14 @@ def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
         why = "it does not run, so its label is not known yet" if daemon.pid is None else "its label could not be read"
         yield Unsure(subject, why)
         return
-    wrong = list(_daemon_faults(snapshot, daemon.context))
+    wrong = list(_daemon_faults(daemon.context))
     if wrong:
         worst = "high" if any(at_least(severity, "high") for severity, _what in wrong) else "medium"
         evidence = {"context": daemon.context, "wrong": [what for _severity, what in wrong]}
         yield Hit(subject, daemon.name, evidence, severity=worst)
 
 
-def _daemon_faults(snapshot: Snapshot, context: str) -> t.Iterator[tuple[str, str]]:
+def _daemon_faults(context: str) -> t.Iterator[tuple[str, str]]:
     """Severity and description of each fault in a daemon's label."""
     type_ = type_of(context)
     if type_ not in s.DAEMON_TYPES:
@@ -207,9 +207,6 @@ def _daemon_faults(snapshot: Snapshot, context: str) -> t.Iterator[tuple[str, st
         extra = [number for number in parsed.categories if not drawn.low <= number <= drawn.high]
         if extra:
             yield "medium", f"libvirt draws from {drawn} only and passes over {len(extra)} other categories"
-    dynamic = sum(1 for guest in s.qemu_guests(snapshot) if s.draws_categories(guest))
-    if drawn.pairs < dynamic:
-        yield "high", f"{drawn} has {drawn.pairs} pairs for {dynamic} guests without a static label"
 
 
 def _single_category_version(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -338,8 +335,9 @@ RULES: tuple[Rule, ...] = (
         severity="high",
         scope="host",
         why=(
-            "libvirt draws guests' categories from its daemon's own range. With a range that it cannot read, or that "
-            "is too small, guests do not start; with a foreign type, the policy for libvirt does not hold the daemon."
+            "libvirt draws guests' categories from its daemon's own range. With a range that it cannot read, or of "
+            "fewer than 8 categories, guests do not start; with a foreign type, the policy for libvirt does not hold "
+            "the daemon."
         ),
         fix=(
             "Find out who chose the label; hardening leaves it, for a strange type may mean a strange program. Start "

@@ -103,9 +103,18 @@ def test_a_clustered_file_system_is_shared() -> None:
 
 
 def test_a_guest_seen_on_two_hosts_is_one_guest() -> None:
-    result = judged(sharing("kvm1", on_share("a", "s0:c1,c2")), sharing("kvm2", on_share("a", "s0:c1,c2")))
+    arriving = on_share("a", "s0:c1,c2", state="paused")
+    result = judged(sharing("kvm1", on_share("a", "s0:c1,c2")), sharing("kvm2", arriving))
     assert result.findings == ()
     assert result.guests == 1
+
+
+def test_what_runs_on_two_hosts_is_told_and_hides_no_collision() -> None:
+    result = judged(sharing("kvm1", on_share("a", "s0:c1,c2")), sharing("kvm2", on_share("a", "s0:c1,c2")))
+    assert [(found.rule, found.severity, found.subject) for found in result.findings] == [
+        ("CAT-001", "critical", "s0:c1,c2"),
+        ("CAT-010", "high", "guest guest-a"),
+    ]
 
 
 def test_a_wide_label_is_one_finding_per_host_with_all_it_reaches() -> None:
@@ -244,27 +253,32 @@ def test_a_third_guest_makes_it_another_finding() -> None:
 
 
 LEVELS = st.sets(st.integers(0, 5), min_size=2, max_size=5)
+GUESTS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3), LEVELS, st.booleans()), max_size=12)
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3), LEVELS), max_size=12))
-def test_the_groups_hold_exactly_the_pairs_that_brute_force_finds(drawn: list[tuple[int, int, set[int]]]) -> None:
+@given(GUESTS)
+def test_the_groups_hold_exactly_the_pairs_that_brute_force_finds(drawn: list[tuple[int, int, set[int], bool]]) -> None:
     guests: dict[int, list[s.Guest]] = {number: [] for number in range(4)}
-    placed: list[tuple[str, int, set[int]]] = []
-    for drawn_uuid, number, categories in drawn:
-        uuid = str(drawn_uuid)
+    running: dict[int, set[int]] = {}
+    for uuid, number, categories, runs in drawn:
         level = f"s0:{label.CategorySet.of(categories)}"
-        guests[number].append(on_share(uuid, level))
-        placed.append((uuid, number, categories))
+        guests[number].append(on_share(str(uuid), level, state="running" if runs else "paused"))
+        running.setdefault(uuid, set()).update([number] if runs else [])
+    # What runs on two hosts is no migration: each of them is a guest of its own.
+    placed = [
+        ((uuid, number if len(running[uuid]) > 1 else None), uuid, number, categories)
+        for uuid, number, categories, _runs in drawn
+    ]
     result = judged(*(sharing(f"kvm{number}", *guests[number]) for number in range(3)), host("kvm3", guests[3]))
     involved: dict[str, set[tuple[str, int]]] = {"E1": set(), "E2": set()}
-    for uuid, number, categories in placed:
-        for other, elsewhere, theirs in placed:
-            if uuid == other or not categories >= theirs:
+    for who, uuid, number, categories in placed:
+        for other, theirs_uuid, elsewhere, theirs in placed:
+            if who == other or not categories >= theirs:
                 continue
             reach = "E1" if number == elsewhere else "E2" if 3 not in (number, elsewhere) else None
             if reach:
-                involved[reach] |= {(uuid, number), (other, elsewhere)}
+                involved[reach] |= {(str(uuid), number), (str(theirs_uuid), elsewhere)}
     for reach, expected in involved.items():
         found = {
             (entry["uuid"], int(entry["host"][3:]))

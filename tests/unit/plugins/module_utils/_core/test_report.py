@@ -186,4 +186,4 @@ def test_a_guest_that_could_not_be_compared_makes_its_host_unknown() -> None:
     entry = built(result(), fleet=across)["hosts"][0]
     assert entry["verdict"] == "unknown"
     assert "guest-a" in entry["why"]
-    assert [outcome["rule"] for outcome in entry["outcomes"]] == ["CAT-001", "CAT-002"]
+    assert [outcome["rule"] for outcome in entry["outcomes"]] == ["CAT-001", "CAT-002", "CAT-003"]

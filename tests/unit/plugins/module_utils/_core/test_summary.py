@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import finding as f
-from ansible_collections.svirt.fleet.plugins.module_utils._core import fleet, report, summary, waivers
+from ansible_collections.svirt.fleet.plugins.module_utils._core import fleet, fleet_rules, report, summary, waivers
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import (
     AREAS,
     NOT_APPLICABLE,
@@ -118,7 +118,9 @@ def large() -> dict[str, t.Any]:
             results.append(
                 judged(name, conf(), (OUTSIDE, f.Hit(f"pid {number}", "p", {"context": "unconfined_t"})), (LOST, lost))
             )
-    chance = f.finding_of(fleet.CHANCE, "", f.Hit("fleet", "fleet", {"equal_pairs": 95, "expected_pairs": 95.45}), "E4")
+    chance = f.finding_of(
+        fleet_rules.CHANCE, "", f.Hit("fleet", "fleet", {"equal_pairs": 95, "expected_pairs": 95.45}), "E4"
+    )
     return report.build(results, fleet.Fleet((chance,), {}, 10_000, 95, 95.45), (), "high", NOW)
 
 

@@ -1,0 +1,45 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One uuid that runs on two hosts. In a migration one side is paused; that is one guest.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections import defaultdict
+from dataclasses import replace
+
+from . import finding as f
+from .fleet_rules import TWOFOLD
+from .placed import Placed
+from .reach import in_order, listed
+
+
+def split(placed: t.Sequence[Placed]) -> tuple[list[Placed], list[list[Placed]]]:
+    """All of them, with what runs twice told apart by its host, so that it hides no collision; and what runs twice."""
+    first: dict[str, Placed] = {}
+    twice: dict[str, list[Placed]] = {}
+    for one in placed:
+        if not one.running or not one.uuid:
+            continue
+        before = first.setdefault(one.uuid, one)
+        if before.host != one.host:
+            twice.setdefault(one.uuid, [before]).append(one)
+    if not twice:
+        return list(placed), []
+    apart = [replace(one, apart=f" on {one.host}") if one.uuid in twice else one for one in placed]
+    return apart, list(twice.values())
+
+
+def findings(twice: t.Iterable[t.Sequence[Placed]]) -> t.Iterator[f.Finding]:
+    """One finding for all guests that the same hosts have in common."""
+    by_hosts: dict[tuple[str, ...], list[Placed]] = defaultdict(list)
+    for members in twice:
+        by_hosts[tuple(sorted({one.host for one in members}))].extend(members)
+    for hosts, members in sorted(by_hosts.items()):
+        names = sorted({one.uuid for one in members})
+        subject = f"guest {members[0].name}" if len(names) == 1 else f"{len(names)} guests on {' and '.join(hosts[:4])}"
+        evidence = {**listed("guests", in_order(members)), "hosts": list(hosts)}
+        yield f.finding_of(TWOFOLD, "", f.Hit(subject, "\0".join([*hosts, *names]), evidence))
