@@ -12,7 +12,8 @@ short_description: Stop and start guests that you name, where their definition w
 version_added: 1.0.0
 description:
   - Stops and starts guests, one after the other, so that what their definition says comes true. That is their SELinux
-    label, or a network filter that a running guest could not be given.
+    label, or a network filter that a running guest could not be given. A guest whose label libvirt drew needs it too
+    where the daemon draws from another range by now.
   - B(This interrupts guests). Only those that O(guests) names are touched, and of these only those that run with
     something else than their definition says. A second run finds nothing to do.
   - A guest that was stopped must be let back in. Where the guard of M(svirt.fleet.guard_hook) is, guests that stand in
@@ -62,6 +63,11 @@ options:
     type: list
     elements: dict
     default: []
+  foreseen_context:
+    description:
+      - RV(svirt.fleet.category_range#module:context) of an earlier task, where a restart of the daemon followed it. In
+        check mode the daemon is then taken to run with this label. Outside of check mode it is ignored.
+    type: str
   foreseen_driver:
     description:
       - RV(svirt.fleet.libvirt_restart#module:selinux_driver) of an earlier task, in check mode.

@@ -60,6 +60,11 @@ options:
     elements: str
     choices: [none, foreign_type, few_categories, wide, static_without_relabel]
     default: []
+  foreseen_context:
+    description:
+      - RV(svirt.fleet.category_range#module:context) of an earlier task, where a restart of the daemon followed it. In
+        check mode the daemon is then taken to run with this label. Outside of check mode it is ignored.
+    type: str
   foreseen_driver:
     description:
       - RV(svirt.fleet.libvirt_restart#module:selinux_driver) of an earlier task. In check mode libvirt is then taken to

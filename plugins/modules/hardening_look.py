@@ -27,6 +27,7 @@ options:
         type: str
         required: true
         choices:
+          - category_range
           - guard_hook
           - guest_network_filter
           - guest_power_cycle

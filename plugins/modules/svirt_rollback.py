@@ -17,6 +17,7 @@ description:
   - What must not be put back now, such as the label of an image that a guest has open, is refused and named. What
     cannot be put back is named too. Everything else is put back all the same, the runs concerned stay in the journal,
     and the module fails at its end.
+  - systemd reads its files again when some of them were put back.
   - No guest is ended or restarted, no daemon either. RV(pending) says what it takes until what was put back counts.
 options:
   runs:
@@ -172,6 +173,7 @@ def _run(module: AnsibleModule, count: int | None) -> dict[str, t.Any]:
         result = _result(module, before, wanted, [])
         tools = Tools(run_command=module.run_command, find=module.get_bin_path)
         outcome = rollback.put_back(wanted, journal, {**rollback.RESTORERS, **restorers(tools)})
+        rollback.reload_units(outcome, module.run_command)
     result["refused"] = _named(outcome.refused)
     result["failed_entries"] = _named(outcome.failed)
     result["pending"] = rollback.pending(entry for _run, entry in outcome.restored)

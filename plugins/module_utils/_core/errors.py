@@ -30,6 +30,10 @@ class WaiverError(SvirtError):
     """A waiver that cannot be understood."""
 
 
+class LabelDomainError(SvirtError):
+    """Label domains that cannot be understood, or that do not hold what belongs together."""
+
+
 class HostReadError(SvirtError):
     """Something on a host could not be read."""
 
@@ -44,6 +48,14 @@ class JournalError(SvirtError):
 
 class PlanError(SvirtError):
     """What was asked for must not be done; the message names the object, what was seen and what to do."""
+
+
+class CodeError(SvirtError):
+    """Bands that make no proof, or a number that a code does not have."""
+
+
+class StoreError(SvirtError):
+    """The database of snapshots and labels cannot be used; nothing was written to it."""
 
 
 class FailedError(SvirtError):

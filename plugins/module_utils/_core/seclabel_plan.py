@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
+from .daemon_range import DaemonRange, libvirt_range
 from .definition import POWER_CYCLE, Define, Definition, Plan, Survey
 from .domain_edit import with_seclabel
 from .errors import DomainXmlError, LabelError, PlanError
@@ -83,7 +84,18 @@ def needs_cycle(survey: Survey, guest: Definition, wanted: SecLabel | None) -> s
         return f"it runs as {guest.process}; its definition lets libvirt choose a label"
     if live is not None and live.type == STATIC:
         return f"it runs with the static label {guest.process}; its definition lets libvirt choose one"
+    drawn = _range(survey.daemon)
+    if drawn is not None and not all(drawn.low <= number <= drawn.high for number in context.categories):
+        return f"it runs as {guest.process}; libvirt draws from {drawn} by now"
     return ""
+
+
+def _range(daemon: str | None) -> DaemonRange | None:
+    """What libvirt draws from; None where that is not known."""
+    try:
+        return libvirt_range(daemon) if daemon else None
+    except LabelError:
+        return None
 
 
 def shown(seclabel: SecLabel | None) -> str:

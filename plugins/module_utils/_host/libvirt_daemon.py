@@ -21,6 +21,8 @@ from .._core.snapshot import OK
 from . import guests, hooks, writing
 from .bounded import Job
 from .daemon import CONF, SOCKETS, changes, started_at
+from .guard_hook import KIND as PATH_KIND
+from .guard_hook import restore as restore_path
 from .journal import Entry, Journal, entries_of
 from .probe import Options, Probe, Tools
 from .root import Root, reason
@@ -149,7 +151,7 @@ class Actor:
                 entries = entries_of(run)
                 ours = [entry for entry in entries if self._is_ours(entry)]
                 for entry in reversed(ours):
-                    writing.restore(entry)
+                    (restore_path if entry.kind == PATH_KIND else writing.restore)(entry)
                     restored.append(entry.subject)
                 if ours and len(ours) == len(entries):
                     journal.retire(run)
@@ -158,9 +160,11 @@ class Actor:
         return list(dict.fromkeys(restored)), kept
 
     def _is_ours(self, entry: Entry) -> bool:
-        folders = tuple(f"{SYSTEMD}/{unit}.d/" for unit in _UNITS)
+        folders = [f"{SYSTEMD}/{unit}.d" for unit in _UNITS]
+        if entry.kind == PATH_KIND:
+            return entry.subject in folders
         return entry.kind == writing.KIND and (
-            entry.subject in (self.conf, os.path.realpath(self.conf)) or entry.subject.startswith(folders)
+            entry.subject in (self.conf, os.path.realpath(self.conf)) or os.path.dirname(entry.subject) in folders
         )
 
     def _units(self) -> list[gate.Unit]:
@@ -176,18 +180,7 @@ class Actor:
         return self._unit(name).pid
 
     def _systemctl(self, *words: str) -> str:
-        """What systemctl prints. Raises HostWriteError when it fails or hangs."""
-        run = self.tools.run_command
-        if run is None:
-            raise HostWriteError("systemctl cannot be run here")
-        command = ["systemctl", *words]
-        problem = "it said nothing"
-        job = Job(lambda: iter([_called(run, command)]), max(_SYSTEMCTL, self.timeout))
-        for status, out, err in job.items():
-            if status == 0:
-                return str(out)
-            problem = str(err or out).strip()[:500] or f"exit status {status}"
-        raise HostWriteError(f"{' '.join(command)}: {job.problem or problem}")
+        return systemctl(self.tools.run_command, self.timeout, *words)
 
 
 @dataclass(repr=False, eq=False)
@@ -246,6 +239,20 @@ def jobs(root: Root) -> dict[str, str]:
         if job:
             found[uuid] = job
     return found
+
+
+def systemctl(run: RunCommand | None, timeout: float, *words: str) -> str:
+    """What systemctl prints. Raises HostWriteError when it fails or hangs."""
+    if run is None:
+        raise HostWriteError("systemctl cannot be run here")
+    command = ["systemctl", *words]
+    problem = "it said nothing"
+    job = Job(lambda: iter([_called(run, command)]), max(_SYSTEMCTL, timeout))
+    for status, out, err in job.items():
+        if status == 0:
+            return str(out)
+        problem = str(err or out).strip()[:500] or f"exit status {status}"
+    raise HostWriteError(f"{' '.join(command)}: {job.problem or problem}")
 
 
 def _called(run: RunCommand, command: list[str]) -> tuple[int, str, str]:

@@ -12,15 +12,19 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
-from .._core.errors import JournalError, PlanError, SvirtError
+from .._core.errors import HostWriteError, JournalError, PlanError, SvirtError
 from . import writing
 from .journal import FOLDER, Entry, Journal, entries_of, runs_in
 from .root import reason
 
 Restore = t.Callable[[Entry], None]
+RunCommand = t.Callable[..., tuple[int, str, str]]
 
 #: Larger files are named in a diff, not shown.
 _SHOWN = 256 * 1024
+
+#: Files that systemd reads when it is told to.
+_UNITS = "/etc/systemd/system/"
 
 DAEMON, GUEST, REBOOT = "daemon_restart", "guest_power_cycle", "reboot"
 #: What it takes until a thing that was put back counts, by kind.
@@ -117,6 +121,17 @@ def put_back(wanted: t.Iterable[Run], journal: Journal, by_kind: t.Mapping[str, 
             except JournalError as error:
                 outcome.failed.append((run.name, str(error)))
     return outcome
+
+
+def reload_units(outcome: Outcome, run_command: RunCommand) -> None:
+    """Have systemd read its files again, where some of them were put back."""
+    from .libvirt_daemon import systemctl
+
+    if any(entry.kind == writing.KIND and entry.subject.startswith(_UNITS) for _run, entry in outcome.restored):
+        try:
+            systemctl(run_command, 0.0, "daemon-reload")
+        except HostWriteError as error:
+            outcome.failed.append(("systemd", f"its files were put back, and it has not read them: {error}"))
 
 
 def pending(entries: t.Iterable[Entry]) -> list[dict[str, str]]:

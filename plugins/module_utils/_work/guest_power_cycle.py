@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._core import cycle_plan
 from .._core.cycle_plan import Foreseen
@@ -27,6 +28,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "foreseen_seclabels": {"type": "list", "elements": "dict", "default": []},
     "foreseen_filters": {"type": "list", "elements": "dict", "default": []},
     "foreseen_driver": {"type": "bool", "default": False},
+    "foreseen_context": {"type": "str"},
     "foreseen_guard": {"type": "dict", "default": {}},
     "strict": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
@@ -52,6 +54,8 @@ def run(call: Call) -> dict[str, t.Any]:
         survey = definitions.survey(session, host)
         if call.check_mode and params["foreseen_driver"]:
             survey = definitions.with_driver(survey, host)
+        if call.check_mode and params["foreseen_context"]:
+            survey = replace(survey, daemon=params["foreseen_context"])
         if foreseen:
             survey = cycle_plan.expect(survey, foreseen)
         cycles, made = cycle_plan.plan(survey, params["guests"], guarded, way.sure)

@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._core import seclabel_plan
 from .._core.definition import Plan
@@ -30,6 +31,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     },
     "repair": {"type": "list", "elements": "str", "choices": list(seclabel_plan.REPAIRS), "default": []},
     "foreseen_driver": {"type": "bool", "default": False},
+    "foreseen_context": {"type": "str"},
     "strict": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 120},
 }
@@ -51,6 +53,8 @@ def run(call: Call) -> dict[str, t.Any]:
         found = definitions.survey(session, known)
         if call.check_mode and params["foreseen_driver"]:
             found = definitions.with_driver(found, known)
+        if call.check_mode and params["foreseen_context"]:
+            found = replace(found, daemon=params["foreseen_context"])
         made = seclabel_plan.plan(found, wishes, params["repair"])
         if not made.steps or call.check_mode:
             return made.result(call.diff)

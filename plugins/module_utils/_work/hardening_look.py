@@ -18,6 +18,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from .._core.errors import PlanError, SvirtError
 from .._module import Call
 from . import (
+    category_range,
     guard_hook,
     guest_network_filter,
     guest_power_cycle,
@@ -31,6 +32,7 @@ from . import (
 Work = t.Callable[[Call], dict[str, t.Any]]
 
 MODULES: dict[str, tuple[dict[str, dict[str, t.Any]], Work]] = {
+    "category_range": (category_range.ARGUMENTS, category_range.run),
     "guard_hook": (guard_hook.ARGUMENTS, guard_hook.run),
     "guest_network_filter": (guest_network_filter.ARGUMENTS, guest_network_filter.run),
     "guest_power_cycle": (guest_power_cycle.ARGUMENTS, guest_power_cycle.run),

@@ -173,6 +173,17 @@ def test_a_driver_that_is_foreseen_counts(bench: Bench) -> None:
     assert bench("guest_seclabel", foreseen_driver=True, **CALLS[0][1])["plan"] == []  # it is not there after all
 
 
+def test_a_range_that_is_foreseen_counts(bench: Bench) -> None:
+    range_ = "system_u:system_r:virtd_t:s0-s0:c32.c95"
+    assert bench("guest_seclabel", True)["pending"] == []
+    (waits,) = bench("guest_seclabel", True, foreseen_context=range_)["pending"]
+    assert "libvirt draws from c32.c95 by now" in waits["why"]
+    assert bench("guest_seclabel", foreseen_context=range_)["pending"] == []  # it is not so after all
+    told = bench("guest_power_cycle", True, guests=["web"], foreseen_context=range_)
+    assert [line["subject"] for line in told["plan"]] == ["guest web"]
+    assert bench("guest_power_cycle", guests=["web"], foreseen_context=range_)["plan"] == []
+
+
 def test_a_guard_that_is_foreseen_counts(bench: Bench) -> None:
     bench.host.guests[virt.uuid("web")].process = factory.DAEMON
     bench.host.add("stray", virt.domain("stray"), virt.domain("stray"), process=factory.DAEMON)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.definition import Define, Definition, Plan, Survey
@@ -242,3 +243,15 @@ def test_a_running_guest_gets_its_label_later() -> None:
 def test_the_diff_shows_labels_only() -> None:
     (diff,) = plan(survey(off("a")), [static("a")]).result(diff=True)["diff"]
     assert (diff["before_header"], diff["after"]) == ("guest a", f"static {OWN}\n")
+
+
+def test_a_guest_outside_the_range_of_its_daemon_waits_for_a_power_cycle() -> None:
+    one = on("a", process=process_label("s0:c40,c300"))
+    assert plan(survey(one), []).pending == []
+    narrow = replace(survey(one), daemon="system_u:system_r:virtd_t:s0-s0:c0.c255")
+    (waits,) = plan(narrow, []).pending
+    assert (waits["subject"], waits["needs"]) == ("guest a", "guest_power_cycle")
+    assert waits["why"] == f"it runs as {process_label('s0:c40,c300')}; libvirt draws from c0.c255 by now"
+    inside = replace(narrow, guests=[on("a", process=process_label("s0:c40,c200"))])
+    assert plan(inside, []).pending == []
+    assert plan(replace(narrow, daemon="system_u:system_r:virtd_t:s0:c5"), []).pending == []

@@ -256,3 +256,22 @@ def test_the_start_is_known_to_a_hundredth_of_a_second() -> None:
     found = started_at(CapturedRoot(tree), daemon)  # 900 s after the boot
     assert found is not None
     assert abs(found - (time.time() - 100.25)) < 0.5
+
+
+def test_a_drop_in_goes_with_the_folder_that_was_made_for_it(
+    tmp_path: Path, conf: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libvirt_daemon, "SYSTEMD", str(tmp_path))
+    folder = tmp_path / "libvirtd.service.d"
+    with Journal("category_range", str(tmp_path / "other")) as other:
+        other.record([Entry("path", str(folder), {"link": None})])
+        folder.mkdir()
+        change_file(str(folder / "60-svirt-fleet.conf"), b"[Service]\n", other)
+    assert other.path is not None
+    os.rename(other.path, os.path.join(journal.folder, "000100-category_range.jsonl"))
+    machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
+    made = actor(machine, conf, timeout=0.2)
+    outcome = made.restart(made.look(), journal)
+    assert outcome.restored == [str(folder / "60-svirt-fleet.conf"), str(folder)]
+    assert not folder.exists()
+    assert journal.runs() == []

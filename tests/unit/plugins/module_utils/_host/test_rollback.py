@@ -156,3 +156,27 @@ def test_the_plan_and_the_diff(tmp_path: Path, folder: str) -> None:
     assert shown[str(new)] == ("new\n", "")
     assert shown["/srv/a"] == ("", '{\n  "label": "x"\n}\n')
     assert "cannot be read" in shown["/etc/odd"][1]
+
+
+@pytest.mark.parametrize(
+    ("subject", "status", "asked", "failed"),
+    [
+        ("/etc/systemd/system/libvirtd.service.d/60-svirt-fleet.conf", 0, [["systemctl", "daemon-reload"]], 0),
+        ("/etc/systemd/system/libvirtd.service.d/60-svirt-fleet.conf", 1, [["systemctl", "daemon-reload"]], 1),
+        ("/etc/libvirt/qemu.conf", 0, [], 0),
+    ],
+)
+def test_systemd_reads_its_files_when_they_were_put_back(
+    tmp_path: Path, subject: str, status: int, asked: list[list[str]], failed: int
+) -> None:
+    log = tmp_path / "asked"  # a child asks
+
+    def run_command(command: list[str]) -> tuple[int, str, str]:
+        log.write_text(" ".join(command))
+        return status, "", "Connection timed out"
+
+    entry = Entry("file", subject, {"content": None})
+    outcome = rollback.Outcome(restored=[(rollback.Run("000001-x.jsonl", (entry,)), entry)])
+    rollback.reload_units(outcome, run_command)
+    assert ([log.read_text().split()] if log.exists() else []) == asked
+    assert [name for name, _why in outcome.failed] == ["systemd"] * failed
