@@ -1,0 +1,138 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which categories a host's guests, containers and files use: what a new label must keep clear of.
+
+Whatever was seen counts: the label of a running process, of its live and of its persistent XML, of its files, of
+files of nobody, of containers. ``s0`` alone is everybody's and counts for nothing.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from .daemon_range import DaemonRange, libvirt_range
+from .errors import LabelError
+from .expected import confinement, relabels
+from .label import CategorySet, Context, parse_context
+from .snapshot import UNKNOWN, Guest, SecLabel, Snapshot
+
+
+@dataclass(frozen=True)
+class GuestUse:
+    """A guest on a host, and the labels that it holds there."""
+
+    host: str
+    uuid: str
+    name: str
+    kind: str = "kvm"
+    active: bool = False
+    persistent: bool = True
+    #: Why it could not be read wholly; empty: it was.
+    error: str = ""
+    #: The static label of its definition, None for any other.
+    defined: Context | None = None
+    #: libvirt labels its files as its definition stands.
+    relabels: bool = True
+    #: Its process runs with the static label of its live XML.
+    static: bool = False
+    #: Its process's.
+    running: CategorySet | None = None
+    #: Sets that it holds by its processes and in its XML.
+    held: frozenset[CategorySet] = frozenset()
+    #: Sets that its files have.
+    files: frozenset[CategorySet] = frozenset()
+
+    @property
+    def subject(self) -> str:
+        """The guest in words."""
+        return f"{self.name[:80]} ({self.uuid})"
+
+
+@dataclass(frozen=True)
+class HostUse:
+    """All of a host."""
+
+    host: str
+    guests: tuple[GuestUse, ...] = ()
+    #: Of processes and containers that are no guest's.
+    strangers: frozenset[CategorySet] = frozenset()
+    #: Of files that no guest here owns.
+    files: frozenset[CategorySet] = frozenset()
+    #: libvirt's base label by kind of guest; empty when it could not be asked, or has no SELinux driver.
+    baselabels: t.Mapping[str, str] = field(default_factory=dict)
+    #: What the daemon draws from; None: not known.
+    range: DaemonRange | None = None
+    #: All guests were read.
+    complete: bool = True
+
+
+def label_use(host: str, snapshot: Snapshot) -> HostUse:
+    """The host's part. ``host`` is its name in the inventory."""
+    uuids = {guest.uuid for guest in snapshot.guests}
+    others = [process.context for process in snapshot.processes if process.guest not in uuids]
+    others += [container.context for container in snapshot.containers]
+    helpers: dict[str, list[str | None]] = {}
+    for process in snapshot.processes:
+        if process.guest in uuids and process.guest is not None:
+            helpers.setdefault(process.guest, []).append(process.context)
+    guests = [_guest(host, guest, helpers.get(guest.uuid, ())) for guest in snapshot.guests]
+    models = {model.model: model.baselabels for model in snapshot.libvirt.models or ()}
+    return HostUse(
+        host,
+        tuple(sorted(guests, key=lambda guest: guest.uuid)),
+        _sets(others),
+        _sets(orphan.label for orphan in snapshot.orphans),
+        dict(models.get("selinux", {})),
+        _range(snapshot),
+        snapshot.coverage["guests"].status != UNKNOWN and not any(guest.error for guest in snapshot.guests),
+    )
+
+
+def _guest(host: str, guest: Guest, helpers: t.Iterable[str | None]) -> GuestUse:
+    definition, live = confinement(guest.persistent_labels), confinement(guest.live)
+    labels: list[str | None] = [guest.context, *helpers]
+    for item in (*guest.live, *guest.persistent_labels):
+        labels += [item.label, item.imagelabel]
+    process = _context(guest.context)
+    return GuestUse(
+        host,
+        guest.uuid,
+        guest.name,
+        guest.kind,
+        guest.active,
+        guest.persistent,
+        guest.error,
+        _static(definition),
+        relabels(definition),
+        live is not None and live.type == "static",
+        process.categories if process is not None and guest.active else None,
+        _sets(labels),
+        _sets(item.file.label for item in guest.resources),
+    )
+
+
+def _static(seclabel: SecLabel | None) -> Context | None:
+    return _context(seclabel.label) if seclabel is not None and seclabel.type == "static" else None
+
+
+def _range(snapshot: Snapshot) -> DaemonRange | None:
+    daemon = snapshot.libvirt.daemon
+    try:
+        return libvirt_range(daemon.context) if daemon is not None and daemon.context else None
+    except LabelError:
+        return None  # libvirt draws nothing there; the rules about daemons tell of it
+
+
+def _sets(labels: t.Iterable[str | None]) -> frozenset[CategorySet]:
+    contexts = (_context(label) for label in set(labels))
+    return frozenset(context.categories for context in contexts if context is not None and context.categories.mask)
+
+
+def _context(label: str | None) -> Context | None:
+    try:
+        return parse_context(label) if label else None
+    except LabelError:
+        return None  # a label that the kernel would not take is no one's

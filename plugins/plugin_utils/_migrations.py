@@ -1,0 +1,117 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables of the store, as an ordered list of steps from nothing to today's version. A step is never changed.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+#: What the databases write differently.
+_WORDS = {
+    "sqlite": {
+        "blob": "BLOB",
+        "number": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "refuse": "SELECT RAISE(ABORT, 'events are only ever added');",
+    },
+    "postgresql": {
+        "blob": "BYTEA",
+        "number": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+        "refuse": "RAISE EXCEPTION 'events are only ever added';",
+    },
+}
+DIALECTS = tuple(_WORDS)
+
+_SNAPSHOTS = """
+CREATE TABLE svirt_snapshots (
+    host TEXT PRIMARY KEY,
+    taken_at DOUBLE PRECISION NOT NULL,
+    received_at DOUBLE PRECISION NOT NULL,
+    document {blob} NOT NULL
+)
+"""
+
+# A rank that was released is NULL: any number of rows may have none.
+_LEDGER = """
+CREATE TABLE svirt_domains (
+    name TEXT PRIMARY KEY,
+    code TEXT NOT NULL
+);
+CREATE TABLE svirt_tenants (
+    domain TEXT NOT NULL REFERENCES svirt_domains (name),
+    number BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (domain, number),
+    UNIQUE (domain, name)
+);
+CREATE TABLE svirt_labels (
+    domain TEXT NOT NULL REFERENCES svirt_domains (name),
+    uuid TEXT NOT NULL,
+    name TEXT NOT NULL,
+    host TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    rank BIGINT,
+    level TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('reserved', 'published', 'observed', 'quarantined', 'released')),
+    until DOUBLE PRECISION,
+    UNIQUE (domain, rank),
+    UNIQUE (domain, uuid),
+    CHECK ((rank IS NULL) = (state = 'released'))
+);
+CREATE TABLE svirt_ranges (
+    domain TEXT NOT NULL REFERENCES svirt_domains (name),
+    slot INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    low INTEGER NOT NULL,
+    high INTEGER NOT NULL,
+    UNIQUE (domain, slot),
+    UNIQUE (domain, host)
+);
+CREATE TABLE svirt_hosts (
+    host TEXT PRIMARY KEY,
+    domain TEXT NOT NULL,
+    read_at DOUBLE PRECISION NOT NULL,
+    sets {blob} NOT NULL
+);
+CREATE TABLE svirt_events (
+    number {number},
+    at DOUBLE PRECISION NOT NULL,
+    domain TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    action TEXT NOT NULL,
+    old TEXT NOT NULL,
+    new TEXT NOT NULL
+);
+CREATE INDEX svirt_events_of ON svirt_events (domain, subject)
+"""
+
+_EVENTS_ARE_KEPT = {
+    "sqlite": (
+        "CREATE TRIGGER svirt_events_changed BEFORE UPDATE ON svirt_events BEGIN {refuse} END",
+        "CREATE TRIGGER svirt_events_removed BEFORE DELETE ON svirt_events BEGIN {refuse} END",
+    ),
+    "postgresql": (
+        "CREATE FUNCTION svirt_events_kept() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {refuse} END $$",
+        """
+CREATE TRIGGER svirt_events_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON svirt_events
+FOR EACH STATEMENT EXECUTE FUNCTION svirt_events_kept()
+""",
+    ),
+}
+
+
+def _steps(dialect: str) -> list[tuple[str, ...]]:
+    return [(_SNAPSHOTS,), (*_LEDGER.split(";\n"), *_EVENTS_ARE_KEPT[dialect])]
+
+
+#: The version that this collection writes: the number of steps.
+VERSION = len(_steps("sqlite"))
+
+
+def statements(dialect: str, version: int) -> t.Iterator[str]:
+    """What brings a database of a version to today's."""
+    for step in _steps(dialect)[version:]:
+        for statement in step:
+            yield statement.format(**_WORDS[dialect]).strip()
