@@ -31,6 +31,7 @@ _VARIABLES: dict[str, Any] = {
     "svirt_timeout": 120,
     "svirt_guest_power_cycle_force": True,
     "kvm_node_guest_power_cycle_timeout": 2,
+    "categories_guest_power_cycle_timeout": 2,
     "selinux_soak_seconds": 0,
 }
 
