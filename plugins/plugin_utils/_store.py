@@ -48,7 +48,7 @@ class Stored:
     host: str
     taken_at: float
     received_at: float
-    #: Its JSON.
+    #: Its JSON, compressed.
     content: bytes
 
 
@@ -67,15 +67,16 @@ class Transaction:
         if values:
             self._connection.execute(sa.text(statement), [dict(value) for value in values])
 
-    def newest(self) -> dict[str, float]:
-        """When the snapshot of each host was taken."""
-        return {str(host): float(taken) for host, taken in self.rows("SELECT host, taken_at FROM svirt_snapshots")}
+    def received(self) -> dict[str, float]:
+        """When the snapshot of each host came to a controller, by the controller's clock."""
+        found = self.rows("SELECT host, received_at FROM svirt_snapshots")
+        return {str(host): float(received) for host, received in found}
 
     def snapshot(self, host: str) -> Stored | None:
         """The snapshot of a host."""
         query = "SELECT host, taken_at, received_at, document FROM svirt_snapshots WHERE host = :host"
         for name, taken, received, document in self.rows(query, host=host):
-            return Stored(str(name), float(taken), float(received), unpacked(bytes(document)))
+            return Stored(str(name), float(taken), float(received), bytes(document))
         return None
 
     def keep(self, snapshots: t.Iterable[Stored]) -> None:
@@ -85,7 +86,7 @@ class Transaction:
             ":document) ON CONFLICT (host) DO UPDATE SET taken_at = excluded.taken_at, received_at = "
             "excluded.received_at, document = excluded.document",
             [
-                {"host": one.host, "taken": one.taken_at, "received": one.received_at, "document": packed(one.content)}
+                {"host": one.host, "taken": one.taken_at, "received": one.received_at, "document": one.content}
                 for one in snapshots
             ],
         )
@@ -119,8 +120,8 @@ class Store:
 
     @property
     def name(self) -> str:
-        """The database as it may be shown."""
-        return self._url.render_as_string(hide_password=True)
+        """The database as it may be shown: its query may hold a password too."""
+        return self._url.set(query={}).render_as_string(hide_password=True)
 
     @property
     def file(self) -> Path | None:

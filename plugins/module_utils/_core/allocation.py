@@ -102,8 +102,10 @@ class Ledger:
     """What the ledger knows of a domain."""
 
     rows: t.Sequence[Row] = ()
-    #: Rows of domains that are no more, of guests last seen on a host of this one.
+    #: Rows of other domains, of guests last seen on a host that is of this one now.
     strays: t.Sequence[Row] = ()
+    #: Names of all domains that there are today.
+    domains: t.Collection[str] = frozenset()
     tenants: t.Mapping[str, int] = field(default_factory=dict)
 
 
@@ -113,8 +115,8 @@ class Scene:
 
     domain: LabelDomain
     uses: t.Sequence[HostUse] = ()
-    #: Sets in use on hosts that could not be read now, when they last were, by guest's uuid; "": of no guest.
-    remembered: t.Sequence[t.Mapping[str, t.Collection[CategorySet]]] = ()
+    #: What was in use on hosts that cannot be read now, when they last could.
+    remembered: t.Sequence[HostUse] = ()
     #: Hosts that were never read.
     unknown: t.Sequence[str] = ()
 
@@ -178,6 +180,11 @@ def allocate(scene: Scene, ledger: Ledger, wishes: Wishes) -> Plan:
     return _Allocation(scene, ledger, wishes).plan()
 
 
+def rebuild(scene: Scene, ledger: Ledger, wishes: Wishes) -> Plan:
+    """Rows for the guests that have a label of the code and no row: what is left of a ledger that was lost."""
+    return _Allocation(scene, ledger, replace(wishes, allow_unread=True)).rebuilt()
+
+
 class InUse:
     """All sets in use in a domain: labels of the code by rank, with their holder, and everything else."""
 
@@ -190,16 +197,13 @@ class InUse:
 
     def see(self, scene: Scene, rows: t.Iterable[Row]) -> None:
         """Take everything that a domain's hosts and rows use."""
-        for use in scene.uses:
+        for use in (*scene.uses, *scene.remembered):
             for guest in use.guests:
                 self._take(guest.held, guest.uuid)
                 self._take(guest.files - self._shared, guest.uuid)
             self._take(use.strangers, _OTHERS)
             # A file with a guest's label is that guest's, seen from another host, or a copy of it.
             self._take_files(use.files - self._shared)
-        for memory in scene.remembered:
-            for holder, sets in memory.items():
-                self._take(sets, holder)
         for row in rows:
             if row.rank != NO_RANK:
                 self.take(row)
@@ -252,6 +256,7 @@ class _Allocation:
         self._homes = homes(scene.uses)
         self._rows = {row.uuid: row for row in ledger.rows}
         self._strays = {row.uuid: row for row in ledger.strays if row.rank != NO_RANK}
+        self._domains = ledger.domains
         self._tenants = dict(ledger.tenants)
         self._in_use = InUse(self._code, ledger.tenants)
         self._in_use.see(scene, [*ledger.rows, *ledger.strays])
@@ -270,6 +275,21 @@ class _Allocation:
             self._reserve(guest)
         for tenant, count in sorted(self._full.items()):
             self._plan.refused.append(Note(f"tenant {tenant}", self._no_label(count)))
+        return self._plan
+
+    def rebuilt(self) -> Plan:
+        """The plan of what there is only: nothing is given out."""
+        rows = self._rows
+        unknown = [guest for guest in self._wanted() if guest.uuid not in rows or rows[guest.uuid].state == RELEASED]
+        had = [guest for guest in unknown if self._candidate(guest) is not None]
+        for guest in self._by_tenant(had):
+            if not self._keeps(guest, "rebuild"):
+                why = (
+                    f"its label {guest.defined.range if guest.defined else ''} is of the code, but not in the ledger: "
+                    f"another guest, container or file uses it or a part of it, or it is of another tenant than "
+                    f"{self._wishes.tenant(guest)}; reserve gives it a label of its own"
+                )
+                self._plan.refused.append(Note(guest.subject, why))
         return self._plan
 
     def _wanted(self) -> t.Iterator[GuestUse]:
@@ -306,8 +326,8 @@ class _Allocation:
             self._change("revive", guest, row, replace(row, state=RESERVED, until=None, host=guest.host))
             return
         why = (
-            f"its label {row.level} rested in quarantine, and is in use by another meanwhile; it gets a new one when the "
-            "quarantine is over"
+            f"its label {row.level} rested in quarantine, and is in use by another meanwhile; it gets a new one when "
+            "the quarantine is over"
         )
         self._plan.refused.append(Note(guest.subject, why))
 
@@ -359,7 +379,7 @@ class _Allocation:
 
     # -- labels ----------------------------------------------------------------------------------------------------
 
-    def _keeps(self, guest: GuestUse) -> bool:
+    def _keeps(self, guest: GuestUse, action: str = "adopt") -> bool:
         """Whether the guest keeps a label that it has."""
         numbers = self._candidate(guest)
         tenant = self._wishes.tenant(guest)
@@ -369,10 +389,11 @@ class _Allocation:
         stray = self._strays.get(guest.uuid)
         if not self._in_use.alone(rank, guest.uuid) or (stray is not None and stray.tenant != tenant):
             return False
-        state = PUBLISHED if stray is None else RESERVED if stray.state == QUARANTINED else stray.state
-        row = self._row(guest, rank, state)
+        row = self._row(guest, rank, PUBLISHED if stray is None else RESERVED)
         self._in_use.take(row)
-        self._change("adopt" if stray is None else "move", guest, stray or self._rows.get(guest.uuid), row)
+        # A domain that is still there keeps its row until the guest is seen to be gone from it.
+        moves = stray is not None and stray.domain not in self._domains
+        self._change("move" if moves else action, guest, stray if moves else self._rows.get(guest.uuid), row)
         return True
 
     def _reserve(self, guest: GuestUse) -> None:
@@ -396,7 +417,7 @@ class _Allocation:
 
     def _change(self, action: str, guest: GuestUse, before: Row | None, row: Row) -> None:
         old = before.domain if action == "move" and before is not None else ""
-        if action in ("reserve", "adopt") and guest.defined is not None:
+        if action in ("reserve", "adopt", "rebuild") and guest.defined is not None:
             old = level_of(guest.defined.categories)
         new = self._domain.name if action == "move" else row.level
         self._plan.changes.append(Change(action, guest.subject, old, new, row, before))
@@ -421,6 +442,6 @@ def _why_not(guest: GuestUse) -> str:
 def _unread(hosts: t.Sequence[str], guests: int) -> str:
     some = ", ".join(hosts[:5]) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")
     return (
-        f"{guests} guests get no label: {some} was never read, and labels in use there are not known; let the probe "
-        "read it, take it out of hosts and domains when it is gone, or set allow_unread"
+        f"{guests} guests get no label: {some} was never read wholly, and labels in use there are not known; let the "
+        "probe read it as root, take it out of hosts and domains when it is gone, or set allow_unread"
     )

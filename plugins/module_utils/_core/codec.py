@@ -121,6 +121,12 @@ class Code:
         """Tenant and guest of such a number."""
         return divmod(rank, self.guests)
 
+    @classmethod
+    def of(cls, told: t.Mapping[str, t.Any]) -> Code:
+        """The code of what `told` gave."""
+        first, second, third, fourth = (Band(*band) for band in told["bands"])
+        return cls((first, second, third, fourth), Band(*told["dynamic"]))
+
     def told(self) -> dict[str, t.Any]:
         """The code as operators write it."""
         return {

@@ -30,7 +30,7 @@ class Sight:
     #: Hosts whose guests were all read.
     read: t.Collection[str]
     #: Hosts of the domain that a row belongs to, by the name of a domain.
-    hosts: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    hosts: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)
     #: Name of a host's domain.
     domain_of: t.Mapping[str, str] = field(default_factory=dict)
 
@@ -93,7 +93,7 @@ def _look(row: Row, sight: Sight, homes: t.Collection[tuple[str, str]], until: f
         return
     places = [place for place in sight.guests.get(row.uuid, ()) if place.host in hosts]
     if not places:
-        unread = [host for host in hosts if host not in sight.read]
+        unread = sorted(host for host in hosts if host not in sight.read)
         if unread:
             why = f"not seen, but {_some(unread)} could not be read, so it keeps its label"
             plan.pending.append(Note(row.subject, why))

@@ -10,14 +10,20 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, field
 
 from .daemon_range import DaemonRange, libvirt_range
 from .errors import LabelError
 from .expected import confinement, relabels
-from .label import CategorySet, Context, parse_context
+from .label import CategorySet, Context, parse_categories, parse_context
 from .snapshot import UNKNOWN, Guest, SecLabel, Snapshot
+
+#: Areas of a snapshot in which labels in use may be.
+_AREAS = ("guests", "processes", "containers", "images", "orphans")
+_MAX_NAME = 200
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,36 @@ class HostUse:
     baselabels: t.Mapping[str, str] = field(default_factory=dict)
     #: What the daemon draws from; None: not known.
     range: DaemonRange | None = None
-    #: All guests were read.
-    complete: bool = True
+    #: Why not all labels here are known; empty: they are.
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all labels in use here are known."""
+        return not self.doubts
+
+
+def stored(use: HostUse) -> dict[str, t.Any]:
+    """What of it is kept for a time when the host cannot be read."""
+    return {
+        "guests": {guest.uuid: sorted(map(str, guest.held)) for guest in use.guests},
+        "images": {guest.uuid: sorted(map(str, guest.files)) for guest in use.guests},
+        "strangers": sorted(map(str, use.strangers)),
+        "files": sorted(map(str, use.files)),
+    }
+
+
+def recalled(host: str, document: t.Mapping[str, t.Any]) -> HostUse:
+    """What was kept. Raises LabelError, KeyError or AttributeError for anything else."""
+    guests = tuple(
+        GuestUse(host, uuid, uuid, held=_read(held), files=_read(document["images"].get(uuid, ())))
+        for uuid, held in document["guests"].items()
+    )
+    return HostUse(host, guests, _read(document["strangers"]), _read(document["files"]))
+
+
+def _read(texts: t.Iterable[str]) -> frozenset[CategorySet]:
+    return frozenset(map(parse_categories, texts))
 
 
 def label_use(host: str, snapshot: Snapshot) -> HostUse:
@@ -87,8 +121,15 @@ def label_use(host: str, snapshot: Snapshot) -> HostUse:
         _sets(orphan.label for orphan in snapshot.orphans),
         dict(models.get("selinux", {})),
         _range(snapshot),
-        snapshot.coverage["guests"].status != UNKNOWN and not any(guest.error for guest in snapshot.guests),
+        _doubts(snapshot),
     )
+
+
+def _doubts(snapshot: Snapshot) -> tuple[str, ...]:
+    areas = ((area, snapshot.coverage[area]) for area in _AREAS)
+    doubts = [f"{area}: {coverage.why[:200]}" for area, coverage in areas if coverage.status == UNKNOWN]
+    doubts += [f"guest {guest.name[:80]!r}: {guest.error[:200]}" for guest in snapshot.guests if guest.error]
+    return tuple(doubts[:5])
 
 
 def _guest(host: str, guest: Guest, helpers: t.Iterable[str | None]) -> GuestUse:
@@ -100,11 +141,11 @@ def _guest(host: str, guest: Guest, helpers: t.Iterable[str | None]) -> GuestUse
     return GuestUse(
         host,
         guest.uuid,
-        guest.name,
+        _plain(guest.name),
         guest.kind,
         guest.active,
         guest.persistent,
-        guest.error,
+        guest.error if _UUID.match(guest.uuid) else f"its uuid is {guest.uuid[:40]!r}, which is none",
         _static(definition),
         relabels(definition),
         live is not None and live.type == "static",
@@ -112,6 +153,11 @@ def _guest(host: str, guest: Guest, helpers: t.Iterable[str | None]) -> GuestUse
         _sets(labels),
         _sets(item.file.label for item in guest.resources),
     )
+
+
+def _plain(name: str) -> str:
+    """A name that any database takes: valid Unicode of bounded length, without NUL."""
+    return name[:_MAX_NAME].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _static(seclabel: SecLabel | None) -> Context | None:

@@ -117,3 +117,23 @@ def _outgrown(domain: str, width: int, hosts: int, left: t.Sequence[str]) -> str
         f"domain {domain} has {hosts} hosts, and {capacity(width)} ranges of {width} categories fit into "
         f"c0.c{MAX_CATEGORY}, less where static labels lie: {names} get none; {advice}"
     )
+
+
+def rebuild(scene: Scene, slots: t.Sequence[Slot]) -> Plan:
+    """Ranges that the hosts' daemons draw from already, where each is its host's alone and of the domain's width."""
+    width = scene.domain.range_width
+    plan = Plan()
+    held = list(slots)
+    known = {slot.host for slot in slots}
+    for use in sorted(scene.uses, key=lambda item: item.host):
+        seen = use.range
+        if use.host in known or seen is None or seen.categories != width or seen.low % width:
+            continue
+        if any(slot.meets(seen.low, seen.high) for slot in held):
+            plan.refused.append(
+                Note(use.host, f"its range {seen} meets that of another host; reserve gives it its own")
+            )
+            continue
+        held.append(Slot(scene.domain.name, use.host, seen.low, seen.high))
+        plan.changes.append(Change("rebuild", use.host, "", str(seen), host=use.host, range=(seen.low, seen.high)))
+    return plan

@@ -341,7 +341,7 @@ class ContainerLabel:
 
 @dataclass
 class Storage:
-    """A mounted file system that holds guests' files."""
+    """A mounted file system that holds guests' files, or that guests here could have files on."""
 
     mount: str = field(metadata=doc("mount point"))
     type: str = field(metadata=doc("file system type, for example ext4 or nfs4"))
@@ -404,7 +404,10 @@ class Snapshot:
     guests: list[Guest] = field(default_factory=list, metadata=doc("guests, by uuid"))
     processes: list[Process] = field(default_factory=list, metadata=doc("QEMU and helper processes, by pid"))
     containers: list[ContainerLabel] = field(default_factory=list, metadata=doc("labels of containers, sorted"))
-    storage: list[Storage] = field(default_factory=list, metadata=doc("mounts that hold guests' files, by mount point"))
+    storage: list[Storage] = field(
+        default_factory=list,
+        metadata=doc("mounts that hold guests' files or are reached over a network, by mount point"),
+    )
     orphans: list[Orphan] = field(default_factory=list, metadata=doc("orphan labels, by path"))
     xen: Xen | None = field(default=None, metadata=doc("Xen, where libvirt drives it"))
     schema: str = field(default=SCHEMA, metadata=doc("svirt.fleet/snapshot/1"))

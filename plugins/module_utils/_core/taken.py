@@ -26,7 +26,6 @@ class Taken:
     """The sets that are taken, seen by a code."""
 
     def __init__(self, code: Code) -> None:
-        self._code = code
         self._bits = [((1 << band.size) - 1) << band.first for band in code.bands]
         self._all = sum(self._bits)
         self._parts: set[_Part] = set()
@@ -61,17 +60,13 @@ class Taken:
 
     def conflict(self, label: CategorySet) -> CategorySet | None:
         """A set that this label of the code holds or lies within; None when it is clear of all."""
-        one, two, three, four = label
-        bands = sorted((one, two, three, four), key=self._band)
+        bands = [(label.mask & bits).bit_length() - 1 for bits in self._bits]
         return self._part(bands, self._shapes) or self._holder(bands)
 
     def tenant_conflict(self, shared: CategorySet) -> CategorySet | None:
         """A set within the two categories that all labels of a tenant have: none of them would be clear of it."""
-        bands = [*sorted(shared, key=self._band), -1, -1]
+        bands = [(shared.mask & bits).bit_length() - 1 for bits in self._bits]
         return self._part(bands, {shape for shape in self._shapes if not shape[2] and not shape[3]})
-
-    def _band(self, category: int) -> int:
-        return next(index for index, band in enumerate(self._code.bands) if category in band)
 
     def _part(self, bands: list[int], shapes: t.Iterable[tuple[bool, ...]]) -> CategorySet | None:
         for shape in shapes:

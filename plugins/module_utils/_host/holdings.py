@@ -17,6 +17,8 @@ from .paths import MountTable
 from .root import Root
 
 NEEDS_ROOT = "the probe did not run as root"
+#: More mounts of network file systems are not told of, unless they hold guests' files.
+_MAX_REMOTE = 1000
 _LABELLED = frozenset(("image", "shared", "content", "own"))
 
 
@@ -117,6 +119,9 @@ class Holdings:
             mount = self.mounts.of(item.path)
             if mount is not None:
                 used[mount.mount] = mount
+        # A guest here can come to them, whether or not one has a file there by now; so can one that migrates here.
+        for mount in self.mounts.remote()[:_MAX_REMOTE]:
+            used.setdefault(mount.mount, mount)
         known = [mount for mount in used.values() if mount is not None]
         found = storage.describe(self.root, self.mounts, known, self.exported)
         found += [storage.block_device(self.root, path, number) for path, number in self.devices.items()]

@@ -37,6 +37,10 @@ class MountTable:
         start = folder.rstrip("/") + "/"
         return [mount for point, mount in self._by_point.items() if point == folder or point.startswith(start)]
 
+    def remote(self) -> list[Mount]:
+        """Mounts of network and cluster file systems, by mount point."""
+        return sorted((mount for mount in self._by_point.values() if mount.remote), key=lambda mount: mount.mount)
+
 
 def may_hang(mount: Mount | None) -> bool:
     """Whether looking at a file there may take for ever: a network, a cluster, or a daemon stands behind it."""

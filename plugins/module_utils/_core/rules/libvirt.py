@@ -341,9 +341,10 @@ RULES: tuple[Rule, ...] = (
         ),
         fix=(
             "Find out who chose the label; hardening leaves it, for a strange type may mean a strange program, and "
-            "writes anew only a drop-in of its own (60-svirt-fleet.conf). Start the daemon by its systemd unit only. If the unit has SELinuxContext=, give it the daemon's type and one "
-            "contiguous range of at least 8 categories, such as s0-s0:c0.c1023, and daemon-reload. If the program "
-            "lost its label, see that it is the distribution's and run restorecon on it. Then restart the daemon. "
+            "writes anew only a drop-in of its own (60-svirt-fleet.conf). Start the daemon by its systemd unit only. "
+            "If the unit has SELinuxContext=, give it the daemon's type and one contiguous range of at least 8 "
+            "categories, such as s0-s0:c0.c1023, and daemon-reload. If the program lost its label, see that it is the "
+            "distribution's and run restorecon on it. Then restart the daemon. "
             f"{_GATE} Running guests keep their labels."
         ),
         # Of a unit's SELinuxContext= only its writer knows what it is for.

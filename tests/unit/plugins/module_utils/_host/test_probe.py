@@ -319,3 +319,16 @@ def test_two_looks_at_an_unchanged_host_are_equal() -> None:
     tree = hosts.el9()
     hosts.process(tree, 99, "/usr/bin/swtpm", hosts.LABEL)
     assert document(hosts.look(tree)) == document(hosts.look(tree))
+
+
+def test_network_file_systems_are_told_of_though_no_guest_has_a_file_there() -> None:
+    tree = hosts.el9()
+    mounts = tree.entries["/proc/self/mountinfo"]
+    mounts.content += b"30 22 0:49 / /share rw - nfs4 filer:/vol rw,seclabel\n31 22 0:50 / /run/x rw - tmpfs tmpfs rw\n"
+    found = {item.mount: item for item in hosts.look(tree).storage}
+    assert set(found) == {"/", "/share"}
+    assert (found["/share"].identity, found["/share"].labelled, found["/share"].remote) == (
+        "nfs:filer:/vol",
+        True,
+        True,
+    )

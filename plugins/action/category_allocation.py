@@ -1,0 +1,187 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labels of the ledger, on the controller. The documentation is with the module of the same name."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._core import fleet as across
+from ..module_utils._core.allocation import Wishes
+from ..module_utils._core.errors import PlanError, SvirtError
+from ..module_utils._core.label_domains import STATIC, STRATEGIES, parse_domains
+from ..module_utils._core.label_use import HostUse, label_use
+from ..module_utils._core.snapshot import Snapshot
+from ..plugin_utils import _ledger, _snapshots
+from ..plugin_utils._store import DEFAULT_URL, Store
+
+OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "store": {"type": "str", "default": DEFAULT_URL},
+    "operation": {"type": "str", "choices": list(OPERATIONS), "default": "reserve"},
+    "snapshots": {"type": "path"},
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "domains": {"type": "list", "elements": "dict", "default": []},
+    "strategy": {"type": "str", "choices": list(STRATEGIES), "default": STATIC},
+    "tenants": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"match": {"type": "str", "required": True}, "tenant": {"type": "str", "required": True}},
+    },
+    "default_tenant": {"type": "str", "default": "default"},
+    "guests": {"type": "list", "elements": "str", "default": []},
+    "quarantine_days": {"type": "int", "default": 30},
+    "allow_unread": {"type": "bool", "default": False},
+    "repair": {"type": "bool", "default": False},
+    "max_age": {"type": "int", "default": 3600},
+    "dest": {"type": "path"},
+}
+#: So many steps, refusals and waits are told; the ledger has them all.
+MAX_TOLD = 1000
+_MAX_TENANT = 64
+
+
+class ActionModule(ActionBase):
+    """Works on the store and on what the probe left; contacts no host, and runs once for all hosts of the play."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+        arguments: dict[str, t.Any] = validated[1]
+        try:
+            _sensible(arguments)
+            done = _operate(arguments, time.time(), bool(self._task.check_mode))
+        except SvirtError as error:
+            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # as above
+        result.update(_told(done))
+        if self._task.diff:
+            result["diff"] = _diff(arguments["store"], done)
+        if arguments["dest"]:
+            result.update(_written(Path(arguments["dest"]).absolute(), done.hosts))
+        return result
+
+
+def _sensible(arguments: t.Mapping[str, t.Any]) -> None:
+    """Refuse what cannot be meant."""
+    operation = arguments["operation"]
+    if operation in ("reserve", "observe", "repair"):
+        if not arguments["snapshots"] or not arguments["hosts"]:
+            raise PlanError(f"operation {operation} needs snapshots, the probe's folder, and hosts, all of the fleet")
+    elif arguments["dest"]:
+        raise PlanError(f"operation {operation} gives no orders for hosts; leave dest out")
+    if operation == "release" and not arguments["guests"] and not arguments["hosts"]:
+        raise PlanError("operation release needs guests or hosts: those that are gone for good")
+    if arguments["repair"] and operation != "repair":
+        raise PlanError(f"repair is for operation repair, not {operation}; leave it out")
+    if arguments["quarantine_days"] < 0:
+        raise PlanError(f"quarantine_days is {arguments['quarantine_days']}; give 0 or more")
+
+
+def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> _ledger.Result:
+    hosts, guests, days = arguments["hosts"], arguments["guests"], float(arguments["quarantine_days"])
+    operation = arguments["operation"]
+    wishes = Wishes(_tenants(arguments), arguments["default_tenant"], frozenset(guests), arguments["allow_unread"])
+    store = Store(arguments["store"])
+    try:
+        if operation == "list":
+            return _ledger.listing(store)
+        if operation == "publish":
+            return _ledger.publish(store, set(hosts), set(guests), now, check)
+        if operation == "release":
+            return _ledger.release(store, set(hosts), set(guests), days, now, check)
+        fleet = _fleet(arguments, now)
+        if operation == "observe":
+            return _ledger.observe(store, fleet, days, now, check)
+        if operation == "repair":
+            return _ledger.repair(store, fleet, wishes, now, arguments["repair"], check)
+        return _ledger.reserve(store, fleet, wishes, now, check)
+    finally:
+        store.close()
+
+
+def _tenants(arguments: t.Mapping[str, t.Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in [*arguments["tenants"], {"match": "", "tenant": arguments["default_tenant"]}]:
+        match, tenant = entry["match"], entry["tenant"]
+        if not tenant or len(tenant) > _MAX_TENANT or not tenant.isprintable():
+            raise PlanError(f"tenant {tenant[:80]!r}: give a name of 1 to {_MAX_TENANT} characters that can be printed")
+        if found.setdefault(match, tenant) != tenant:
+            raise PlanError(
+                f"tenants name {match[:80]!r} for {found[match]} and for {tenant}; a guest is of one tenant"
+            )
+    found.pop("")
+    return found
+
+
+def _fleet(arguments: t.Mapping[str, t.Any], now: float) -> _ledger.FleetRead:
+    """All snapshots, host by host: of each only what labels need is kept."""
+    named = parse_domains(arguments["domains"], arguments["strategy"])
+    hosts = sorted({*arguments["hosts"], *(host for one in named for host in one.hosts)})
+    uses: list[HostUse] = []
+    views: list[across.View] = []
+    unread: dict[str, str] = {}
+    for host in hosts:
+        reading = _snapshots.read(arguments["snapshots"], host, now - arguments["max_age"])
+        if isinstance(reading, Snapshot):
+            uses.append(label_use(host, reading))
+            views.append(across.view(host, reading))
+        else:
+            unread[host] = reading.why
+    return _ledger.FleetRead(hosts, uses, views, unread, named, arguments["strategy"])
+
+
+def _told(done: _ledger.Result) -> dict[str, t.Any]:
+    plan = [change.told() for change in done.changes]
+    notes = {"refused": done.refused, "pending": done.pending}
+    told = {name: [note.told() for note in found[:MAX_TOLD]] for name, found in notes.items()}
+    sizes = {"plan": len(plan), "refused": len(done.refused), "pending": len(done.pending)}
+    return {
+        "changed": bool(plan),
+        "before": done.before,
+        "after": done.after,
+        "plan": plan[:MAX_TOLD],
+        **told,
+        "sizes": sizes,
+        "domains": done.domains,
+        "hosts": done.hosts,
+        "labels": [_label(row) for row in done.labels],
+        "tenants": done.tenants,
+        "unknown": done.unknown,
+        "msg": f"{sizes['plan']} steps, {sizes['refused']} refused, {sizes['pending']} pending",
+    }
+
+
+def _label(row: t.Any) -> dict[str, t.Any]:
+    names = ("domain", "uuid", "name", "host", "tenant", "level", "state", "until")
+    return {name: getattr(row, name) for name in names}
+
+
+def _diff(url: str, done: _ledger.Result) -> dict[str, str]:
+    name = Store(url).name
+    lines = [(change.subject, change.old, change.new) for change in done.changes[:MAX_TOLD]]
+    return {
+        "before_header": f"{name} (before)",
+        "after_header": f"{name} (after)",
+        "before": "".join(f"{subject}: {old}\n" for subject, old, _new in lines if old),
+        "after": "".join(f"{subject}: {new}\n" for subject, _old, new in lines if new),
+    }
+
+
+def _written(path: Path, hosts: dict[str, t.Any]) -> dict[str, t.Any]:
+    try:
+        _snapshots.write_json(path, hosts)
+    except OSError as error:
+        why = f"{path} could not be written: {error.strerror or error}; name another place with dest"
+        return {"failed": True, "msg": f"{why}. The ledger has the labels: run again"}
+    return {"dest": str(path)}

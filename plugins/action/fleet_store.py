@@ -1,0 +1,81 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Snapshots into the store, on the controller. The documentation is with the module of the same name."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Iterator
+from itertools import islice
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._core.errors import SvirtError
+from ..module_utils._core.schema import encode
+from ..module_utils._core.snapshot import Snapshot
+from ..plugin_utils import _snapshots
+from ..plugin_utils._store import DEFAULT_URL, Store, Stored, packed
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "store": {"type": "str", "default": DEFAULT_URL},
+    "snapshots": {"type": "path", "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+}
+#: So many snapshots are in memory, and in one transaction.
+_AT_A_TIME = 200
+
+
+class ActionModule(ActionBase):
+    """Reads what the probe left on the controller; contacts no host, and runs once for all hosts of the play."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+        try:
+            result.update(_keep(validated[1], bool(self._task.check_mode)))
+        except SvirtError as error:
+            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # as above
+        return result
+
+
+def _keep(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
+    store = Store(arguments["store"])
+    stored: list[str] = []
+    kept: list[str] = []
+    unread: dict[str, str] = {}
+    try:
+        readings = _readings(arguments["snapshots"], sorted(set(arguments["hosts"])), unread)
+        while batch := list(islice(readings, _AT_A_TIME)):
+            with store.look() if check else store.write() as transaction:
+                before = transaction.received()
+                newer = [one for one in batch if one.received_at > before.get(one.host, 0.0)]
+                if not check:
+                    transaction.keep(newer)
+            fresh = {one.host for one in newer}
+            stored += [one.host for one in batch if one.host in fresh]
+            kept += [one.host for one in batch if one.host not in fresh]
+    finally:
+        store.close()
+    message = (
+        f"{store.name}: {len(stored)} snapshots stored, {len(kept)} there already or newer, {len(unread)} not read"
+    )
+    return {"changed": bool(stored), "stored": stored, "kept": kept, "unread": unread, "msg": message}
+
+
+def _readings(folder: str, hosts: t.Sequence[str], unread: dict[str, str]) -> Iterator[Stored]:
+    """The snapshots that follow their schema; why the others do not goes into ``unread``."""
+    for host in hosts:
+        reading = _snapshots.read(folder, host)
+        if isinstance(reading, Snapshot):
+            received = _snapshots.path_of(folder, host).stat().st_mtime
+            content = json.dumps(encode(reading), sort_keys=True, separators=(",", ":")).encode()
+            yield Stored(host, reading.taken_at, received, packed(content))
+        else:
+            unread[host] = reading.why

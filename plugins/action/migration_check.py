@@ -1,0 +1,92 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether guests may migrate to a host, by the snapshots on the controller. The documentation is with the module."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils._core import fleet as across
+from ..module_utils._core import label_domains, migration
+from ..module_utils._core.errors import LabelDomainError
+from ..module_utils._core.move import ALLOWED, REFUSED, UNKNOWN, Fleet, reachable_storage
+from ..module_utils._core.text import escape
+from ..plugin_utils import _snapshots
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "snapshots": {"type": "path", "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "guests": {"type": "list", "elements": "str", "required": True},
+    "target": {"type": "str", "required": True},
+    "domains": {"type": "list", "elements": "dict", "default": []},
+    "max_age": {"type": "int", "default": 3600},
+}
+_WORDS = {ALLOWED: "yes", REFUSED: "no", UNKNOWN: "unknown"}
+
+
+class ActionModule(ActionBase):
+    """Reads what the probe left on the controller; contacts no host, and runs once for all hosts of the play."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+        arguments = t.cast("dict[str, t.Any]", validated[1])
+        if not arguments["guests"]:
+            why = "guests is empty: give the names or uuids of the guests that are to migrate"
+            raise AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # as above
+        try:
+            answers = migration.check(arguments["guests"], _fleet(arguments))
+        except LabelDomainError as error:
+            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # as above
+        counts = {verdict: sum(one.verdict == verdict for one in answers) for verdict in _WORDS}
+        _show(answers)
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+        result.update(
+            changed=False,
+            answers=[one.document() for one in answers],
+            counts=counts,
+            msg=f"migration to {arguments['target']}: {told}",
+            failed=counts[ALLOWED] < len(answers),
+        )
+        return result
+
+
+def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:
+    """What the snapshots say. Whole ones are kept only of the target and of hosts that have one of the guests."""
+    oldest = time.time() - arguments["max_age"]
+    hosts = sorted({str(host) for host in arguments["hosts"]} | {arguments["target"]})
+    named = label_domains.parse_domains(arguments["domains"])
+    views, storage, kept, unread = [], [], {}, {}
+    for host in hosts:
+        reading = _snapshots.read(arguments["snapshots"], host, oldest)
+        if isinstance(reading, _snapshots.Unread):
+            unread[host] = reading.why
+            continue
+        views.append(across.view(host, reading))
+        storage.append(reachable_storage(host, reading))
+        if host == arguments["target"] or migration.has_any(reading, arguments["guests"]):
+            kept[host] = reading
+    # Deriving shows that the named domains hold what belongs together; only they say where guests may not go.
+    derived = label_domains.derive(views, named, label_domains.NONE)
+    names = {one.name for one in named}
+    domains = label_domains.by_host(domain for domain in derived if domain.name in names)
+    return Fleet(arguments["target"], kept, views, storage, unread, domains)
+
+
+def _show(answers: t.Iterable[migration.Answer]) -> None:
+    display = Display()
+    for one in answers:
+        where = f" from {one.source}" if one.source else ""
+        display.display(f"{_WORDS[one.verdict]:<8} {escape(one.name or one.asked)}{where} to {one.target}")
+        for reason in one.reasons:
+            display.display(f"         {_WORDS[reason.status]}: {escape(reason.why)}")

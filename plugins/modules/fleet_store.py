@@ -1,0 +1,84 @@
+#!/usr/bin/python
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This is only the documentation: the work is done by the action plugin of the same name, on the controller.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_store
+short_description: Put the snapshots of a fleet of KVM hosts into a database
+version_added: 1.0.0
+author: svirt.fleet contributors (@svirt-fleet)
+description:
+  - Puts snapshots that M(svirt.fleet.svirt_info) left on the controller into the store, a SQLite file or a PostgreSQL
+    database, one for each host. The newest wins, by the time at which it came to a controller.
+  - Each snapshot is checked against its schema first. One that does not follow it is left out and told of.
+  - With PostgreSQL, the slices of an AWX job can write into one store side by side.
+  - Contacts no host, and runs once for all hosts of a play, as with C(run_once).
+extends_documentation_fragment:
+  - svirt.fleet._attributes
+  - svirt.fleet._attributes.controller
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details:
+      - Snapshots are too long to be shown side by side.
+  idempotent:
+    support: full
+options:
+  store:
+    description:
+      - URL of the database. V(sqlite:///FILE) with a path that starts at the working directory, V(sqlite:////FILE) with
+        a whole path, or V(postgresql://USER@HOST/DATABASE).
+      - Keep the password of a server in C(~/.pgpass) or in C(PGPASSWORD), not in the URL. It is never shown.
+    type: str
+    default: sqlite:///svirt-fleet.db
+  snapshots:
+    description: Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
+    type: path
+    required: true
+  hosts:
+    description: Names in the inventory of the hosts whose snapshots are to be stored.
+    type: list
+    elements: str
+    required: true
+requirements:
+  - SQLAlchemy 2.0 or newer on the controller, and psycopg 3 for PostgreSQL.
+seealso:
+  - module: svirt.fleet.svirt_info
+  - module: svirt.fleet.category_allocation
+"""
+
+EXAMPLES = r"""
+---
+- name: Keep what the probe found
+  svirt.fleet.fleet_store:
+    store: postgresql://svirt@db.example.org/fleet
+    snapshots: build/report/snapshots
+    hosts: "{{ ansible_play_hosts_all }}"
+"""
+
+RETURN = r"""
+stored:
+  description: Hosts whose snapshots went into the store, or would in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: [kvm1, kvm2]
+kept:
+  description: Hosts of which the store has this snapshot already, or a newer one.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+unread:
+  description: Hosts without a snapshot that can be stored, and why.
+  returned: always
+  type: dict
+  sample: {kvm3: "snapshot build/report/snapshots/kvm3.json is not JSON"}
+"""
