@@ -25,14 +25,16 @@ MAX_EXAMPLES = 20
 
 def equal(groups: t.Iterable[t.Sequence[Placed]]) -> int:
     """Pairs of equal guests in these groups."""
-    return sum(math.comb(len({one.who for one in group}), 2) for group in groups)
+    return sum(1 if len(group) == 2 else math.comb(len({one.who for one in group}), 2) for group in groups)
 
 
-def expected(placed: t.Iterable[Placed]) -> float:
-    """Equal pairs to expect on different hosts, when each host draws from all categories without repeating itself."""
-    hosts = {one.who: one.host for one in placed if len(one.level.categories) == 2}
-    apart = math.comb(len(hosts), 2) - sum(math.comb(count, 2) for count in Counter(hosts.values()).values())
-    return apart / PAIRS
+def expected(hosts: t.Iterable[str]) -> float:
+    """Equal pairs to expect on different hosts, when each host draws from all categories without repeating itself.
+
+    ``hosts`` has the host of each guest that has two categories, each guest once.
+    """
+    counts = Counter(hosts).values()
+    return (math.comb(sum(counts), 2) - sum(math.comb(count, 2) for count in counts)) / PAIRS
 
 
 def finding(groups: t.Sequence[t.Sequence[Placed]], pairs: int, expected_pairs: float) -> f.Finding:

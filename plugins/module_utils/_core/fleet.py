@@ -104,9 +104,9 @@ def judge(
     near = Neighbours([one.host for one in views], sharing, pools)
     placed, twice = twofold.split([one for each in views for one in each.guests])
     statics = [one for each in views for one in each.statics]
-    running, at_rest = reach.by_key(placed), reach.by_key(_at_rest(views, placed))
-    levels = {key: group[0].level for each in (running, at_rest) for key, group in each.items()}
-    levels.update((one.key, one.level) for one in statics)
+    running, at_rest = reach.Held(placed), reach.Held(_at_rest(views, placed))
+    levels = {**running.first, **at_rest.first}
+    levels.update((one.key, one) for one in statics if one.key not in levels)
     compared = compare(levels)
 
     groups, chance_groups = reach.groups(running, at_rest, compared.below, sharing, near)
@@ -120,9 +120,10 @@ def judge(
     settled = orphans.settle([one.stock for one in views], sharing, unread)
     told = {group.key for group in groups} | {each.key for each in meetings}
     chance_groups = [group for group in chance_groups if group[0].key not in told]
-    equal, expected = chance.equal(chance_groups), chance.expected(placed)
+    guests = {one.who: one for one in placed if one.uuid}
+    equal = chance.equal(chance_groups)
+    expected = chance.expected(one.host for one in guests.values() if len(one.bits) == 2)
     ranges = {one.host: one.range for one in views if one.range is not None}
-    uuids = {one.uuid for one in placed if one.uuid}
     findings = [
         *(confirmation.finding(group, **_copied(group.key)) for group in groups),
         *(one.finding() for one in meetings),
@@ -131,13 +132,13 @@ def judge(
         *range_use.of_hosts(ranges),
         *range_use.between_hosts(ranges, statics, near),
         *strays.copied(statics, told),
-        *strays.drift(ledger, statics, uuids, not unread and not doubts),
+        *strays.drift(ledger, statics, (one.uuid for one in guests.values()), not unread and not doubts),
         *twofold.findings(twice),
     ]
     return Fleet(
         tuple(sorted(findings, key=f.order)),
         _outcomes(views, doubts, settled),
-        len(uuids),
+        len(guests),
         equal,
         expected,
         {host: [one.check() for one in asked] for host, asked in sorted(confirmation.questions.items())},

@@ -20,6 +20,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from .dominance import few
 from .errors import LabelError
 from .expected import IMAGE, confinement
 from .label import Context, Level, parse_context
@@ -51,6 +52,10 @@ class Placed:
     key: str
     #: Mount point and path of each of its files; None: not known, so anywhere on the host.
     files: tuple[tuple[str, str], ...] | None
+    #: What has the same text is one and the same: the uuid of a guest.
+    who: str
+    #: The level's categories, as dominance.py lists them.
+    bits: tuple[int, ...] = ()
     kind: str = GUEST
     #: Label of its process, as read; empty for what is no process.
     context: str = ""
@@ -64,13 +69,6 @@ class Placed:
     drawn: bool = False
     #: Base names and inodes by which a file is known on every host.
     names: tuple[tuple[str, int], ...] = ()
-    #: Tells apart what has one uuid, where that is not one guest.
-    apart: str = ""
-
-    @property
-    def who(self) -> str:
-        """What has the same text is one and the same."""
-        return self.uuid + self.apart
 
     def told(self) -> dict[str, t.Any]:
         """It in evidence."""
@@ -166,6 +164,8 @@ class _Reader:
                 context.high,
                 key,
                 _files(guest),
+                guest.uuid,
+                few(context.categories),
                 context=str(context),
                 file_label=_file_label(guest, key, self._image_type),
                 running=guest.state == "running",
@@ -193,6 +193,8 @@ class _Reader:
                         context.high,
                         str(context.high),
                         here,
+                        guest.uuid,
+                        few(context.categories),
                         kind=FILE,
                         file_label=str(context),
                         active=False,
@@ -215,10 +217,11 @@ class _Reader:
                     context.high,
                     key,
                     None,
+                    f"process {process.pid} on {self.host}",
+                    few(context.categories),
                     kind=SESSION,
                     context=str(context),
                     file_label=f"system_u:object_r:{self._image_type}:{key}",
-                    apart=f"process {process.pid} on {self.host}",
                 )
             )
 
@@ -237,10 +240,11 @@ class _Reader:
                     context.high,
                     key,
                     None,
+                    str(context),
+                    few(context.categories),
                     kind=CONTAINER,
                     context=str(context),
                     file_label=f"system_u:object_r:{_CONTAINER_FILE}:{key}",
-                    apart=str(context),
                 )
             )
 
@@ -256,8 +260,9 @@ class _Reader:
             return
         key = str(context.high)
         if key != running:
+            level, bits = context.high, few(context.categories)
             self.statics.append(
-                Placed(guest.uuid, guest.name, self.host, context.high, key, _files(guest), active=False)
+                Placed(guest.uuid, guest.name, self.host, level, key, _files(guest), guest.uuid, bits, active=False)
             )
 
     def _seen_elsewhere(self, item: Resource) -> bool:

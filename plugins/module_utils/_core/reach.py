@@ -30,7 +30,34 @@ from .sharing import Sharing
 #: So many members of a group are in its evidence.
 MAX_MEMBERS = 500
 
-By = t.Mapping[str, t.Sequence[Placed]]
+
+class Held:
+    """Who holds which level. Most levels of a large fleet have one holder, so those are kept apart."""
+
+    def __init__(self, members: t.Iterable[Placed]) -> None:
+        #: One holder of each level, by its key.
+        self.first: dict[str, Placed] = {}
+        #: All holders, where there are more.
+        self.several: dict[str, list[Placed]] = {}
+        first, several_ = self.first, self.several
+        for one in members:
+            key = one.key
+            if key not in first:
+                first[key] = one
+            elif key in several_:
+                several_[key].append(one)
+            else:
+                several_[key] = [first[key], one]
+
+    def of(self, key: str) -> t.Sequence[Placed]:
+        """All holders of a level."""
+        if key in self.several:
+            return self.several[key]
+        return (self.first[key],) if key in self.first else ()
+
+    def items(self) -> t.Iterator[tuple[str, t.Sequence[Placed]]]:
+        """All levels with their holders."""
+        return ((key, self.of(key)) for key in self.first)
 
 
 @dataclass(frozen=True)
@@ -87,47 +114,46 @@ def in_order(members: t.Iterable[Placed]) -> list[Placed]:
     return sorted(members, key=lambda one: (one.host, one.name, one.uuid, one.key, one.kind))
 
 
-def by_key(members: t.Iterable[Placed]) -> dict[str, list[Placed]]:
-    """Members by their level."""
-    found: dict[str, list[Placed]] = defaultdict(list)
-    for one in members:
-        found[one.key].append(one)
-    return found
-
-
-def several(group: t.Iterable[Placed]) -> bool:
+def several(group: t.Sequence[Placed]) -> bool:
     """Whether it is more than one guest."""
+    if len(group) == 2:
+        return group[0].who != group[1].who
     return len({one.who for one in group}) > 1
 
 
 def groups(
-    running: By, at_rest: By, below: t.Mapping[str, t.Sequence[str]], sharing: Sharing, near: Neighbours
+    running: Held, at_rest: Held, below: t.Mapping[str, t.Sequence[str]], sharing: Sharing, near: Neighbours
 ) -> tuple[list[Group], list[t.Sequence[Placed]]]:
     """Groups of the classes E1 and E2; and those who are equal by chance.
 
-    ``running`` and ``at_rest`` are by level: who reaches, and files that nobody runs with, which are only reached.
+    ``running`` reach and are reached; ``at_rest`` are files that nobody runs with, which are only reached.
     """
     found: list[Group] = []
     chance: list[t.Sequence[Placed]] = []
-    for key, holders in running.items():
-        rest, lower = at_rest.get(key, ()), below.get(key, ())
-        if not rest and not lower:
-            if len(holders) < 2 or not several(holders):
-                continue
-            if _apart(holders, near):
-                chance.append(holders)
-                continue
-        victims = [*holders, *rest, *(one for k in lower for one in (*running.get(k, ()), *at_rest.get(k, ())))]
-        made = [*_same_host(key, holders, victims), *_shared_storage(key, holders, victims, sharing)]
+    single = [key for key in {*below, *at_rest.first} if key in running.first and key not in running.several]
+    for key in (*running.several, *sorted(single)):
+        holders = running.of(key)
+        lower = below.get(key, ())
+        others = [group for k in lower for by in (running, at_rest) for group in (by.of(k),) if group]
+        if key in at_rest.first:
+            others.append(at_rest.of(key))
+        alike = len(holders) > 1 and several(holders)
+        made: list[Group] = []
+        if (alike or others) and not _apart(holders, others, near.islands):
+            victims = [*holders, *(one for group in others for one in group)]
+            made = [*_same_host(key, holders, victims), *_shared_storage(key, holders, victims, sharing)]
         found += made
-        if not made and several(holders):
+        if alike and not made:
             chance.append(holders)
     return found, chance
 
 
-def _apart(holders: t.Sequence[Placed], near: Neighbours) -> bool:
-    """No two of them are on one host, or on hosts that storage connects. Most groups of a large fleet end here."""
-    return len({near.islands[one.host] for one in holders}) == len(holders)
+def _apart(holders: t.Sequence[Placed], others: t.Iterable[t.Sequence[Placed]], islands: t.Mapping[str, int]) -> bool:
+    """No two of them are on one host, or on hosts that storage connects: most levels of a large fleet end here."""
+    theirs = {islands[one.host] for one in holders}
+    if len(theirs) < len(holders):
+        return False
+    return all(islands[one.host] not in theirs for group in others for one in group)
 
 
 def _same_host(key: str, holders: t.Sequence[Placed], victims: t.Iterable[Placed]) -> t.Iterator[Group]:
@@ -173,16 +199,16 @@ def _with_another_elsewhere(members: t.Sequence[Placed], others: t.Iterable[Plac
 
 def containers(host: str, found: t.Sequence[Placed], guests: t.Sequence[Placed]) -> tuple[list[Group], frozenset[str]]:
     """A host's containers against its guests, either way: one group per container's level; and keys left uncompared."""
-    boxes, machines = by_key(found), by_key(guests)
-    compared = compare({key: group[0].level for one in (boxes, machines) for key, group in one.items()})
+    boxes, machines = Held(found), Held(guests)
+    compared = compare({**machines.first, **boxes.first})
     made: list[Group] = []
     above: dict[str, list[str]] = defaultdict(list)
     for key, lower in compared.below.items():
         for other in lower:
             above[other].append(key)
     for key, group in sorted(boxes.items()):
-        upper = [one for k in (key, *above.get(key, ())) for one in machines.get(k, ())]
-        lower_ = [one for k in compared.below.get(key, ()) for one in machines.get(k, ())]
-        if upper or lower_:
-            made.append(Group(ENGINES, "E1", host, key, [*group, *upper], [*group, *lower_]))
+        upper = [one for k in (key, *above.get(key, ())) for one in machines.of(k)]
+        reached = [one for k in (key, *compared.below.get(key, ())) for one in machines.of(k)]
+        if upper or reached:
+            made.append(Group(ENGINES, "E1", host, key, [*group, *upper], [*group, *reached]))
     return made, compared.skipped

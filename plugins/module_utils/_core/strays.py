@@ -16,7 +16,7 @@ from .errors import LabelError
 from .fleet_rules import COPIED, DRIFT
 from .label import CategorySet, parse_level
 from .placed import Placed
-from .reach import by_key, in_order, listed
+from .reach import Held, in_order, listed
 
 #: Examples in the documentation of libvirt and of distributions.
 EXAMPLES = frozenset(CategorySet.of(pair) for pair in ((392, 662), (87, 520), (100, 200)))
@@ -28,7 +28,7 @@ _GIVEN = ("published", "observed")
 
 def copied(statics: t.Iterable[Placed], told: t.Collection[str]) -> t.Iterator[f.Finding]:
     """One finding per example; levels that a finding about reach names already are left to it."""
-    for key, group in sorted(by_key(one for one in statics if one.level.categories in EXAMPLES).items()):
+    for key, group in sorted(Held(one for one in statics if one.level.categories in EXAMPLES).items()):
         if key in told:
             continue
         members = in_order(group)
@@ -46,7 +46,7 @@ def is_example(key: str) -> bool:
 
 
 def drift(
-    ledger: t.Sequence[Row], statics: t.Iterable[Placed], running: t.Collection[str], whole: bool
+    ledger: t.Sequence[Row], statics: t.Iterable[Placed], running: t.Iterable[str], whole: bool
 ) -> t.Iterator[f.Finding]:
     """What ledger and fleet say differently, by kind. An empty ledger is one that is not used.
 

@@ -17,19 +17,16 @@ from .placed import Placed
 from .reach import in_order, listed
 
 
-def split(placed: t.Sequence[Placed]) -> tuple[list[Placed], list[list[Placed]]]:
+def split(placed: t.Sequence[Placed]) -> tuple[t.Sequence[Placed], list[list[Placed]]]:
     """All of them, with what runs twice told apart by its host, so that it hides no collision; and what runs twice."""
-    first: dict[str, Placed] = {}
-    twice: dict[str, list[Placed]] = {}
+    if len({one.who for one in placed}) == len(placed):
+        return placed, []
+    on: dict[str, list[Placed]] = defaultdict(list)
     for one in placed:
-        if not one.running or not one.uuid:
-            continue
-        before = first.setdefault(one.uuid, one)
-        if before.host != one.host:
-            twice.setdefault(one.uuid, [before]).append(one)
-    if not twice:
-        return list(placed), []
-    apart = [replace(one, apart=f" on {one.host}") if one.uuid in twice else one for one in placed]
+        if one.running and one.uuid:
+            on[one.uuid].append(one)
+    twice = {uuid: members for uuid, members in on.items() if len({one.host for one in members}) > 1}
+    apart = [replace(one, who=f"{one.uuid} on {one.host}") if one.uuid in twice else one for one in placed]
     return apart, list(twice.values())
 
 

@@ -1,0 +1,176 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures the analysis across hosts on fleets that are made up: classes and groups, after the rows were read.
+
+A host has 100 guests. Most draw a pair, as libvirt does; a fifth have a static label of four categories. Sixteen hosts
+at a time share labelled storage, on which half of the guests have their disk. Some collisions of each kind are planted.
+Each fleet is judged in a process of its own, so that the peak of its memory is the analysis's. Nothing here judges.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "build" / "collections"))
+
+from ansible_collections.svirt.fleet.plugins.module_utils._core import fleet, range_use  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.daemon_range import DaemonRange  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.dominance import few  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.label import CategorySet, Level  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.orphans import Stock  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.placed import Placed  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.sharing import HostStorage  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Storage  # noqa: E402
+
+#: Guests of a host, hosts that share storage, and every so many hosts one with planted collisions.
+GUESTS, POOL, PLANTED = 100, 16, 50
+SMALL, LARGE, PAIRWISE = 100_000, 1_000_000, 20_000
+_BANDS, _WIDTH = (32, 280, 528, 776), 248
+_FULL = range_use.RangeUse(DaemonRange(0, 1023))
+
+Involved = set[tuple[str, str, str]]
+
+
+def views(guests: int, seed: int = 4) -> list[fleet.View]:
+    """A fleet of so many guests, the same one for the same seed."""
+    chance = random.Random(seed)  # noqa: S311  # figures, no secrets
+    return [_view(number, chance) for number in range(guests // GUESTS)]
+
+
+def _view(number: int, chance: random.Random) -> fleet.View:
+    host = f"kvm{number:05}"
+    share = Storage(
+        "/share", "nfs4", f"filer{number // POOL}:/vms", True, identity=f"nfs:filer{number // POOL}:/vms", remote=True
+    )
+    levels = list(_levels(number, chance))
+    if number % PLANTED == 0:
+        levels[1] = levels[0]  # two alike on one host
+        levels[2] = Level(0, CategorySet(levels[3].categories.mask | 1 << 1023))  # one that contains another
+    if number % PLANTED in (0, 1):
+        levels[4] = Level(0, CategorySet.of((500, 501 + number // PLANTED % 400)))  # twins on two hosts of a pool
+    placed = tuple(_placed(host, number, place, level) for place, level in enumerate(levels))
+    statics = tuple(one for one in placed if not one.drawn)
+    stock = Stock(host, (), frozenset())
+    return fleet.View(
+        host, placed, HostStorage(host, frozenset([host]), (share,), {}), stock, statics=statics, range=_FULL
+    )
+
+
+def _placed(host: str, number: int, place: int, level: Level) -> Placed:
+    uuid = f"00000000-0000-4000-8000-{number:06}{place:06}"
+    mount = "/share" if place % 2 == 0 else "/"
+    label = f"system_u:object_r:svirt_image_t:{level}"
+    context = f"system_u:system_r:svirt_t:{level}"
+    files = ((mount, f"{mount}/{uuid}.qcow2"),)
+    drawn = len(level.categories) == 2
+    bits = few(level.categories)
+    return Placed(
+        uuid, f"guest{place}", host, level, str(level), files, uuid, bits, context=context, file_label=label, drawn=drawn
+    )
+
+
+def _levels(number: int, chance: random.Random) -> Iterator[Level]:
+    """What a host's guests hold: pairs that the host does not repeat, and labels for life that nobody repeats."""
+    drawn: set[tuple[int, int]] = set()
+    for place in range(GUESTS):
+        if place % 5 == 4 and place != 4:
+            rank = number * GUESTS + place
+            digits = (rank // _WIDTH**3, rank // _WIDTH**2, rank // _WIDTH, rank)
+            yield Level(0, CategorySet.of(band + digit % _WIDTH for band, digit in zip(_BANDS, digits, strict=True)))
+            continue
+        pair = _pair(chance)
+        while pair in drawn:
+            pair = _pair(chance)
+        drawn.add(pair)
+        yield Level(0, CategorySet.of(pair))
+
+
+def _pair(chance: random.Random) -> tuple[int, int]:
+    one, other = chance.sample(range(1024), 2)
+    return min(one, other), max(one, other)
+
+
+def involved(result: fleet.Fleet) -> Involved:
+    """Class, host and uuid of all who reach or are reached now."""
+    return {
+        (str(found.reach), told["host"], told["uuid"])
+        for found in result.findings
+        if found.reach in ("E1", "E2")
+        for name in ("guests", "reaches")
+        for told in found.evidence.get(name, ())
+    }
+
+
+def compared_in_pairs(fleet_views: list[fleet.View]) -> Involved:
+    """The same by comparing each guest with each other one. Right on the fleets that are made here, no more than that."""
+    rows = [(one.level.categories.mask, one.host, number // POOL, one.files, one.uuid)
+            for number, each in enumerate(fleet_views) for one in each.guests]  # fmt: skip
+    found: Involved = set()
+    for mask, host, pool, files, uuid in rows:
+        for theirs, elsewhere, their_pool, their_files, other in rows:
+            if mask & theirs == theirs and uuid != other:
+                if host == elsewhere:
+                    found |= {("E1", host, uuid), ("E1", elsewhere, other)}
+                elif pool == their_pool and their_files and their_files[0][0] == "/share":
+                    found |= {("E2", host, uuid), ("E2", elsewhere, other)}
+    return found
+
+
+def judge(guests: int, pairwise: bool) -> dict[str, Any]:
+    """Judge one fleet in this process: seconds, and MiB beyond what the rows take."""
+    made = views(guests)
+    gc.freeze()  # as the action plugin does
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    result = fleet.judge(made)
+    seconds = time.process_time() - started
+    told: dict[str, Any] = {
+        "seconds": seconds,
+        "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
+        "classes": {
+            name: sum(1 for found in result.findings if found.reach == name) for name in ("E1", "E2", "E3", "E4")
+        },
+        "chance": [result.equal_by_chance, round(result.expected_by_chance)],
+    }
+    if pairwise:
+        started = time.process_time()
+        by_hand = compared_in_pairs(made)
+        told.update(pairwise=time.process_time() - started, same=by_hand == involved(result))
+    return told
+
+
+def measure() -> None:
+    """Print the figures, each beside its budget."""
+    print("analysis across hosts, made-up fleets", flush=True)
+    small, large = _in_child(SMALL), _in_child(LARGE)
+    pairs = _in_child(PAIRWISE, pairwise=True)
+    for guests, told in ((SMALL, small), (LARGE, large)):
+        classes = ", ".join(f"{count} {name}" for name, count in told["classes"].items())
+        equal, expected = told["chance"]
+        print(f"{guests:,} guests on {guests // GUESTS:,} hosts: {classes}; {equal:,} pairs by chance, {expected:,} expected")
+    print(f"\n{LARGE:,} guests, seconds              {large['seconds']:8.2f}   budget 10.00")
+    print(f"{LARGE:,} guests, MiB beyond the rows  {large['memory']:8.0f}   budget 1024")
+    print(f"{LARGE:,} / {SMALL:,} guests, time       {large['seconds'] / small['seconds']:8.2f}   budget 12.00")
+    print(f"pairs compared / ours, {PAIRWISE:,} guests    {pairs['pairwise'] / pairs['seconds']:8.0f}   budget 100")
+    print(f"the same answer                        {'yes' if pairs['same'] else 'NO':>8}")
+
+
+def _in_child(guests: int, pairwise: bool = False) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.bench.analysis", str(guests), *(["--pairwise"] if pairwise else [])]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)  # noqa: S603  # our own
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+if __name__ == "__main__":
+    print(json.dumps(judge(int(sys.argv[1]), "--pairwise" in sys.argv)))
