@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Allocation over hosts that cannot be read, over snapshots without hosts, and its apply part by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
+
+from tests.unit.plugins.module_utils._core.test_migration import dynamic, hypervisor
+from tests.unit.support.playbooks import Run, inventory, play, refused
+
+__all__ = ["inventory", "refused"]
+
+ROOT = Path(__file__).resolve().parents[3]
+DAEMONS = (Path("/usr/sbin/libvirtd"), Path("/usr/sbin/virtqemud"))
+
+
+def allocate(inventory: Path, *options: str, steps: t.Sequence[str] = (), **environment: str) -> Run:
+    variables: dict[str, t.Any] = {"svirt_store": f"sqlite:///{inventory.parent / 'ledger.db'}"}
+    if steps:
+        variables["svirt_allocate_steps"] = list(steps)
+    return play("allocate", inventory, "-e", json.dumps(variables), *options, **environment)
+
+
+def changes(run: Run) -> list[int]:
+    return [int(count) for count in re.findall(r"changed=(\d+)", run.output)]
+
+
+def orders(run: Run) -> dict[str, t.Any]:
+    return t.cast("dict[str, t.Any]", json.loads((run.folder / "allocation.json").read_text()))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, refused: int) -> Path:
+    """Two hosts with snapshots that are there already; nobody answers at their addresses."""
+    path = tmp_path / "hosts.ini"
+    path.write_text("".join(f"kvm{n} ansible_host=127.0.0.1 ansible_port={refused}\n" for n in (1, 2)))
+    for number in (1, 2):
+        guest = dynamic(f"web{number}", f"s0:c{number},c{number + 10}")
+        one = hypervisor(f"kvm{number}", guest)
+        _snapshots.write_snapshot(tmp_path / "report" / "snapshots", f"kvm{number}", encode(one))
+    return path
+
+
+def test_with_every_host_down_nothing_is_applied_and_the_verdict_is_unknown(inventory: Path) -> None:
+    run = allocate(inventory, "--limit", "down")
+    assert run.status == 2, run.output
+    assert run.report["verdict"] == "unknown"
+    assert list(run.hosts) == ["down1", "down2"]
+    assert "Range that libvirt draws" not in run.output
+    assert "Could not match" not in run.output  # a group that nobody is in
+
+
+def test_check_mode_needs_no_ledger(inventory: Path) -> None:
+    run = allocate(inventory, "--limit", "down", "--check")
+    assert run.report["verdict"] == "unknown"
+    assert not (inventory.parent / "ledger.db").exists()
+
+
+def test_no_host_at_all_is_no_success(inventory: Path) -> None:
+    assert allocate(inventory, "-e", "svirt_hosts=nobody").status != 0
+    assert allocate(inventory, "--limit", "nobody").status != 0
+
+
+def test_steps_that_do_not_exist_are_told(fleet: Path) -> None:
+    run = allocate(fleet, steps=["survey"])
+    assert run.status == 2
+    assert "svirt_allocate_steps takes read, reserve, apply and confirm" in run.output
+
+
+def test_reserving_contacts_no_host_and_the_second_time_changes_nothing(fleet: Path) -> None:
+    first = allocate(fleet, steps=["reserve"])
+    assert first.status == 0, first.output
+    assert sum(changes(first)) == 1  # the action runs once for all hosts
+    made = orders(first)
+    assert [entry["range"] for entry in made.values()] == [{"low": 0, "high": 31}] * 2
+    labels = [guest["label"] for entry in made.values() for guest in entry["guests"]]
+    assert len(set(labels)) == 2
+    assert all(label.startswith("system_u:system_r:svirt_t:s0:c") for label in labels)
+    again = allocate(fleet, steps=["reserve"])
+    assert (again.status, set(changes(again))) == (0, {0})
+    assert orders(again) == made
+
+
+def test_check_mode_foretells_what_is_then_reserved(fleet: Path) -> None:
+    told = orders(allocate(fleet, "--check", steps=["reserve"]))
+    assert not (fleet.parent / "ledger.db").exists()
+    assert orders(allocate(fleet, steps=["reserve"])) == told
+
+
+def test_the_strategy_of_ranges(fleet: Path) -> None:
+    run = allocate(fleet, "-e", "svirt_strategy=range", steps=["reserve"])
+    ranges = [entry["range"] for entry in orders(run).values()]
+    assert ranges == [{"low": 0, "high": 63}, {"low": 64, "high": 127}]
+    assert [entry["guests"] for entry in orders(run).values()] == [[], []]
+
+
+def test_domains_that_part_what_belongs_together_end_the_run(fleet: Path) -> None:
+    domains = [{"name": f"d{n}", "hosts": [f"kvm{n}"]} for n in (1, 2)]
+    run = allocate(fleet, "-e", json.dumps({"svirt_label_domains": domains}), steps=["reserve", "apply"])
+    assert run.status == 2
+    assert "share the labelled storage" in run.output
+    assert "PLAY [See which" not in run.output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
+@pytest.mark.skipif(any(map(Path.exists, DAEMONS)), reason="it would change this very machine")
+def test_a_part_by_itself_goes_by_what_was_left_and_the_canary_holds_the_others(fleet: Path) -> None:
+    local = f"ansible_connection=local ansible_python_interpreter={sys.executable}"
+    fleet.write_text(f"kvm1 {local}\nkvm2 {local}\n")
+    allocate(fleet, steps=["reserve"])
+    run = allocate(fleet, "--check", steps=["apply"])
+    assert run.status == 2, run.output
+    looked, _play, done = run.output.partition("PLAY [Apply]")
+    assert "FAILED!" not in looked
+    assert "fatal: [kvm1]: FAILED!" in done
+    assert "no libvirt daemon for QEMU is installed" in done
+    assert "kvm2" not in done.partition("PLAY RECAP")[0]
+    assert "PLAY [Confirm" not in done
+
+
+def test_the_parts_are_in_the_order_in_which_no_label_is_given_twice() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/allocate.yml").read_text())
+    tasks = [task for one in plays for task in one.get("tasks", [])]
+    operations = [
+        task["svirt.fleet.category_allocation"]["operation"]
+        for task in tasks
+        if "svirt.fleet.category_allocation" in task
+    ]
+    assert operations == ["reserve", "publish", "observe"]
+    (apply,) = [one for one in plays if one["name"] == "Apply"]
+    assert (apply["serial"], apply["max_fail_percentage"]) == ("{{ svirt_serial | default([1, '25%', '100%']) }}", 0)
+    assert plays[-1]["ansible.builtin.import_playbook"] == "audit.yml"
+    assert [one["name"] for one in plays].index("Confirm what came of it") == len(plays) - 2
