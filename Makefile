@@ -50,10 +50,12 @@ bench: venv ## Measure the probe and the audit beside what else does the same
 
 test: venv-test ## Everything that CI runs; labs are started for it and stopped
 	@$(SETUP) importer
-	@$(PYTHON) -m tests.tools.checks sanity image lint importer unit lab node
+	@$(PYTHON) -m tests.store.postgres
+	@$(PYTHON) -m tests.tools.checks sanity image lint importer unit store lab node
 
-soak: venv-test ## The scenarios in full: every fault by itself, every transition, many kills. It takes hours
-	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks lab node
+soak: venv-test ## The scenarios and the ledger in full: every fault by itself, many kills. It takes hours
+	@$(PYTHON) -m tests.store.postgres
+	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks store lab node
 
 lint: venv-test ## Formatting, types, style, docs, changelog, licences
 	@$(PYTHON) -m tests.tools.checks lint

@@ -286,7 +286,7 @@ class _Work:
                 self._event(domain, host, "free", str(slot), "")
         for host in sorted(set(hosts) & set(self._known)):
             self.result.changes.append(a.Change("forget", host, self._known[host], "", host=host))
-            self._event(self._known[host], host, "forget", "", "")
+            self._event(self._known[host], host, "forget", self._known[host], "")
         self._forgotten += hosts
 
     def unmatched(self, fleet: FleetRead, wishes: a.Wishes) -> None:

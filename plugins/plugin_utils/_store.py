@@ -126,9 +126,10 @@ class Store:
     @property
     def file(self) -> Path | None:
         """The file of a SQLite database; None for another database."""
-        if self._url.get_backend_name() != "sqlite" or self._url.database in (None, "", ":memory:"):
+        name = self._url.database or ":memory:"
+        if self._url.get_backend_name() != "sqlite" or name == ":memory:" or name.startswith("file:"):
             return None
-        return Path(str(self._url.database)).absolute()
+        return Path(name).absolute()
 
     @property
     def exists(self) -> bool:
@@ -172,7 +173,7 @@ class Store:
     @contextmanager
     def _begun(self, keep: bool) -> Iterator[Transaction]:
         with self._clear_errors():
-            connection = self._connect()
+            connection = self.engine().connect()
             try:
                 self._begin(connection, keep)
                 self._migrate(connection)
@@ -182,10 +183,11 @@ class Store:
             finally:
                 connection.close()  # rolls back what was not committed
 
-    def _connect(self) -> sa.Connection:
+    def engine(self) -> sa.Engine:
+        """SQLAlchemy's own view of the database; it connects when it is first used."""
         if self._engine is None:
             self._engine = self._made()
-        return self._engine.connect()
+        return self._engine
 
     def _made(self) -> sa.Engine:
         options: dict[str, t.Any] = {}

@@ -2,7 +2,7 @@
 # Copyright: svirt.fleet contributors
 """Runs the checks of `make test`, two at a time, and says of each how long it took.
 
-    python -m tests.tools.checks sanity image lint importer unit lab node
+    python -m tests.tools.checks sanity image lint importer unit store lab node
 
 First those that only read, with the lab's image made beside them. Then the scenarios on two hosts, each alone, for an
 emulated host takes a whole processor; then those on one host, side by side. What they printed is in build/log/, and on
@@ -108,6 +108,10 @@ def unit() -> Iterator[Check]:
     yield Check("pytest", [sys.executable, "-m", "pytest"])
 
 
+def store() -> Iterator[Check]:
+    yield Check("pytest store", [sys.executable, "-m", "pytest", "tests/store"])
+
+
 def image() -> Iterator[Check]:
     yield Check("lab image", [sys.executable, "-m", "tests.lab", "image", "--install"])
 
@@ -126,9 +130,22 @@ def scenario(name: str) -> Check:
     return Check(f"molecule {name}", ["molecule", "test", "--scenario-name", name])
 
 
-GROUPS = {"sanity": sanity, "lint": lint, "importer": importer, "unit": unit, "image": image, "lab": lab, "node": node}
+GROUPS = {
+    "sanity": sanity,
+    "lint": lint,
+    "importer": importer,
+    "unit": unit,
+    "store": store,
+    "image": image,
+    "lab": lab,
+    "node": node,
+}
 #: Groups in the order of their turns, and how many of their checks run at a time.
-TURNS = [({"sanity", "image", "lint", "importer", "unit"}, SIDE_BY_SIDE), ({"lab"}, 1), ({"node"}, SIDE_BY_SIDE)]
+TURNS = [
+    ({"sanity", "image", "lint", "importer", "unit", "store"}, SIDE_BY_SIDE),
+    ({"lab"}, 1),
+    ({"node"}, SIDE_BY_SIDE),
+]
 
 
 def run(check: Check) -> Outcome:

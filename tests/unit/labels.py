@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""Small label domains for tests: what guests hold on hosts, with everything that a test does not care about filled in."""
+"""Small label domains for tests: what guests hold on hosts, with what a test does not care about filled in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import typing as t
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
 from ansible_collections.svirt.fleet.plugins.module_utils._core.codec import Band, Code
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label import CategorySet, parse_categories, parse_context
+from ansible_collections.svirt.fleet.plugins.module_utils._core.label import (
+    CategorySet,
+    parse_categories,
+    parse_context,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_domains import LabelDomain
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_use import GuestUse, HostUse
 

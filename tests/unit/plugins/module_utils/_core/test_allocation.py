@@ -151,7 +151,10 @@ def test_a_label_of_another_tenant_is_not_kept() -> None:
 
 def test_a_tenant_takes_the_number_that_most_of_its_guests_have() -> None:
     uses = use(
-        "kvm1", guest(1, defined="c8,c11,c12,c15"), guest(2, defined="c9,c10,c13,c16"), guest(3, defined="c9,c10,c13,c17")
+        "kvm1",
+        guest(1, defined="c8,c11,c12,c15"),
+        guest(2, defined="c9,c10,c13,c16"),
+        guest(3, defined="c9,c10,c13,c17"),
     )
     made = plan(uses)
     assert made.tenants == {"default": 2}
