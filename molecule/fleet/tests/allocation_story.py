@@ -79,7 +79,7 @@ def tell(lab: Lab, folder: Path) -> Story:
         Node(lab, host).virsh("capabilities")  # asked the first time, libvirt tries QEMU out in a folder of its own
     say("the faults are there")
     domains = [domain(lab, "static")]
-    apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_label_domains=domains)
+    apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_migration_pools=[lab.names()])
     before = drilled(lab)
     say("audited and drilled")
     begin = states(lab)

@@ -63,9 +63,8 @@ def injected(lab: Lab, names: dict[str, list[str]]) -> Iterator[None]:
 
 
 def test_faults_between_two_hosts_with_a_migration_pool_and_without(lab: Lab) -> None:
-    pool = [{"name": "lab", "hosts": lab.names(), "migration": True}]
     with injected(lab, APART):
-        apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_label_domains=pool)
+        apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_migration_pools=[lab.names()])
     assert apart.found == {*ALWAYS, CHANCE}, apart.output
     assert pooled.found == {*ALWAYS, POOL}, pooled.output
     for seen in (apart, pooled):
