@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import datetime
+import gc
+import importlib
 import typing as t
 from pathlib import Path
 
@@ -13,9 +15,10 @@ from ansible.plugins.action import ActionBase
 from ansible.utils import color
 from ansible.utils.display import Display
 
-from ..module_utils._core import elsewhere, fresh_labels, report, summary, waivers
+from ..module_utils._core import confirmation, elsewhere, fresh_labels, report, summary, waivers
 from ..module_utils._core import fleet as across
-from ..module_utils._core.errors import WaiverError
+from ..module_utils._core.allocation import Row
+from ..module_utils._core.errors import SvirtError
 from ..module_utils._core.finding import PASS, PROFILES, Settings
 from ..module_utils._core.rules.catalogue import judge
 from ..module_utils._core.snapshot import Snapshot
@@ -27,6 +30,10 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "report": {"type": "path", "required": True},
     "shared_use": {"type": "path"},
     "fresh_labels": {"type": "path"},
+    "questions": {"type": "path"},
+    "answers": {"type": "str"},
+    "migration_pools": {"type": "list", "elements": "list", "default": []},
+    "ledger": {"type": "str"},
     "power_cycle": {"type": "list", "elements": "str", "default": []},
     "fail_on": {"type": "str", "choices": list(report.THRESHOLDS), "default": "high"},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "local"},
@@ -52,9 +59,10 @@ class ActionModule(ActionBase):
         now = datetime.datetime.now(datetime.UTC)
         try:
             accepted = waivers.parse(arguments["waivers"])
-        except WaiverError as error:
+            ledger = _ledger(arguments)
+        except SvirtError as error:
             raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        documents = _analyse(arguments, accepted, now)
+        documents = _analyse(arguments, accepted, now, ledger, _answers(arguments, task_vars or {}))
         document, path = documents["report"], Path(arguments["report"]).absolute()
         problems = [
             _written(option, Path(arguments[option]).absolute(), made)
@@ -62,9 +70,11 @@ class ActionModule(ActionBase):
             if arguments[option]
         ]
         problem = next(filter(None, problems), "")
-        _show(document, path)
         result.update(changed=False, report=str(path), **_told(document))
-        result["failed"] = bool(problem) or document["verdict"] != PASS
+        asking = bool(arguments["questions"] and documents["questions"])
+        if not asking:
+            _show(document, path)  # else there is more to be known first
+        result["failed"] = bool(problem) or (document["verdict"] != PASS and not asking)
         if problem:
             result["msg"] = problem
         return result
@@ -74,8 +84,34 @@ class ActionModule(ActionBase):
         return t.cast(dict[str, t.Any], validated[1])
 
 
+def _answers(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any]) -> confirmation.Answers | None:
+    """What the hosts registered of their policies; None when they were not asked."""
+    name, hosts = arguments["answers"], variables.get("hostvars") or {}
+    if not name:
+        return None
+    given = {host: hosts[host].get(name) for host in sorted(set(arguments["hosts"])) if host in hosts}
+    return confirmation.read({host: answer for host, answer in given.items() if answer is not None})
+
+
+def _pools(arguments: t.Mapping[str, t.Any]) -> list[list[str]]:
+    return [[str(host) for host in pool] for pool in arguments["migration_pools"]]
+
+
+def _ledger(arguments: t.Mapping[str, t.Any]) -> list[Row]:
+    """The labels that were given out; none, where no ledger is used."""
+    if not arguments["ledger"]:
+        return []
+    # It needs SQLAlchemy, which an audit without a ledger does without.
+    store = importlib.import_module("ansible_collections.svirt.fleet.plugins.plugin_utils._ledger")
+    return list(store.ledger_rows(arguments["ledger"]))
+
+
 def _analyse(
-    arguments: t.Mapping[str, t.Any], accepted: t.Sequence[waivers.Waiver], now: datetime.datetime
+    arguments: t.Mapping[str, t.Any],
+    accepted: t.Sequence[waivers.Waiver],
+    now: datetime.datetime,
+    ledger: t.Sequence[Row],
+    answers: confirmation.Answers | None,
 ) -> dict[str, dict[str, t.Any]]:
     """What goes into the file that each option names: the report, and for each host what its hardening must know.
 
@@ -98,10 +134,12 @@ def _analyse(
             labels.append(fresh_labels.labels(name, reading))
     read = {view.host for view in views}
     unread = [result.name for result in results if result.name not in read]
-    fleet = across.judge(views, unread)
+    gc.freeze()  # what was read stays to the end: nobody need look through it for garbage again and again
+    fleet = across.judge(views, unread, _pools(arguments), ledger, answers)
     return {
         "report": report.build(results, fleet, accepted, arguments["fail_on"], now),
         "shared_use": elsewhere.documents(usages, unread),
+        "questions": dict(fleet.questions),
         "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread),
     }
 

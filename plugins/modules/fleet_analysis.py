@@ -16,7 +16,8 @@ description:
   - Applies all rules about hosts, guests and images to snapshots that M(svirt.fleet.svirt_info) put on the controller,
     and compares the categories of all running guests across hosts.
   - Writes a report in JSON and prints a summary of it.
-  - Fails when the verdict is V(fail) or V(unknown). The report is written before that.
+  - Fails when the verdict is V(fail) or V(unknown), unless it is to ask O(questions) first. The report is written
+    before that.
   - A host with no snapshot, or one that is old or invalid, is unknown. What is unknown is never a pass.
   - Contacts no host, and runs once for all hosts of a play, as with C(run_once). It needs a strategy that keeps hosts
     in step, such as P(ansible.builtin.linear#strategy), so that the probe of all hosts has ended.
@@ -66,6 +67,32 @@ options:
       - They are for guests with a static label that reaches another guest, or is reached by one, of the rules CAT-001
         and CAT-002. Only guests in O(power_cycle) get one, and none does while a host could not be read wholly.
     type: path
+  questions:
+    description:
+      - File on the controller that takes, for each host with guests that reach one another (rules CAT-001, CAT-002 and
+        CAT-011), what to ask its loaded policy, as O(svirt.fleet.isolation_check#module:checks). Hosts without a
+        question are left out.
+      - While there are questions the task does not fail and prints no summary, for the verdict is not known yet. Ask,
+        and call this module again with O(answers). The report is written all the same.
+    type: path
+  answers:
+    description:
+      - Name of the variable in which hosts registered what M(svirt.fleet.isolation_check) told of O(questions).
+      - A finding then says in its evidence whether it is C(confirmed by policy). A host whose variable is missing, or
+        tells of a failure, is one that could not be asked.
+    type: str
+  migration_pools:
+    description:
+      - Lists of hosts between which guests migrate. Hosts that share labelled storage are found without it.
+      - Static labels of guests that would meet in a pool are compared (CAT-003).
+    type: list
+    elements: list
+    default: []
+  ledger:
+    description:
+      - URL of the store whose ledger gave out labels, as O(svirt.fleet.category_allocation#module:store). What it and
+        the fleet say differently is a finding (CAT-008). Without it no ledger is looked at.
+    type: str
   power_cycle:
     description: Names or uuids of the guests that may be power-cycled, and so may get another label.
     type: list
@@ -126,6 +153,7 @@ options:
     default: 3600
 seealso:
   - module: svirt.fleet.svirt_info
+  - module: svirt.fleet.isolation_check
 """
 
 EXAMPLES = r"""

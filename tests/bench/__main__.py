@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the probe and the audit against their peers on one lab host: ``python -m tests.bench``.
 
+Before that the controller's own work, on fleets that are made up: see analysis.py and allocation.py.
+
 All commands take turns in one run, so that a machine whose speed drifts slows them alike. Figures are seconds of
 wall clock, median with minimum and maximum; what to quote is the ratio. Nothing here judges.
 """
@@ -9,6 +11,7 @@ wall clock, median with minimum and maximum; what to quote is the ratio. Nothing
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -23,6 +26,8 @@ from tests.bench.timing import Series, table, take_turns
 
 LAB = "build/lab-bench"
 AUDIT, HARDEN = "audit playbook", "harden playbook"
+#: What is measured without a host: modules here, each with a ``measure()``.
+CONTROLLER = ("analysis", "allocation")
 
 
 def main() -> int:
@@ -32,7 +37,14 @@ def main() -> int:
     parser.add_argument("--guests", type=int, default=200, help="guests to define; each has two images")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each command, after one warm-up")
     parser.add_argument("--stock-guests", type=int, default=3, help="guests that the loop of stock modules visits")
+    parser.add_argument("--only", choices=["hosts", *CONTROLLER], help="measure this alone (default: all)")
     args = parser.parse_args()
+    for name in CONTROLLER:
+        if args.only in (None, name):
+            importlib.import_module(f"tests.bench.{name}").measure()
+            print(flush=True)
+    if args.only in CONTROLLER:
+        return 0
 
     with own_lab(args.host) if args.inventory is None else nullcontext(args.inventory) as inventory:
         measure(peers.Target(inventory, args.host), args)

@@ -11,6 +11,7 @@ import heapq
 import math
 import typing as t
 from collections import Counter
+from dataclasses import dataclass
 
 from . import finding as f
 from .fleet_rules import CHANCE
@@ -23,11 +24,6 @@ PAIRS = math.comb(1024, 2)
 MAX_EXAMPLES = 20
 
 
-def equal(groups: t.Iterable[t.Sequence[Placed]]) -> int:
-    """Pairs of equal guests in these groups."""
-    return sum(1 if len(group) == 2 else math.comb(len({one.who for one in group}), 2) for group in groups)
-
-
 def expected(hosts: t.Iterable[str]) -> float:
     """Equal pairs to expect on different hosts, when each host draws from all categories without repeating itself.
 
@@ -37,12 +33,35 @@ def expected(hosts: t.Iterable[str]) -> float:
     return (math.comb(sum(counts), 2) - sum(math.comb(count, 2) for count in counts)) / PAIRS
 
 
-def finding(groups: t.Sequence[t.Sequence[Placed]], pairs: int, expected_pairs: float) -> f.Finding:
-    """All of it as one finding."""
-    shown = heapq.nsmallest(MAX_EXAMPLES, groups, key=lambda group: group[0].key)
-    evidence = {
-        "equal_pairs": pairs,
-        "expected_pairs": round(expected_pairs, 2),
-        "examples": [[one.told() for one in in_order(group)[:MAX_EXAMPLES]] for group in shown],
-    }
-    return f.finding_of(CHANCE, "", f.Hit("fleet", "fleet", evidence), "E4")
+@dataclass(frozen=True)
+class Chance:
+    """What is equal, and what chance gives."""
+
+    equal: int
+    expected: float
+    #: Guests of some of the levels.
+    examples: t.Sequence[t.Sequence[Placed]] = ()
+
+    def finding(self) -> f.Finding:
+        """All of it as one finding."""
+        evidence = {
+            "equal_pairs": self.equal,
+            "expected_pairs": round(self.expected, 2),
+            "examples": [[one.told() for one in in_order(group)[:MAX_EXAMPLES]] for group in self.examples],
+        }
+        return f.finding_of(CHANCE, "", f.Hit("fleet", "fleet", evidence), "E4")
+
+
+def count(guests: t.Sequence[Placed], told: t.Container[str]) -> Chance:
+    """Pairs of guests at one level, where no finding names the level already. Each guest is there once."""
+    pairs = expected(one.host for one in guests if len(one.bits) == 2)
+    alike = {key: number for key, number in Counter([one.key for one in guests]).items() if number > 1}
+    for key in [key for key in alike if key in told]:
+        del alike[key]
+    if not alike:
+        return Chance(0, pairs)
+    shown: dict[str, list[Placed]] = {key: [] for key in heapq.nsmallest(MAX_EXAMPLES, alike)}
+    for one in guests:
+        if one.key in shown:
+            shown[one.key].append(one)
+    return Chance(sum(number * (number - 1) // 2 for number in alike.values()), pairs, list(shown.values()))

@@ -53,8 +53,8 @@ _Entry = tuple[str, Labelled]
 class _Index:
     """Levels by the least that one that dominates them must have."""
 
-    #: Levels that are a pair and nothing else: there is one of each.
-    exact: dict[int, _Entry] = field(default_factory=dict)
+    #: Levels that are a pair and nothing else, at one sensitivity: there is one of each.
+    exact: dict[int, str] = field(default_factory=dict)
     pairs: dict[int, list[_Entry]] = field(default_factory=dict)
     singles: dict[int, list[_Entry]] = field(default_factory=dict)
     empty: list[_Entry] = field(default_factory=list)
@@ -70,23 +70,26 @@ class _Index:
         else:
             self.empty.append((key, one))
 
+    def within(self, bits: tuple[int, ...]) -> list[str]:
+        """Pairs that a set of categories contains."""
+        exact = self.exact
+        if len(bits) * (len(bits) - 1) // 2 > len(exact):
+            inside = frozenset(bits)
+            return [key for code, key in exact.items() if code >> 10 in inside and code & 1023 in inside]
+        codes = [one << 10 | other for place, one in enumerate(bits) for other in bits[place + 1 :]]
+        return [exact[code] for code in codes if code in exact]
+
     def candidates(self, bits: tuple[int, ...]) -> list[_Entry]:
-        """Levels that a set of categories may contain."""
+        """Other levels that a set of categories may contain."""
         if len(bits) * (len(bits) - 1) // 2 > self.size:
             lists = (*self.pairs.values(), *self.singles.values(), self.empty)
-            return [*self.exact.values(), *(entry for entries in lists for entry in entries)]
-        exact, pairs = self.exact, self.pairs
+            return [entry for entries in lists for entry in entries]
         found = list(self.empty)
         for bit in bits if self.singles else ():
             found += self.singles.get(bit, ())
-        for place, bit in enumerate(bits):
-            base = bit << 10
-            for other in bits[place + 1 :]:
-                code = base | other
-                if code in exact:
-                    found.append(exact[code])
-                if code in pairs:
-                    found += pairs[code]
+        if self.pairs:
+            codes = (one << 10 | other for place, one in enumerate(bits) for other in bits[place + 1 :])
+            found += [entry for code in codes for entry in self.pairs.get(code, ())]
         return found
 
 
@@ -97,54 +100,55 @@ def few(categories: CategorySet) -> tuple[int, ...]:
 
 def compare(levels: t.Mapping[str, Labelled], budget: int = BUDGET) -> Compared:
     """For each level those that it strictly dominates. Keys stand for levels, equal ones for equal levels."""
-    weights = {len(one.bits) or len(one.level.categories) for one in levels.values()}
     one_sensitivity = len({one.level.sensitivity for one in levels.values()}) < 2
-    if len(weights) < 2 and one_sensitivity:
-        return Compared({})
-    # The lightest dominate none, and none dominates the heaviest; sensitivities take that away.
-    lightest, heaviest = (min(weights), max(weights)) if one_sensitivity else (-1, max(weights) + 1)
-    index = _Index()
-    exact = index.exact
-    upper: list[_Entry] = []
+    index, exact, others = _Index(), {}, {}
     for key, one in levels.items():
         bits = one.bits
         if len(bits) == 2 and one_sensitivity:
-            if heaviest > 2:
-                exact[bits[0] << 10 | bits[1]] = (key, one)
-            if lightest < 2:
-                upper.append((key, one))
-            continue
-        bits = bits or tuple(one.level.categories)
-        if len(bits) < heaviest:
-            index.add(key, one, bits)
-        if len(bits) > lightest:
-            upper.append((key, one))
-    index.size += len(exact)
+            exact[bits[0] << 10 | bits[1]] = key
+        else:
+            others[key] = one
+    if not others:
+        return Compared({})
+    index.exact = exact
+    weights = [len(one.bits) or len(one.level.categories) for one in others.values()]
+    # Nothing dominates the heaviest, unless sensitivities differ.
+    heaviest = max(weights) if one_sensitivity else max(weights) + 1
+    for (key, one), weight in zip(others.items(), weights):
+        if weight < heaviest:
+            index.add(key, one, one.bits or tuple(one.level.categories))
+    upper = others if min(weights) > 1 and one_sensitivity else levels  # pairs dominate what has fewer categories
     return _compared(index, upper, budget)
 
 
-def _compared(index: _Index, upper: t.Iterable[_Entry], budget: int) -> Compared:
+def _compared(index: _Index, upper: t.Mapping[str, Labelled], budget: int) -> Compared:
     below: dict[str, list[str]] = {}
     dear: list[tuple[int, str, Labelled]] = []
-    for key, one in upper:
-        candidates = index.candidates(one.bits) if one.bits else None
-        if candidates is None or len(candidates) > _CHEAP:
-            dear.append((index.size if candidates is None else len(candidates), key, one))
-        elif candidates:
-            _note(below, key, one, candidates)
+    for key, one in upper.items():
+        if not one.bits and one.level.categories.mask:
+            dear.append((index.size + len(index.exact), key, one))
+            continue
+        candidates = index.candidates(one.bits)
+        if len(candidates) > _CHEAP:
+            dear.append((len(candidates), key, one))
+        else:
+            _note(below, key, one, index.within(one.bits), candidates)
     skipped = []
     for cost, key, one in sorted(dear, key=lambda item: item[:2]):
         budget -= cost
         if budget < 0:
             skipped.append(key)
         else:
-            _note(below, key, one, index.candidates(one.bits or tuple(one.level.categories)))
+            bits = tuple(one.level.categories)
+            _note(below, key, one, index.within(bits), index.candidates(bits))
     return Compared(below, frozenset(skipped))
 
 
-def _note(below: dict[str, list[str]], own: str, one: Labelled, candidates: t.Iterable[_Entry]) -> None:
+def _note(
+    below: dict[str, list[str]], own: str, one: Labelled, pairs: t.Iterable[str], candidates: t.Iterable[_Entry]
+) -> None:
     mask, sensitivity = one.level.categories.mask, one.level.sensitivity
-    lower = []
+    lower = [key for key in pairs if key != own]
     for key, other in candidates:
         theirs = other.level.categories.mask
         if mask & theirs == theirs and sensitivity >= other.level.sensitivity and key != own:

@@ -85,7 +85,7 @@ class Finding:
     scope: str = field(metadata=doc("host, guest, image or fleet; network is kept for rules to come"))
     host: str = field(metadata=doc("inventory name of the host; empty for a finding that is not of one host"))
     subject: str = field(
-        metadata=doc("what is wrong: a guest, an image, the host, a setting; the level for CAT-001 and CAT-002")
+        metadata=doc("what is wrong: a guest, an image, the host, a setting; the level for rules about reach")
     )
     title: str = field(metadata=doc("the rule's title"))
     evidence: dict[str, t.Any] = field(metadata=doc("raw values as read; which, depends on the rule"))
@@ -101,7 +101,8 @@ class Finding:
     reach: str | None = field(
         default=None,
         metadata=doc(
-            "only in findings about reach: E1 same host, E2 other host by shared labelled storage, E4 by chance"
+            "only in findings about reach: E1 same host, E2 other host by shared labelled storage, E3 once guests "
+            "meet, E4 by chance"
         ),
     )
 

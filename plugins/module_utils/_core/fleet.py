@@ -17,6 +17,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from . import chance, meeting, orphans, range_use, reach, strays, twofold
@@ -102,67 +103,105 @@ def judge(
     """
     sharing = Sharing([one.storage for one in views])
     near = Neighbours([one.host for one in views], sharing, pools)
-    placed, twice = twofold.split([one for each in views for one in each.guests])
-    statics = [one for each in views for one in each.statics]
-    running, at_rest = reach.Held(placed), reach.Held(_at_rest(views, placed))
-    levels = {**running.first, **at_rest.first}
-    levels.update((one.key, one) for one in statics if one.key not in levels)
-    compared = compare(levels)
+    placed = [one for each in views for one in each.guests]
+    twice = twofold.twice(placed)
+    placed = twofold.told_apart(placed, twice) if twice else placed
+    in_use = {name for each in views for name in each.in_use} if any(each.at_rest for each in views) else set()
+    guests = {one.who: one for one in placed if one.uuid}
+    uuids = {one.uuid for one in guests.values()}
 
-    groups, chance_groups = reach.groups(running, at_rest, compared.below, sharing, near)
     doubts = {one.host: one.doubts for one in views if one.doubts}
-    if compared.skipped:
-        _doubt(doubts, (one for one in (*placed, *statics) if one.key in compared.skipped))
-    meetings = meeting.meetings(statics, compared.below, groups, near)
-    groups += _containers(views, doubts)
+    groups: list[reach.Group] = []
+    meetings: list[meeting.Meeting] = []
+    for domain in _domains(views, near):
+        found = _Domain(domain, twice, in_use, uuids)
+        groups += found.groups(sharing)
+        meetings += found.meetings(near)
+        groups += found.containers()
+        _doubt(doubts, found.skipped)
 
     confirmation = Confirmation(groups, answers)
     settled = orphans.settle([one.stock for one in views], sharing, unread)
     told = {group.key for group in groups} | {each.key for each in meetings}
-    chance_groups = [group for group in chance_groups if group[0].key not in told]
-    guests = {one.who: one for one in placed if one.uuid}
-    equal = chance.equal(chance_groups)
-    expected = chance.expected(one.host for one in guests.values() if len(one.bits) == 2)
+    by_chance = chance.count(list(guests.values()), told)
+    statics = [one for each in views for one in each.statics]
     ranges = {one.host: one.range for one in views if one.range is not None}
     findings = [
         *(confirmation.finding(group, **_copied(group.key)) for group in groups),
-        *(one.finding() for one in meetings),
+        *(each.finding() for each in meetings),
         *settled.findings,
-        *([chance.finding(chance_groups, equal, expected)] if chance_groups else []),
+        *([by_chance.finding()] if by_chance.equal else []),
         *range_use.of_hosts(ranges),
         *range_use.between_hosts(ranges, statics, near),
         *strays.copied(statics, told),
-        *strays.drift(ledger, statics, (one.uuid for one in guests.values()), not unread and not doubts),
-        *twofold.findings(twice),
+        *strays.drift(ledger, statics, uuids, not unread and not doubts),
+        *twofold.findings(twice.values()),
     ]
     return Fleet(
         tuple(sorted(findings, key=f.order)),
         _outcomes(views, doubts, settled),
         len(guests),
-        equal,
-        expected,
+        by_chance.equal,
+        by_chance.expected,
         {host: [one.check() for one in asked] for host, asked in sorted(confirmation.questions.items())},
     )
 
 
-def _at_rest(views: t.Sequence[View], placed: t.Iterable[Placed]) -> list[Placed]:
-    """Files of guests that are off, without those whose owner runs elsewhere."""
-    found = [one for each in views for one in each.at_rest]
-    if not found:
-        return []
-    in_use = {name for each in views for name in each.in_use}
-    running = {one.uuid for one in placed}
-    return [one for one in found if one.uuid not in running and not any(name in in_use for name in one.names)]
+def _domains(views: t.Iterable[View], near: Neighbours) -> list[list[View]]:
+    """Hosts that share storage or guests: whatever reaches another is inside one such domain."""
+    found: dict[int, list[View]] = defaultdict(list)
+    for one in views:
+        found[near.domains[one.host]].append(one)
+    return list(found.values())
 
 
-def _containers(views: t.Iterable[View], doubts: dict[str, tuple[str, ...]]) -> list[reach.Group]:
-    groups: list[reach.Group] = []
-    for each in views:
-        if each.containers:
-            made, skipped = reach.containers(each.host, each.containers, each.guests)
-            groups += made
-            _doubt(doubts, (one for one in (*each.containers, *each.guests) if one.key in skipped))
-    return groups
+class _Domain:
+    """What reaches what inside a domain."""
+
+    def __init__(
+        self,
+        views: t.Sequence[View],
+        twice: t.Mapping[str, object],
+        in_use: t.Collection[tuple[str, int]],
+        uuids: t.Container[str],
+    ) -> None:
+        self._views = views
+        placed = [one for each in views for one in each.guests]
+        self._running = reach.Held(twofold.told_apart(placed, twice) if twice else placed)
+        # The owner of a file may run elsewhere: then it carries that guest's label by right.
+        self._at_rest = reach.Held(
+            one
+            for each in views
+            for one in each.at_rest
+            if one.uuid not in uuids and not any(name in in_use for name in one.names)
+        )
+        self._statics = reach.Held(one for each in views for one in each.statics)
+        compared = compare({**self._statics.first, **self._at_rest.first, **self._running.first})
+        self._below = compared.below
+        self._found: list[reach.Group] = []
+        #: Who could not be compared with all others.
+        self.skipped = [
+            one for held in (self._running, self._statics) for key in compared.skipped for one in held.of(key)
+        ]
+
+    def groups(self, sharing: Sharing) -> list[reach.Group]:
+        """Classes E1 and E2."""
+        self._found = reach.groups(self._running, self._at_rest, self._below, sharing)
+        return self._found
+
+    def meetings(self, near: Neighbours) -> list[meeting.Meeting]:
+        """Class E3, without what the groups tell of."""
+        return meeting.meetings(self._statics, self._below, self._found, near)
+
+    def containers(self) -> list[reach.Group]:
+        """Containers against guests of the same host."""
+        groups: list[reach.Group] = []
+        for each in self._views:
+            if each.containers:
+                made, skipped = reach.containers(each.host, each.containers, each.guests)
+                groups += made
+                self.skipped += [one for one in (*each.containers, *each.guests) if one.key in skipped]
+        return groups
 
 
 def _doubt(doubts: dict[str, tuple[str, ...]], skipped: t.Iterable[Placed]) -> None:

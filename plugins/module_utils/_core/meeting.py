@@ -19,7 +19,7 @@ from . import finding as f
 from .fleet_rules import MEETING
 from .neighbours import Neighbours
 from .placed import Placed
-from .reach import Group, in_order, listed
+from .reach import Group, Held, in_order, listed
 from .rules.guest import MAX_CATEGORIES
 
 #: Guests at one place in the eyes of a group: what findings tell of them already, and the host that holds them.
@@ -51,18 +51,15 @@ class Meeting:
 
 
 def meetings(
-    statics: t.Iterable[Placed], below: t.Mapping[str, t.Sequence[str]], told: t.Iterable[Group], near: Neighbours
+    statics: Held, below: t.Mapping[str, t.Sequence[str]], told: t.Iterable[Group], near: Neighbours
 ) -> list[Meeting]:
-    """All groups, by domain and level."""
-    by_place: dict[tuple[int, str], list[Placed]] = defaultdict(list)
-    for one in statics:
-        by_place[near.domains[one.host], one.key].append(one)
+    """All groups of one domain, by level."""
     known: dict[str, list[Group]] = defaultdict(list)
     for group in told:
         known[group.key].append(group)
     found = []
-    for (domain, key), holders in by_place.items():
-        lower = [one for k in below.get(key, ()) for one in by_place.get((domain, k), ())]
+    for key, holders in statics.items():
+        lower = [one for k in below.get(key, ()) for one in statics.of(k)]
         if len(holders) + len(lower) > 1 and len(holders[0].level.categories) <= MAX_CATEGORIES:
             made = _meeting(key, holders, lower, known.get(key, ()), near)
             found += [made] if made else []

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from . import finding as f
 from .dominance import compare
 from .fleet_rules import ENGINES, LOCAL, SHARED
-from .neighbours import Neighbours
 from .placed import Placed
 from .sharing import Sharing
 
@@ -121,39 +120,21 @@ def several(group: t.Sequence[Placed]) -> bool:
     return len({one.who for one in group}) > 1
 
 
-def groups(
-    running: Held, at_rest: Held, below: t.Mapping[str, t.Sequence[str]], sharing: Sharing, near: Neighbours
-) -> tuple[list[Group], list[t.Sequence[Placed]]]:
-    """Groups of the classes E1 and E2; and those who are equal by chance.
+def groups(running: Held, at_rest: Held, below: t.Mapping[str, t.Sequence[str]], sharing: Sharing) -> list[Group]:
+    """Groups of the classes E1 and E2 among those who may meet.
 
     ``running`` reach and are reached; ``at_rest`` are files that nobody runs with, which are only reached.
     """
     found: list[Group] = []
-    chance: list[t.Sequence[Placed]] = []
     single = [key for key in {*below, *at_rest.first} if key in running.first and key not in running.several]
-    for key in (*running.several, *sorted(single)):
+    for key in (*running.several, *single):
         holders = running.of(key)
-        lower = below.get(key, ())
-        others = [group for k in lower for by in (running, at_rest) for group in (by.of(k),) if group]
-        if key in at_rest.first:
-            others.append(at_rest.of(key))
-        alike = len(holders) > 1 and several(holders)
-        made: list[Group] = []
-        if (alike or others) and not _apart(holders, others, near.islands):
-            victims = [*holders, *(one for group in others for one in group)]
-            made = [*_same_host(key, holders, victims), *_shared_storage(key, holders, victims, sharing)]
-        found += made
-        if alike and not made:
-            chance.append(holders)
-    return found, chance
-
-
-def _apart(holders: t.Sequence[Placed], others: t.Iterable[t.Sequence[Placed]], islands: t.Mapping[str, int]) -> bool:
-    """No two of them are on one host, or on hosts that storage connects: most levels of a large fleet end here."""
-    theirs = {islands[one.host] for one in holders}
-    if len(theirs) < len(holders):
-        return False
-    return all(islands[one.host] not in theirs for group in others for one in group)
+        others = [one for k in (*below.get(key, ()), key) for one in at_rest.of(k)]
+        others += [one for k in below.get(key, ()) for one in running.of(k)]
+        if others or several(holders):
+            victims = [*holders, *others]
+            found += [*_same_host(key, holders, victims), *_shared_storage(key, holders, victims, sharing)]
+    return found
 
 
 def _same_host(key: str, holders: t.Sequence[Placed], victims: t.Iterable[Placed]) -> t.Iterator[Group]:

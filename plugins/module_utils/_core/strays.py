@@ -46,7 +46,7 @@ def is_example(key: str) -> bool:
 
 
 def drift(
-    ledger: t.Sequence[Row], statics: t.Iterable[Placed], running: t.Iterable[str], whole: bool
+    ledger: t.Sequence[Row], statics: t.Iterable[Placed], running: t.Collection[str], whole: bool
 ) -> t.Iterator[f.Finding]:
     """What ledger and fleet say differently, by kind. An empty ledger is one that is not used.
 

@@ -17,23 +17,26 @@ from .placed import Placed
 from .reach import in_order, listed
 
 
-def split(placed: t.Sequence[Placed]) -> tuple[t.Sequence[Placed], list[list[Placed]]]:
-    """All of them, with what runs twice told apart by its host, so that it hides no collision; and what runs twice."""
+def twice(placed: t.Sequence[Placed]) -> dict[str, list[Placed]]:
+    """By uuid, what runs on several hosts at once."""
     if len({one.who for one in placed}) == len(placed):
-        return placed, []
+        return {}
     on: dict[str, list[Placed]] = defaultdict(list)
     for one in placed:
         if one.running and one.uuid:
             on[one.uuid].append(one)
-    twice = {uuid: members for uuid, members in on.items() if len({one.host for one in members}) > 1}
-    apart = [replace(one, who=f"{one.uuid} on {one.host}") if one.uuid in twice else one for one in placed]
-    return apart, list(twice.values())
+    return {uuid: members for uuid, members in on.items() if len({one.host for one in members}) > 1}
 
 
-def findings(twice: t.Iterable[t.Sequence[Placed]]) -> t.Iterator[f.Finding]:
+def told_apart(placed: t.Iterable[Placed], uuids: t.Container[str]) -> list[Placed]:
+    """All of them; what runs twice is another one on each host, so that it hides no collision."""
+    return [replace(one, who=f"{one.uuid} on {one.host}") if one.uuid in uuids else one for one in placed]
+
+
+def findings(twice_: t.Iterable[t.Sequence[Placed]]) -> t.Iterator[f.Finding]:
     """One finding for all guests that the same hosts have in common."""
     by_hosts: dict[tuple[str, ...], list[Placed]] = defaultdict(list)
-    for members in twice:
+    for members in twice_:
         by_hosts[tuple(sorted({one.host for one in members}))].extend(members)
     for hosts, members in sorted(by_hosts.items()):
         names = sorted({one.uuid for one in members})

@@ -58,9 +58,10 @@ def inventory(tmp_path: Path, refused: int) -> Path:
 
 
 def play(name: str, inventory: Path, *options: str, **environment: str) -> Run:
-    """Run svirt.fleet.NAME."""
+    """Run svirt.fleet.NAME, or a playbook of the test's own by its path."""
     folder = inventory.parent / "report"
-    command = [sys.executable, "-m", "ansible", "playbook", f"svirt.fleet.{name}", "-i", str(inventory)]
+    named = name if name.endswith(".yml") else f"svirt.fleet.{name}"
+    command = [sys.executable, "-m", "ansible", "playbook", named, "-i", str(inventory)]
     nothing = inventory.parent / "ansible.cfg"  # what the machine's configuration says must not count
     nothing.write_text("[defaults]\n")
     own = {

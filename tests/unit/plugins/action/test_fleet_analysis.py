@@ -53,7 +53,7 @@ class Fleet:
     def add(self, name: str, *guests: s.Guest) -> None:
         _snapshots.write_snapshot(self.snapshots, name, encode(host(name, guests)))
 
-    def judge(self, hosts: list[str], **arguments: t.Any) -> dict[str, t.Any]:
+    def judge(self, hosts: list[str], hostvars: t.Any = None, **arguments: t.Any) -> dict[str, t.Any]:
         args = {"snapshots": str(self.snapshots), "hosts": hosts, "report": str(self.report), **arguments}
         task = MagicMock(args=args, async_val=0, check_mode=False, diff=False)
         action = fleet_analysis.ActionModule(
@@ -65,7 +65,7 @@ class Fleet:
             shared_loader_obj=MagicMock(),
         )
         action._load_name = "svirt.fleet.fleet_analysis"  # as the plugin loader does
-        return action.run(task_vars={})
+        return action.run(task_vars={"hostvars": hostvars or {}})
 
     def written(self) -> dict[str, t.Any]:
         return t.cast(dict[str, t.Any], json.loads(self.report.read_text()))
@@ -173,6 +173,72 @@ def test_new_labels_are_written_for_guests_that_may_be_interrupted(fleet: Fleet,
     path = fleet.snapshots.parent / "labels.json"
     fleet.judge(["kvm1"], fresh_labels=str(path), power_cycle=["guest-b"])
     assert [item["guest"] for item in json.loads(path.read_text())["kvm1"]] == ["b"]
+    assert shown
+
+
+def test_questions_are_asked_before_anything_is_said_of_them(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"), guest("b", "s0:c1,c2"))
+    fleet.add("kvm2")
+    path = fleet.snapshots.parent / "questions.json"
+    result = fleet.judge(["kvm1", "kvm2"], questions=str(path))
+    assert (result["failed"], result["verdict"], shown) == (False, "fail", [])
+    asked = json.loads(path.read_text())
+    assert list(asked) == ["kvm1"]
+
+    answer = {"results": [{**check, "status": "allowed"} for check in asked["kvm1"]]}
+    result = fleet.judge(["kvm1", "kvm2"], {"kvm1": {"said": answer}, "kvm2": {}}, answers="said")
+    assert (result["failed"], result["verdict"]) == (True, "fail")
+    assert fleet.written()["findings"][0]["evidence"]["decided_by"] == "confirmed by policy"
+    assert "confirmed by policy" in shown[0]
+
+
+def test_without_questions_the_first_answer_is_the_last(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2", risks=["custom_argv"]))
+    path = fleet.snapshots.parent / "questions.json"
+    assert fleet.judge(["kvm1"], questions=str(path))["failed"] is True
+    assert json.loads(path.read_text()) == {}
+    assert len(shown) == 1
+
+
+def test_hosts_of_a_pool_are_compared(fleet: Fleet, shown: list[str]) -> None:
+    labels = [s.SecLabel("selinux", "static", label="system_u:system_r:svirt_t:s0:c1,c2")]
+    for name in ("kvm1", "kvm2"):
+        fleet.add(name, guest(name, "s0:c1,c2", "/var/disk", live=labels, persistent_labels=labels))
+    assert fleet.judge(["kvm1", "kvm2"])["counts"]["high"] == 0
+    assert fleet.judge(["kvm1", "kvm2"], migration_pools=[["kvm1", "kvm2"]])["counts"]["high"] == 1
+    assert shown
+
+
+LIES: list[tuple[str, t.Callable[[dict[str, t.Any]], object], str]] = [
+    ("a million categories", lambda d: d["guests"][0].update(context="u:r:svirt_t:s0:" + ",c1" * 10**6), "longer than"),
+    ("another schema", lambda d: d.update(schema="svirt.fleet/snapshot/9"), "schema is"),
+    ("a guest that is none", lambda d: d.update(guests=[7]), "expected an object"),
+    ("more than a host holds", lambda d: d["selinux"].update(lsms=["x"] * 200_001), "at most 200000"),
+    ("a category that there is not", lambda d: d["guests"][0].update(context="u:r:svirt_t:s0:c9,c4096"), "c4096"),
+]
+
+
+@pytest.mark.parametrize(("lie", "told"), [case[1:] for case in LIES], ids=[case[0] for case in LIES])
+def test_a_host_that_lies_is_unknown_and_the_others_are_judged(
+    fleet: Fleet, shown: list[str], lie: t.Callable[[dict[str, t.Any]], object], told: str
+) -> None:
+    fleet.add("kvm2", guest("a", "s0:c1,c2"), guest("b", "s0:c1,c2"))
+    document = encode(host("kvm1", [guest("c", "s0:c1,c2")]))
+    lie(document)
+    _snapshots.write_snapshot(fleet.snapshots, "kvm1", document)
+    fleet.judge(["kvm1", "kvm2"])
+    liar, other = fleet.written()["hosts"]
+    assert (liar["verdict"], other["verdict"]) == ("unknown", "fail")
+    assert told in liar["why"]
+    assert len(liar["why"]) < 2000
+    assert shown
+
+
+def test_a_host_that_claims_another_hosts_guest_hides_nothing(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"), guest("b", "s0:c1,c2"))
+    fleet.add("kvm2", guest("a", "s0:c1,c2"))
+    fleet.judge(["kvm1", "kvm2"])
+    assert [item["rule"] for item in fleet.written()["findings"]] == ["CAT-002", "CAT-010"]
     assert shown
 
 
