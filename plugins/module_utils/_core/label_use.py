@@ -18,7 +18,7 @@ from .daemon_range import DaemonRange, libvirt_range
 from .errors import LabelError
 from .expected import confinement, relabels
 from .label import CategorySet, Context, parse_categories, parse_context
-from .snapshot import UNKNOWN, Guest, SecLabel, Snapshot
+from .snapshot import NOT_APPLICABLE, UNKNOWN, Guest, SecLabel, Snapshot
 
 #: Areas of a snapshot in which labels in use may be.
 _AREAS = ("guests", "processes", "containers", "images", "orphans")
@@ -129,6 +129,10 @@ def _doubts(snapshot: Snapshot) -> tuple[str, ...]:
     areas = ((area, snapshot.coverage[area]) for area in _AREAS)
     doubts = [f"{area}: {coverage.why[:200]}" for area, coverage in areas if coverage.status == UNKNOWN]
     doubts += [f"guest {guest.name[:80]!r}: {guest.error[:200]}" for guest in snapshot.guests if guest.error]
+    off = snapshot.selinux.mode == "disabled" or snapshot.coverage["selinux"].status == NOT_APPLICABLE
+    for guest in () if off else snapshot.guests:
+        if guest.active and guest.kind in ("kvm", "qemu") and _context(guest.context) is None:
+            doubts.append(f"guest {guest.name[:80]!r}: the label of its process could not be read")
     return tuple(doubts[:5])
 
 

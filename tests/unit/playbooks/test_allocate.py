@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,8 @@ def fleet(tmp_path: Path, refused: int) -> Path:
     path = tmp_path / "hosts.ini"
     path.write_text("".join(f"kvm{n} ansible_host=127.0.0.1 ansible_port={refused}\n" for n in (1, 2)))
     for number in (1, 2):
-        guest = dynamic(f"web{number}", f"s0:c{number},c{number + 10}")
+        uuid = f"00000000-0000-4000-8000-00000000000{number}"
+        guest = replace(dynamic(f"web{number}", f"s0:c{number},c{number + 10}"), uuid=uuid)
         one = hypervisor(f"kvm{number}", guest)
         _snapshots.write_snapshot(tmp_path / "report" / "snapshots", f"kvm{number}", encode(one))
     return path

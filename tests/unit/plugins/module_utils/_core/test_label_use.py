@@ -81,6 +81,14 @@ def test_an_area_that_could_not_be_read_is_a_doubt(area: str) -> None:
     assert label_use("kvm1", snapshot).complete
 
 
+@pytest.mark.parametrize("level", [None, "SystemLow"])
+def test_a_running_guest_whose_label_is_not_known_is_a_doubt(level: str | None) -> None:
+    assert "label of its process" in label_use("kvm1", host("kvm1", [guest(uuid(1), level)])).doubts[0]
+    assert label_use("kvm1", host("kvm1", [guest(uuid(1), level, active=False)])).complete
+    off = host("kvm1", [guest(uuid(1), level)], selinux=s.SELinux(mode="disabled"))
+    assert label_use("kvm1", off).complete
+
+
 def test_a_guest_that_could_not_be_read_is_a_doubt() -> None:
     use = label_use("kvm1", host("kvm1", [guest(uuid(1), "s0:c1,c2", error="broken XML")]))
     assert not use.complete
