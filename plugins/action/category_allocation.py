@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
@@ -17,7 +18,7 @@ from ..module_utils._core.errors import PlanError, SvirtError
 from ..module_utils._core.label_domains import STATIC, STRATEGIES, parse_domains
 from ..module_utils._core.label_use import HostUse, label_use
 from ..module_utils._core.snapshot import Snapshot
-from ..plugin_utils import _ledger, _snapshots
+from ..plugin_utils import _ledger, _snapshots, _stored_snapshots
 from ..plugin_utils._store import DEFAULT_URL, Store
 
 OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
@@ -76,8 +77,8 @@ def _sensible(arguments: t.Mapping[str, t.Any]) -> None:
     """Refuse what cannot be meant."""
     operation = arguments["operation"]
     if operation in ("reserve", "observe", "repair"):
-        if not arguments["snapshots"] or not arguments["hosts"]:
-            raise PlanError(f"operation {operation} needs snapshots, the probe's folder, and hosts, all of the fleet")
+        if not arguments["hosts"]:
+            raise PlanError(f"operation {operation} needs hosts: the names in the inventory of all hosts of the fleet")
     elif arguments["dest"]:
         raise PlanError(f"operation {operation} gives no orders for hosts; leave dest out")
     if operation == "release" and not arguments["guests"] and not arguments["hosts"]:
@@ -100,7 +101,7 @@ def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> _ledg
             return _ledger.publish(store, set(hosts), set(guests), now, check)
         if operation == "release":
             return _ledger.release(store, set(hosts), set(guests), days, now, check)
-        fleet = _fleet(arguments, now)
+        fleet = _fleet(arguments, store, now)
         if operation == "observe":
             return _ledger.observe(store, fleet, days, now, check)
         if operation == "repair":
@@ -124,15 +125,27 @@ def _tenants(arguments: t.Mapping[str, t.Any]) -> dict[str, str]:
     return found
 
 
-def _fleet(arguments: t.Mapping[str, t.Any], now: float) -> _ledger.FleetRead:
+def _readings(
+    arguments: t.Mapping[str, t.Any], store: Store, hosts: t.Sequence[str], oldest: float
+) -> Iterator[tuple[str, Snapshot | _snapshots.Unread]]:
+    """The snapshots of the folder; without one, those of the store."""
+    if arguments["snapshots"]:
+        for host in hosts:
+            yield host, _snapshots.read(arguments["snapshots"], host, oldest)
+        return
+    with store.look() as transaction:
+        for host in hosts:
+            yield host, _stored_snapshots.read(transaction, host, oldest)
+
+
+def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> _ledger.FleetRead:
     """All snapshots, host by host: of each only what labels need is kept."""
     named = parse_domains(arguments["domains"], arguments["strategy"])
     hosts = sorted({*arguments["hosts"], *(host for one in named for host in one.hosts)})
     uses: list[HostUse] = []
     views: list[across.View] = []
     unread: dict[str, str] = {}
-    for host in hosts:
-        reading = _snapshots.read(arguments["snapshots"], host, now - arguments["max_age"])
+    for host, reading in _readings(arguments, store, hosts, now - arguments["max_age"]):
         if isinstance(reading, Snapshot):
             uses.append(label_use(host, reading))
             views.append(across.view(host, reading))
@@ -158,6 +171,7 @@ def _told(done: _ledger.Result) -> dict[str, t.Any]:
         "labels": [_label(row) for row in done.labels],
         "tenants": done.tenants,
         "unknown": done.unknown,
+        "unread": done.unread,
         "msg": f"{sizes['plan']} steps, {sizes['refused']} refused, {sizes['pending']} pending",
     }
 

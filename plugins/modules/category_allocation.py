@@ -64,7 +64,8 @@ options:
   snapshots:
     description:
       - Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
-      - Needed by V(reserve), V(observe) and V(repair).
+      - V(reserve), V(observe) and V(repair) read them. Without a folder they read what M(svirt.fleet.fleet_store) put
+        into O(store), as a job must that is apart from those which probed.
     type: path
   hosts:
     description:
@@ -129,7 +130,7 @@ options:
   max_age:
     description:
       - How old a snapshot may be, in seconds. A host with an older one counts as one that cannot be read.
-      - Age goes by the time of the file on the controller.
+      - Age goes by the time of the file on the controller, in the store too.
     type: int
     default: 3600
   dest:
@@ -300,6 +301,11 @@ unknown:
   type: list
   elements: str
   sample: []
+unread:
+  description: Hosts that could not be read, or not wholly, and why.
+  returned: always
+  type: dict
+  sample: {kvm3: "no snapshot at build/report/snapshots/kvm3.json: the host was not probed; run the probe for it"}
 dest:
   description: Path of the file with RV(hosts).
   returned: when O(dest) is given

@@ -66,6 +66,7 @@ class Result:
     labels: list[a.Row] = field(default_factory=list)
     tenants: list[dict[str, t.Any]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
 
     def add(self, plan: a.Plan) -> None:
         """Take a plan in."""
@@ -218,6 +219,8 @@ class _Work:
     def scenes(self, fleet: FleetRead) -> list[a.Scene]:
         """The domains of the fleet, by name, and what is known of their hosts."""
         read = {use.host: use for use in fleet.uses}
+        doubts = {use.host: "; ".join(use.doubts) for use in fleet.uses if not use.complete}
+        self.result.unread = {**fleet.unread, **doubts}
         domains = _with_unread(derive(fleet.views, fleet.named, fleet.strategy), fleet, self._known)
         self._home = {host: domain.name for domain in domains for host in domain.hosts}
         self._names = frozenset(self._home.values())

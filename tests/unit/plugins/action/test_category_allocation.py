@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
 from ansible.errors import AnsibleError
-from ansible_collections.svirt.fleet.plugins.action import category_allocation
+from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_store
 from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
+from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store, Stored, packed
 
 from tests.unit.fleets import PROCESS, guest, host, nfs
 from tests.unit.labels import uuid
@@ -140,6 +142,7 @@ def test_a_host_without_a_good_snapshot_stops_new_labels(fleet: Fleet, how: str)
     domains = [{"name": "prod", "hosts": ["kvm1", "kvm2"]}]
     result = fleet.do("reserve", ["kvm1"], domains=domains)
     assert (result["changed"], [note["subject"] for note in result["refused"]]) == (False, ["prod"])
+    assert list(result["unread"]) == ["kvm2"]
     assert fleet.do("reserve", ["kvm1"], domains=domains, allow_unread=True)["changed"] is True
 
 
@@ -149,6 +152,30 @@ def test_a_million_categories_and_other_nonsense_do_no_harm(fleet: Fleet) -> Non
     result = fleet.do("reserve", ["kvm1"], allow_unread=True)
     assert [step["subject"].rpartition(" ")[2] for step in result["plan"]] == [f"({uuid(1)})", f"({uuid(3)})"]
     assert "which is none" in result["refused"][0]["why"]
+
+
+def test_without_a_folder_the_snapshots_are_those_of_the_store(fleet: Fleet) -> None:
+    for number in (1, 2):
+        fleet.add(f"kvm{number}", guest(uuid(number), "s0:c1,c2"))
+    hosts, domains = ["kvm1", "kvm2"], [{"name": "prod", "hosts": ["kvm1", "kvm2"]}]
+    values: dict[str, t.Any] = {"store": f"sqlite:///{fleet.file}", "snapshots": str(fleet.snapshots)}
+    actions.run(fleet_store, hosts=["kvm1"], **values)
+    stopped = fleet.do("reserve", hosts, snapshots=None, domains=domains)
+    assert (stopped["changed"], "kvm2 was never read" in stopped["refused"][0]["why"]) == (False, True)
+    actions.run(fleet_store, hosts=["kvm2"], **values)
+    assert fleet.do("reserve", hosts, snapshots=None, domains=domains, max_age=-1)["changed"] is False  # all too old
+    assert fleet.do("reserve", hosts, snapshots=None, domains=domains)["after"]["reserved"] == 2
+
+
+def test_a_damaged_snapshot_of_the_store_makes_its_host_unread(fleet: Fleet) -> None:
+    fleet.add("kvm1", guest(uuid(1), "s0:c1,c2"))
+    store = Store(f"sqlite:///{fleet.file}")
+    for content in (b"never compressed", packed(b"no JSON"), packed(b"{}")):
+        with store.write() as transaction:
+            transaction.keep([Stored("kvm1", 1.0, time.time(), content)])
+        result = fleet.do("reserve", ["kvm1"], snapshots=None, domains=[{"name": "prod", "hosts": ["kvm1"]}])
+        assert (result["changed"], result["hosts"]) == (False, {})
+    store.close()
 
 
 def test_the_answer_is_bounded(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,8 +212,7 @@ def test_a_file_that_cannot_be_written_fails_but_the_ledger_has_the_labels(fleet
     ("operation", "arguments", "told"),
     [
         ("steal", {}, "operation"),
-        ("reserve", {"hosts": []}, "needs snapshots"),
-        ("observe", {"snapshots": None}, "needs snapshots"),
+        ("reserve", {"hosts": []}, "needs hosts"),
         ("publish", {"dest": "x"}, "leave dest out"),
         ("release", {"hosts": []}, "needs guests or hosts"),
         ("reserve", {"repair": True}, "repair is for operation repair"),

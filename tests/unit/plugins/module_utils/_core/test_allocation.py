@@ -72,12 +72,13 @@ def test_no_label_reaches_or_is_reached_by_anything_in_use(drawn: tuple[list[t.A
     uses, remembered, wishes = drawn
     made = plan(*uses, wishes=wishes, of=domain(*HOSTS, "kvm3"), remembered=remembered)
     given_out = {row.uuid: parse_level(row.level).categories for row in made.rows(()).values()}
+    kept = {change.row.uuid for change in made.changes if change.action == "adopt" and change.row is not None}
     for one, other in itertools.permutations(given_out.values(), 2):
         assert not one.dominates(other)
     for own, label in given_out.items():
         assert SMALL.ranks(label) is not None
         for holder, categories, what in in_use([*uses, *remembered]):
-            own_label = categories == label and (holder == own or what == "file")
+            own_label = categories == label and own in kept and (holder == own or what == "file")
             if not own_label and not categories.dominates(ALL):
                 assert not label.dominates(categories), what
                 assert not categories.dominates(label), what
@@ -139,6 +140,13 @@ def test_a_label_that_anything_else_uses_is_not_kept(other: t.Any) -> None:
 def test_its_own_image_seen_from_another_host_is_not_somebody_elses() -> None:
     made = plan(use("kvm1", guest(1, defined="c9,c11,c13,c16")), use("kvm2", files=sets("c9,c11,c13,c16")))
     assert told(made) == [("adopt", "s0:c9,c11,c13,c16")]
+
+
+def test_a_label_of_a_file_is_not_given_to_anybody_else() -> None:
+    made = plan(
+        use("kvm1", guest(1), files=sets("c8,c10,c12,c15")), use("kvm2", guest(2, "kvm2", files=sets("c8,c10,c12,c16")))
+    )
+    assert told(made) == [("reserve", "s0:c8,c10,c12,c17"), ("reserve", "s0:c8,c10,c13,c15")]
 
 
 def test_a_label_of_another_tenant_is_not_kept() -> None:
