@@ -42,20 +42,26 @@ LOST = Disk("lost", "kvm2", f"{SHARE}/lost2.raw", shared=True, running=False)
 
 
 @dataclass(frozen=True)
-class Story:
-    """What was seen, in order."""
+class Reach:
+    """What was seen of the faults."""
 
     #: Without a migration pool, and with one.
     apart: Audit
     pooled: Audit
-    before: list[Attempt]
+    attempts: list[Attempt]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was seen of the allocation, in order."""
+
     begin: dict[str, dict[str, Any]]
     foretold: Allocation
     foretold_states: dict[str, dict[str, Any]]
     done: Allocation
     again: Allocation
     cycled: Allocation
-    after: list[Attempt]
+    attempts: list[Attempt]
     #: Where the ledger is.
     folder: Path
 
@@ -66,42 +72,47 @@ def states(lab: Lab) -> dict[str, dict[str, Any]]:
         return dict(zip(lab.names(), pool.map(lambda host: state_of(lab, host), lab.names()), strict=True))
 
 
-def tell(lab: Lab, folder: Path) -> Story:
-    """Let it happen."""
-    started = time.monotonic()
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.__stderr__, flush=True)
 
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - started:5.0f} s  {text}", file=sys.__stderr__, flush=True)
 
+def look(lab: Lab) -> Reach:
+    """Put the faults in, audit and drill. Whoever asks takes them back."""
     with ThreadPoolExecutor(len(FAULTS)) as pool:
         list(pool.map(lambda host: faults.inject(host, *FAULTS[host], lab=lab.folder), FAULTS))
+    say("the faults are there")
+    apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_migration_pools=[lab.names()])
+    say("audited")
+    attempts = drilled(lab)
+    say("drilled")
+    return Reach(apart, pooled, attempts)
+
+
+def tell(lab: Lab, folder: Path) -> Story:
+    """Foretell, allocate, allocate again, power-cycle, and drill again."""
     for host in lab.names():
         Node(lab, host).virsh("capabilities")  # asked the first time, libvirt tries QEMU out in a folder of its own
-    say("the faults are there")
-    domains = [domain(lab, "static")]
-    apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_migration_pools=[lab.names()])
-    before = drilled(lab)
-    say("audited and drilled")
+    static: dict[str, Any] = {"svirt_label_domains": [domain(lab, "static")]}
     begin = states(lab)
-    foretold = allocate(lab, folder, check=True, svirt_label_domains=domains)
+    foretold = allocate(lab, folder, check=True, **static)
     foretold_states = states(lab)
     say("foretold")
-    done = allocate(lab, folder, svirt_label_domains=domains)
+    done = allocate(lab, folder, **static)
     say("allocated")
-    again = allocate(lab, folder, svirt_label_domains=domains)
+    again = allocate(lab, folder, **static)
     say("allocated again")
     cycled = allocate(
         lab,
         folder,
-        svirt_label_domains=domains,
         svirt_guest_power_cycle=sorted({disk.guest for disk in stage.guests(lab).disks}),
         svirt_guest_power_cycle_force=True,
-        kvm_node_guest_power_cycle_timeout=2,
-        categories_guest_power_cycle_timeout=2,
+        categories_guest_power_cycle_timeout=2,  # the lab's guests have no system that could shut them down
+        **static,
     )
-    after = drilled(lab)
-    say("power-cycled and drilled again")
-    return Story(apart, pooled, before, begin, foretold, foretold_states, done, again, cycled, after, folder)
+    say("power-cycled")
+    attempts = drilled(lab)
+    say("drilled again")
+    return Story(begin, foretold, foretold_states, done, again, cycled, attempts, folder)
 
 
 def drilled(lab: Lab) -> list[Attempt]:

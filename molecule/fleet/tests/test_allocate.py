@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from allocation_story import FAULTS, LOST, Story, tell
+from allocation_story import FAULTS, LOST, Reach, Story, look, tell
 
 from tests.drill.matrix import matrix
-from tests.drill.outcome import BREACHED, HELD, Attempt, numbers_of
+from tests.drill.outcome import BREACHED, Attempt, numbers_of
 from tests.lab import faults
 from tests.lab.host.domains import Disk, Guest, domain_xml, static_level, static_seclabel
 from tests.lab.host.faults_category import BOXED_LEVEL, MEETING_LEVEL
@@ -48,13 +48,20 @@ BREACHES = {
 
 
 @pytest.fixture(scope="module")
-def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """Told once; the faults are taken back afterwards, the labels stay."""
+def reach(lab: Lab) -> Iterator[Reach]:
+    """Looked at once; the faults are taken back after the last test, the labels stay."""
     try:
-        yield tell(lab, tmp_path_factory.mktemp("static"))
+        yield look(lab)
     finally:
         for host, names in FAULTS.items():
             faults.undo(host, *names, lab=lab.folder)
+
+
+@pytest.fixture(scope="module")
+def story(lab: Lab, reach: Reach, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Told once, with the faults there."""
+    assert numbers_of(reach.attempts).breached
+    return tell(lab, tmp_path_factory.mktemp("static"))
 
 
 def classes(report: dict[str, Any]) -> set[tuple[str, str, str, str]]:
@@ -70,24 +77,24 @@ def breached(attempts: list[Attempt]) -> set[tuple[str, str]]:
     return {(attempt.attacker, attempt.disk.guest) for attempt in attempts if attempt.result == BREACHED}
 
 
-def test_every_class_is_found(story: Story) -> None:
-    assert classes(story.apart.report) == REACH | APART, story.apart.output
-    assert classes(story.pooled.report) == REACH | POOLED, story.pooled.output
+def test_every_class_is_found(reach: Reach) -> None:
+    assert classes(reach.apart.report) == REACH | APART, reach.apart.output
+    assert classes(reach.pooled.report) == REACH | POOLED, reach.pooled.output
 
 
-def test_what_is_reached_now_is_confirmed_by_the_loaded_policy(story: Story) -> None:
-    for item in story.pooled.report["findings"]:
+def test_what_is_reached_now_is_confirmed_by_the_loaded_policy(reach: Reach) -> None:
+    for item in reach.pooled.report["findings"]:
         if item["rule"] in ("CAT-001", "CAT-002"):
             assert item["evidence"]["decided_by"] == "confirmed by policy", item
-    (box,) = (item for item in story.pooled.report["findings"] if item["rule"] == "CAT-011")
-    # Debian's policy keeps containers and guests apart by their types; where it does not, this is confirmed as well.
+    (box,) = (item for item in reach.pooled.report["findings"] if item["rule"] == "CAT-011")
+    # Debian's policy keeps containers and guests apart by their types; where one does not, this is confirmed as well.
     assert "policy" in box["evidence"]["decided_by"], box
 
 
-def test_drill_opens_what_is_found_and_nothing_else(story: Story) -> None:
-    assert breached(story.before) == BREACHES, matrix(story.before)
-    numbers = numbers_of(story.before)
-    assert numbers.unknown == 0, matrix(story.before)
+def test_drill_opens_what_is_found_and_nothing_else(reach: Reach) -> None:
+    assert breached(reach.attempts) == BREACHES, matrix(reach.attempts)
+    numbers = numbers_of(reach.attempts)
+    assert numbers.unknown == 0, matrix(reach.attempts)
     assert numbers.held > len(BREACHES)
 
 
@@ -123,19 +130,24 @@ def test_running_guests_are_left_alone_and_named_until_they_may_be_cycled(story:
         for item in result["pending"]
         if item["needs"] == "guest_power_cycle"
     }
-    assert {"guest web1", "guest twin1", "guest twin2", "guest same-a", "guest node2"} <= waiting
-    assert not any(name in waiting for name in ("guest spare1", "guest archive2")), "what is off needs no power cycle"
+    assert {"guest web1", "guest db1", "guest web2", "guest db2"} <= waiting, "their labels were drawn"
+    assert "guest guest-dominates" in waiting
+    assert waiting & {"guest twin1", "guest twin2"}, "one of them may keep the label"
+    assert not waiting & {"guest spare1", "guest archive2"}, "what is off needs no power cycle"
+    cycled = [step["subject"] for result in story.cycled.of("guest_power_cycle") for step in result["plan"]]
+    assert set(cycled) == waiting, story.cycled.run.output
 
 
 def test_with_all_of_them_cycled_no_guest_reaches_another(story: Story) -> None:
     assert story.cycled.categories == set(), story.cycled.run.output
 
 
-def test_drill_is_refused_everywhere_in_the_end(story: Story) -> None:
-    assert numbers_of(story.after).refused, matrix(story.after)
-    then, now = ({(each.host, each.attacker, each.disk.path) for each in part} for part in (story.before, story.after))
+def test_drill_is_refused_everywhere_in_the_end(reach: Reach, story: Story) -> None:
+    assert numbers_of(story.attempts).refused, matrix(story.attempts)
+    then, now = (
+        {(each.host, each.attacker, each.disk.path) for each in part} for part in (reach.attempts, story.attempts)
+    )
     assert now == then, "the same attempts as before"
-    assert all(each.policy is False for each in story.after if each.result == HELD)
 
 
 def test_label_that_was_changed_by_hand_is_told_as_drift(lab: Lab, story: Story) -> None:
