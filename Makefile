@@ -4,7 +4,7 @@
 # The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
 
 .DEFAULT_GOAL := help
-.PHONY: help audit harden lab lab-down bench test soak lint sanity unit docs clean venv venv-test python3
+.PHONY: help audit harden drill lab lab-down bench test soak lint sanity unit docs clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -34,6 +34,10 @@ ifeq ($(origin INVENTORY),file)
 else
 	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
 endif
+
+drill: venv ## Show the breach on the embedded lab, repair it, show that every attempt is refused
+	@$(PYTHON) -m tests.lab up --install
+	@$(PYTHON) -m tests.drill
 
 lab: venv ## Start two enforcing hypervisors and leave an inventory for them
 	@$(PYTHON) -m tests.lab up --install

@@ -117,7 +117,7 @@ def image() -> Iterator[Check]:
 
 
 def lab() -> Iterator[Check]:
-    for name in ("default", "tamper"):
+    for name in ("default", "tamper", "fleet"):
         yield scenario(name)
 
 

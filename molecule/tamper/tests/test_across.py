@@ -9,12 +9,31 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tests.lab import faults
+from tests.lab.host.domains import static_level
 from tests.lab.lab import Lab
 from tests.scenarios.playbooks import audit
 
-#: Two guests with one label on the two hosts: with their disks on the share, and with disks of their own.
-PAIRS = ("static-twin", "label-by-chance")
-ACROSS = {("CAT-001", "", "s0:c33,c287,c528,c976"), ("CAT-004", "", "fleet")}
+#: Faults that show only when both hosts are looked at, by the host that has them.
+APART = {
+    "kvm1": ["static-twin", "label-by-chance", "guest-on-two-hosts"],
+    "kvm2": [
+        "static-twin",
+        "label-by-chance",
+        "guest-on-two-hosts",
+        "image-off-label-of-other-host",
+        "range-overlaps",
+    ],
+}
+#: The guests of ``label-by-chance`` are equal by chance where nothing brings them together, and wait to meet in a pool.
+CHANCE, POOL = ("CAT-004", "", "fleet"), ("CAT-003", "", static_level(250))
+ALWAYS = {
+    ("CAT-001", "", "s0:c33,c287,c528,c976"),
+    ("CAT-001", "", "s0:c33,c287,c528,c789"),
+    ("CAT-005", "", "c0.c1023"),
+    ("CAT-010", "", "guest double"),
+}
+CLASSES = {"CAT-001": "E2", "CAT-003": "E3", "CAT-004": "E4"}
+ACROSS = {*ALWAYS, CHANCE, POOL}
 
 #: What a first ``make audit`` shows: rule, host, and what the finding is about.
 DOCUMENTED = {
@@ -43,13 +62,15 @@ def injected(lab: Lab, names: dict[str, list[str]]) -> Iterator[None]:
         each(faults.undo)
 
 
-def test_equal_labels_on_two_hosts(lab: Lab) -> None:
-    with injected(lab, {host: list(PAIRS) for host in lab.names()}):
-        seen = audit(lab.inventory)
-    assert seen.found == ACROSS, seen.output
-    classes = {item["rule"]: item["class"] for item in seen.report["findings"]}
-    assert classes == {"CAT-001": "E2", "CAT-004": "E4"}
-    assert seen.status != 0
+def test_faults_between_two_hosts_with_a_migration_pool_and_without(lab: Lab) -> None:
+    with injected(lab, APART):
+        apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_migration_pools=[lab.names()])
+    assert apart.found == {*ALWAYS, CHANCE}, apart.output
+    assert pooled.found == {*ALWAYS, POOL}, pooled.output
+    for seen in (apart, pooled):
+        classes = {item["rule"]: item["class"] for item in seen.report["findings"] if item.get("class")}
+        assert classes == {rule: CLASSES[rule] for rule, _host, _subject in seen.found if rule in CLASSES}
+        assert seen.status != 0
 
 
 def test_documented_faults_and_nothing_else(lab: Lab) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from . import (
     faults_across,
+    faults_category,
     faults_daemon,
     faults_guest,
     faults_hostile,
@@ -21,6 +22,7 @@ from .undo import undo as _undo
 __all__ = ["FAULTS", "Fault", "inject", "injected", "undo"]
 _SUBJECTS = (
     faults_across,
+    faults_category,
     faults_daemon,
     faults_guest,
     faults_hostile,

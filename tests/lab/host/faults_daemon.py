@@ -9,11 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import conf, images, virt
+from .domains import Guest
+from .faults_guest import add_guest
 from .journal import Journal
 from .registry import BOTH, fault
 
 _PROGRAM = "/usr/sbin/libvirtd"
 _DROP_IN = Path("/etc/systemd/system/libvirtd.service.d/svirt-lab.conf")
+#: Powered-off guests beside three of the lab that draw their categories: one more than there are pairs in c0.c7.
+_CROWD = 26
 _DRIVER, _REQUIRE = "qemu.conf security_driver", "qemu.conf security_require_confined"
 Edit = Callable[[str], str]
 
@@ -161,30 +165,64 @@ def _disagrees(journal: Journal, host: str) -> None:
     conf.write(before)
 
 
-def _context_fault(name: str, about: str, context: str) -> None:
-    @fault(name, about, "libvirtd.service", expects=(("LIB-007", "daemon libvirtd"),), daemon=True)
+def give_range(journal: Journal, context: str) -> None:
+    """A drop-in for the daemon's unit, with a label and so a category range."""
+    journal.add("daemon", reload=True)
+    journal.add("rmdir", path=str(_DROP_IN.parent))
+    journal.file(_DROP_IN)
+    _DROP_IN.parent.mkdir(exist_ok=True)
+    _DROP_IN.write_text(f"[Service]\nSELinuxContext={context}\n")
+    virt.reload_units()
+    virt.restart_daemon()
+
+
+def _context_fault(
+    name: str, about: str, context: str, *expects: tuple[str, str], subject: str = "libvirtd.service"
+) -> None:
+    @fault(name, about, subject, expects=expects, daemon=True)
     def inject(journal: Journal, host: str) -> None:
-        journal.add("daemon", reload=True)
-        journal.add("rmdir", path=str(_DROP_IN.parent))
-        journal.file(_DROP_IN)
-        _DROP_IN.parent.mkdir(exist_ok=True)
-        _DROP_IN.write_text(f"[Service]\nSELinuxContext={context}\n")
-        virt.reload_units()
-        virt.restart_daemon()
+        give_range(journal, context)
 
 
 _VIRTD = "system_u:system_r:virtd_t"
+_UNREADABLE = ("LIB-007", "daemon libvirtd")
 _context_fault(
-    "daemon-range-small", "the daemon's range has six categories: fewer than libvirt needs", f"{_VIRTD}:s0-s0:c0.c5"
+    "daemon-range-small",
+    "the daemon's range has six categories: fewer than libvirt needs",
+    f"{_VIRTD}:s0-s0:c0.c5",
+    _UNREADABLE,
 )
 _context_fault(
     "daemon-range-list",
     "the daemon's range is a list, which libvirt cannot read: no guest starts",
     f"{_VIRTD}:s0-s0:c5,c9",
+    _UNREADABLE,
 )
 _context_fault(
-    "daemon-range-cut", "libvirt reads only the first part of the daemon's range", f"{_VIRTD}:s0-s0:c0.c255,c512.c767"
+    "daemon-range-cut",
+    "libvirt reads only the first part of the daemon's range",
+    f"{_VIRTD}:s0-s0:c0.c255,c512.c767",
+    _UNREADABLE,
 )
+# All but one category: that a guest of the lab has drawn the one that is left out, is not to be expected.
+_context_fault(
+    "range-overlaps",
+    "the daemon has a range of its own, which overlaps that of the other host's daemon",
+    f"{_VIRTD}:s0-s0:c0.c1022",
+)
+
+
+@fault(
+    "range-too-narrow",
+    "the daemon's range has 28 pairs, and more guests are to draw from it; those that run hold others",
+    "libvirtd.service",
+    expects=(("CAT-006", "c0.c7"), ("CAT-007", "c0.c7")),
+    daemon=True,
+)
+def _narrow(journal: Journal, host: str) -> None:
+    for number in range(_CROWD):
+        add_guest(journal, Guest(f"crowd{number}", running=False))
+    give_range(journal, f"{_VIRTD}:s0-s0:c0.c7")
 
 
 @fault(
