@@ -301,6 +301,12 @@ def test_a_guest_of_a_third_host_with_files_that_the_target_mounts() -> None:
     assert why(asked(source(), TARGET, third)) == []  # kvm2 does not mount it
 
 
+def test_a_guest_of_a_third_host_whose_files_are_elsewhere_is_not_met() -> None:
+    root = s.Storage("/", "ext4", "/dev/vda1", True, identity="uuid:5eed")
+    third = hypervisor("kvm3", static("mail", CODE, "/var/mail.qcow2", mount="/"), storage=[root, *TARGET.storage])
+    assert why(asked(source(), TARGET, third)) == []
+
+
 def test_a_third_host_that_is_not_known_wholly() -> None:
     third = hypervisor("kvm3", static("mail", OTHER, context="odd"))
     (told,) = why(asked(source(), TARGET, third))
