@@ -61,7 +61,7 @@ def _view(number: int, chance: random.Random) -> fleet.View:
         levels[4] = Level(0, CategorySet.of((500, 501 + number // PLANTED % 400)))  # twins on two hosts of a pool
     placed = tuple(_placed(host, number, place, level) for place, level in enumerate(levels))
     statics = tuple(one for one in placed if not one.drawn)
-    stock = Stock(host, (), frozenset())
+    stock = Stock(host)
     return fleet.View(
         host, placed, HostStorage(host, frozenset([host]), (share,), {}), stock, statics=statics, range=_FULL
     )

@@ -91,6 +91,12 @@ def test_what_is_reached_now_is_confirmed_by_the_loaded_policy(reach: Reach) -> 
     assert "policy" in box["evidence"]["decided_by"], box
 
 
+def test_file_of_no_guest_names_the_guest_that_can_open_it(reach: Reach) -> None:
+    (lost,) = (item for item in reach.apart.report["findings"] if item["subject"] == f"image {LOST.path}")
+    assert (lost["rule"], lost["class"]) == ("IMG-005", "E2"), lost
+    assert [guest["guest"] for guest in lost["evidence"]["reached_by"]] == ["node1"]
+
+
 def test_drill_opens_what_is_found_and_nothing_else(reach: Reach) -> None:
     assert breached(reach.attempts) == BREACHES, matrix(reach.attempts)
     numbers = numbers_of(reach.attempts)

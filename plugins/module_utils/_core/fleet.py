@@ -74,7 +74,7 @@ class Fleet:
 def view(host: str, snapshot: Snapshot) -> View:
     """The host's part in the comparison. ``host`` is its name in the inventory."""
     placed = place(host, snapshot)
-    stock = orphans.stock(host, snapshot, (one.level for one in placed.guests), bool(placed.doubts))
+    stock = orphans.stock(host, snapshot, placed.guests, bool(placed.doubts))
     return View(
         host,
         placed.guests,

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Labels of no guest, on storage that several hosts use: one host alone cannot tell, its own rule leaves them out.
 
-Such a file is an orphan (IMG-005) when no guest of any host that uses the storage runs at its level or has it as its
-own. To say so, all those hosts must have been read; and when no other host that uses the storage was audited, nobody
-knows. Its repair takes the label off, which would take the disk from a guest on a host that nobody looked at.
+Such a file is an orphan (IMG-005) when no guest of any host that uses the storage has it as its own. When one runs at
+its level all the same, that guest can open it (class E1 or E2); one whose files are not all known may own it. To say
+so, all those hosts must have been read; and when no other host that uses the storage was audited, nobody knows. The
+repair takes the label off, which would take the disk from a guest on a host that nobody looked at.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -13,14 +14,18 @@ from __future__ import annotations
 
 import typing as t
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .errors import LabelError
 from .finding import Finding, finding_of
-from .label import Level, parse_context
+from .label import parse_context
+from .placed import Placed
 from .rules.image import ORPHAN, orphan_hit, shared_orphans
 from .sharing import Sharing, file_path
 from .snapshot import Orphan, Snapshot
+
+#: So many guests are named that reach one file.
+_MAX_TOLD = 20
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Stock:
 
     host: str
     orphans: tuple[Orphan, ...] = ()
-    #: Levels of the guests that run here.
-    levels: frozenset[Level] = frozenset()
+    #: The guests that run here.
+    guests: tuple[Placed, ...] = ()
     #: Base name and inode of the guests' own files, also of those that are off.
     owned: frozenset[tuple[str, int]] = frozenset()
     #: Guests here whose label was not read: any file may be theirs.
@@ -52,7 +57,7 @@ class Settled:
         )
 
 
-def stock(host: str, snapshot: Snapshot, levels: t.Iterable[Level], doubtful: bool) -> Stock:
+def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: bool) -> Stock:
     """The host's part. ``host`` is its name in the inventory."""
     owned = frozenset(
         (file_path(item).rpartition("/")[2], item.file.inode)
@@ -60,7 +65,7 @@ def stock(host: str, snapshot: Snapshot, levels: t.Iterable[Level], doubtful: bo
         for item in guest.resources
         if item.file.inode is not None
     )
-    return Stock(host, tuple(shared_orphans(snapshot)), frozenset(levels), owned, doubtful)
+    return Stock(host, tuple(shared_orphans(snapshot)), guests, owned, doubtful)
 
 
 def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str]) -> Settled:
@@ -77,24 +82,41 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
             here = {user.host: user for key in keys for user in users[key]} or {one.host: one}
             name = _name(orphan)
             marks = {(key, name) for key in keys} if name else set()
-            if marks & told or any(_owns(user, orphan) for user in here.values()):
+            holders = [guest for user in here.values() for guest in _holders(user, orphan)]
+            if marks & told or any(name in user.owned for user in here.values()) or not all(map(_is_known, holders)):
                 continue
+            if name is None and holders:
+                continue  # nothing tells this file from one of the guest's own
             why = _doubt([here[host] for host in sorted(here)], unread) if keys else ""
             if why:
                 settled.doubts[one.host].setdefault(why, []).append(orphan.path)
                 continue
             told |= marks
-            settled.findings.append(finding_of(ORPHAN, one.host, orphan_hit(orphan)))
+            settled.findings.append(_finding(one.host, orphan, holders))
     return settled
 
 
-def _owns(user: Stock, orphan: Orphan) -> bool:
-    if _name(orphan) in user.owned:
-        return True
+def _holders(user: Stock, orphan: Orphan) -> list[Placed]:
+    """Guests of the host that run at the file's level."""
     try:
-        return parse_context(orphan.label).high in user.levels
+        level = parse_context(orphan.label).high
     except LabelError:
-        return False  # such a label is no running guest's
+        return []  # such a label is no running guest's
+    return [guest for guest in user.guests if guest.level == level]
+
+
+def _is_known(guest: Placed) -> bool:
+    return guest.files is not None
+
+
+def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed]) -> Finding:
+    hit = orphan_hit(orphan)
+    if not holders:
+        return finding_of(ORPHAN, host, hit)
+    told = sorted((guest.told() for guest in holders), key=lambda one: (one["host"], one["guest"]))
+    evidence = {**hit.evidence, "reached_by": told[:_MAX_TOLD], "hosts": sorted({host, *(one["host"] for one in told)})}
+    reach = "E2" if any(one["host"] != host for one in told) else "E1"
+    return finding_of(ORPHAN, host, replace(hit, evidence=evidence), reach)
 
 
 def _name(orphan: Orphan) -> tuple[str, int] | None:
