@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import gc
 import importlib
@@ -134,14 +135,24 @@ def _analyse(
             labels.append(fresh_labels.labels(name, reading))
     read = {view.host for view in views}
     unread = [result.name for result in results if result.name not in read]
-    gc.freeze()  # what was read stays to the end: nobody need look through it for garbage again and again
-    fleet = across.judge(views, unread, _pools(arguments), ledger, answers)
+    with _uncollected():
+        fleet = across.judge(views, unread, _pools(arguments), ledger, answers)
     return {
         "report": report.build(results, fleet, accepted, arguments["fail_on"], now),
         "shared_use": elsewhere.documents(usages, unread),
         "questions": dict(fleet.questions),
         "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread),
     }
+
+
+@contextlib.contextmanager
+def _uncollected() -> t.Iterator[None]:
+    """What was read stays to the end: nobody need look through all of it for garbage again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _host(

@@ -77,7 +77,7 @@ def test_guest_of_that_name_on_another_host_is_another_guest() -> None:
 
 
 def test_own_disk_is_no_attempt_but_unknown_when_it_does_not_open() -> None:
-    numbers = numbers_of([*(outcome(said=REFUSED) for _ in range(2)), Attempt("web1", "kvm1", WEB, OWN)])
+    numbers = numbers_of([*(outcome(said=REFUSED) for _place in range(2)), Attempt("web1", "kvm1", WEB, OWN)])
     assert str(numbers) == "2 attempts: 0 breached, 2 held by SELinux, 0 unknown"
     own = attempts_of("kvm1", {"attempts": [tried(WEB.path, "Could not open: Permission denied")]}, [WEB])
     assert numbers_of(own).unknown == 1
