@@ -41,7 +41,17 @@ class Run:
     @property
     def failed(self) -> list[tuple[str, str, str]]:
         """Host, task and message of every result that failed."""
-        return [(item["host"], item["task"], str(item["result"].get("msg"))) for item in self.results if item["failed"]]
+        return [_failure(item) for item in self.results if item["failed"]]
+
+    @property
+    def failed_beside_the_verdict(self) -> list[tuple[str, str, str]]:
+        """The same, but for the analysis, which fails for what it finds."""
+        found = (item for item in self.results if item["action"].rpartition(".")[2] != "fleet_analysis")
+        return [_failure(item) for item in found if item["failed"]]
+
+
+def _failure(item: dict[str, Any]) -> tuple[str, str, str]:
+    return item["host"], item["task"], str(item["result"].get("msg"))
 
 
 @dataclass(frozen=True)

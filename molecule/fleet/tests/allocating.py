@@ -12,9 +12,6 @@ from typing import Any
 from tests.lab.lab import Lab
 from tests.scenarios.playbooks import Run, run
 
-#: What is one rule's only to say at the end: that the fleet is not clean.
-JUDGE = "Judge the fleet"
-
 
 @dataclass(frozen=True)
 class Allocation:
@@ -32,11 +29,6 @@ class Allocation:
     def categories(self) -> set[tuple[str, str, str]]:
         """Those about categories across hosts."""
         return {item for item in self.found if item[0].startswith("CAT-")}
-
-    @property
-    def failures(self) -> list[tuple[str, str, str]]:
-        """Tasks that failed, but for the verdict on the fleet."""
-        return [item for item in self.run.failed if item[1].rpartition(" : ")[2] != JUDGE]
 
     def of(self, module: str) -> list[dict[str, Any]]:
         """All results of a module, of whatever host."""
