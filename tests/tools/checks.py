@@ -117,8 +117,12 @@ def image() -> Iterator[Check]:
 
 
 def lab() -> Iterator[Check]:
-    for name in ("default", "tamper", "fleet"):
+    for name in ("default", "tamper"):
         yield scenario(name)
+
+
+def fleet() -> Iterator[Check]:
+    yield scenario("fleet")
 
 
 def node() -> Iterator[Check]:
@@ -138,12 +142,13 @@ GROUPS = {
     "store": store,
     "image": image,
     "lab": lab,
+    "fleet": fleet,
     "node": node,
 }
 #: Groups in the order of their turns, and how many of their checks run at a time.
 TURNS = [
     ({"sanity", "image", "lint", "importer", "unit", "store"}, SIDE_BY_SIDE),
-    ({"lab"}, 1),
+    ({"lab", "fleet"}, 1),
     ({"node"}, SIDE_BY_SIDE),
 ]
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from tests.scenarios.lab import lab
+from tests.scenarios.progress import pytest_runtest_logreport
 from tests.scenarios.soak import pytest_collection_modifyitems, pytest_configure
 
-__all__ = ["lab", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["lab", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_logreport"]
