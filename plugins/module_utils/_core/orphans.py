@@ -3,7 +3,7 @@
 """Labels of no guest, on storage that several hosts use: one host alone cannot tell, its own rule leaves them out.
 
 Such a file is an orphan (IMG-005) when no guest of any host that uses the storage has it as its own. When one runs at
-its level all the same, that guest can open it (class E1 or E2); one whose files are not all known may own it. To say
+its level all the same, that guest can open it (class E2); one whose files are not all known may own it. To say
 so, all those hosts must have been read; and when no other host that uses the storage was audited, nobody knows. The
 repair takes the label off, which would take the disk from a guest on a host that nobody looked at.
 
@@ -115,8 +115,7 @@ def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed]) -> Finding:
         return finding_of(ORPHAN, host, hit)
     told = sorted((guest.told() for guest in holders), key=lambda one: (one["host"], one["guest"]))
     evidence = {**hit.evidence, "reached_by": told[:_MAX_TOLD], "hosts": sorted({host, *(one["host"] for one in told)})}
-    reach = "E2" if any(one["host"] != host for one in told) else "E1"
-    return finding_of(ORPHAN, host, replace(hit, evidence=evidence), reach)
+    return finding_of(ORPHAN, host, replace(hit, evidence=evidence), "E2")
 
 
 def _name(orphan: Orphan) -> tuple[str, int] | None:
