@@ -18,15 +18,16 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from . import finding as f
+from .codec import Code
 from .errors import LabelError
 from .expected import confinement
 from .fleet import LOCAL, SHARED
 from .label import CategorySet, Context, Level, parse_context
 from .snapshot import UNKNOWN, Guest, Snapshot
 
-_FIRST, _BAND, _BANDS = 32, 248, 4
+_BANDS = Code().bands
 #: A label that holds all of it is dominated by none and holds any: no choice avoids it.
-_ALL = CategorySet.of(range(_FIRST, _FIRST + _BAND * _BANDS))
+_ALL = CategorySet.of(category for band in _BANDS for category in range(band.first, band.last + 1))
 #: So many labels are tried for one guest. Even in a fleet of a million guests the first one is nearly always free.
 _TRIES = 1000
 
@@ -113,8 +114,8 @@ def _movers(findings: t.Iterable[f.Finding], movable: t.Mapping[tuple[str, str],
 def _fresh(uuid: str, taken: t.Collection[CategorySet]) -> CategorySet | None:
     for attempt in range(_TRIES):
         digest = hashlib.sha256(f"{uuid}/{attempt}".encode()).digest()
-        words = (int.from_bytes(digest[4 * band : 4 * band + 4], "big") for band in range(_BANDS))
-        made = CategorySet.of(_FIRST + _BAND * band + word % _BAND for band, word in enumerate(words))
+        words = (int.from_bytes(digest[4 * place : 4 * place + 4], "big") for place in range(len(_BANDS)))
+        made = CategorySet.of(band.first + word % band.size for band, word in zip(_BANDS, words))
         if not any(made.dominates(other) or other.dominates(made) for other in taken):
             return made
     return None
