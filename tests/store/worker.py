@@ -67,6 +67,9 @@ def work(url: str, log: Path, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same points of death every time
     store = Store(url)
     fuse = _Fuse(chance.randrange(1, 120))
+    fuse.lay(store)
+    with store.write():
+        pass  # all begin with its making at once: what only watches a ledger refuses where there is none
     with log.open("a") as stream:
         for now in range(1, 10_000):
             try:
