@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""A process that outlives the program: found again later, and never mistaken for another one with its number."""
+"""Processes by number: one that outlives the program and is found again later, and all that one started."""
 
 from __future__ import annotations
 
@@ -53,6 +53,21 @@ class Process:
             end = time.monotonic() + wait
             while self.alive() and time.monotonic() < end:
                 time.sleep(0.1)
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that it started and that still has a parent among them."""
+    found = [pid]
+    for parent in found:
+        found += [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == parent]
+    return found
+
+
+def _parent(stat: Path) -> int:
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _boot() -> str:

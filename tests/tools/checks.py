@@ -14,15 +14,20 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
+from tests.lab.process import descendants
+from tests.scenarios.soak import SOAK
 from tests.tools import clean_copy, environment
 
 ROOT = environment.ROOT
@@ -32,6 +37,8 @@ SPEAKING = threading.Lock()  # checks that run side by side do not talk over eac
 NAMED = re.compile(r"(?:FAILED|ERROR) \S+\.py::[^\n\"]+")
 COUNTED = re.compile(r"\d+ (?:failed|passed)[^\"=\n]* in [\d.]+s")
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
+#: Seconds in which a check has come to its end, or has failed. The long form has no limit.
+LIMIT = None if SOAK else 2400.0
 
 # What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
 ENVIRONMENT = {
@@ -51,6 +58,8 @@ class Check:
     command: list[str]
     folder: Path = ROOT
     variables: dict[str, str] = field(default_factory=dict)
+    #: What takes away what the command started, should it come to no end.
+    undo: list[str] | None = None
 
     @property
     def log(self) -> Path:
@@ -131,7 +140,8 @@ def node() -> Iterator[Check]:
 
 
 def scenario(name: str) -> Check:
-    return Check(f"molecule {name}", ["molecule", "test", "--scenario-name", name])
+    molecule = [["molecule", word, "--scenario-name", name] for word in ("test", "destroy")]
+    return Check(f"molecule {name}", molecule[0], undo=molecule[1])
 
 
 GROUPS = {
@@ -154,20 +164,36 @@ TURNS = [
 
 
 def run(check: Check) -> Outcome:
-    """Run one check to its end. Its output goes to its log."""
+    """Run one check to its end, or to its limit. Its output goes to its log."""
     say(f"     {check.name} begins")
     started = time.monotonic()
     with check.log.open("w") as log:
-        done = subprocess.run(
-            check.command,
-            cwd=check.folder,
-            env={**ENVIRONMENT, **check.variables},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    return Outcome(check, done.returncode == 0, time.monotonic() - started)
+        status = call(check, check.command, log)
+        if status is None:
+            log.write(f"\n{check.name}: no end after {LIMIT:.0f} s, so it was killed\n")
+            log.flush()
+            if check.undo:
+                call(check, check.undo, log)
+    return Outcome(check, status == 0, time.monotonic() - started)
+
+
+def call(check: Check, command: list[str], log: TextIO) -> int | None:
+    """Its exit status; None when it came to no end in time and was killed, with all that it started."""
+    with subprocess.Popen(
+        command,
+        cwd=check.folder,
+        env={**ENVIRONMENT, **check.variables},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            return process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            for pid in descendants(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return None
 
 
 def report(outcome: Outcome) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from applying import apply, playbook
 from looking import Host
 
+from tests.lab.process import descendants
 from tests.lab.ssh import Remote
 
 _PROGRAM = Path(__file__).with_name("killer.py")
@@ -93,25 +94,10 @@ def cut(host: Host, module: str, at: int) -> None:
         with subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing) as controller:
             stopped = waiting.line()
             assert stopped["struck"], stopped
-            for pid in _descendants(controller.pid):
+            for pid in descendants(controller.pid):
                 os.kill(pid, signal.SIGKILL)
         waiting.release()
         assert waiting.line() == {"left": []}, "the module goes on alone, and comes to its end"
-
-
-def _descendants(pid: int) -> list[int]:
-    """A process and all that it started."""
-    found = [pid]
-    for parent in found:
-        found += [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == parent]
-    return found
-
-
-def _parent(stat: Path) -> int:
-    try:
-        return int(stat.read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
 
 
 @contextmanager
