@@ -38,6 +38,8 @@ _SHOWN = ",".join(
 _NOT_THE_END = "failed-before-auto-restart"
 #: Seconds that systemd itself may take to answer, where the daemon is not given more.
 _SYSTEMCTL = 30.0
+#: Lines of the daemon's own words in a report of what went wrong.
+_LAST_WORDS = 3
 #: Seconds between two looks at a daemon that is to come back.
 _PAUSE = 0.3
 
@@ -103,9 +105,10 @@ class Actor:
                 self._reload(wanted)
                 if self._unit(unit.name).kill_mode != "process":
                     return [f"{unit.name} would end the guests with the daemon (KillMode); it was not restarted"]
-            if not wanted:
-                self._systemctl("reset-failed", unit.name)
-            self._systemctl("--no-block", "restart", unit.name)
+            if wanted or not self._is_back(unit.name, old):
+                if not wanted:
+                    self._systemctl("reset-failed", unit.name)
+                self._systemctl("--no-block", "restart", unit.name)
         except HostWriteError as error:
             return [str(error)]
         until = time.monotonic() + self.timeout
@@ -114,8 +117,22 @@ class Actor:
         found = [problem] if problem else []
         if after.snapshot.coverage["guests"].status != OK:
             found.append(f"libvirt's guests cannot be read: {after.snapshot.coverage['guests'].why}")
+            found += self._last_words(unit.name)
         found += gate.losses(gate.running(before.snapshot), gate.running(after.snapshot))
         return found + (gate.shortfalls(after) if wanted and not problem else [])
+
+    def _is_back(self, unit: str, old: int | None) -> bool:
+        """Wait while the daemon starts; gives whether another process than ``old`` answers then.
+
+        Stopped while it builds a guest's network filters, libvirt leaves chains half renamed, and with these it never
+        starts again. One that does not take its configuration ends by itself, and its socket starts the next.
+        """
+        until = time.monotonic() + self.timeout
+        while self._unit(unit).pid is not None and time.monotonic() < until:
+            if self.look(max(1.0, until - time.monotonic())).libvirt.connected:
+                return self._pid_of(unit) != old
+            time.sleep(self.pause)
+        return False
 
     def _wait(self, unit: str, old: int | None, until: float) -> str:
         """Wait for a new process of the unit; gives what became of it, nothing when it is there."""
@@ -178,6 +195,16 @@ class Actor:
 
     def _pid_of(self, name: str) -> int | None:
         return self._unit(name).pid
+
+    def _last_words(self, unit: str) -> list[str]:
+        """What the daemon itself said last, where the journal can be read."""
+        lines = ("--lines", str(_LAST_WORDS), "--output", "cat", "--no-pager")
+        words = ["journalctl", "--unit", unit, "--identifier", unit.partition(".")[0], *lines]
+        try:
+            said = command(self.tools.run_command, self.timeout, *words).strip()
+        except HostWriteError:
+            return []
+        return [f"its last words are: {' / '.join(said.splitlines())[:1000]}"] if said else []
 
     def _systemctl(self, *words: str) -> str:
         return systemctl(self.tools.run_command, self.timeout, *words)
@@ -243,16 +270,20 @@ def jobs(root: Root) -> dict[str, str]:
 
 def systemctl(run: RunCommand | None, timeout: float, *words: str) -> str:
     """What systemctl prints. Raises HostWriteError when it fails or hangs."""
+    return command(run, timeout, "systemctl", *words)
+
+
+def command(run: RunCommand | None, timeout: float, *words: str) -> str:
+    """What a command prints. Raises HostWriteError when it fails or hangs."""
     if run is None:
-        raise HostWriteError("systemctl cannot be run here")
-    command = ["systemctl", *words]
+        raise HostWriteError(f"{words[0]} cannot be run here")
     problem = "it said nothing"
-    job = Job(lambda: iter([_called(run, command)]), max(_SYSTEMCTL, timeout))
+    job = Job(lambda: iter([_called(run, list(words))]), max(_SYSTEMCTL, timeout))
     for status, out, err in job.items():
         if status == 0:
             return str(out)
         problem = str(err or out).strip()[:500] or f"exit status {status}"
-    raise HostWriteError(f"{' '.join(command)}: {job.problem or problem}")
+    raise HostWriteError(f"{' '.join(words)}: {job.problem or problem}")
 
 
 def _called(run: RunCommand, command: list[str]) -> tuple[int, str, str]:

@@ -49,6 +49,8 @@ class Machine:
         self._states = states
         #: What systemctl does not do.
         self.deaf_to = ""
+        #: Its socket starts it anew once systemd has read its files again.
+        self.comes_back_by_itself = False
         self._stale = stale
         self._kill_mode = kill_mode_when_read
         self._log = folder / "systemctl"
@@ -63,7 +65,8 @@ class Machine:
 
     @property
     def _life(self) -> int:
-        return sum(" restart " in f" {line} " for line in self.acts)
+        by_itself = self.comes_back_by_itself and "daemon-reload" in self.acts
+        return by_itself + sum(" restart " in f" {line} " for line in self.acts)
 
     @property
     def tree(self) -> Tree:

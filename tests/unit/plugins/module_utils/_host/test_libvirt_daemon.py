@@ -115,6 +115,35 @@ def test_a_daemon_that_fails_gets_its_file_back(tmp_path: Path, conf: Path, jour
     ]
 
 
+def starting(pid: int) -> Tree:
+    """The daemon is there, and does not answer yet."""
+    tree = restarted(pid)
+    tree.libvirt.clear()
+    return tree
+
+
+def test_a_daemon_that_comes_back_by_itself_is_not_stopped_while_it_starts(
+    tmp_path: Path, conf: Path, journal: Journal
+) -> None:
+    with_conf(tmp_path, conf, journal)
+    machine = Machine(tmp_path, [hosts.el9(), starting(950), restarted(960)])
+    machine.comes_back_by_itself = True
+    made = actor(machine, conf, timeout=1)
+    outcome = made.restart(made.look(), journal)
+    assert outcome.problems
+    assert (outcome.restored, outcome.again) == ([str(conf)], [])
+    assert machine.acts == ["--no-block restart libvirtd.service", "daemon-reload"]
+
+
+def test_a_daemon_that_starts_for_ever_is_restarted_all_the_same(tmp_path: Path, conf: Path, journal: Journal) -> None:
+    with_conf(tmp_path, conf, journal)
+    machine = Machine(tmp_path, [hosts.el9(), starting(950), restarted(960)])
+    made = actor(machine, conf, timeout=0.5)
+    outcome = made.restart(made.look(), journal)
+    assert (outcome.restored, outcome.again) == ([str(conf)], [])
+    assert machine.acts.count("--no-block restart libvirtd.service") == 2
+
+
 def test_a_unit_that_systemd_is_about_to_start_again_has_not_failed_for_good() -> None:
     text = "Id=libvirtd.service\nLoadState=loaded\nActiveState=failed\nSubState={}\nMainPID=0\nKillMode=process\n"
     states = {sub: libvirt_daemon.units(text.format(sub))[0].state for sub in ("failed", "failed-before-auto-restart")}
