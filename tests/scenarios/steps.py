@@ -33,24 +33,25 @@ def _dealt() -> dict[str, str]:
         if fault.name not in free
     }
     for name in sorted(free):
-        found[name] = min(HOSTS, key=lambda host: sum(_weight(one) for one, where in found.items() if where == host))
+        found[name] = min(HOSTS, key=lambda host: _steps(found, host))
     return found
 
 
-def _weight(name: str) -> float:
-    """The part of a step that a fault fills; few steps are full."""
-    return 1.0 if FAULTS[name].alone else 0.25
+def _steps(dealt: dict[str, str], host: str) -> int:
+    """How many steps these faults make, those that reboot aside."""
+    return len(_grouped([FAULTS[name] for name, where in dealt.items() if where == host and not FAULTS[name].reboot]))
 
 
 def steps_of(host: str, *, single: bool, reboots: bool) -> list[list[Fault]]:
     """The same in steps; single: each fault is a step; reboots: those too that reboot the host."""
+    wanted = [fault for fault in faults_of(host) if reboots or not fault.reboot]
+    return [[fault] for fault in wanted] if single else _grouped(wanted)
+
+
+def _grouped(wanted: Iterable[Fault]) -> list[list[Fault]]:
     steps: list[list[Fault]] = []
-    for fault in faults_of(host):
-        if fault.reboot and not reboots:
-            continue
-        fits = [
-            step for step in steps if not single and len(step) < AT_ONCE and all(_apart(fault, one) for one in step)
-        ]
+    for fault in wanted:
+        fits = [step for step in steps if len(step) < AT_ONCE and all(_apart(fault, one) for one in step)]
         if fits:
             fits[0].append(fault)
         else:
