@@ -55,7 +55,7 @@ test: venv-test ## Everything that CI runs; labs are started for it and stopped
 
 soak: venv-test ## The scenarios and the ledger in full: every fault by itself, many kills. It takes hours
 	@$(PYTHON) -m tests.store.postgres
-	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks store lab fleet node
+	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks store lab node
 
 lint: venv-test ## Formatting, types, style, docs, changelog, licences
 	@$(PYTHON) -m tests.tools.checks lint

@@ -126,12 +126,8 @@ def image() -> Iterator[Check]:
 
 
 def lab() -> Iterator[Check]:
-    for name in ("default", "tamper"):
+    for name in ("default", "tamper", "fleet"):
         yield scenario(name)
-
-
-def fleet() -> Iterator[Check]:
-    yield scenario("fleet")
 
 
 def node() -> Iterator[Check]:
@@ -152,13 +148,12 @@ GROUPS = {
     "store": store,
     "image": image,
     "lab": lab,
-    "fleet": fleet,
     "node": node,
 }
 #: Groups in the order of their turns, and how many of their checks run at a time.
 TURNS = [
     ({"sanity", "image", "lint", "importer", "unit", "store"}, SIDE_BY_SIDE),
-    ({"lab", "fleet"}, 1),
+    ({"lab"}, 1),
     ({"node"}, SIDE_BY_SIDE),
 ]
 

@@ -23,8 +23,8 @@ from tests.scenarios.node import Node
 from tests.scenarios.soak import SOAK
 
 PROGRAM = Path(__file__).with_name("host_starts.py")
-#: Starts on each host, so many guests side by side, with so many restarts of the daemon, before and after a reboot.
-STARTS, AT_ONCE, RESTARTS, REBOOTS = (200, 6, 5, 3) if SOAK else (20, 4, 1, 1)
+#: Starts on each host, so many guests side by side, with so many restarts of the daemon, before and after each reboot.
+STARTS, AT_ONCE, RESTARTS, REBOOTS = (200, 6, 5, 3) if SOAK else (12, 4, 1, 0)
 RANGE = re.compile(r"SELinuxContext=\S+:s0-s0:c(\d+)\.c(\d+)\s")
 PAIR = re.compile(r"system_u:system_r:svirt(?:_tcg)?_t:s0:c(\d+),c(\d+)")
 WIDTH = 64
@@ -56,9 +56,9 @@ def range_of(node: Node) -> tuple[int, int]:
 
 
 def draw(lab: Lab, host: str) -> Drawn:
-    """All starts of a host, with what restarts in between. A reboot follows the first half of them."""
+    """All starts of a host, with what restarts in between."""
     node, labels, kept = Node(lab, host), [], 0
-    rounds = 1 + (REBOOTS if host == "kvm2" or SOAK else 0)
+    rounds = 1 + REBOOTS
     for number in range(rounds):
         if number:
             with REBOOTING:
