@@ -24,7 +24,7 @@ from tests.scenarios.soak import SOAK
 
 PROGRAM = Path(__file__).with_name("host_starts.py")
 #: Starts on each host, so many guests side by side, with so many restarts of the daemon, before and after each reboot.
-STARTS, AT_ONCE, RESTARTS, REBOOTS = (200, 6, 5, 3) if SOAK else (12, 4, 1, 0)
+STARTS, AT_ONCE, RESTARTS, REBOOTS = (200, 6, 5, 3) if SOAK else (20, 4, 1, 0)
 RANGE = re.compile(r"SELinuxContext=\S+:s0-s0:c(\d+)\.c(\d+)\s")
 PAIR = re.compile(r"system_u:system_r:svirt(?:_tcg)?_t:s0:c(\d+),c(\d+)")
 WIDTH = 64
