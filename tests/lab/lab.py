@@ -84,10 +84,9 @@ class Lab:
             vm.start(accel, public, name_file)
 
     def seed(self, names: Sequence[str]) -> None:
-        """Give the hosts their guests. The exporter goes first: the others mount its share."""
-        for name in sorted(names):
-            with step(f"guests of {name}"):
-                ask(self.remote(name), "seed")
+        """Give the hosts their guests, side by side."""
+        with step(f"guests of {', '.join(names)}"):
+            _each(names, lambda name: ask(self.remote(name), "seed"))
 
     def reboot(self, name: str) -> dict[str, str]:
         """Reboot a host through its boot loader and start the guests that ran; returns those that did not start."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Iterable
 
 from . import conf, images, virt
 from .domains import ISOS, LOCAL, SHARE, Disk, Guest, static_level, static_seclabel
@@ -51,21 +52,42 @@ def guests(host: str) -> tuple[Guest, ...]:
 
 
 def seed(host: str) -> list[str]:
-    """Make a host what the documentation says; returns the running guests. What is there already is left alone."""
+    """Make a host what the documentation says; returns the running guests. What is there already is left alone.
+
+    Hosts may be seeded side by side: the exporter makes all its disks first, and the others start what is local first.
+    """
+    wanted = guests(host)
     if host == EXPORTER:
         _state_shared_filesystems()
         subprocess.run(["exportfs", "-ra"], check=True, capture_output=True)
     else:
+        local = [guest for guest in wanted if not any(disk.path.startswith(SHARE) for disk in guest.disks)]
+        _make_disks(local)
+        start_missing(local)
         mount_share()
-    wanted = guests(host)
-    for guest in wanted:
-        for disk in guest.disks:
-            images.make_disk(disk, _MIB * images.MIB)
-    start_missing(list(wanted))
+        _wait_for_shared_disks()
+    _make_disks(wanted)
+    start_missing(wanted)
     return virt.running()
 
 
-def start_missing(wanted: list[Guest]) -> None:
+def _make_disks(wanted: Iterable[Guest]) -> None:
+    for guest in wanted:
+        for disk in guest.disks:
+            images.make_disk(disk, _MIB * images.MIB)
+
+
+def _wait_for_shared_disks() -> None:
+    """A disk that several hosts have is the exporter's to make; its last one on the share is made after that."""
+    last = [disk.path for guest in guests(EXPORTER) for disk in guest.disks if disk.path.startswith(SHARE)][-1]
+    end = time.monotonic() + _MOUNT_LIMIT
+    while not os.path.exists(last):
+        if time.monotonic() > end:
+            raise RuntimeError(f"{EXPORTER} has not made {last} after {_MOUNT_LIMIT:.0f} s")
+        time.sleep(0.5)
+
+
+def start_missing(wanted: Iterable[Guest]) -> None:
     """Define what is not defined, start what should run."""
     for guest in wanted:
         if virt.lookup(guest.name) is None:
