@@ -21,6 +21,7 @@ from ..module_utils._core import fleet as across
 from ..module_utils._core.allocation import Row
 from ..module_utils._core.errors import SvirtError
 from ..module_utils._core.finding import PASS, PROFILES, Settings
+from ..module_utils._core.label_domains import parse_domains
 from ..module_utils._core.rules.catalogue import judge
 from ..module_utils._core.snapshot import Snapshot
 from ..plugin_utils import _snapshots
@@ -33,7 +34,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "fresh_labels": {"type": "path"},
     "questions": {"type": "path"},
     "answers": {"type": "str"},
-    "migration_pools": {"type": "list", "elements": "list", "default": []},
+    "domains": {"type": "list", "elements": "dict", "default": []},
     "ledger": {"type": "str"},
     "power_cycle": {"type": "list", "elements": "str", "default": []},
     "fail_on": {"type": "str", "choices": list(report.THRESHOLDS), "default": "high"},
@@ -60,10 +61,10 @@ class ActionModule(ActionBase):
         now = datetime.datetime.now(datetime.UTC)
         try:
             accepted = waivers.parse(arguments["waivers"])
-            ledger = _ledger(arguments)
+            ledger, pools = _ledger(arguments), _pools(arguments)
         except SvirtError as error:
             raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        documents = _analyse(arguments, accepted, now, ledger, _answers(arguments, task_vars or {}))
+        documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, task_vars or {}))
         document, path = documents["report"], Path(arguments["report"]).absolute()
         problems = [
             _written(option, Path(arguments[option]).absolute(), made)
@@ -95,7 +96,8 @@ def _answers(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any])
 
 
 def _pools(arguments: t.Mapping[str, t.Any]) -> list[list[str]]:
-    return [[str(host) for host in pool] for pool in arguments["migration_pools"]]
+    """Hosts between which guests migrate. Raises LabelDomainError."""
+    return [list(domain.hosts) for domain in parse_domains(arguments["domains"]) if domain.migration]
 
 
 def _ledger(arguments: t.Mapping[str, t.Any]) -> list[Row]:
@@ -112,6 +114,7 @@ def _analyse(
     accepted: t.Sequence[waivers.Waiver],
     now: datetime.datetime,
     ledger: t.Sequence[Row],
+    pools: t.Sequence[t.Sequence[str]],
     answers: confirmation.Answers | None,
 ) -> dict[str, dict[str, t.Any]]:
     """What goes into the file that each option names: the report, and for each host what its hardening must know.
@@ -136,7 +139,7 @@ def _analyse(
     read = {view.host for view in views}
     unread = [result.name for result in results if result.name not in read]
     with _uncollected():
-        fleet = across.judge(views, unread, _pools(arguments), ledger, answers)
+        fleet = across.judge(views, unread, pools, ledger, answers)
     return {
         "report": report.build(results, fleet, accepted, arguments["fail_on"], now),
         "shared_use": elsewhere.documents(usages, unread),

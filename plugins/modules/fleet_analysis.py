@@ -81,12 +81,13 @@ options:
       - A finding then says in its evidence whether it is C(confirmed by policy). A host whose variable is missing, or
         tells of a failure, is one that could not be asked.
     type: str
-  migration_pools:
+  domains:
     description:
-      - Lists of hosts between which guests migrate. Hosts that share labelled storage are found without it.
-      - Static labels of guests that would meet in a pool are compared (CAT-003).
+      - Label domains, as O(svirt.fleet.category_allocation#module:domains). Guests migrate between the hosts of each
+        that does not say C(migration=false). Hosts that share labelled storage are found without it.
+      - Static labels of guests that would meet by a migration are compared (CAT-003).
     type: list
-    elements: list
+    elements: dict
     default: []
   ledger:
     description:

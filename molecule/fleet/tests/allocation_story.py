@@ -81,7 +81,7 @@ def look(lab: Lab) -> Reach:
     with ThreadPoolExecutor(len(FAULTS)) as pool:
         list(pool.map(lambda host: faults.inject(host, *FAULTS[host], lab=lab.folder), FAULTS))
     say("the faults are there")
-    apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_migration_pools=[lab.names()])
+    apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_label_domains=[domain(lab, "static")])
     say("audited")
     attempts = drilled(lab)
     say("drilled")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from allocating import domain
 from allocation_story import FAULTS, LOST, Reach, Story, look, tell
 
 from tests.drill.matrix import matrix
@@ -168,7 +169,7 @@ def test_label_that_was_changed_by_hand_is_told_as_drift(lab: Lab, story: Story)
         lab.remote(node.name).call("virsh define /dev/stdin", stdin=other)
         seen = audit(
             lab.inventory,
-            svirt_migration_pools=[lab.names()],
+            svirt_label_domains=[domain(lab, "static")],
             svirt_ledger=f"sqlite:///{story.folder}/fleet.db",
         )
     finally:

@@ -64,7 +64,8 @@ def injected(lab: Lab, names: dict[str, list[str]]) -> Iterator[None]:
 
 def test_faults_between_two_hosts_with_a_migration_pool_and_without(lab: Lab) -> None:
     with injected(lab, APART):
-        apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_migration_pools=[lab.names()])
+        domain = {"name": "lab", "hosts": lab.names()}
+        apart, pooled = audit(lab.inventory), audit(lab.inventory, svirt_label_domains=[domain])
     assert apart.found == {*ALWAYS, CHANCE}, apart.output
     assert pooled.found == {*ALWAYS, POOL}, pooled.output
     for seen in (apart, pooled):

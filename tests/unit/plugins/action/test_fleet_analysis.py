@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
-from ansible.errors import AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.svirt.fleet.plugins.action import fleet_analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core import finding as f
 from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
@@ -204,9 +204,17 @@ def test_hosts_of_a_pool_are_compared(fleet: Fleet, shown: list[str]) -> None:
     labels = [s.SecLabel("selinux", "static", label="system_u:system_r:svirt_t:s0:c1,c2")]
     for name in ("kvm1", "kvm2"):
         fleet.add(name, guest(name, "s0:c1,c2", "/var/disk", live=labels, persistent_labels=labels))
+    lab = {"name": "lab", "hosts": ["kvm1", "kvm2"]}
     assert fleet.judge(["kvm1", "kvm2"])["counts"]["high"] == 0
-    assert fleet.judge(["kvm1", "kvm2"], migration_pools=[["kvm1", "kvm2"]])["counts"]["high"] == 1
+    assert fleet.judge(["kvm1", "kvm2"], domains=[{**lab, "migration": False}])["counts"]["high"] == 0
+    assert fleet.judge(["kvm1", "kvm2"], domains=[lab])["counts"]["high"] == 1
     assert shown
+
+
+def test_a_domain_that_is_wrong_is_named(fleet: Fleet) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"))
+    with pytest.raises(AnsibleActionFail, match=r"domains\[0\]"):
+        fleet.judge(["kvm1"], domains=[{"name": "lab", "host": ["kvm1"]}])
 
 
 LIES: list[tuple[str, t.Callable[[dict[str, t.Any]], object], str]] = [
