@@ -112,8 +112,8 @@ def compare(levels: t.Mapping[str, Labelled], budget: int = BUDGET) -> Compared:
         return Compared({})
     index.exact = exact
     weights = [len(one.bits) or len(one.level.categories) for one in others.values()]
-    # Nothing dominates the heaviest, unless sensitivities differ.
-    heaviest = max(weights) if one_sensitivity else max(weights) + 1
+    # Nothing dominates the heaviest, the pairs among them, unless sensitivities differ.
+    heaviest = max([*weights, 2] if exact else weights) + (not one_sensitivity)
     for (key, one), weight in zip(others.items(), weights):
         if weight < heaviest:
             index.add(key, one, one.bits or tuple(one.level.categories))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import dominance
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label import CategorySet, Level
 from hypothesis import given, settings
@@ -42,6 +43,11 @@ def test_it_finds_what_comparing_all_with_all_finds(levels: list[Level]) -> None
     compared = dominance.compare(entries)
     assert dict(compared.below) == {key: lower for key, lower in brute.items() if lower}
     assert compared.skipped == frozenset()
+
+
+@pytest.mark.parametrize("lower", [set(), {0}, {1}])
+def test_pairs_dominate_what_has_fewer_categories(lower: set[int]) -> None:
+    assert dominance.compare(of(made(lower), made({0, 1}))).below == {"s0:c0,c1": [str(made(lower))]}
 
 
 def test_labels_that_cost_too_much_are_named_and_the_others_are_compared() -> None:
