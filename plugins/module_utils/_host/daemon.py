@@ -70,6 +70,11 @@ def may_connect(root: Root, found: Libvirt) -> str:
     return ""
 
 
+def drives(root: Root, pid: int) -> bool:
+    """Whether the process has read its configuration and has the QEMU driver: it is about to answer."""
+    return root.line(_DRIVER_PID) == str(pid)
+
+
 def complete(root: Root, daemon: Daemon, booted_at: int | None) -> None:
     """Fill in what is to be known of a daemon that our own connection has woken up."""
     pid = root.line(_DRIVER_PID)

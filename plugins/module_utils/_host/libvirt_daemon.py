@@ -20,7 +20,7 @@ from .._core.guest import MAX_XML, job_under_way
 from .._core.snapshot import OK
 from . import guests, hooks, writing
 from .bounded import Job
-from .daemon import CONF, SOCKETS, changes, started_at
+from .daemon import CONF, SOCKETS, changes, drives, started_at
 from .guard_hook import KIND as PATH_KIND
 from .guard_hook import restore as restore_path
 from .journal import Entry, Journal, entries_of
@@ -38,6 +38,8 @@ _SHOWN = ",".join(
 _NOT_THE_END = "failed-before-auto-restart"
 #: Seconds that systemd itself may take to answer, where the daemon is not given more.
 _SYSTEMCTL = 30.0
+#: A daemon that ends before it answers is started again by its socket, and once more it may have been chance.
+_LIVES = 2
 #: Lines of the daemon's own words in a report of what went wrong.
 _LAST_WORDS = 3
 #: Seconds between two looks at a daemon that is to come back.
@@ -113,7 +115,7 @@ class Actor:
             return [str(error)]
         until = time.monotonic() + self.timeout
         problem = self._wait(unit.name, old, until)
-        after = self._settled(until)
+        after = self._settled(unit.name, until)
         found = [problem] if problem else []
         if after.snapshot.coverage["guests"].status != OK:
             found.append(f"libvirt's guests cannot be read: {after.snapshot.coverage['guests'].why}")
@@ -148,13 +150,21 @@ class Actor:
                 )
             time.sleep(self.pause)
 
-    def _settled(self, until: float) -> gate.Look:
-        """The first look at which libvirt tells of all its guests, or the last one."""
+    def _settled(self, unit: str, until: float) -> gate.Look:
+        """The first look at which libvirt tells of all its guests, or the last one.
+
+        That is when time is up, or when the daemon has ended too often before it answered. Who asks one that is not
+        ready waits as long as its socket is there, through all its lives.
+        """
+        lives: set[int] = set()
         while True:
-            look = self.look(max(1.0, until - time.monotonic()))
-            whole = look.libvirt.connected and look.snapshot.coverage["guests"].status == OK
-            if whole or time.monotonic() >= until:
-                return look
+            pid, left = self._pid_of(unit), until - time.monotonic()
+            lives |= {pid} if pid else set()
+            over = left <= 0 or len(lives) > _LIVES
+            if over or not pid or drives(self.root, pid):
+                look = self.look(max(1.0, left) if pid and not over else 1.0)  # one that sleeps is woken by it
+                if over or (look.libvirt.connected and look.snapshot.coverage["guests"].status == OK):
+                    return look
             time.sleep(self.pause)
 
     def _put_back(self, before: gate.Look, journal: Journal) -> tuple[list[str], list[str]]:

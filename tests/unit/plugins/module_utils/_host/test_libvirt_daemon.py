@@ -20,7 +20,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.writing import c
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
-from tests.unit.support.restarts import Machine, restarted
+from tests.unit.support.restarts import PID_FILE, Machine, restarted
 
 CONF = "/etc/libvirt/qemu.conf"
 DROP_INS = "/etc/systemd/system/libvirtd.service.d"
@@ -133,6 +133,24 @@ def test_a_daemon_that_comes_back_by_itself_is_not_stopped_while_it_starts(
     assert outcome.problems
     assert (outcome.restored, outcome.again) == ([str(conf)], [])
     assert machine.acts == ["--no-block restart libvirtd.service", "daemon-reload"]
+
+
+def test_a_daemon_that_ends_again_and_again_is_given_up_before_its_time_is_up(
+    tmp_path: Path, conf: Path, journal: Journal
+) -> None:
+    with_conf(tmp_path, conf, journal)
+    ending = [starting(pid) for pid in (950, 951, 952)]
+    for tree, pid in zip(ending, ("950", "951", "952"), strict=True):
+        tree.file("/run/libvirt/qemu/driver.pid", "900")
+        tree.file(PID_FILE, pid)
+    machine = Machine(tmp_path, [hosts.el9(), *ending, restarted(960)])
+    machine.falls, machine.comes_back_by_itself = 2, True
+    made = actor(machine, conf, timeout=60)
+    start = time.monotonic()
+    outcome = made.restart(made.look(), journal)
+    assert time.monotonic() - start < 30
+    assert outcome.problems
+    assert (outcome.restored, outcome.again) == ([str(conf)], [])
 
 
 def test_a_daemon_that_starts_for_ever_is_restarted_all_the_same(tmp_path: Path, conf: Path, journal: Journal) -> None:
