@@ -65,6 +65,11 @@ class Machine:
         self.tools = Tools(ask=self._ask, run_command=self._run, strict=False)
 
     @property
+    def looks(self) -> int:
+        """How often systemctl was asked for the unit since its first restart."""
+        return len(self._looks.read_text())
+
+    @property
     def acts(self) -> list[str]:
         """What systemctl was asked to do."""
         return self._log.read_text().splitlines()
@@ -72,7 +77,7 @@ class Machine:
     @property
     def _life(self) -> int:
         by_itself = self.comes_back_by_itself and "daemon-reload" in self.acts
-        falls = min(self.falls, len(self._looks.read_text()) // 4)
+        falls = min(self.falls, self.looks // 4)
         return by_itself + falls + sum(" restart " in f" {line} " for line in self.acts)
 
     @property

@@ -146,9 +146,8 @@ def test_a_daemon_that_ends_again_and_again_is_given_up_before_its_time_is_up(
     machine = Machine(tmp_path, [hosts.el9(), *ending, restarted(960)])
     machine.falls, machine.comes_back_by_itself = 2, True
     made = actor(machine, conf, timeout=60)
-    start = time.monotonic()
     outcome = made.restart(made.look(), journal)
-    assert time.monotonic() - start < 30
+    assert machine.looks < 40, "with a pause of 10 ms there would be thousands until its time is up"
     assert outcome.problems
     assert (outcome.restored, outcome.again) == ([str(conf)], [])
 
