@@ -209,7 +209,8 @@ class Actor:
     def _last_words(self, unit: str) -> list[str]:
         """What the daemon itself said last, where the journal can be read."""
         lines = ("--lines", str(_LAST_WORDS), "--output", "cat", "--no-pager")
-        words = ["journalctl", "--unit", unit, "--identifier", unit.partition(".")[0], *lines]
+        # libvirt names no SYSLOG_IDENTIFIER, and systemd speaks of the unit, too.
+        words = ["journalctl", "--unit", unit, *lines, f"_COMM={unit.partition('.')[0]}"]
         try:
             said = command(self.tools.run_command, self.timeout, *words).strip()
         except HostWriteError:
