@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 from .network import BRIDGE, HOSTS, LINK_PREFIX
 
 _NETWORK = "/etc/systemd/network"
@@ -14,6 +16,9 @@ _DISK_LABEL = "svirt-lab"
 
 #: Set by the machine that starts a host, read by the host through QEMU's firmware configuration.
 FW_CFG = "opt/org.svirt-fleet"
+#: A module that every Python of a host imports as it starts: what it is for stands there.
+PYTHON_MODULE = "svirt_lab_compiled"
+PYTHON_FOLDER = "/usr/lib/python3/dist-packages"
 FIRST_BOOT_UNIT = "svirt-lab-firstboot.service"
 FIRST_BOOT_MARK = "SVIRT-LAB-BOOT-LOADER-READY"
 DISK_LABEL = _DISK_LABEL
@@ -72,6 +77,8 @@ _HOSTS_FILE = "127.0.0.1 localhost\n" + "".join(f"{host.link_address} {host.name
 #: path -> whole content
 HOST_FILES: dict[str, str] = {
     **_links(),
+    f"{PYTHON_FOLDER}/{PYTHON_MODULE}.py": (resources.files(__package__) / "site" / f"{PYTHON_MODULE}.py").read_text(),
+    f"{PYTHON_FOLDER}/{PYTHON_MODULE}.pth": f"import {PYTHON_MODULE}\n",
     f"{_NETWORK}/50-uplink.network": f"[Match]\nName=en*\n\n[Network]\nDHCP=ipv4\n{_NO_AUTO}",
     f"{_NETWORK}/30-bridge.netdev": f"[NetDev]\nName={BRIDGE}\nKind=bridge\n",
     f"{_NETWORK}/30-bridge.network": (f"[Match]\nName={BRIDGE}\n\n[Network]\nConfigureWithoutCarrier=yes\n{_NO_AUTO}"),

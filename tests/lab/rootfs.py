@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from .errors import LabError
-from .files import HOST_APPENDS, HOST_FILES, IMAGE_LINKS
+from .files import HOST_APPENDS, HOST_FILES, IMAGE_LINKS, PYTHON_FOLDER, PYTHON_MODULE
 from .shell import as_root, run, step
 
 RELEASES = ("trixie", "bookworm")
@@ -99,6 +99,8 @@ def configure(root: Path) -> None:
         path.symlink_to(target)
     (root / "etc/machine-id").write_text("")
     (root / "srv/vms").mkdir(parents=True, exist_ok=True)
+    # Nothing in a running host is to write it, least of all a daemon's hook, which may not.
+    _chroot(root, "python3", "-m", "py_compile", f"{PYTHON_FOLDER}/{PYTHON_MODULE}.py")
     with step("policy modules and booleans"):
         _install_policy(root)
 
