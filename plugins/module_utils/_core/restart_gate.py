@@ -191,7 +191,9 @@ def shortfalls(look: Look) -> list[str]:
     if look.context is not None and (daemon is None or daemon.context != look.context):
         found.append(f"the daemon runs as {daemon.context if daemon else None}, not as {look.context}")
     asked = conf is not None and qemu_conf.security_driver(conf).selinux
-    if asked and "selinux" not in [model.model for model in models or ()]:
+    if asked and models is None:
+        found.append("whether the daemon came back with SELinux, which qemu.conf names, is not known")
+    elif asked and "selinux" not in [model.model for model in models or ()]:
         found.append("the daemon came back without SELinux though qemu.conf names it")
     return found
 

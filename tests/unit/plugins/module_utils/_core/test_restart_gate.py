@@ -212,8 +212,10 @@ def test_a_context_under_which_no_guest_could_start() -> None:
 
 def test_a_daemon_that_came_back_without_selinux() -> None:
     found = look()
-    found.libvirt.models = None
+    found.libvirt.models = []
     assert shortfalls(found) == ["the daemon came back without SELinux though qemu.conf names it"]
+    found.libvirt.models = None
+    assert shortfalls(found) == ["whether the daemon came back with SELinux, which qemu.conf names, is not known"]
 
 
 def test_losses() -> None:
