@@ -142,6 +142,14 @@ def test_a_host_that_was_read_in_part_counts_as_unread(store: Store) -> None:
     assert _ledger.observe(store, fleet(use("kvm1", doubts=("guests: libvirt is down",))), 30, 2.0).changes == []
 
 
+def test_a_host_that_is_read_in_part_does_not_blot_out_what_is_remembered_of_it(store: Store) -> None:
+    whole = fleet(use("kvm1", guest(1)), use("kvm2", strangers=sets("c32,c280,c528,c776")))
+    assert steps(_ledger.reserve(store, whole, a.Wishes(), 1.0)) == [("reserve", "", "s0:c32,c280,c528,c777")]
+    _ledger.reserve(store, fleet(use("kvm1", guest(1)), use("kvm2", doubts=("not root",))), a.Wishes(), 2.0)
+    later = fleet(use("kvm1", guest(1), guest(2)), unread=["kvm2"])
+    assert steps(_ledger.reserve(store, later, a.Wishes(), 3.0)) == [("reserve", "", "s0:c32,c280,c528,c778")]
+
+
 def test_a_stranger_stops_only_domains_that_nobody_named(store: Store) -> None:
     made = _ledger.reserve(store, auto(use("kvm1", guest(1)), hosts=["kvm9"]), a.Wishes(), 1.0)
     assert made.changes == []
@@ -169,6 +177,17 @@ def test_a_host_that_joins_gives_an_unnamed_domain_its_name_and_rows_go_along(st
     assert steps(made) == [("move", "auto-kvm1", "auto-kvm0"), ("reserve", "", "s0:c32,c280,c528,c777")]
     rows = _ledger.listing(store).labels
     assert {(row.domain, row.level) for row in rows} == {("auto-kvm0", FIRST), ("auto-kvm0", "s0:c32,c280,c528,c777")}
+    assert made.after["reserved"] == 2
+
+
+def test_a_domain_with_a_new_name_keeps_its_unread_hosts_and_what_the_ledger_knows(store: Store) -> None:
+    _ledger.reserve(store, auto(use("kvm1", guest(1)), use("kvm2", guest(2, "kvm2"))), a.Wishes(), 1.0)
+    labelled = guest(3, "kvm0", defined="c32,c280,c528,c999")
+    renamed = auto(use("kvm1", guest(1)), use("kvm0", labelled), hosts=["kvm2"])
+    made = _ledger.reserve(store, renamed, a.Wishes(), 2.0)
+    assert [one["hosts"] for one in made.domains] == [["kvm0", "kvm1", "kvm2"]]
+    assert sorted(action for action, _old, _new in steps(made)) == ["adopt", "move"]
+    assert made.unknown == [], "it was not lost"
 
 
 def test_a_host_that_is_gone_for_good_is_released(store: Store) -> None:
@@ -211,6 +230,14 @@ def test_other_bands_under_one_name_are_refused(store: Store) -> None:
     made = _ledger.reserve(store, fleet(use("kvm1", guest(1), guest(2)), domain=other), a.Wishes(), 2.0)
     assert (made.changes, made.hosts["kvm1"]["guests"]) == ([], [])
     assert "give the domain another name to begin anew" in made.refused[0].why
+
+
+def test_other_bands_are_taken_when_no_label_of_the_old_is_left(store: Store) -> None:
+    _ledger.reserve(store, fleet(use("kvm1", guest(1))), a.Wishes(), 1.0)
+    _ledger.release(store, set(), {uuid(1)}, 0, 2.0)
+    other = {"bands": [[40, 240], [280, 248], [528, 248], [776, 248]]}
+    made = _ledger.reserve(store, fleet(use("kvm1", guest(2)), domain=other), a.Wishes(), 3.0)
+    assert steps(made) == [("reserve", "", "s0:c40,c280,c528,c776")]
 
 
 def test_a_name_that_nobody_has_is_told(store: Store) -> None:
