@@ -288,6 +288,12 @@ def test_a_host_that_went_to_another_domain_leaves_its_rows_there() -> None:
     assert made.changes[0].row.rank == 4
 
 
+def test_a_label_of_another_tenant_is_not_taken_along() -> None:
+    ledger = a.Ledger(strays=[row(1, 4, domain="auto-kvm1")], domains={"prod"}, tenants={"acme": 0})
+    made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.Wishes({"guest1": "acme"}))
+    assert told(made) == [("reserve", "s0:c8,c10,c12,c15")]
+
+
 def test_rows_of_another_code_are_in_use_all_the_same() -> None:
     other = Code((Band(8, 2), Band(10, 2), Band(12, 3), Band(15, 4)), Band(0, 8))
     ledger = a.Ledger(strays=[row(7, 0, code=other, domain="other")], domains={"prod", "other"})
