@@ -4,9 +4,9 @@
 
     python -m tests.tools.checks sanity image lint importer unit store lab node
 
-First those that only read, with the lab's image made beside them. Then the scenarios: one after the other those on two
-hosts, and beside them those on one host, for hosts wait for each other and for the controller. What they printed is in
-build/log/, and on the terminal when one failed. pytest's own closing line comes last.
+First those that only read, with the lab's image made beside them. Then the scenarios on two hosts, each alone, for an
+emulated host takes a whole processor; then those on one host, side by side. What they printed is in build/log/, and on
+the terminal when one failed. pytest's own closing line comes last.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NAMED = re.compile(r"(?:FAILED|ERROR) \S+\.py::[^\n\"]+")
 COUNTED = re.compile(r"\d+ (?:failed|passed)[^\"=\n]* in [\d.]+s")
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
 #: Seconds in which a check has come to its end, or has failed. The long form has no limit.
-LIMIT = None if SOAK else 3000.0
+LIMIT = None if SOAK else 2400.0
 
 # What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
 ENVIRONMENT = {
@@ -152,10 +152,12 @@ GROUPS = {
     "lab": lab,
     "node": node,
 }
-#: Groups in the order of their turns.
-TURNS = [{"sanity", "image", "lint", "importer", "unit", "store"}, {"lab", "node"}]
-#: Groups whose checks keep their order, one at a time.
-LANES = {"lab", "node"}
+#: Groups in the order of their turns, and how many of their checks run at a time.
+TURNS = [
+    ({"sanity", "image", "lint", "importer", "unit", "store"}, SIDE_BY_SIDE),
+    ({"lab"}, 1),
+    ({"node"}, SIDE_BY_SIDE),
+]
 
 
 def run(check: Check) -> Outcome:
@@ -201,26 +203,12 @@ def report(outcome: Outcome) -> None:
     say(f"{word} {outcome.check.name:<24} {outcome.seconds:7.1f} s   {log!s:<40} {count}".rstrip())
 
 
-def lanes(groups: list[str]) -> list[list[Check]]:
-    """The checks of a turn; those in one list run one after the other."""
-    made = [list(GROUPS[group]()) for group in groups if group in LANES]
-    return made + [[check] for group in groups if group not in LANES for check in GROUPS[group]()]
-
-
-def run_all(turn: list[list[Check]]) -> Iterator[Outcome]:
-    """Run them, two lists at a time, and tell of each check when it has ended."""
-    say(f"==> {sum(map(len, turn))} checks, {SIDE_BY_SIDE} at a time")
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for future in as_completed([pool.submit(run_lane, checks) for checks in turn]):
-            yield from future.result()
-
-
-def run_lane(checks: list[Check]) -> list[Outcome]:
-    outcomes = []
-    for check in checks:
-        outcomes.append(run(check))
-        report(outcomes[-1])
-    return outcomes
+def run_all(checks: list[Check], at_a_time: int) -> Iterator[Outcome]:
+    say(f"==> {len(checks)} checks, {at_a_time} at a time")
+    with ThreadPoolExecutor(at_a_time) as pool:
+        for future in as_completed([pool.submit(run, check) for check in checks]):
+            report(future.result())
+            yield future.result()
 
 
 def closing_line(outcomes: list[Outcome]) -> str | None:
@@ -246,9 +234,9 @@ def main() -> int:
     clean_copy.refresh()
 
     outcomes: list[Outcome] = []
-    for turn in TURNS:
-        if checks := lanes([group for group in groups if group in turn]):
-            outcomes += run_all(checks)
+    for turn, at_a_time in TURNS:
+        if checks := [check for group in groups if group in turn for check in GROUPS[group]()]:
+            outcomes += run_all(checks, at_a_time)
 
     for line in failed_tests(outcomes):
         say(line)
