@@ -60,7 +60,7 @@ def own_lab(host: str) -> Iterator[Path]:
     try:
         subprocess.run([*lab, "up", "--install", "--dir", LAB, "--hosts", host, "--faults", "none"], check=True)
         # Users' hosts compile what Ansible sends at every run, and so does the host that is measured.
-        Lab.at(LAB).remote(host).call(f"rm {PYTHON_FOLDER}/{PYTHON_MODULE}.pth")
+        Lab.at(LAB).remote(host).call(f"rm -f {PYTHON_FOLDER}/{PYTHON_MODULE}.pth")
         yield Path(LAB) / "inventory" / "hosts.yml"
     finally:
         subprocess.run([*lab, "down", "--dir", LAB], check=True)
