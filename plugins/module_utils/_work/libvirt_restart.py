@@ -95,7 +95,7 @@ def _apply(actor: Actor, look: Look, result: dict[str, t.Any]) -> dict[str, t.An
             return _state(look)
         outcome = actor.restart(look, journal)
     if outcome.problems:
-        del result["after"]  # it was foreseen
+        del result["after"], result["selinux_driver"]  # they were foreseen
         told = {"problems": outcome.problems, "restored": outcome.restored, "problems_after_rollback": outcome.again}
         raise FailedError(_told(outcome), {**result, **told})
     return _state(actor.look())

@@ -167,7 +167,7 @@ def test_a_restart_that_goes_wrong(on: Start, tmp_path: Path) -> None:
     assert "libvirtd.service failed to start" in result["msg"]
     assert "nothing was put back" in result["msg"]
     assert (result["restored"], result["problems_after_rollback"]) == ([], [])
-    assert "after" not in result, "it was foreseen, and did not come"
+    assert not {"after", "selinux_driver"} & result.keys(), "they were foreseen, and did not come"
 
 
 def test_a_sleeping_daemon_is_left_asleep(on: Start, tmp_path: Path) -> None:
