@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import typing as t
 from dataclasses import dataclass, field
@@ -38,9 +39,17 @@ class Call:
     warnings: list[str] = field(default_factory=list)
 
 
+def runner(module: AnsibleModule) -> t.Callable[..., tuple[int, str, str]]:
+    """The module's run_command, from the root folder.
+
+    Programs with a domain of their own may not enter the folder that Ansible connects to: grub-probe then fails.
+    """
+    return functools.partial(module.run_command, cwd="/")
+
+
 def settle(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]]) -> t.NoReturn:
     """Do a module's work, and hand over what came of it."""
-    call = Call(module.params, module.check_mode, module._diff, module.run_command, module.get_bin_path)
+    call = Call(module.params, module.check_mode, module._diff, runner(module), module.get_bin_path)
     try:
         result = run(call)
     except SvirtError as error:

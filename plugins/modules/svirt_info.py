@@ -188,7 +188,7 @@ from ..module_utils._host.daemon import is_installed
 from ..module_utils._host.document import document, pack, summary
 from ..module_utils._host.probe import Options, Probe, Tools
 from ..module_utils._host.root import Root
-from ..module_utils._module import respawn_for
+from ..module_utils._module import respawn_for, runner
 
 
 def main() -> None:
@@ -207,7 +207,7 @@ def main() -> None:
     if is_installed(root):
         respawn_for("libvirt")
     options = Options(float(module.params["timeout"]), tuple(module.params["orphan_search"]))
-    snapshot = Probe(root, options, Tools(run_command=module.run_command)).take()
+    snapshot = Probe(root, options, Tools(run_command=runner(module))).take()
     whole = document(snapshot)
     # With dest, the action plugin takes the snapshot out of the result: see pack.
     result = {"packed": pack(whole)} if module.params["dest"] else {"snapshot": whole, "summary": summary(snapshot)}

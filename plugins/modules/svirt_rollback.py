@@ -138,7 +138,7 @@ from ..module_utils._host.daemon import is_installed
 from ..module_utils._host.journal import FOLDER, Journal
 from ..module_utils._host.root import Root
 from ..module_utils._host.selinux_state import restorers
-from ..module_utils._module import fail, respawn_for
+from ..module_utils._module import fail, respawn_for, runner
 
 
 def main() -> None:
@@ -171,9 +171,9 @@ def _run(module: AnsibleModule, count: int | None) -> dict[str, t.Any]:
         wanted = before[:count]
         # The diff is made before anything is put back.
         result = _result(module, before, wanted, [])
-        tools = Tools(run_command=module.run_command, find=module.get_bin_path)
+        tools = Tools(run_command=runner(module), find=module.get_bin_path)
         outcome = rollback.put_back(wanted, journal, {**rollback.RESTORERS, **restorers(tools)})
-        rollback.reload_units(outcome, module.run_command)
+        rollback.reload_units(outcome, runner(module))
     result["refused"] = _named(outcome.refused)
     result["failed_entries"] = _named(outcome.failed)
     result["pending"] = rollback.pending(entry for _run, entry in outcome.restored)
