@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.bench import crowd, peers
 from tests.bench.timing import Series, table, take_turns
-from tests.lab.files import PYTHON_FOLDER, PYTHON_MODULE
+from tests.lab.image.files import PYTHON_FOLDER, PYTHON_MODULE
 from tests.lab.lab import Lab
 
 LAB = "build/lab-bench"

@@ -9,14 +9,18 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import accel, faults, image, rootfs
+from . import faults
 from .capture import capture
 from .errors import LabError
+from .image import build, rootfs
 from .lab import DEFAULT_DIR, Lab
+from .machine import accel
+from .machine.ground import Ground
 from .network import HOSTS
-from .shell import step
+from .shell import say, step
 
 
 def main() -> int:
@@ -25,27 +29,32 @@ def main() -> int:
     act: Callable[[argparse.Namespace], int] = args.act
     try:
         return act(args)
-    except LabError as error:
+    except (LabError, OSError) as error:  # a disk that is full, a folder that may not be written
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
+def _ground(args: argparse.Namespace, hosts: int) -> Ground:
+    facts = accel.here()
+    mode = accel.choose(args.accel, facts, boot_loader=args.boot_loader, hosts=hosts)
+    if args.accel == "auto" and mode is accel.Accel.TCG and not args.boot_loader:
+        say(f"hosts are emulated, several times slower than under User-Mode Linux: {accel.uml_unable(facts, hosts)}")
+    return build.ground(args.release, mode, install=args.install, fall_back=args.accel == "auto")
+
+
 def _image(args: argparse.Namespace) -> int:
-    print(image.build(args.release, accel.detect(args.accel), args.install))
+    print(_ground(args, 1).disk)
     return 0
 
 
 def _up(args: argparse.Namespace) -> int:
-    mode = accel.detect(args.accel)
-    disk = image.build(args.release, mode, args.install)
     lab = Lab.at(args.dir)
     names = args.hosts.split(",")
-    if lab.up(disk, mode, names) and args.faults == "default":
-        for name in names:
-            with step(f"default faults of {name}"):
-                faults.inject(name, *faults.default_faults(name), lab=lab.folder)
+    if lab.up(lambda: _ground(args, len(names)), names) and args.faults == "default":
+        with step(f"default faults of {', '.join(names)}"), ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(lambda name: faults.inject(name, *faults.default_faults(name), lab=lab.folder), names))
     print(f"inventory: {lab.inventory}")
     return 0
 
@@ -118,7 +127,8 @@ def _parser() -> argparse.ArgumentParser:
         up := command("up", _up, "bring the lab up, or reuse it"),
     ):
         made.add_argument("--release", default="trixie", choices=rootfs.RELEASES)
-        made.add_argument("--accel", default="auto", choices=["auto", "kvm", "tcg"])
+        made.add_argument("--accel", default="auto", choices=["auto", *(each.value for each in accel.Accel)])
+        made.add_argument("--boot-loader", action="store_true", help="hosts that boot Debian's kernel through GRUB")
         made.add_argument("--install", action="store_true", help="install missing Debian packages on this machine")
     up.add_argument("--faults", default="default", choices=["default", "none"], help="default: %(default)s")
     up.add_argument("--hosts", default=",".join(HOSTS), help="default: %(default)s")

@@ -29,7 +29,8 @@ def write(path: Path, remotes: Iterable[Remote]) -> None:
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     # Emulated hosts are slow to answer, most of all when a daemon has just been started.
-    path.write_text("---\nlab:\n  vars:\n    svirt_timeout: 120\n  hosts:\n" + "".join(blocks))
+    variables = "    ansible_pipelining: true\n    svirt_timeout: 120\n"
+    path.write_text(f"---\nlab:\n  vars:\n{variables}  hosts:\n" + "".join(blocks))
 
 
 def _args(remote: Remote) -> str:

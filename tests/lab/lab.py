@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import inventory
-from .accel import Accel
 from .agent import ask
 from .cache import locked
-from .disk import overlay
 from .errors import LabError
+from .machine.ground import Ground
+from .machine.host import LabHost
+from .machine.uml import card
 from .network import HOSTS, spec
 from .shell import say, step
 from .ssh import Remote, make_key
-from .vm import Vm
 
 DEFAULT_DIR = Path("build/lab")
 
@@ -49,39 +49,43 @@ class Lab:
         """Names of the hosts that this lab was brought up with."""
         return self._names.read_text().split() if self._names.exists() else []
 
-    def vm(self, name: str) -> Vm:
+    def host(self, name: str) -> LabHost:
         """One host. Raises LabError for a name that the lab does not have."""
-        return Vm(spec(name), self.folder, self._control())
+        return LabHost(spec(name), self.folder, self._control())
 
     def remote(self, name: str) -> Remote:
         """How to reach a host. Raises LabError when it is not up."""
-        return self.vm(name).remote()
+        return self.host(name).remote()
 
-    def up(self, image: Path, accel: Accel, names: Sequence[str]) -> bool:
-        """Bring the hosts up, or reuse them; returns whether they were started now."""
+    def up(self, prepare: Callable[[], Ground], names: Sequence[str]) -> bool:
+        """Bring the hosts up, or reuse them; returns whether they were started now.
+
+        prepare: what they are started from, asked for when they are not up.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock"):
             if self.names() == list(names) and all(self._healthy(name) for name in names):
                 say(f"the lab in {self.folder} is up already")
                 return False
             self._clean()
-            with step(f"booting {', '.join(names)}"):
-                self._start(image, accel, names)
-                _each(names, lambda name: self.vm(name).wait())
+            ground = prepare()
+            with step(f"booting {', '.join(names)} ({ground.accel.value})"):
+                self._start(ground, names)
+                _each(names, lambda name: self.host(name).wait())
             inventory.write(self.inventory, [self.remote(name) for name in names])
             self.seed(names)
             return True
 
-    def _start(self, image: Path, accel: Accel, names: Sequence[str]) -> None:
-        public = self.folder / "id_ed25519.pub"
+    def _start(self, ground: Ground, names: Sequence[str]) -> None:
         make_key(self.folder / "id_ed25519")
         self._names.write_text("\n".join(names) + "\n")
-        for name in names:
-            vm = self.vm(name)
-            overlay(image, vm.disk)
-            name_file = self.folder / f"{name}.name"
-            name_file.write_text(f"{name}\n")
-            vm.start(accel, public, name_file)
+        ends = card()
+        try:
+            for name, end in zip(names, ends, strict=False):
+                self.host(name).start(ground, self.folder / "id_ed25519.pub", end)
+        finally:
+            for end in ends:
+                end.close()
 
     def seed(self, names: Sequence[str]) -> None:
         """Give the hosts their guests, side by side."""
@@ -90,22 +94,22 @@ class Lab:
 
     def reboot(self, name: str) -> dict[str, str]:
         """Reboot a host through its boot loader and start the guests that ran; returns those that did not start."""
-        vm = self.vm(name)
-        remote = vm.remote()
+        host = self.host(name)
+        remote = host.remote()
         with step(f"rebooting {name}"):
             ask(remote, "stop-guests")
             before = _boot_id(remote)
             remote.call("systemctl --no-block reboot", check=False)
             remote.disconnect()
-            vm.serial.write_bytes(b"")
-            vm.wait(lambda: _boot_id(remote) not in ("", before))
+            host.serial.write_bytes(b"")
+            host.wait(lambda: _boot_id(remote) not in ("", before))
         with step(f"share and guests of {name}"):
             answer = ask(remote, "resume")
         return answer if isinstance(answer, dict) else {}
 
     def _healthy(self, name: str) -> bool:
-        vm = self.vm(name)
-        return vm.process() is not None and vm.remote().answers()
+        host = self.host(name)
+        return host.process() is not None and host.remote().answers()
 
     def down(self) -> None:
         """Stop the processes that this lab started, and remove its disks."""
@@ -115,10 +119,7 @@ class Lab:
 
     def _clean(self) -> None:
         for name in HOSTS:
-            vm = self.vm(name)
-            vm.stop()
-            vm.disk.unlink(missing_ok=True)
-            vm.serial.unlink(missing_ok=True)
+            self.host(name).stop()
         shutil.rmtree(self._control(), ignore_errors=True)
         for left in ("control", "hosts", "known_hosts", "id_ed25519", "id_ed25519.pub", "seeded"):
             (self.folder / left).unlink(missing_ok=True)
@@ -139,13 +140,13 @@ class Lab:
         """One line a host."""
         lines = {}
         for name in self.names():
-            vm = self.vm(name)
-            process = vm.process()
+            host = self.host(name)
+            process = host.process()
             if process is None:
                 lines[name] = "down"
                 continue
-            answers = "answers" if vm.remote().answers() else "does not answer"
-            lines[name] = f"up, process {process.pid}, port {vm.remote().port}, {answers}"
+            answers = "answers" if host.remote().answers() else "does not answer"
+            lines[name] = f"up, process {process.pid}, port {host.remote().port}, {answers}"
         return lines
 
 

@@ -32,6 +32,22 @@ def step(text: str) -> Iterator[None]:
     say(f"{text}: {time.monotonic() - begin:.1f} s")
 
 
+class Progress:
+    """Counts what a long step has done, and says so every few seconds."""
+
+    EVERY = 15.0
+
+    def __init__(self, subject: str, total: int) -> None:
+        self.subject, self.total, self.done = subject, total, 0
+        self._said = time.monotonic()
+
+    def count(self) -> None:
+        self.done += 1
+        if time.monotonic() - self._said >= self.EVERY:
+            self._said = time.monotonic()
+            say(f"{self.subject}: {self.done} of about {max(self.total, self.done)}")
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -39,10 +55,12 @@ def run(
     timeout: float | None = None,
     check: bool = True,
     env: dict[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end and return it with its output.
 
-    timeout is in seconds. Raises LabError when the command is missing, runs out of time, or (check) fails.
+    timeout is in seconds. descriptors: open files that the command inherits. Raises LabError when the command is
+    missing, runs out of time, or (check) fails.
     """
     data = stdin.encode() if isinstance(stdin, str) else stdin
     try:
@@ -53,6 +71,7 @@ def run(
             timeout=timeout,
             check=False,
             env={**os.environ, **env} if env else None,
+            pass_fds=descriptors,
         )
     except FileNotFoundError as error:
         raise LabError(f"{argv[0]}: no such command; install the package that has it") from error
@@ -61,6 +80,11 @@ def run(
     if check and done.returncode != 0:
         raise LabError(f"{' '.join(argv)[:200]}: exit status {done.returncode}\n{tail(done.stderr or done.stdout)}")
     return done
+
+
+def mortal(argv: Sequence[str]) -> list[str]:
+    """The command, ended when this program is killed: it is not to write where the next run cleans up."""
+    return ["setpriv", "--pdeathsig", "TERM", *argv]
 
 
 def tail(output: bytes, lines: int = 25) -> str:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from tests.lab.process import descendants
+from tests.lab.machine.process import descendants
 from tests.scenarios.soak import SOAK
 from tests.tools import clean_copy, environment
 

@@ -18,7 +18,7 @@ from typing import Any
 from applying import apply, playbook
 from looking import Host
 
-from tests.lab.process import descendants
+from tests.lab.machine.process import descendants
 from tests.lab.ssh import Remote
 
 _PROGRAM = Path(__file__).with_name("killer.py")

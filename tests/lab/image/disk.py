@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from .accel import Accel, machine_args
-from .errors import LabError
+from tests.lab.errors import LabError
+from tests.lab.machine.accel import Accel, machine_args
+from tests.lab.machine.boot import boot_to_end, end_of
+from tests.lab.shell import run, step
+
 from .files import DISK_LABEL, FIRST_BOOT_MARK, FIRST_BOOT_UNIT
 from .rootfs import kernel_of
-from .shell import run, step, tail
 
 _START_SECTOR = 2048
+#: Bytes from the beginning of the disk to its file system.
+OFFSET = _START_SECTOR * 512
 _SIZE_MIB = 4096
-_FIRST_BOOT_LIMIT = 1200.0  # seconds; emulation on a loaded machine is ten times slower than on an idle one
 
 
 def make_disk(root: Path, target: Path, scratch: Path, accel: Accel) -> None:
@@ -40,9 +42,8 @@ def _partition(raw: Path) -> None:
 
 def _fill(raw: Path, root: Path) -> None:
     """mke2fs -d copies owners, modes and the labels too."""
-    offset = _START_SECTOR * 512
-    blocks = ((_SIZE_MIB << 20) - offset) // 4096
-    options = f"offset={offset},lazy_itable_init=1,lazy_journal_init=1"
+    blocks = ((_SIZE_MIB << 20) - OFFSET) // 4096
+    options = f"offset={OFFSET},lazy_itable_init=1,lazy_journal_init=1"
     run(
         [
             "mke2fs",
@@ -87,23 +88,5 @@ def _first_boot(raw: Path, kernel: Path, initrd: Path, scratch: Path, accel: Acc
         "-append",
         append,
     ]
-    try:
-        done = subprocess.run(argv, capture_output=True, check=False, timeout=_FIRST_BOOT_LIMIT)
-    except subprocess.TimeoutExpired as error:
-        raise LabError(f"first boot not done after {_FIRST_BOOT_LIMIT:.0f} s; {_serial(serial)}") from error
-    if done.returncode != 0:
-        raise LabError(f"QEMU left with {done.returncode}: {tail(done.stderr)}")
-    if FIRST_BOOT_MARK not in serial.read_text(errors="replace"):
-        raise LabError(f"the boot loader was not installed; {_serial(serial)}")
-
-
-def _serial(log: Path) -> str:
-    """The end of a serial log, kept from the folder that is about to go."""
-    if not log.exists():
-        return "there is no serial log"
-    return f"end of its serial log:\n{tail(log.read_bytes(), 40)}"
-
-
-def overlay(base: Path, target: Path) -> None:
-    """A disk of its own for one host, on top of the image, which stays as it is."""
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(base), str(target)])
+    if FIRST_BOOT_MARK not in boot_to_end(argv, serial).decode(errors="replace"):
+        raise LabError(f"the boot loader was not installed; {end_of(serial)}")

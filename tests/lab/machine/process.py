@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,17 +31,6 @@ class Process:
             raise ProcessLookupError(pid)
         return cls(pid, started, _boot())
 
-    @classmethod
-    def load(cls, path: Path) -> Process | None:
-        """What save() wrote; None when there is nothing that can be read."""
-        try:
-            return cls(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self)) + "\n")
-
     def alive(self) -> bool:
         """Whether that very process still runs."""
         return self.boot == _boot() and _started(self.pid) == self.started
@@ -55,12 +46,44 @@ class Process:
                 time.sleep(0.1)
 
 
+def save(path: Path, processes: Iterable[Process]) -> None:
+    """Write processes down, for another program to find them."""
+    path.write_text(json.dumps([asdict(process) for process in processes]) + "\n")
+
+
+def load(path: Path) -> list[Process]:
+    """What save() wrote; nothing when there is nothing that can be read."""
+    try:
+        return [Process(**item) for item in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
 def descendants(pid: int) -> list[int]:
     """A process and all that it started and that still has a parent among them."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        children.setdefault(_parent(stat), []).append(int(stat.parent.name))
     found = [pid]
     for parent in found:
-        found += [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _parent(stat) == parent]
+        found += children.get(parent, [])
     return found
+
+
+def kill(pids: Iterable[int]) -> None:
+    """End processes at once; one that is gone is no error."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Processor time of these processes and of the children that they have waited for."""
+    total = 0
+    for pid in pids:
+        fields = _stat(pid)
+        total += sum(int(field) for field in fields[11:15])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _parent(stat: Path) -> int:
@@ -75,8 +98,13 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[19]) if fields and fields[0] != "Z" else None
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; none when the process is gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
+        return []

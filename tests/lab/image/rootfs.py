@@ -10,9 +10,10 @@ import shutil
 from importlib import resources
 from pathlib import Path
 
-from .errors import LabError
+from tests.lab.errors import LabError
+from tests.lab.shell import run, step
+
 from .files import HOST_APPENDS, HOST_FILES, IMAGE_LINKS, PYTHON_FOLDER, PYTHON_MODULE
-from .shell import as_root, run, step
 
 RELEASES = ("trixie", "bookworm")
 PACKAGES = (
@@ -21,7 +22,8 @@ PACKAGES = (
     "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils iproute2 auditd nfs-common nfs-kernel-server "
     "attr procps kmod initramfs-tools nftables iptables grub-pc dosfstools"
 ).split()
-#: Debian packages that the controlling machine needs: package name -> a command it brings.
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+#: Debian packages that the controlling machine needs: package name -> what it brings.
 MACHINE_PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "qemu-system-x86": "qemu-system-x86_64",
@@ -29,26 +31,11 @@ MACHINE_PACKAGES = {
     "e2fsprogs": "mke2fs",
     "fdisk": "sfdisk",
     "openssh-client": "ssh",
+    "debian-archive-keyring": str(KEYRING),
 }
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 POLICY_STORE = "default"
 #: Format of a compiled policy that the kernels of all releases here take.
 KERNEL_POLICY = "33"
-
-
-def missing_packages() -> list[str]:
-    """Debian packages that this machine lacks."""
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    missing = [name for name, command in MACHINE_PACKAGES.items() if shutil.which(command, path=path) is None]
-    return missing if KEYRING.exists() else [*missing, "debian-archive-keyring"]
-
-
-def install_packages(missing: list[str]) -> None:
-    """Install Debian packages on this machine, as root or with sudo."""
-    with step(f"installing {' '.join(missing)}"):
-        run(as_root(["apt-get", "update"]))
-        env = ["env", "DEBIAN_FRONTEND=noninteractive"]
-        run(as_root([*env, "apt-get", "install", "-y", "--no-install-recommends", *missing]))
 
 
 def mirror() -> str:
@@ -73,7 +60,7 @@ def bootstrap(release: str, target: Path) -> None:
 
 def policy_sources() -> dict[str, str]:
     """Our policy modules: file name -> CIL source."""
-    folder = resources.files(__package__) / "policy"
+    folder = resources.files("tests.lab") / "policy"
     return {
         entry.name: entry.read_text()
         for entry in sorted(folder.iterdir(), key=lambda e: e.name)
