@@ -80,13 +80,16 @@ class Node:
         for name in set(self.journal()) - set(since):
             self.shell(f"rm {_JOURNAL}/{name}")
 
+    def make(self, *wanted: Guest) -> None:
+        """Define guests with their disks, and start those that are to run."""
+        self.python(_GUEST, "make", *(json.dumps(asdict(guest)) for guest in wanted))
+
     @contextmanager
     def guests(self, *wanted: Guest) -> Iterator[None]:
         """Guests with their disks, started where they are to run, and gone afterwards whatever happened."""
-        words = [json.dumps(asdict(guest)) for guest in wanted]
         try:
-            self.python(_GUEST, "make", *words)
+            self.make(*wanted)
             yield
         finally:
             with suppress(LabError):  # what failed before says more
-                self.python(_GUEST, "remove", *reversed(words))
+                self.python(_GUEST, "remove", *(json.dumps(asdict(guest)) for guest in reversed(wanted)))

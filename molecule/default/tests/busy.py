@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from tests.scenarios.node import Node
 
 PROGRAM = Path(__file__).with_name("host_watch.py")
 HOST, NAME, IMAGE = "kvm1", "busy", f"{LOCAL}/busy.raw"
-READY, STOP = "/run/svirt-watch.ready", "/run/svirt-watch.stop"
+WATCH = "/run/svirt-watch"
+READY, STOP = f"{WATCH}.ready", f"{WATCH}.stop"
 #: Seconds until something that must happen has happened; a limit, however slow the machine is.
 PATIENCE = 120.0
 
@@ -54,19 +54,18 @@ class Busy:
         names = ("failed_rd_operations", "failed_wr_operations", "rd_operations", "wr_operations")
         return {name: stats[name] for name in names}
 
-    @contextmanager
-    def watched(self) -> Iterator[dict[str, Any]]:
-        """Look at the counters all the time while the block runs; what was seen is in the dict afterwards."""
-        seen: dict[str, Any] = {}
-        words = (str(self.pid), boot_sector().hex(), READY, STOP)
-        with ThreadPoolExecutor(1) as pool:
-            job = pool.submit(self.node.python, PROGRAM, *words, timeout=3600.0)
-            try:
-                self.node.shell(f"for _ in $(seq 120); do [ -e {READY} ] && exit; sleep 1; done; exit 1")
-                yield seen
-            finally:
-                self.node.shell(f"touch {STOP}")
-                seen.update(job.result())
+    def watch(self) -> None:
+        """Let a program in the host look at the counters all the time, from now on until ``watched``."""
+        words = shlex.join([str(self.pid), boot_sector().hex(), READY, STOP])
+        self.node.lab.remote(HOST).call(f"cat >{WATCH}.py", stdin=PROGRAM.read_text())
+        self.node.shell(f"setsid nohup python3 {WATCH}.py {words} </dev/null >{WATCH}.json 2>{WATCH}.err &")
+        self.node.shell(f"for _ in $(seq 120); do [ -e {READY} ] && exit; sleep 1; done; cat {WATCH}.err; exit 1")
+
+    def watched(self) -> dict[str, Any]:
+        """End the watching; what was seen."""
+        wait = f"for _ in $(seq 120); do [ -s {WATCH}.json ] && exec cat {WATCH}.json; sleep 1; done; cat {WATCH}.err"
+        found: dict[str, Any] = json.loads(self.node.shell(f"touch {STOP}; {wait}"))
+        return found
 
 
 @dataclass(frozen=True)
@@ -84,24 +83,21 @@ class Load:
     same: bool
 
 
-@contextmanager
-def busy_guest(lab: Lab) -> Iterator[Busy]:
-    """Such a guest, at work; gone afterwards."""
+def begin(lab: Lab) -> Busy:
+    """Such a guest, at work. It stays until the lab is gone."""
     node = Node(lab, HOST)
     assert LAST * 512 <= 1 << 20, "the lab's disks have one mebibyte"
-    with node.guests(Guest(NAME, (Disk(IMAGE),), running=False)):
-        lab.remote(node.name).call(f"dd of={IMAGE} conv=notrunc status=none", stdin=boot_sector())
-        assert node.virsh("start", NAME).returncode == 0
-        found = Busy(node, node.pid(NAME))
-        found.wait(lambda now: now.passes >= 1)
-        yield found
+    node.make(Guest(NAME, (Disk(IMAGE),), running=False))
+    lab.remote(HOST).call(f"dd of={IMAGE} conv=notrunc status=none", stdin=boot_sector())
+    assert node.virsh("start", NAME).returncode == 0
+    found = Busy(node, node.pid(NAME))
+    found.wait(lambda now: now.passes >= 1)
+    return found
 
 
-def under_load(busy: Busy, work: Callable[[], None]) -> Load:
-    """Let the work be done, and tell what the guest saw of it."""
-    before = busy.counters()
-    with busy.watched() as watched:
-        work()
+def load_of(busy: Busy, before: Counters) -> Load:
+    """What the guest saw since ``before`` was counted and the watching began."""
+    watched = busy.watched()
     after = busy.counters()
     said = busy.node.virsh("domblkerror", NAME).stdout.decode().strip()
     return Load(before, watched, after, busy.failures(), said, busy.node.pid(NAME) == busy.pid)

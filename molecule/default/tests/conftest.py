@@ -1,17 +1,16 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab that the scenario started, a busy guest in it, and the story of its hardening."""
+"""The lab that the scenario started, a busy guest in it, and what Molecule's steps did to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from busy import Busy, busy_guest
-from story import Story, tell
+from busy import HOST, NAME, Busy
+from story import Story, read
 
 from tests.lab.lab import Lab
 from tests.scenarios.lab import lab
+from tests.scenarios.node import Node
 from tests.scenarios.progress import pytest_runtest_logreport
 from tests.scenarios.soak import SOAK, pytest_collection_modifyitems, pytest_configure
 
@@ -22,13 +21,12 @@ collect_ignore = [] if SOAK else ["test_repairs.py"]
 
 
 @pytest.fixture(scope="session")
-def busy(lab: Lab) -> Iterator[Busy]:
-    """At work from the beginning to the end of all tests."""
-    with busy_guest(lab) as guest:
-        yield guest
+def story(lab: Lab) -> Story:
+    """What Molecule's steps did before these tests."""
+    return read(lab)
 
 
 @pytest.fixture(scope="session")
-def story(lab: Lab, busy: Busy) -> Story:
-    """Told once, whoever asks first."""
-    return tell(lab, busy)
+def busy(lab: Lab) -> Busy:
+    """The guest that is at work since the scenario was prepared."""
+    return Busy(Node(lab, HOST), Node(lab, HOST).pid(NAME))

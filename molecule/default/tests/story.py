@@ -1,28 +1,26 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two hosts with faults are hardened: foretold, done, done again with nothing left to do.
+"""Two hosts with faults are hardened: foretold (check), done (converge), done again with nothing left (idempotence).
 
-The story is told once, and most tests are about it. All faults are there before the first run, so that one run has
-much to do.
+Those are Molecule's own steps; most tests are about what was seen of them. All faults are there before the first run,
+so that one run has much to do.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from busy import IMAGE, Busy, Load, under_load
+from busy import HOST, IMAGE, Busy, Load, load_of
+from disk_exerciser import Counters
 
-from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.scenarios.lab import state_of
+from tests.scenarios.looks import States, runs, states, taken
+from tests.scenarios.node import Node
 from tests.scenarios.playbooks import Run, run
 
 #: What the hosts have beside the lab's default faults.
@@ -49,7 +47,6 @@ FAULTS = {
 }
 
 Found = set[tuple[str, str, str]]
-States = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -85,23 +82,8 @@ def harden(lab: Lab, *, limit: str = "all", check: bool = False, **variables: An
         made = run("svirt.fleet.harden", lab.inventory, limit=limit, check=check, **{**extra, **variables})
         report = Path(folder, "report.json")
         assert report.is_file(), f"no closing audit; the playbook ended with {made.status}:\n{made.output}"
-        seen = states(lab) if limit == "all" else {limit: state_of(lab, limit)}
+        seen = without_load(states(lab)) if limit == "all" else {limit: state_of(lab, limit)}
         return Hardening(made, json.loads(report.read_text(encoding="utf-8")), seen)
-
-
-def each(lab: Lab, act: Callable[[str], Any]) -> dict[str, Any]:
-    """The same for all hosts at once."""
-    with ThreadPoolExecutor(len(lab.names())) as pool:
-        return dict(zip(lab.names(), pool.map(act, lab.names()), strict=True))
-
-
-def states(lab: Lab) -> States:
-    """All that matters of every host, now. What the busy guest writes into its image is its own."""
-    found = each(lab, lambda host: state_of(lab, host))
-    for state in found.values():
-        if IMAGE in state["files"]:
-            state["files"][IMAGE].update(ctime=None, sha256=None)
-    return found
 
 
 def guests(state: dict[str, Any]) -> dict[str, list[str]]:
@@ -109,26 +91,28 @@ def guests(state: dict[str, Any]) -> dict[str, list[str]]:
     return {pid: about for pid, about in state["processes"].items() if about[0].startswith("qemu-")}
 
 
-def tell(lab: Lab, busy: Busy) -> Story:
-    """Let it happen, with a guest that is busy all the time."""
-    started = time.monotonic()
+def busy_file(lab: Lab) -> Path:
+    """What prepare.py writes of the guest that is busy all the time."""
+    return lab.folder / "busy.json"
 
-    def say(text: str) -> None:
-        print(f"{time.monotonic() - started:5.0f} s  {text}", file=sys.__stderr__, flush=True)
 
-    each(lab, lambda host: faults.inject(host, *faults.default_faults(host), *FAULTS[host], lab=lab.folder))
-    # Asked the first time after its start, libvirt tries QEMU out in a folder of its own among the guests'.
-    each(lab, lambda host: lab.remote(host).call("virsh capabilities"))
-    begin = states(lab)
-    say("the faults are there")
-    foretold = harden(lab, check=True)
-    say("foretold")
-    runs: list[Hardening] = []
-    load = under_load(busy, lambda: runs.append(harden(lab)))
-    say("hardened")
-    again = harden(lab)
-    say("hardened again")
-    return Story(begin, foretold, runs[0], again, load)
+def read(lab: Lab) -> Story:
+    """What Molecule's steps left for the tests."""
+    foretold, done, again = runs(lab)
+    looks = [(seen.report, without_load(seen.states)) for seen in taken(lab)]
+    begin, *after = looks
+    busy = json.loads(busy_file(lab).read_text())
+    load = load_of(Busy(Node(lab, HOST), busy["pid"]), Counters(**busy["before"]))
+    hardenings = [Hardening(run, *look) for run, look in zip((foretold, done, again), after, strict=True)]
+    return Story(begin[1], *hardenings, load)
+
+
+def without_load(states: States) -> States:
+    """The same without what the busy guest writes into its image, which is its own."""
+    for state in states.values():
+        if IMAGE in state["files"]:
+            state["files"][IMAGE].update(ctime=None, sha256=None)
+    return states
 
 
 def _subject(item: dict[str, Any]) -> str:
