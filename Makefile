@@ -4,7 +4,9 @@
 # The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
 
 .DEFAULT_GOAL := help
-.PHONY: help audit harden drill lab lab-down bench test soak lint sanity unit docs clean venv venv-test python3
+SCENARIO ?=
+
+.PHONY: help audit harden drill lab lab-down bench test proof soak lint sanity unit docs clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -48,14 +50,19 @@ lab-down: ## Stop what `make lab` started
 bench: venv ## Measure the probe and the audit beside what else does the same
 	@$(PYTHON) -m tests.bench
 
-test: venv-test ## Everything that CI runs; labs are started for it and stopped
+test: venv-test ## Everything that CI runs, one scenario beside the story (SCENARIO=name chooses it)
 	@$(SETUP) importer
 	@$(PYTHON) -m tests.store.postgres
-	@$(PYTHON) -m tests.tools.checks sanity image lint importer unit store lab node
+	@$(PYTHON) -m tests.tools.checks test $(if $(SCENARIO),--scenario $(SCENARIO))
+
+proof: venv-test ## All scenarios and everything else, before a release; writes build/proof.json
+	@$(SETUP) importer
+	@$(PYTHON) -m tests.store.postgres
+	@$(PYTHON) -m tests.tools.checks proof
 
 soak: venv-test ## The scenarios and the ledger in full: every fault by itself, many kills. It takes hours
 	@$(PYTHON) -m tests.store.postgres
-	@SVIRT_SOAK=1 $(PYTHON) -m tests.tools.checks store lab node
+	@$(PYTHON) -m tests.tools.checks soak
 
 lint: venv-test ## Formatting, types, style, docs, changelog, licences
 	@$(PYTHON) -m tests.tools.checks lint

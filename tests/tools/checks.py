@@ -1,83 +1,42 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""Runs the checks of `make test`, two at a time, and says of each how long it took.
+"""The checks of `make test`, `make proof` and the others, in their turns.
 
-    python -m tests.tools.checks sanity image lint importer unit store lab node
+    python -m tests.tools.checks PLAN [--scenario NAME]
 
-First those that only read, with the lab's image made beside them. Then the scenarios on two hosts, each alone, for an
-emulated host takes a whole processor; then those on one host, side by side. What they printed is in build/log/, and on
-the terminal when one failed. pytest's own closing line comes last.
+test   all that needs no lab, the story (molecule/default), and one of the other scenarios: consecutive commits take
+       turns, or --scenario chooses
+proof  all that needs no lab, all scenarios, and the story once more on hosts that boot Debian's own kernel
+soak   the scenarios and the store in their long forms, which take hours
+lint, sanity
+
+What checks printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes last.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
-import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from tests.lab.machine.process import descendants
-from tests.scenarios.soak import SOAK
-from tests.tools import clean_copy, environment
+from tests.tools import clean_copy, environment, proof
+from tests.tools.running import LOGS, Check, Outcome, run_all, say
 
-ROOT = environment.ROOT
-LOGS = environment.BUILD / "log"
 COPY = clean_copy.COLLECTION
-SPEAKING = threading.Lock()  # checks that run side by side do not talk over each other
-NAMED = re.compile(r"(?:FAILED|ERROR) \S+\.py::[^\n\"]+")
-COUNTED = re.compile(r"\d+ (?:failed|passed)[^\"=\n]* in [\d.]+s")
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
-#: Seconds in which a check has come to its end, or has failed. The long form has no limit.
-LIMIT = None if SOAK else 2400.0
-
-# What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-    "ANSIBLE_COLLECTIONS_PATH": str(environment.BUILD / "collections"),
-    "LC_ALL": "C.UTF-8",
-    "NO_COLOR": "1",
-}
+STORY = "default"
+#: Those that take turns in `make test`, and how many hosts each has.
+SCENARIOS = {"tamper": 2, "fleet": 2, "faults": 1, "transitions": 1}
 
 
 @dataclass(frozen=True)
-class Check:
-    """One command, where it runs, and what it finds in its environment beside ours."""
+class Turn:
+    """Checks that run before others, so many at a time."""
 
-    name: str
-    command: list[str]
-    folder: Path = ROOT
-    variables: dict[str, str] = field(default_factory=dict)
-    #: What takes away what the command started, should it come to no end.
-    undo: list[str] | None = None
-
-    @property
-    def log(self) -> Path:
-        return LOGS / (self.name.replace(" ", "-") + ".log")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a check ended."""
-
-    check: Check
-    passed: bool
-    seconds: float
-
-
-def say(text: str) -> None:
-    with SPEAKING:
-        print(text, flush=True)
+    checks: list[Check]
+    at_a_time: int = SIDE_BY_SIDE
 
 
 def sanity() -> Iterator[Check]:
@@ -111,138 +70,95 @@ def lint() -> Iterator[Check]:
     yield Check("yamllint", ["yamllint", "--strict", "."], COPY)
 
 
-def importer() -> Iterator[Check]:
-    yield Check("galaxy-importer", [sys.executable, "-m", "tests.tools.importer"])
-
-
-def unit() -> Iterator[Check]:
-    yield Check("pytest", [sys.executable, "-m", "pytest"])
-
-
-def store() -> Iterator[Check]:
-    yield Check("pytest store", [sys.executable, "-m", "pytest", "tests/store"])
-
-
-def image() -> Iterator[Check]:
+def without_lab() -> Iterator[Check]:
+    """All that needs no lab, and what makes the lab's image and kernel meanwhile."""
     yield Check("lab image", [sys.executable, "-m", "tests.lab", "image", "--install"])
+    yield from sanity()
+    yield from lint()
+    yield Check("galaxy-importer", [sys.executable, "-m", "tests.tools.importer"])
+    yield Check("pytest", [sys.executable, "-m", "pytest"])
+    yield store()
 
 
-def lab() -> Iterator[Check]:
-    for name in ("default", "tamper", "fleet"):
-        yield scenario(name)
-
-
-def node() -> Iterator[Check]:
-    for name in ("faults", "transitions"):
-        yield scenario(name)
+def store() -> Check:
+    return Check("pytest store", [sys.executable, "-m", "pytest", "tests/store"])
 
 
 def scenario(name: str) -> Check:
-    molecule = [["molecule", word, "--scenario-name", name] for word in ("test", "destroy")]
-    return Check(f"molecule {name}", molecule[0], undo=molecule[1])
+    test, destroy = (["molecule", word, "--scenario-name", name] for word in ("test", "destroy"))
+    return Check(f"molecule {name}", test, undo=destroy)
 
 
-GROUPS = {
-    "sanity": sanity,
-    "lint": lint,
-    "importer": importer,
-    "unit": unit,
-    "store": store,
-    "image": image,
-    "lab": lab,
-    "node": node,
+def smoke() -> Check:
+    """The story's own tests on hosts that boot Debian's kernel through GRUB."""
+    variables = {"SVIRT_LAB_BOOT_LOADER": "yes", "PYTEST_ADDOPTS": "-k test_harden.py"}
+    return replace(scenario(STORY), name="smoke on Debian's kernel", variables=variables)
+
+
+def scenarios(names: list[str]) -> Iterator[Turn]:
+    """Scenarios on two hosts each alone, for a host takes a processor; then those on one, side by side."""
+    yield Turn([scenario(name) for name in names if SCENARIOS.get(name, 2) > 1], 1)
+    yield Turn([scenario(name) for name in names if SCENARIOS.get(name, 2) == 1])
+
+
+def whose_turn(commits: int) -> str:
+    """The scenario that `make test` runs beside the story, by the number of commits."""
+    return list(SCENARIOS)[commits % len(SCENARIOS)]
+
+
+def plan_test(chosen: str | None) -> list[Turn]:
+    commits = proof.git("rev-list", "--count", "HEAD")
+    name = chosen or whose_turn(int(commits or 0))
+    why = "as was asked" if chosen else f"by its turn, at commit {commits or 'none'}; make proof runs all"
+    say(f"==> scenarios: {STORY}, and {name} ({why})")
+    return [Turn(list(without_lab())), *scenarios([STORY, name])]
+
+
+def plan_proof() -> list[Turn]:
+    return [Turn(list(without_lab())), *scenarios([STORY, *SCENARIOS]), Turn([smoke()])]
+
+
+def plan_soak() -> list[Turn]:
+    turns = [Turn([store()]), *scenarios([STORY, *SCENARIOS])]
+    return [
+        replace(turn, checks=[replace(check, limit=None, variables={"SVIRT_SOAK": "1"}) for check in turn.checks])
+        for turn in turns
+    ]
+
+
+PLANS: dict[str, Callable[[], list[Turn]]] = {
+    "proof": plan_proof,
+    "soak": plan_soak,
+    "lint": lambda: [Turn(list(lint()))],
+    "sanity": lambda: [Turn(list(sanity()))],
 }
-#: Groups in the order of their turns, and how many of their checks run at a time.
-TURNS = [
-    ({"sanity", "image", "lint", "importer", "unit", "store"}, SIDE_BY_SIDE),
-    ({"lab"}, 1),
-    ({"node"}, SIDE_BY_SIDE),
-]
-
-
-def run(check: Check) -> Outcome:
-    """Run one check to its end, or to its limit. Its output goes to its log."""
-    say(f"     {check.name} begins")
-    started = time.monotonic()
-    with check.log.open("w") as log:
-        status = call(check, check.command, log)
-        if status is None:
-            log.write(f"\n{check.name}: no end after {LIMIT:.0f} s, so it was killed\n")
-            log.flush()
-            if check.undo:
-                call(check, check.undo, log)
-    return Outcome(check, status == 0, time.monotonic() - started)
-
-
-def call(check: Check, command: list[str], log: TextIO) -> int | None:
-    """Its exit status; None when it came to no end in time and was killed, with all that it started."""
-    with subprocess.Popen(
-        command,
-        cwd=check.folder,
-        env={**ENVIRONMENT, **check.variables},
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        try:
-            return process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            for pid in descendants(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            return None
-
-
-def report(outcome: Outcome) -> None:
-    """One line for a check that passed, with pytest's count where there is one; for one that failed also its output."""
-    text = outcome.check.log.read_text(errors="replace")
-    if not outcome.passed:
-        say(text.rstrip())
-    word, log = "ok  " if outcome.passed else "FAIL", outcome.check.log.relative_to(ROOT)
-    count = (COUNTED.findall(text) or [""])[-1]
-    say(f"{word} {outcome.check.name:<24} {outcome.seconds:7.1f} s   {log!s:<40} {count}".rstrip())
-
-
-def run_all(checks: list[Check], at_a_time: int) -> Iterator[Outcome]:
-    say(f"==> {len(checks)} checks, {at_a_time} at a time")
-    with ThreadPoolExecutor(at_a_time) as pool:
-        for future in as_completed([pool.submit(run, check) for check in checks]):
-            report(future.result())
-            yield future.result()
-
-
-def closing_line(outcomes: list[Outcome]) -> str | None:
-    """The last line that pytest printed."""
-    for outcome in outcomes:
-        if outcome.check.name == "pytest":
-            return outcome.check.log.read_text().rstrip().rpartition("\n")[2]
-    return None
-
-
-def failed_tests(outcomes: list[Outcome]) -> Iterator[str]:
-    """What pytest named in the logs of checks that failed; what Ansible printed of it stands in quotes."""
-    for outcome in outcomes:
-        if not outcome.passed:
-            yield from dict.fromkeys(NAMED.findall(outcome.check.log.read_text(errors="replace")))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run the checks, two at a time.")
-    parser.add_argument("groups", nargs="+", choices=GROUPS, metavar="GROUP", help=" ".join(GROUPS))
-    groups: list[str] = parser.parse_args().groups
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.checks", description="Run a plan of checks.")
+    parser.add_argument("plan", choices=["test", *PLANS])
+    parser.add_argument("--scenario", choices=SCENARIOS, help="the scenario that test runs beside the story")
+    args = parser.parse_args()
     LOGS.mkdir(parents=True, exist_ok=True)
     clean_copy.refresh()
 
-    outcomes: list[Outcome] = []
-    for turn, at_a_time in TURNS:
-        if checks := [check for group in groups if group in turn for check in GROUPS[group]()]:
-            outcomes += run_all(checks, at_a_time)
+    started, outcomes = time.monotonic(), list[Outcome]()
+    for turn in plan_test(args.scenario) if args.plan == "test" else PLANS[args.plan]():
+        if turn.checks:
+            outcomes += run_all(turn.checks, turn.at_a_time)
+    return conclude(args.plan, outcomes, time.monotonic() - started)
 
-    for line in failed_tests(outcomes):
+
+def conclude(plan: str, outcomes: list[Outcome], seconds: float) -> int:
+    """Say what the run showed; its exit status."""
+    for line in (*proof.failed_tests(outcomes), *proof.table(outcomes, seconds)):
         say(line)
+    if plan in ("test", "proof"):
+        proof.write(plan, outcomes, seconds)
+        say(f"     written to {proof.FILE.relative_to(environment.ROOT)}")
     failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
     say(f"==> failed: {', '.join(failed)}" if failed else f"==> all {len(outcomes)} checks passed")
-    if last := closing_line(outcomes):
+    if last := proof.closing_line(outcomes):
         say(last)
     return 1 if failed else 0
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""What a run of the checks showed: the table of times, the names of failed tests, build/proof.json."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.tools.running import ROOT, Outcome, line_of
+
+FILE = ROOT / "build" / "proof.json"
+#: Minutes after which a run is too long for CI, which ends at 90.
+LONG = 45
+_NAMED = re.compile(r"(?:FAILED|ERROR) \S+\.py::[^\n\"]+")
+
+
+def table(outcomes: Sequence[Outcome], seconds: float) -> Iterator[str]:
+    """Every check with its time, the longest first, and how long all took together."""
+    yield "==> what each check took"
+    yield from (line_of(each) for each in sorted(outcomes, key=lambda each: -each.seconds))
+    yield f"     all together {seconds / 60:.1f} minutes"
+    if seconds > LONG * 60:
+        yield f"     WARNING: more than {LONG} minutes; CI ends at 90, and a slow day is twice as long"
+
+
+def document(plan: str, outcomes: Sequence[Outcome], seconds: float, commit: str, changed: bool) -> dict[str, Any]:
+    """The run as build/proof.json has it: seconds of wall clock, and pytest's counts by its own words."""
+    return {
+        "plan": plan,
+        "commit": commit,
+        "uncommitted_changes": changed,
+        "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "result": "passed" if all(each.passed for each in outcomes) else "failed",
+        "seconds": round(seconds, 1),
+        "checks": [
+            {
+                "name": each.check.name,
+                "result": "passed" if each.passed else "failed",
+                "seconds": round(each.seconds, 1),
+                "count": each.counts,
+            }
+            for each in outcomes
+        ],
+    }
+
+
+def write(plan: str, outcomes: Sequence[Outcome], seconds: float, path: Path = FILE) -> None:
+    """Keep what a run showed of the commit that it ran on."""
+    found = document(plan, outcomes, seconds, git("rev-parse", "HEAD"), bool(git("status", "--porcelain")))
+    path.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def git(*words: str) -> str:
+    """What git says of the checkout; empty where there is none."""
+    done = subprocess.run(["git", *words], cwd=ROOT, check=False, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def failed_tests(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What pytest named in the logs of checks that failed; what Ansible printed of it stands in quotes."""
+    for outcome in outcomes:
+        if not outcome.passed:
+            yield from dict.fromkeys(_NAMED.findall(outcome.check.log.read_text(errors="replace")))
+
+
+def closing_line(outcomes: Sequence[Outcome]) -> str | None:
+    """The last line that pytest printed, of the unit tests."""
+    for outcome in outcomes:
+        if outcome.check.name == "pytest":
+            return outcome.check.log.read_text().rstrip().rpartition("\n")[2]
+    return None

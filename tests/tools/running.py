@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""A check is a command; this runs checks side by side and says of each how long it took."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from tests.lab.machine.process import descendants
+from tests.tools import environment
+
+ROOT = environment.ROOT
+LOGS = environment.BUILD / "log"
+SPEAKING = threading.Lock()  # checks that run side by side do not talk over each other
+COUNTED = re.compile(r"(\d+) (failed|passed|deselected|skipped|xfailed|errors?)\b")
+CLOSING = re.compile(r"\d+ (?:failed|passed)[^\"=\n]* in [\d.]+s")
+
+# What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    "ANSIBLE_COLLECTIONS_PATH": str(environment.BUILD / "collections"),
+    "LC_ALL": "C.UTF-8",
+    "NO_COLOR": "1",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command, where it runs, and what it finds in its environment beside ours."""
+
+    name: str
+    command: list[str]
+    folder: Path = ROOT
+    variables: dict[str, str] = field(default_factory=dict)
+    #: What takes away what the command started, should it come to no end.
+    undo: list[str] | None = None
+    #: Seconds in which it has come to its end, or has failed; None: no limit.
+    limit: float | None = 2400.0
+
+    @property
+    def log(self) -> Path:
+        return LOGS / (self.name.replace(" ", "-") + ".log")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a check ended. counts: what pytest counted in all its runs, by its words."""
+
+    check: Check
+    passed: bool
+    seconds: float
+    counts: dict[str, int]
+
+
+def say(text: str) -> None:
+    with SPEAKING:
+        print(text, flush=True)
+
+
+def run_all(checks: Sequence[Check], at_a_time: int) -> Iterator[Outcome]:
+    """Run checks, so many side by side, and report each as it ends."""
+    say(f"==> {len(checks)} checks, {at_a_time} at a time")
+    with ThreadPoolExecutor(at_a_time) as pool:
+        for future in as_completed([pool.submit(run, check) for check in checks]):
+            report(future.result())
+            yield future.result()
+
+
+def run(check: Check) -> Outcome:
+    """Run one check to its end, or to its limit. Its output goes to its log."""
+    say(f"     {check.name} begins")
+    started = time.monotonic()
+    with check.log.open("w") as log:
+        status = call(check, check.command, log)
+        if status is None:
+            log.write(f"\n{check.name}: no end after {check.limit:.0f} s, so it was killed\n")
+            log.flush()
+            if check.undo:
+                call(check, check.undo, log)
+    return Outcome(check, status == 0, time.monotonic() - started, counts_of(check.log.read_text(errors="replace")))
+
+
+def call(check: Check, command: list[str], log: TextIO) -> int | None:
+    """Its exit status; None when it came to no end in time and was killed, with all that it started."""
+    with subprocess.Popen(
+        command,
+        cwd=check.folder,
+        env={**ENVIRONMENT, **check.variables},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            return process.wait(check.limit)
+        except subprocess.TimeoutExpired:
+            for pid in descendants(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return None
+
+
+def counts_of(text: str) -> dict[str, int]:
+    """What pytest counted, summed over its closing lines in a log."""
+    total: dict[str, int] = {}
+    # A line that Ansible shows stands in its log twice, as part of a list and by itself.
+    for line in dict.fromkeys(CLOSING.findall(text)):
+        for number, word in COUNTED.findall(line):
+            total[word] = total.get(word, 0) + int(number)
+    return total
+
+
+def line_of(outcome: Outcome) -> str:
+    """Result, name, seconds and counts of a check."""
+    word = "ok  " if outcome.passed else "FAIL"
+    counts = ", ".join(f"{number} {what}" for what, number in outcome.counts.items())
+    return f"{word} {outcome.check.name:<24} {outcome.seconds:7.1f} s   {counts}".rstrip()
+
+
+def report(outcome: Outcome) -> None:
+    """One line for a check that passed; for one that failed also its output."""
+    if not outcome.passed:
+        say(outcome.check.log.read_text(errors="replace").rstrip())
+    say(f"{line_of(outcome)}   {outcome.check.log.relative_to(ROOT)}")

@@ -1,0 +1,79 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which checks a plan runs, and what is told and written of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.tools import checks, proof
+from tests.tools.running import Check, Outcome, counts_of
+
+ROOT = Path(__file__).resolve().parents[3]
+CLOSING = "\x1b[32m=== 31 passed, 2 deselected in 328.50s (0:05:28) ===\x1b[0m"
+
+
+def names(turns: list[checks.Turn]) -> list[str]:
+    return [check.name for turn in turns for check in turn.checks]
+
+
+@given(st.integers(0, 10**6))
+def test_consecutive_commits_run_every_scenario_in_their_turns(count: int) -> None:
+    turns = [checks.whose_turn(count + each) for each in range(len(checks.SCENARIOS))]
+    assert sorted(turns) == sorted(checks.SCENARIOS)
+
+
+def test_every_scenario_of_molecule_is_in_the_proof() -> None:
+    there = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
+    assert there == {checks.STORY, *checks.SCENARIOS}
+    assert {f"molecule {name}" for name in there} <= set(names(checks.plan_proof()))
+
+
+@pytest.mark.parametrize("name", checks.SCENARIOS)
+def test_scenario_can_be_chosen(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    planned = names(checks.plan_test(name))
+    assert [each for each in planned if each.startswith("molecule")] == ["molecule default", f"molecule {name}"]
+    assert name in capsys.readouterr().out
+
+
+def test_whatever_needs_no_lab_is_in_every_test() -> None:
+    for plan in (checks.plan_test("fleet"), checks.plan_proof()):
+        assert {"pytest", "pytest store", "mypy", "galaxy-importer", "lab image"} <= set(names(plan))
+
+
+def test_long_forms_have_no_limit() -> None:
+    soak = [check for turn in checks.plan_soak() for check in turn.checks]
+    assert soak
+    assert all(check.limit is None and check.variables == {"SVIRT_SOAK": "1"} for check in soak)
+
+
+def test_counts_are_summed_over_the_runs_in_a_log() -> None:
+    again = CLOSING.replace("31 passed", "1 failed, 4 passed").replace("328", "12")
+    shown = f'    "{CLOSING}",\n'
+    assert counts_of(f"{CLOSING}\n{shown}{again}\n") == {"passed": 35, "deselected": 4, "failed": 1}
+    assert counts_of("nothing was collected") == {}
+
+
+def outcome(name: str, passed: bool, seconds: float) -> Outcome:
+    return Outcome(Check(name, ["true"]), passed, seconds, {"passed": 3})
+
+
+def test_table_begins_with_the_longest_and_warns_of_a_run_that_is_too_long() -> None:
+    outcomes = [outcome("mypy", True, 60.0), outcome("molecule fleet", False, 900.0)]
+    lines = list(proof.table(outcomes, 960.0))
+    assert [line.split()[:2] for line in lines[1:3]] == [["FAIL", "molecule"], ["ok", "mypy"]]
+    assert not any("WARNING" in line for line in lines)
+    assert any("WARNING" in line for line in proof.table(outcomes, proof.LONG * 60 + 1))
+
+
+def test_proof_names_the_commit_and_every_check() -> None:
+    outcomes = [outcome("mypy", True, 60.04), outcome("molecule fleet", False, 900.0)]
+    found = json.loads(json.dumps(proof.document("proof", outcomes, 960.0, "5a8afcb", True)))
+    assert (found["commit"], found["uncommitted_changes"], found["result"]) == ("5a8afcb", True, "failed")
+    assert found["checks"][0] == {"name": "mypy", "result": "passed", "seconds": 60.0, "count": {"passed": 3}}
+    assert [each["result"] for each in found["checks"]] == ["passed", "failed"]
