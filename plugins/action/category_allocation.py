@@ -12,11 +12,11 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._core import fleet as across
 from ..module_utils._core.allocation import Wishes
 from ..module_utils._core.errors import PlanError, SvirtError
 from ..module_utils._core.label_domains import STATIC, STRATEGIES, parse_domains
 from ..module_utils._core.label_use import HostUse, label_use
+from ..module_utils._core.sharing import HostStorage, host_storage
 from ..module_utils._core.snapshot import Snapshot
 from ..plugin_utils import _ledger, _snapshots, _stored_snapshots
 from ..plugin_utils._store import DEFAULT_URL, Store
@@ -143,15 +143,15 @@ def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> _ledge
     named = parse_domains(arguments["domains"], arguments["strategy"])
     hosts = sorted({*arguments["hosts"], *(host for one in named for host in one.hosts)})
     uses: list[HostUse] = []
-    views: list[across.View] = []
+    storage: list[HostStorage] = []
     unread: dict[str, str] = {}
     for host, reading in _readings(arguments, store, hosts, now - arguments["max_age"]):
         if isinstance(reading, Snapshot):
             uses.append(label_use(host, reading))
-            views.append(across.view(host, reading))
+            storage.append(host_storage(host, reading))
         else:
             unread[host] = reading.why
-    return _ledger.FleetRead(hosts, uses, views, unread, named, arguments["strategy"])
+    return _ledger.FleetRead(hosts, uses, storage, unread, named, arguments["strategy"])
 
 
 def _told(done: _ledger.Result) -> dict[str, t.Any]:

@@ -18,10 +18,10 @@ from ansible.utils.display import Display
 
 from ..module_utils._core import confirmation, elsewhere, fresh_labels, report, summary, waivers
 from ..module_utils._core import fleet as across
-from ..module_utils._core.allocation import Row
 from ..module_utils._core.errors import SvirtError
 from ..module_utils._core.finding import PASS, PROFILES, Settings
 from ..module_utils._core.label_domains import parse_domains
+from ..module_utils._core.ledger import Row
 from ..module_utils._core.rules.catalogue import judge
 from ..module_utils._core.snapshot import Snapshot
 from ..plugin_utils import _snapshots

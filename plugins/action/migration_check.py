@@ -77,7 +77,7 @@ def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:
         if host == arguments["target"] or migration.has_any(reading, arguments["guests"]):
             kept[host] = reading
     # Deriving shows that the named domains hold what belongs together; only they say where guests may not go.
-    derived = label_domains.derive(views, named, label_domains.NONE)
+    derived = label_domains.derive([view.storage for view in views], named, label_domains.NONE)
     names = {one.name for one in named}
     domains = label_domains.by_host(domain for domain in derived if domain.name in names)
     return Fleet(arguments["target"], kept, views, storage, unread, domains)

@@ -20,10 +20,11 @@ from ..module_utils._core import allocation as a
 from ..module_utils._core import label_life, ledger_check, range_slots
 from ..module_utils._core.codec import Code
 from ..module_utils._core.errors import LabelError, StoreError
-from ..module_utils._core.fleet import View
 from ..module_utils._core.label_domains import NONE, RANGE, STATIC, LabelDomain, Named, derive
 from ..module_utils._core.label_orders import orders
 from ..module_utils._core.label_use import HostUse, recalled, stored
+from ..module_utils._core.ledger import NO_RANK, RELEASED, STATES, Change, Note, Plan, Row
+from ..module_utils._core.sharing import HostStorage
 from ._store import Store, Transaction, packed, unpacked
 
 _ROWS = "SELECT domain, uuid, name, host, tenant, rank, level, state, until FROM svirt_labels"
@@ -45,7 +46,7 @@ class FleetRead:
 
     hosts: t.Sequence[str]
     uses: t.Sequence[HostUse] = ()
-    views: t.Sequence[View] = ()
+    storage: t.Sequence[HostStorage] = ()
     #: Why hosts could not be read.
     unread: t.Mapping[str, str] = field(default_factory=dict)
     named: t.Sequence[Named] = ()
@@ -58,17 +59,17 @@ class Result:
 
     before: dict[str, int] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
-    changes: list[a.Change] = field(default_factory=list)
-    refused: list[a.Note] = field(default_factory=list)
-    pending: list[a.Note] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    refused: list[Note] = field(default_factory=list)
+    pending: list[Note] = field(default_factory=list)
     domains: list[dict[str, t.Any]] = field(default_factory=list)
     hosts: dict[str, dict[str, t.Any]] = field(default_factory=dict)
-    labels: list[a.Row] = field(default_factory=list)
+    labels: list[Row] = field(default_factory=list)
     tenants: list[dict[str, t.Any]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
 
-    def add(self, plan: a.Plan) -> None:
+    def add(self, plan: Plan) -> None:
         """Take a plan in."""
         self.changes += plan.changes
         self.refused += plan.refused
@@ -154,13 +155,13 @@ def repair(
         return work.result
 
 
-def ledger_rows(url: str) -> list[a.Row]:
+def ledger_rows(url: str) -> list[Row]:
     """The labels that guests of the ledger have or that rest in quarantine. Raises StoreError."""
     store = Store(url)
     store.demand()
     try:
         with store.look() as transaction:
-            return [row for row in _rows(transaction) if row.state != a.RELEASED]
+            return [row for row in _rows(transaction) if row.state != RELEASED]
     finally:
         store.close()
 
@@ -174,7 +175,7 @@ class _Work:
     def __init__(self, transaction: Transaction, now: float) -> None:
         self._transaction = transaction
         self._now = now
-        self._rows: dict[str, dict[str, a.Row]] = defaultdict(dict)
+        self._rows: dict[str, dict[str, Row]] = defaultdict(dict)
         self._at: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for row in _rows(transaction):
             self._put(row)
@@ -197,11 +198,11 @@ class _Work:
         self._only_told = False
         self.result = Result(before=_counts(self.all_rows()))
 
-    def all_rows(self) -> list[a.Row]:
+    def all_rows(self) -> list[Row]:
         """The rows of all domains."""
         return [row for rows in self._rows.values() for row in rows.values()]
 
-    def rows(self, domain: str) -> dict[str, a.Row]:
+    def rows(self, domain: str) -> dict[str, Row]:
         """The rows of a domain by uuid."""
         return self._rows.get(domain, {})
 
@@ -221,7 +222,7 @@ class _Work:
         read = {use.host: use for use in fleet.uses}
         doubts = {use.host: "; ".join(use.doubts) for use in fleet.uses if not use.complete}
         self.result.unread = {**fleet.unread, **doubts}
-        domains = _with_unread(derive(fleet.views, fleet.named, fleet.strategy), fleet, self._known)
+        domains = _with_unread(derive(fleet.storage, fleet.named, fleet.strategy), fleet, self._known)
         self._home = {host: domain.name for domain in domains for host in domain.hosts}
         self._names = frozenset(self._home.values())
         named = {one.name for one in fleet.named}
@@ -242,18 +243,18 @@ class _Work:
         """Whether the domain's labels in the ledger are of its code; one without labels takes the code that it has."""
         code = json.dumps(domain.code.told(), sort_keys=True)
         known = self._codes.get(domain.name)
-        if known not in (None, code) and any(row.rank != a.NO_RANK for row in self.rows(domain.name).values()):
+        if known not in (None, code) and any(row.rank != NO_RANK for row in self.rows(domain.name).values()):
             why = (
                 f"its labels in the ledger are of {known}, it is configured with {code}: labels of both could meet; "
                 "give the bands back, or give the domain another name to begin anew"
             )
-            self.result.refused.append(a.Note(domain.name, why))
+            self.result.refused.append(Note(domain.name, why))
             return False
         if known != code:
             self._new_domains[domain.name] = self._codes[domain.name] = code
         return True
 
-    def apply(self, domain: str, plan: a.Plan) -> None:
+    def apply(self, domain: str, plan: Plan) -> None:
         """Take a plan in: rows, tenants, ranges and an event for each step."""
         self.result.add(plan)
         for tenant, number in plan.tenants.items():
@@ -285,10 +286,10 @@ class _Work:
         for domain, slots in self._slots.items():
             for host in sorted(set(hosts) & set(slots)):
                 slot = slots.pop(host)
-                self.result.changes.append(a.Change("free", host, str(slot), "", host=host))
+                self.result.changes.append(Change("free", host, str(slot), "", host=host))
                 self._event(domain, host, "free", str(slot), "")
         for host in sorted(set(hosts) & set(self._known)):
-            self.result.changes.append(a.Change("forget", host, self._known[host], "", host=host))
+            self.result.changes.append(Change("forget", host, self._known[host], "", host=host))
             self._event(self._known[host], host, "forget", self._known[host], "")
         self._forgotten += hosts
 
@@ -296,19 +297,19 @@ class _Work:
         """Tell of guests that the operator named and nobody saw."""
         seen = {name for use in fleet.uses for guest in use.guests for name in (guest.uuid, guest.name)}
         for name in sorted(set(wishes.guests) - seen):
-            self.result.refused.append(a.Note(name[:80], "no guest of this name or uuid was seen; correct it"))
+            self.result.refused.append(Note(name[:80], "no guest of this name or uuid was seen; correct it"))
 
     def unmatched_rows(self, guests: t.Iterable[str]) -> None:
         """Tell of guests that the operator named and the ledger does not know."""
         known = {name for row in self.all_rows() for name in (row.uuid, row.name)}
         for name in sorted(set(guests) - known):
-            self.result.refused.append(a.Note(name[:80], "the ledger has no guest of this name or uuid; correct it"))
+            self.result.refused.append(Note(name[:80], "the ledger has no guest of this name or uuid; correct it"))
 
     def only_told(self) -> None:
         """Nothing is to be done: what would be is only told."""
         for change in self.result.changes:
             why = f"it has the label {change.new}, which the ledger does not know; repair: true takes it over"
-            self.result.pending.append(a.Note(change.subject, why))
+            self.result.pending.append(Note(change.subject, why))
         self.result.changes = []
         self._only_told = True
 
@@ -340,7 +341,7 @@ class _Work:
         keys = [{"domain": row.domain, "uuid": row.uuid} for row in moved]
         write("DELETE FROM svirt_labels WHERE domain = :domain AND uuid = :uuid", keys)
         rows = [change.row for change in self.result.changes if change.row is not None]
-        write(_ROW, [{**vars(row), "rank": None if row.rank == a.NO_RANK else row.rank} for row in rows])
+        write(_ROW, [{**vars(row), "rank": None if row.rank == NO_RANK else row.rank} for row in rows])
         hosts = [{"host": host} for host in self._forgotten]
         write("DELETE FROM svirt_ranges WHERE host = :host", hosts)
         write("DELETE FROM svirt_hosts WHERE host = :host", hosts)
@@ -357,11 +358,11 @@ class _Work:
         )
         write(_EVENT, self._events)
 
-    def _put(self, row: a.Row) -> None:
+    def _put(self, row: Row) -> None:
         self._rows[row.domain][row.uuid] = row
         self._at[row.host].add((row.domain, row.uuid))
 
-    def _drop(self, row: a.Row) -> None:
+    def _drop(self, row: Row) -> None:
         self._rows[row.domain].pop(row.uuid, None)
         self._at[row.host].discard((row.domain, row.uuid))
 
@@ -431,7 +432,7 @@ def _summary(scene: a.Scene, work: _Work) -> dict[str, t.Any]:
     capacity, used = 0, 0
     if domain.strategy == STATIC:
         capacity = domain.code.tenants * domain.code.guests
-        used = sum(row.state != a.RELEASED for row in work.rows(domain.name).values())
+        used = sum(row.state != RELEASED for row in work.rows(domain.name).values())
     elif domain.strategy == RANGE:
         capacity, used = range_slots.capacity(domain.range_width), len(work.slots(domain.name))
     return {
@@ -459,7 +460,7 @@ def _with_unread(domains: t.Sequence[LabelDomain], fleet: FleetRead, known: t.Ma
     return [found[name] for name in sorted(found)]
 
 
-def _first_sight(domain: LabelDomain, ledger: a.Ledger, plan: a.Plan) -> list[str]:
+def _first_sight(domain: LabelDomain, ledger: a.Ledger, plan: Plan) -> list[str]:
     adopted = sum(change.action == "adopt" for change in plan.changes)
     if ledger.rows or ledger.strays or not adopted:
         return []
@@ -482,13 +483,13 @@ def _not_known(fleet: FleetRead) -> list[str]:
     return found
 
 
-def _rows(transaction: Transaction) -> list[a.Row]:
+def _rows(transaction: Transaction) -> list[Row]:
     return [
-        a.Row(domain, uuid, name, host, tenant, a.NO_RANK if rank is None else rank, level, state, until)
+        Row(domain, uuid, name, host, tenant, NO_RANK if rank is None else rank, level, state, until)
         for domain, uuid, name, host, tenant, rank, level, state, until in transaction.rows(_ROWS)
     ]
 
 
-def _counts(rows: t.Iterable[a.Row]) -> dict[str, int]:
+def _counts(rows: t.Iterable[Row]) -> dict[str, int]:
     found = Counter(row.state for row in rows)
-    return {state: found[state] for state in a.STATES}
+    return {state: found[state] for state in STATES}

@@ -17,7 +17,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import (
+    NO_RANK,
+    PUBLISHED,
+    QUARANTINED,
+    RELEASED,
+    RESERVED,
+)
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 
@@ -29,7 +35,7 @@ SECONDS = 900.0 if SOAK else 25.0
 SEED = 4
 
 #: The state that a step leaves, where its new value is the label.
-_AFTER = {"reserve": a.RESERVED, "revive": a.RESERVED, "adopt": a.PUBLISHED, "rebuild": a.PUBLISHED}
+_AFTER = {"reserve": RESERVED, "revive": RESERVED, "adopt": PUBLISHED, "rebuild": PUBLISHED}
 
 
 class Fire:
@@ -153,10 +159,10 @@ def test_no_label_twice_none_lost_and_every_event_there(url: str, tmp_path: Path
     for action, subject, old, new in events:
         replay.play(action, subject, old, new)
     assert replay.twice == []
-    assert replay.labels == {row.uuid: ("" if row.state == a.RELEASED else row.level, row.state) for row in rows}
+    assert replay.labels == {row.uuid: ("" if row.state == RELEASED else row.level, row.state) for row in rows}
     assert replay.ranges == {host: f"c{low}.c{low + 63}" for host, low in ranges.items()}
     assert len(left) == len(ranges) > 0
-    held = [row.rank for row in rows if row.rank != a.NO_RANK]
+    held = [row.rank for row in rows if row.rank != NO_RANK]
     assert len(set(held)) == len(held) > 0
     assert steps - Counter((action, subject, old, new) for action, subject, old, new in events) == Counter()
-    assert {row.state for row in rows} >= {a.RELEASED, a.QUARANTINED}
+    assert {row.state for row in rows} >= {RELEASED, QUARANTINED}

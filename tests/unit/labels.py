@@ -15,6 +15,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.label import (
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_domains import LabelDomain
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_use import GuestUse, HostUse
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import OBSERVED, Row
 
 BASE = "system_u:system_r:svirt_t:s0"
 #: A code small enough to run out of: 4 tenants of 9 guests.
@@ -55,8 +56,8 @@ def domain(*hosts: str, strategy: str = "static", code: Code = SMALL, **parts: t
     return LabelDomain("prod", hosts or ("kvm1",), strategy, pool=True, code=code, **parts)
 
 
-def row(number: int, rank: int, state: str = a.OBSERVED, code: Code = SMALL, **parts: t.Any) -> a.Row:
+def row(number: int, rank: int, state: str = OBSERVED, code: Code = SMALL, **parts: t.Any) -> Row:
     """The row of a guest of tenant default."""
     level = a.level_of(code.label(*code.unrank(rank)))
     values = {"domain": "prod", "name": f"guest{number}", "host": "kvm1", "tenant": "default", "until": None, **parts}
-    return a.Row(uuid=uuid(number), rank=rank, level=level, state=state, **values)
+    return Row(uuid=uuid(number), rank=rank, level=level, state=state, **values)

@@ -20,81 +20,14 @@ from dataclasses import dataclass, field, replace
 
 from .codec import Code
 from .label import CategorySet, Level, parse_level
+from .label_domains import LabelDomain
 from .label_use import GuestUse, HostUse
+from .ledger import NO_RANK, PUBLISHED, QUARANTINED, RELEASED, RESERVED, Change, Note, Plan, Row
 from .taken import Taken
-
-if t.TYPE_CHECKING:
-    from .label_domains import LabelDomain
-
-RESERVED = "reserved"
-PUBLISHED = "published"
-OBSERVED = "observed"
-QUARANTINED = "quarantined"
-RELEASED = "released"
-#: In the order of a label's life.
-STATES = (RESERVED, PUBLISHED, OBSERVED, QUARANTINED, RELEASED)
-#: States in which a guest of the fleet has the label.
-HELD = (RESERVED, PUBLISHED, OBSERVED)
-#: The rank of a row whose label was released: it has none any more.
-NO_RANK = -1
 
 _KINDS = ("kvm", "qemu")
 #: In place of a uuid: more than one guest, or something that is no guest.
 _OTHERS = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One label of the ledger, and whose it is."""
-
-    domain: str
-    uuid: str
-    name: str
-    #: Where the guest was last seen.
-    host: str
-    tenant: str
-    rank: int
-    level: str
-    state: str
-    #: End of the quarantine, seconds since the epoch.
-    until: float | None = None
-
-    @property
-    def subject(self) -> str:
-        """The guest in words."""
-        return f"{self.name[:80]} ({self.uuid})"
-
-
-@dataclass(frozen=True)
-class Change:
-    """One step of a plan: what becomes of a row, or of a host's range."""
-
-    action: str
-    subject: str
-    old: str
-    new: str
-    row: Row | None = None
-    #: The row as it was, where there was one.
-    before: Row | None = None
-    #: Low and high of a range.
-    host: str = ""
-    range: tuple[int, int] | None = None
-
-    def told(self) -> dict[str, str]:
-        """The step as the operator sees it."""
-        return {"action": self.action, "subject": self.subject, "from": self.old, "to": self.new}
-
-
-@dataclass(frozen=True)
-class Note:
-    """What was refused, or waits, and why."""
-
-    subject: str
-    why: str
-
-    def told(self) -> dict[str, str]:
-        """The note as the operator sees it."""
-        return {"subject": self.subject, "why": self.why}
 
 
 @dataclass(frozen=True)
@@ -140,23 +73,6 @@ class Wishes:
     def about(self, guest: GuestUse) -> bool:
         """Whether the operator named the guest, or no guest at all."""
         return not self.guests or guest.uuid in self.guests or guest.name in self.guests
-
-
-@dataclass
-class Plan:
-    """What to do in a domain."""
-
-    changes: list[Change] = field(default_factory=list)
-    refused: list[Note] = field(default_factory=list)
-    pending: list[Note] = field(default_factory=list)
-    #: Numbers of tenants that had none.
-    tenants: dict[str, int] = field(default_factory=dict)
-
-    def rows(self, before: t.Iterable[Row]) -> dict[str, Row]:
-        """The domain's rows by uuid, when it is done."""
-        after = {row.uuid: row for row in before}
-        after.update((change.row.uuid, change.row) for change in self.changes if change.row is not None)
-        return after
 
 
 def level_of(categories: CategorySet) -> str:

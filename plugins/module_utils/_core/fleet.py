@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 
 from . import chance, meeting, orphans, range_use, reach, strays, twofold
 from . import finding as f
-from .allocation import Row
 from .confirmation import Answers, Confirmation
 from .dominance import compare
 from .fleet_rules import ENGINES, LOCAL, MEETING, RULES, SHARED
+from .ledger import Row
 from .neighbours import Neighbours
 from .orphans import Stock
 from .placed import Placed, place

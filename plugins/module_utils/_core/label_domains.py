@@ -20,10 +20,7 @@ from .codec import Band, Code
 from .daemon_range import MIN_CATEGORIES
 from .errors import CodeError, LabelDomainError
 from .label import MAX_CATEGORY
-from .sharing import Sharing
-
-if t.TYPE_CHECKING:
-    from .fleet import View
+from .sharing import HostStorage, Sharing
 
 STATIC = "static"
 RANGE = "range"
@@ -94,24 +91,26 @@ def parse_domains(items: t.Any, strategy: str = STATIC, hosts: t.Collection[str]
     return sorted(named, key=lambda one: one.name)
 
 
-def derive(views: t.Sequence[View], named: t.Sequence[Named] = (), strategy: str = STATIC) -> list[LabelDomain]:
-    """All domains of the hosts, sorted by name; each host is in exactly one.
+def derive(
+    storage: t.Sequence[HostStorage], named: t.Sequence[Named] = (), strategy: str = STATIC
+) -> list[LabelDomain]:
+    """All domains of the hosts with this storage, sorted by name; each host is in exactly one.
 
     Hosts of a named domain that were not read belong to it all the same. Raises LabelDomainError when a named domain
     leaves out a host that shares labelled storage with one of its own.
     """
     _known_strategy(strategy, "strategy")
     _apart(named)
-    sharing = Sharing([view.storage for view in views])
+    sharing = Sharing(storage)
     owner = {host: one for one in named for host in one.hosts}
     parts = _Parts()
-    for host, key in sorted((view.host, key) for view in views for key in sharing.keys_of(view.host)):
+    for host, key in sorted((entry.host, key) for entry in storage for key in sharing.keys_of(entry.host)):
         other = parts.host_of.setdefault(key, host)
         if owner.get(host) is not owner.get(other):
             raise LabelDomainError(_split(host, other, owner, f"{key} ({sharing.proof(key)})"))
         parts.join(host, other)
     found = [LabelDomain(one.name, one.hosts, one.strategy, one.migration, one.code, one.range_width) for one in named]
-    for hosts in parts.groups(view.host for view in views if view.host not in owner):
+    for hosts in parts.groups(entry.host for entry in storage if entry.host not in owner):
         found.append(LabelDomain(AUTO + hosts[0], hosts, strategy, pool=False))
     return sorted(found, key=lambda one: one.name)
 

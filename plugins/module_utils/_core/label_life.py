@@ -14,9 +14,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .allocation import HELD, NO_RANK, OBSERVED, PUBLISHED, QUARANTINED, RELEASED, RESERVED, Change, Note, Plan, Row
 from .label import parse_level
 from .label_use import GuestUse
+from .ledger import HELD, NO_RANK, OBSERVED, PUBLISHED, QUARANTINED, RELEASED, RESERVED, Change, Note, Plan, Row
 
 DAY = 86400.0
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .allocation import HELD, Note, Row
 from .errors import LabelError
 from .label import Context, Level, parse_context, parse_level
 from .label_use import GuestUse, HostUse
+from .ledger import HELD, Note, Row
 
 
 @dataclass

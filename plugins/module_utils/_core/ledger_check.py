@@ -10,10 +10,11 @@ from __future__ import annotations
 import typing as t
 from collections import defaultdict
 
-from .allocation import HELD, QUARANTINED, RELEASED, Note, Row, homes
+from .allocation import homes
 from .codec import Code
 from .label import CategorySet, parse_level
 from .label_use import GuestUse, HostUse
+from .ledger import HELD, QUARANTINED, RELEASED, Note, Row
 from .range_slots import Slot
 
 _MAX_NAMES = 5

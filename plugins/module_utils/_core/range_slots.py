@@ -13,9 +13,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .allocation import NO_RANK, Change, Note, Plan, Row, Scene
+from .allocation import Scene
 from .daemon_range import MIN_CATEGORIES, DaemonRange
 from .label import MAX_CATEGORY, CategorySet, parse_level
+from .ledger import NO_RANK, Change, Note, Plan, Row
 
 _CATEGORIES = MAX_CATEGORY + 1
 

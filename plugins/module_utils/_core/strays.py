@@ -11,10 +11,10 @@ import typing as t
 from collections import defaultdict
 
 from . import finding as f
-from .allocation import Row
 from .errors import LabelError
 from .fleet_rules import COPIED, DRIFT
 from .label import CategorySet, parse_level
+from .ledger import Row
 from .placed import Placed
 from .reach import Held, in_order, listed
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
-from ansible_collections.svirt.fleet.plugins.module_utils._core import fleet as across
 from ansible_collections.svirt.fleet.plugins.module_utils._core.daemon_range import DaemonRange
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_use import HostUse, label_use
+from ansible_collections.svirt.fleet.plugins.module_utils._core.sharing import host_storage
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 
@@ -48,8 +48,8 @@ def fleet(*uses: HostUse, unread: t.Collection[str] = (), domain: t.Any = None, 
 def auto(*uses: HostUse, hosts: t.Sequence[str] = (), storage: str = "nfs:filer:/vms") -> _ledger.FleetRead:
     """These hosts, in a domain that nobody named: they share storage."""
     read = {one.host: snapshot(one.host, storage=[nfs("/vms", storage)]) for one in uses}
-    views = [across.view(name, one) for name, one in read.items()]
-    return _ledger.FleetRead(sorted({*read, *hosts}), uses, views)
+    mounts = [host_storage(name, one) for name, one in read.items()]
+    return _ledger.FleetRead(sorted({*read, *hosts}), uses, mounts)
 
 
 def steps(result: _ledger.Result) -> list[tuple[str, str, str]]:

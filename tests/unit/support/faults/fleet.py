@@ -8,7 +8,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocation import Row
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import Row
 
 from tests.unit.fleets import PROCESS, disk, guest, host, nfs
 

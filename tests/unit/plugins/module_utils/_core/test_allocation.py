@@ -12,6 +12,15 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
 from ansible_collections.svirt.fleet.plugins.module_utils._core.codec import Band, Code
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label import CategorySet, parse_level
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import (
+    NO_RANK,
+    OBSERVED,
+    PUBLISHED,
+    QUARANTINED,
+    RELEASED,
+    RESERVED,
+    Plan,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,16 +30,16 @@ HOSTS = ("kvm1", "kvm2")
 ALL = CategorySet.of(range(8, 18))
 
 
-def plan(*uses: t.Any, ledger: a.Ledger | None = None, wishes: a.Wishes | None = None, **scene: t.Any) -> a.Plan:
+def plan(*uses: t.Any, ledger: a.Ledger | None = None, wishes: a.Wishes | None = None, **scene: t.Any) -> Plan:
     where = a.Scene(scene.pop("of", domain(*HOSTS)), uses, **scene)
     return a.allocate(where, ledger or a.Ledger(), wishes or a.Wishes())
 
 
-def told(made: a.Plan) -> list[tuple[str, str]]:
+def told(made: Plan) -> list[tuple[str, str]]:
     return [(change.action, change.new) for change in made.changes]
 
 
-def ledger_of(made: a.Plan, before: a.Ledger | None = None) -> a.Ledger:
+def ledger_of(made: Plan, before: a.Ledger | None = None) -> a.Ledger:
     known = before or a.Ledger()
     return a.Ledger(list(made.rows(known.rows).values()), tenants={**known.tenants, **made.tenants})
 
@@ -109,7 +118,7 @@ def test_labels_come_in_order_and_keep_clear() -> None:
     assert made.tenants == {"default": 0}
     first = made.changes[0].row
     assert first is not None
-    assert (first.state, first.host, first.tenant, first.name) == (a.RESERVED, "kvm1", "default", "guest1")
+    assert (first.state, first.host, first.tenant, first.name) == (RESERVED, "kvm1", "default", "guest1")
 
 
 def test_a_label_that_is_the_guests_alone_is_kept() -> None:
@@ -117,7 +126,7 @@ def test_a_label_that_is_the_guests_alone_is_kept() -> None:
     assert told(made) == [("adopt", "s0:c9,c11,c13,c16"), ("reserve", "s0:c9,c11,c12,c15")]
     assert made.tenants == {"default": 3}
     assert made.changes[0].row is not None
-    assert made.changes[0].row.state == a.PUBLISHED
+    assert made.changes[0].row.state == PUBLISHED
 
 
 @pytest.mark.parametrize(
@@ -177,27 +186,27 @@ def test_two_definitions_that_differ_are_no_label_to_keep() -> None:
 
 
 def test_a_label_in_the_ledger_stays_and_one_in_quarantine_is_not_given_out() -> None:
-    ledger = a.Ledger([row(1, 0), row(2, 1, a.QUARANTINED, until=5.0)], tenants={"default": 0})
+    ledger = a.Ledger([row(1, 0), row(2, 1, QUARANTINED, until=5.0)], tenants={"default": 0})
     made = plan(use("kvm1", guest(1), guest(3)), ledger=ledger)
     assert told(made) == [("reserve", "s0:c8,c10,c12,c17")]
 
 
 def test_a_guest_that_comes_back_gets_its_label_out_of_quarantine() -> None:
-    ledger = a.Ledger([row(1, 4, a.QUARANTINED, until=5.0)], tenants={"default": 0})
+    ledger = a.Ledger([row(1, 4, QUARANTINED, until=5.0)], tenants={"default": 0})
     made = plan(use("kvm1", guest(1)), ledger=ledger)
     assert told(made) == [("revive", "s0:c8,c10,c13,c16")]
     assert made.changes[0].row is not None
-    assert (made.changes[0].row.state, made.changes[0].row.until) == (a.RESERVED, None)
+    assert (made.changes[0].row.state, made.changes[0].row.until) == (RESERVED, None)
     taken = plan(use("kvm1", guest(1), guest(2, running="c8,c10,c13,c16")), ledger=ledger)
     assert "in use by another" in taken.refused[0].why
 
 
 def test_a_released_label_is_free_and_its_guest_can_have_a_new_one() -> None:
-    ledger = a.Ledger([replace(row(1, 0), rank=a.NO_RANK, state=a.RELEASED)], tenants={"default": 0})
+    ledger = a.Ledger([replace(row(1, 0), rank=NO_RANK, state=RELEASED)], tenants={"default": 0})
     assert told(plan(use("kvm1", guest(1)), ledger=ledger)) == [("reserve", "s0:c8,c10,c12,c15")]
 
 
-@pytest.mark.parametrize("state", [a.OBSERVED, a.QUARANTINED])
+@pytest.mark.parametrize("state", [OBSERVED, QUARANTINED])
 def test_a_guest_of_another_tenant_than_before_is_refused(state: str) -> None:
     ledger = a.Ledger([row(1, 0, state)], tenants={"default": 0})
     made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.Wishes({uuid(1): "acme"}))
@@ -268,7 +277,7 @@ def test_other_kinds_and_guests_that_were_not_named_are_left_alone() -> None:
 
 
 def test_a_domain_with_a_new_name_takes_its_rows_along() -> None:
-    old = [row(1, 4, domain="auto-kvm1"), row(2, 5, domain="auto-kvm1", state=a.RESERVED)]
+    old = [row(1, 4, domain="auto-kvm1"), row(2, 5, domain="auto-kvm1", state=RESERVED)]
     ledger = a.Ledger(strays=old, domains={"prod"})
     made = plan(use("kvm1", guest(1), guest(2), guest(3)), ledger=ledger)
     assert told(made) == [("move", "prod"), ("move", "prod"), ("reserve", "s0:c8,c10,c12,c15")]

@@ -6,11 +6,11 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core import fleet
 from ansible_collections.svirt.fleet.plugins.module_utils._core import label_domains as d
 from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.codec import Band, Code
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelDomainError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.sharing import HostStorage, host_storage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +19,10 @@ from tests.unit.fleets import host, nfs
 PROD = {"name": "prod", "hosts": ["kvm2", "kvm1"]}
 
 
-def view(name: str, *mounts: str, storage: t.Sequence[s.Storage] = ()) -> fleet.View:
+def stored(name: str, *mounts: str, storage: t.Sequence[s.Storage] = ()) -> HostStorage:
     """A host that mounts these exports of a filer."""
     found = [nfs(f"/mnt/{export}", f"nfs:filer:/{export}") for export in mounts]
-    return fleet.view(name, host(name, storage=[*found, *storage]))
+    return host_storage(name, host(name, storage=[*found, *storage]))
 
 
 def told(domains: t.Iterable[d.LabelDomain]) -> list[tuple[str, tuple[str, ...]]]:
@@ -106,21 +106,21 @@ def test_a_host_that_the_inventory_lacks_is_refused_unless_nobody_can_know() -> 
 
 
 def test_hosts_that_share_labelled_storage_are_one_domain_however_long_the_chain() -> None:
-    views = [view("kvm4"), view("kvm3", "b"), view("kvm2", "a", "b"), view("kvm1", "a")]
-    found = d.derive(views, [], "range")
+    storage = [stored("kvm4"), stored("kvm3", "b"), stored("kvm2", "a", "b"), stored("kvm1", "a")]
+    found = d.derive(storage, [], "range")
     assert told(found) == [("auto-kvm1", ("kvm1", "kvm2", "kvm3")), ("auto-kvm4", ("kvm4",))]
     assert {(domain.strategy, domain.pool) for domain in found} == {("range", False)}
 
 
 def test_storage_without_labels_joins_nobody() -> None:
     plain = nfs("/plain", "nfs:filer:/plain", labelled=False)
-    views = [view("kvm1", storage=[plain]), view("kvm2", storage=[plain])]
-    assert told(d.derive(views)) == [("auto-kvm1", ("kvm1",)), ("auto-kvm2", ("kvm2",))]
+    storage = [stored("kvm1", storage=[plain]), stored("kvm2", storage=[plain])]
+    assert told(d.derive(storage)) == [("auto-kvm1", ("kvm1",)), ("auto-kvm2", ("kvm2",))]
 
 
 def test_a_named_domain_wins_and_holds_hosts_that_were_not_read() -> None:
     named = d.parse_domains([{"name": "pool", "hosts": ["kvm1", "kvm9"], "strategy": "range", "range_width": 16}])
-    found = d.derive([view("kvm1"), view("kvm2")], named)
+    found = d.derive([stored("kvm1"), stored("kvm2")], named)
     assert told(found) == [("auto-kvm2", ("kvm2",)), ("pool", ("kvm1", "kvm9"))]
     pool = d.by_host(found)["kvm9"]
     assert (pool.strategy, pool.pool, pool.range_width) == ("range", True, 16)
@@ -128,7 +128,7 @@ def test_a_named_domain_wins_and_holds_hosts_that_were_not_read() -> None:
 
 def test_a_domain_without_migration_is_no_pool() -> None:
     named = d.parse_domains([{**PROD, "migration": False}])
-    assert [domain.pool for domain in d.derive([view("kvm1")], named)] == [False]
+    assert [domain.pool for domain in d.derive([stored("kvm1")], named)] == [False]
 
 
 @pytest.mark.parametrize(
@@ -141,15 +141,15 @@ def test_a_domain_without_migration_is_no_pool() -> None:
 )
 def test_a_named_domain_may_not_part_hosts_whose_labels_meet(named: t.Any) -> None:
     with pytest.raises(LabelDomainError, match=r"share the labelled storage nfs:filer:/a \(identity\)") as caught:
-        d.derive([view("kvm1", "a"), view("kvm2", "a")], d.parse_domains(named))
+        d.derive([stored("kvm1", "a"), stored("kvm2", "a")], d.parse_domains(named))
     assert "kvm1" in str(caught.value)
     assert "kvm2" in str(caught.value)
 
 
 def test_the_exporter_belongs_to_its_clients() -> None:
     root = s.Storage("/", "ext4", "/dev/vda1", True, exports=["/srv/a"], labelled_exports=["/srv/a"])
-    client = view("kvm2", storage=[nfs("/mnt", "nfs:kvm1:/srv/a")])
-    assert told(d.derive([view("kvm1", storage=[root]), client])) == [("auto-kvm1", ("kvm1", "kvm2"))]
+    client = stored("kvm2", storage=[nfs("/mnt", "nfs:kvm1:/srv/a")])
+    assert told(d.derive([stored("kvm1", storage=[root]), client])) == [("auto-kvm1", ("kvm1", "kvm2"))]
 
 
 # -- against brute force ---------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ MOUNTS = st.dictionaries(
 
 @given(MOUNTS)
 def test_domains_are_the_connected_parts(mounts: dict[str, set[str]]) -> None:
-    found = d.derive([view(name, *exports) for name, exports in mounts.items()])
+    found = d.derive([stored(name, *exports) for name, exports in mounts.items()])
     domain = d.by_host(found)
     assert sorted(host for one in found for host in one.hosts) == sorted(mounts)
     connected = {name: {name} for name in mounts}
@@ -179,7 +179,7 @@ def test_a_derivation_keeps_named_domains_whole_or_refuses(mounts: dict[str, set
         {"name": name, "hosts": [host for host, its in owner.items() if its == name]}
         for name in sorted(set(owner.values()))
     ]
-    views = [view(name, *exports) for name, exports in mounts.items()]
+    storage = [stored(name, *exports) for name, exports in mounts.items()]
     parted = [
         (one, other)
         for one in mounts
@@ -188,8 +188,8 @@ def test_a_derivation_keeps_named_domains_whole_or_refuses(mounts: dict[str, set
     ]
     if parted:
         with pytest.raises(LabelDomainError):
-            d.derive(views, d.parse_domains(items))
+            d.derive(storage, d.parse_domains(items))
         return
-    domain = d.by_host(d.derive(views, d.parse_domains(items)))
+    domain = d.by_host(d.derive(storage, d.parse_domains(items)))
     assert {host: domain[host].name for host in owner} == owner
     assert all(domain[host].name.startswith(d.AUTO) for host in mounts if host not in owner)

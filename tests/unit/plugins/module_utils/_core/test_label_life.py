@@ -7,6 +7,16 @@ import typing as t
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
 from ansible_collections.svirt.fleet.plugins.module_utils._core import label_life as life
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import (
+    NO_RANK,
+    OBSERVED,
+    PUBLISHED,
+    QUARANTINED,
+    RELEASED,
+    RESERVED,
+    Plan,
+    Row,
+)
 
 from tests.unit.labels import guest, row, sets, use, uuid
 
@@ -20,37 +30,37 @@ def sight(*guests: t.Any, read: t.Collection[str] = HOSTS, hosts: t.Any = None) 
     return life.Sight(a.homes(uses), read, domains, {host: name for name, all_ in domains.items() for host in all_})
 
 
-def observe(one: a.Row, seen: life.Sight, now: float = 50.0) -> a.Plan:
+def observe(one: Row, seen: life.Sight, now: float = 50.0) -> Plan:
     return life.observe([one], seen, 100.0, now)
 
 
-def states(made: a.Plan) -> list[tuple[str, str]]:
+def states(made: Plan) -> list[tuple[str, str]]:
     return [(change.action, change.row.state) for change in made.changes if change.row is not None]
 
 
 @pytest.mark.parametrize(
     ("one", "state"),
     [
-        (guest(1), a.RESERVED),
-        (guest(1, defined="c8,c10,c12,c16"), a.RESERVED),
-        (guest(1, defined=OWN, relabels=False), a.RESERVED),
-        (guest(1, defined=OWN, running="c1,c2"), a.PUBLISHED),
-        (guest(1, defined=OWN, files=sets("c1,c2")), a.PUBLISHED),
-        (guest(1, defined=OWN), a.OBSERVED),
-        (guest(1, defined=OWN, running=OWN), a.OBSERVED),
-        (guest(1, defined=OWN, running=OWN, files=sets("c8,c10")), a.OBSERVED),
+        (guest(1), RESERVED),
+        (guest(1, defined="c8,c10,c12,c16"), RESERVED),
+        (guest(1, defined=OWN, relabels=False), RESERVED),
+        (guest(1, defined=OWN, running="c1,c2"), PUBLISHED),
+        (guest(1, defined=OWN, files=sets("c1,c2")), PUBLISHED),
+        (guest(1, defined=OWN), OBSERVED),
+        (guest(1, defined=OWN, running=OWN), OBSERVED),
+        (guest(1, defined=OWN, running=OWN, files=sets("c8,c10")), OBSERVED),
     ],
 )
 def test_the_state_is_what_definition_process_and_files_show(one: t.Any, state: str) -> None:
     assert life.seen_state(row(1, 0), [one]) == state
-    expected = [] if state == a.RESERVED else [("observe", state)]
-    assert states(observe(row(1, 0, a.RESERVED), sight(one))) == expected
+    expected = [] if state == RESERVED else [("observe", state)]
+    assert states(observe(row(1, 0, RESERVED), sight(one))) == expected
 
 
 def test_a_state_never_goes_back_but_a_difference_is_told() -> None:
-    made = observe(row(1, 0, a.OBSERVED), sight(guest(1, defined=OWN, running="c1,c2")))
+    made = observe(row(1, 0, OBSERVED), sight(guest(1, defined=OWN, running="c1,c2")))
     assert (states(made), made.refused) == ([], [])
-    drifted = observe(row(1, 0, a.OBSERVED), sight(guest(1, defined="c8,c10,c12,c16")))
+    drifted = observe(row(1, 0, OBSERVED), sight(guest(1, defined="c8,c10,c12,c16")))
     assert states(drifted) == []
     assert "its definition on kvm1 has another" in drifted.refused[0].why
 
@@ -62,7 +72,7 @@ def test_a_guest_that_moved_is_written_down_where_it_is() -> None:
 
 def test_a_guest_that_is_gone_goes_to_quarantine_only_when_all_hosts_were_read() -> None:
     made = observe(row(1, 0), sight())
-    assert states(made) == [("quarantine", a.QUARANTINED)]
+    assert states(made) == [("quarantine", QUARANTINED)]
     assert made.changes[0].row is not None
     assert made.changes[0].row.until == 100.0
     partly = observe(row(1, 0), sight(read={"kvm1"}))
@@ -73,7 +83,7 @@ def test_a_guest_that_is_gone_goes_to_quarantine_only_when_all_hosts_were_read()
 def test_a_guest_that_is_seen_in_another_domain_only_is_gone_from_its_own() -> None:
     hosts = {"prod": HOSTS, "other": frozenset({"kvm5"})}
     made = observe(row(1, 0), sight(guest(1, "kvm5", OWN), hosts=hosts))
-    assert states(made) == [("quarantine", a.QUARANTINED)]
+    assert states(made) == [("quarantine", QUARANTINED)]
 
 
 def test_a_row_of_a_host_that_nobody_names_is_kept_and_told() -> None:
@@ -83,8 +93,8 @@ def test_a_row_of_a_host_that_nobody_names_is_kept_and_told() -> None:
 
 
 def test_a_row_of_a_domain_that_has_another_name_is_followed() -> None:
-    made = observe(row(1, 0, a.PUBLISHED, domain="auto-kvm1"), sight(guest(1, defined=OWN)))
-    assert states(made) == [("observe", a.OBSERVED)]
+    made = observe(row(1, 0, PUBLISHED, domain="auto-kvm1"), sight(guest(1, defined=OWN)))
+    assert states(made) == [("observe", OBSERVED)]
 
 
 def test_a_label_that_another_has_replaced_goes_when_it_is_seen_no_more() -> None:
@@ -105,15 +115,15 @@ def test_a_label_rests_until_its_time_is_over_and_nobody_is_seen_with_it(
     until: float, seen: bool, released: bool
 ) -> None:
     found = sight(guest(1, files=sets(OWN))) if seen else sight(guest(1))
-    made = observe(row(1, 0, a.QUARANTINED, until=until), found)
-    assert states(made) == ([("release", a.RELEASED)] if released else [])
+    made = observe(row(1, 0, QUARANTINED, until=until), found)
+    assert states(made) == ([("release", RELEASED)] if released else [])
     assert bool(made.pending) is seen
     if released and made.changes[0].row is not None:
-        assert made.changes[0].row.rank == a.NO_RANK
+        assert made.changes[0].row.rank == NO_RANK
 
 
 def test_publish_is_for_reserved_labels_of_these_guests_on_these_hosts() -> None:
-    rows = [row(1, 0, a.RESERVED), row(2, 1, a.RESERVED, host="kvm2"), row(3, 2, a.OBSERVED)]
+    rows = [row(1, 0, RESERVED), row(2, 1, RESERVED, host="kvm2"), row(3, 2, OBSERVED)]
 
     def published(uuids: t.Any, hosts: t.Any) -> list[str]:
         return [change.row.uuid for change in life.publish(rows, uuids, hosts).changes if change.row is not None]
@@ -136,7 +146,7 @@ def test_release_puts_what_people_name_into_quarantine(uuids: t.Any, hosts: t.An
 
 
 def test_release_without_quarantine_and_after_it_frees_the_label() -> None:
-    rows = [row(1, 0), row(2, 1, a.QUARANTINED, until=40.0), row(3, 2, a.QUARANTINED, until=60.0)]
+    rows = [row(1, 0), row(2, 1, QUARANTINED, until=40.0), row(3, 2, QUARANTINED, until=60.0)]
     made = life.release(rows, {uuid(1)}, set(), 50.0, 50.0)
     assert [(change.action, change.subject.partition(" ")[0]) for change in made.changes] == [
         ("release", "guest1"),

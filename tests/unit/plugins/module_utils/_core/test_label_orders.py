@@ -6,8 +6,8 @@ import typing as t
 from dataclasses import replace
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label_orders import Orders, orders
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import QUARANTINED, RELEASED, RESERVED
 
 from tests.unit.labels import BASE, guest, row, use, uuid
 
@@ -15,7 +15,7 @@ OWN = "c8,c10,c12,c15"
 ORDER = {"guest": uuid(1), "type": "static", "label": f"{BASE}:{OWN}"}
 
 
-def of(one: t.Any, state: str = a.RESERVED, **parts: t.Any) -> Orders:
+def of(one: t.Any, state: str = RESERVED, **parts: t.Any) -> Orders:
     return orders([use("kvm1", one, **parts)], {uuid(1): row(1, 0, state)})
 
 
@@ -41,7 +41,7 @@ def test_what_is_ordered_and_what_waits(one: t.Any, ordered: bool, waits: bool) 
     assert made.refused == []
 
 
-@pytest.mark.parametrize("state", [a.QUARANTINED, a.RELEASED])
+@pytest.mark.parametrize("state", [QUARANTINED, RELEASED])
 def test_labels_that_nobody_holds_are_not_ordered(state: str) -> None:
     assert of(guest(1), state).guests == {"kvm1": []}
 

@@ -2,8 +2,8 @@
 # Copyright: svirt.fleet contributors
 from __future__ import annotations
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
 from ansible_collections.svirt.fleet.plugins.module_utils._core.daemon_range import DaemonRange
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import QUARANTINED, RESERVED
 from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger_check import compare, compare_ranges
 from ansible_collections.svirt.fleet.plugins.module_utils._core.range_slots import Slot
 
@@ -13,7 +13,7 @@ OWN = "c8,c10,c12,c15"
 
 
 def test_what_agrees_is_not_told() -> None:
-    rows = [row(1, 0), row(2, 1, a.RESERVED), row(3, 2, a.QUARANTINED)]
+    rows = [row(1, 0), row(2, 1, RESERVED), row(3, 2, QUARANTINED)]
     uses = [
         use("kvm1", guest(1, defined=OWN, running=OWN), guest(2, running="c1,c2")),
         use("kvm2", guest(1, "kvm2", OWN)),
@@ -34,9 +34,9 @@ def test_guests_with_one_label_are_told_together() -> None:
 
 
 def test_a_label_in_quarantine_that_another_uses_is_told() -> None:
-    notes = compare(SMALL, [use("kvm1", guest(2, defined=OWN))], [row(1, 0, a.QUARANTINED)])
+    notes = compare(SMALL, [use("kvm1", guest(2, defined=OWN))], [row(1, 0, QUARANTINED)])
     assert ["rests in quarantine for guest1" in note.why for note in notes] == [True]
-    assert compare(SMALL, [use("kvm1", guest(1, defined=OWN))], [row(1, 0, a.QUARANTINED)]) == []
+    assert compare(SMALL, [use("kvm1", guest(1, defined=OWN))], [row(1, 0, QUARANTINED)]) == []
 
 
 def test_a_daemon_that_draws_from_elsewhere_is_told() -> None:

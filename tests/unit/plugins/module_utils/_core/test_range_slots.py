@@ -8,6 +8,7 @@ from itertools import combinations
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
 from ansible_collections.svirt.fleet.plugins.module_utils._core.label import CategorySet, parse_level
+from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import Plan, Row
 from ansible_collections.svirt.fleet.plugins.module_utils._core.range_slots import Slot, allot, capacity
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,14 +16,14 @@ from hypothesis import strategies as st
 from tests.unit.labels import domain, guest, row, use
 
 
-def plan(count: int, width: int, *statics: str, slots: tuple[Slot, ...] = (), rows: tuple[a.Row, ...] = ()) -> a.Plan:
+def plan(count: int, width: int, *statics: str, slots: tuple[Slot, ...] = (), rows: tuple[Row, ...] = ()) -> Plan:
     hosts = [f"kvm{number}" for number in range(count)]
     uses = [use(host) for host in hosts]
     uses[0] = use("kvm0", *(guest(number, "kvm0", defined=text) for number, text in enumerate(statics)))
     return allot(a.Scene(domain(*hosts, strategy="range", range_width=width), uses), slots, rows)
 
 
-def ranges(made: a.Plan) -> list[tuple[int, int]]:
+def ranges(made: Plan) -> list[tuple[int, int]]:
     return [change.range for change in made.changes if change.range is not None]
 
 
