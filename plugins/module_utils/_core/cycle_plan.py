@@ -18,9 +18,8 @@ from .definition import POWER_CYCLE, Definition, Plan, Survey
 from .domain_edit import Filter, cards, with_filter, with_seclabel
 from .errors import DomainXmlError
 from .expected import confinement, relabels, same
-from .label import Context
-from .rules._support import read_context
-from .rules.guest import fault_of, holds_the_range
+from .facts.guest_label import fault_of, holds_the_range
+from .label import Context, read_context
 from .seclabel_plan import DYNAMIC, NONE, STATIC, meeting, needs_cycle, shown
 from .snapshot import SecLabel
 

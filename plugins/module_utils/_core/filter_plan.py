@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from .definition import OPERATOR, POWER_CYCLE, Define, Definition, Live, Plan, Survey
 from .domain_edit import Card, Filter, cards, with_filter
 from .errors import DomainXmlError, PlanError
+from .facts.guests import QEMU_KINDS
 from .network_filter import CLEAN, IP, LEARNING, STOCK, is_bridged, is_defined, wants_address, weakness
-from .rules._support import QEMU_KINDS
 from .snapshot import NetworkFilter
 
 LEARNINGS = ("any", "dhcp")

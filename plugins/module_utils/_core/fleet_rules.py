@@ -10,10 +10,10 @@ from __future__ import annotations
 import typing as t
 
 from . import finding as f
-from .rules import _support as s
+from .rules._common import NIST_AC4, NIST_CM3, NIST_CM6, NIST_SC4, NIST_SC39, NIST_SI2
 from .snapshot import Snapshot
 
-_REFERENCES = (s.NIST_SC4, s.NIST_SC39, s.NIST_AC4)
+_REFERENCES = (NIST_SC4, NIST_SC39, NIST_AC4)
 
 
 def _across(_snapshot: Snapshot, _settings: f.Settings) -> t.Iterable[f.Hit | f.Unsure]:
@@ -111,7 +111,7 @@ OVERLAP = f.Rule(
     cost="daemon_restart",
     needs=("libvirt", "storage"),
     check=_across,
-    references=(s.NIST_SC4, s.NIST_AC4, s.NIST_CM6),
+    references=(NIST_SC4, NIST_AC4, NIST_CM6),
 )
 
 NARROW = f.Rule(
@@ -131,7 +131,7 @@ NARROW = f.Rule(
     cost="daemon_restart",
     needs=("libvirt", "guests"),
     check=_across,
-    references=(s.NIST_CM6,),
+    references=(NIST_CM6,),
 )
 
 OUTSIDE = f.Rule(
@@ -166,7 +166,7 @@ DRIFT = f.Rule(
     cost="operator",
     needs=("guests",),
     check=_across,
-    references=(s.NIST_CM3, s.NIST_CM6),
+    references=(NIST_CM3, NIST_CM6),
 )
 
 COPIED = f.Rule(
@@ -186,7 +186,7 @@ COPIED = f.Rule(
     cost="guest_power_cycle",
     needs=("guests",),
     check=_across,
-    references=(s.NIST_SC4, s.NIST_CM6),
+    references=(NIST_SC4, NIST_CM6),
 )
 
 TWOFOLD = f.Rule(
@@ -206,7 +206,7 @@ TWOFOLD = f.Rule(
     cost="operator",
     needs=("guests",),
     check=_across,
-    references=(s.NIST_SC4, s.NIST_SI2),
+    references=(NIST_SC4, NIST_SI2),
 )
 
 ENGINES = f.Rule(

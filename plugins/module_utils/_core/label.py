@@ -14,6 +14,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from dataclasses import dataclass
@@ -219,3 +220,25 @@ def _category(text: str, whole: str) -> int:
 def _bounded(text: str, what: str) -> None:
     if len(text) > MAX_TEXT:
         raise LabelError(f"{what} of {len(text)} characters starting {text[:40]!r} is longer than {MAX_TEXT}")
+
+
+@functools.lru_cache(maxsize=4096)  # several rules read each label, and many files have the same
+def read_context(label: str | None) -> Context | None:
+    """A label as a context, or None where it was not read or is none."""
+    if not label:
+        return None
+    try:
+        return parse_context(label)
+    except LabelError:
+        return None
+
+
+def unreadable(label: str | None, what: str) -> str:
+    """Why ``read_context`` gave None."""
+    if not label:
+        return f"{what} could not be read"
+    try:
+        parse_context(label)
+    except LabelError as error:
+        return f"{what}: {error}"
+    return ""

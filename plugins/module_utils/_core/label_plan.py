@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which files get which label, owner and mode, and which are left alone, with the reason.
 
-Two steps, with a look at the files between them. ``candidates`` takes what the rules find on the host, in their own
-words, and the caller's wishes; ``settle`` holds against each file what was seen of it: who has it open, which hosts
-share it, what libvirt remembers of it. What the rules leave open because other hosts share the storage is decided
-here by what is known of those hosts (elsewhere.py).
+Two steps, with a look at the files between them. ``candidates`` takes what the labels of the host's files say, as the
+rules do (facts/images.py), and the caller's wishes; ``settle`` holds against each file what was seen of it: who has it
+open, which hosts share it, what libvirt remembers of it. What is left open because other hosts share the storage is
+decided here by what is known of those hosts (elsewhere.py).
 
 A file in use is never touched, with one exception: the image of a running guest, back to that guest's own label, when
 no other guest uses it anywhere.
@@ -23,12 +23,13 @@ from . import expected
 from .context_rules import NONE, Rule, label_by
 from .elsewhere import Elsewhere
 from .errors import PlanError
-from .finding import Hit, Settings
-from .label import parse_context, type_of
-from .qemu_conf import setting
-from .rules import _files as files
-from .rules import _support as s
-from .rules import image
+from .facts import images
+from .facts.guests import selinux_off
+from .facts.subjects import HOST, guest_name, image_name
+from .label import parse_context, read_context, type_of, unreadable
+from .paths import below, below_any
+from .qemu_conf import doubt_of, setting
+from .shipped_types import SHIPPED_GUEST_TYPES
 from .snapshot import NOT_APPLICABLE, OK, Guest, Snapshot
 
 # What may be repaired.
@@ -50,7 +51,6 @@ _KEEPERS = frozenset(("virtlockd", "sanlock"))
 _REMEMBERED = "trusted.libvirt.security."
 _FTYPES = {"file": "f", "dir": "d", "block": "b", "char": "c", "socket": "s", "fifo": "p"}
 _SHOWN = 3
-_CHECKS = {rule.id: rule.check for rule in image.RULES}
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Plan:
 
 def subject_of(target: Target) -> str:
     """A file as a subject."""
-    return s.image_name(target.path)
+    return image_name(target.path)
 
 
 def checked(wish: Wish) -> Wish:
@@ -225,11 +225,11 @@ def candidates(snapshot: Snapshot, wishes: Wishes) -> tuple[list[Target], Plan]:
     blind = _unknown_guests(snapshot)
     if blind:
         if repair:
-            plan.refused.append(Left(s.HOST, blind))
-        plan.refused += [Left(s.image_name(wish.path), blind) for wish in wishes.labels]
+            plan.refused.append(Left(HOST, blind))
+        plan.refused += [Left(image_name(wish.path), blind) for wish in wishes.labels]
         return [], plan
-    if repair and s.selinux_off(snapshot):
-        plan.refused.append(Left(s.HOST, "SELinux is off, so labels mean nothing now"))
+    if repair and selinux_off(snapshot):
+        plan.refused.append(Left(HOST, "SELinux is off, so labels mean nothing now"))
         repair -= {IN_USE, AT_REST, READABLE, ORPHANS}
     found: dict[tuple[int | None, str], Target] = {}
     named = {wish.path for wish in wishes.labels}
@@ -265,53 +265,54 @@ def _both(one: Target, other: Target) -> Target:
 
 @dataclass(frozen=True)
 class _Repairs:
-    """From the rules' findings to files."""
+    """From what the labels of files say to repairs."""
 
     snapshot: Snapshot
     repair: frozenset[str]
 
     def all(self) -> t.Iterator[Target | Left]:
-        by_path = {file.path: file for file in files.files(self.snapshot) if not file.in_namespace}
-        own_dev = {
-            f"{file.uses[0].guest.uuid}\0{file.path}": file for file in files.files(self.snapshot) if file.in_namespace
-        }
-        for rule in ("IMG-001", "IMG-002", "IMG-006"):
-            for hit in self._hits(rule):
-                file = by_path[hit.key]
+        by_path = {file.path: file for file in images.files(self.snapshot) if not file.in_namespace}
+        own_dev = {_own_key(file): file for file in images.files(self.snapshot) if file.in_namespace}
+        alone = self._alone()
+        judged = list(images.judged(alone))
+        for statuses in ((images.WRONG, images.LEFT), (images.LOST,), (images.OPEN,)):
+            for found in (item for item, status in judged if status.status in statuses and not item.in_namespace):
+                file = by_path[found.path]
                 if file.active and IN_USE in self.repair:
                     yield self._in_use(file)
                 elif not file.active and AT_REST in self.repair:
                     yield self._at_rest(file)
-        for hit in self._hits("IMG-010") if IN_USE in self.repair else ():
-            yield self._in_use(own_dev[hit.key])
-        for hit in self._hits("IMG-007") if READABLE in self.repair else ():
-            file = by_path[hit.key]
-            yield self._target(file, READABLE, close=True, kept=self._kept(file))
-        for hit in self._hits("IMG-009") if STALE_OWNERS in self.repair else ():
-            yield self._target(by_path[hit.key], STALE_OWNERS, forget=True)
+        for found, status in judged if IN_USE in self.repair else ():
+            if found.in_namespace and status.status in (images.LOST, images.WRONG):
+                yield self._in_use(own_dev[_own_key(found)])
+        for found, status in judged if READABLE in self.repair else ():
+            if images.guests_may_read(alone, found, status) is True:
+                file = by_path[found.path]
+                yield self._target(file, READABLE, close=True, kept=self._kept(file))
+        for found in images.files(alone) if STALE_OWNERS in self.repair else ():
+            if images.owner_is_stale(alone, found):
+                yield self._target(by_path[found.path], STALE_OWNERS, forget=True)
         if ORPHANS in self.repair:
             yield from self._orphans()
 
-    def _hits(self, rule: str) -> t.Iterator[Hit]:
-        """What the rule finds, as if no host shared the storage: that is settled by what is known elsewhere."""
+    def _alone(self) -> Snapshot:
+        """The host as if no other shared its storage: that is settled by what is known elsewhere."""
         alone = [replace(item, remote=False, exports=[], labelled_exports=[]) for item in self.snapshot.storage]
-        for outcome in _CHECKS[rule](replace(self.snapshot, storage=alone), Settings()):
-            if isinstance(outcome, Hit):
-                yield outcome
+        return replace(self.snapshot, storage=alone)
 
-    def _target(self, file: files.File, repair: str, **more: t.Any) -> Target:
+    def _target(self, file: images.File, repair: str, **more: t.Any) -> Target:
         facts = file.facts
         return Target(file.real_path, repair, None, facts.device, facts.inode, facts.label, **more)
 
-    def _in_use(self, file: files.File) -> Target | Left:
-        subject = s.image_name(file.path)
+    def _in_use(self, file: images.File) -> Target | Left:
+        subject = image_name(file.path)
         guests = {use.guest.uuid: use.guest for use in file.active}
         if len(guests) > 1:
-            return Left(subject, f"{_some([s.guest_name(guest) for guest in guests.values()])} use it at once")
+            return Left(subject, f"{_some([guest_name(guest) for guest in guests.values()])} use it at once")
         guest = next(iter(guests.values()))
         own = next((use.resource for use in file.active if use.own and use.resource.expected), None)
         if own is None or own.expected is None:
-            why = f"it is no image of its own to {s.guest_name(guest)}; libvirt sets its label when the guest starts"
+            why = f"it is no image of its own to {guest_name(guest)}; libvirt sets its label when the guest starts"
             return Left(subject, why, "guest_power_cycle")
         why = _not_its_label(guest, own.expected)
         if why:
@@ -321,19 +322,19 @@ class _Repairs:
         target = self._target(file, IN_USE, relabel=True, label=own.expected, users=frozenset(pids - {0}))
         return replace(target, pid=pid)
 
-    def _at_rest(self, file: files.File) -> Target | Left:
+    def _at_rest(self, file: images.File) -> Target | Left:
         if file.facts.kind == "dir":
             why = "it is a folder, and what lies in it has the label too; libvirt sets it when its guest starts"
-            return Left(s.image_name(file.path), why, "guest_power_cycle")
+            return Left(image_name(file.path), why, "guest_power_cycle")
         own = any(use.own for use in file.uses)
-        close = own and READABLE in self.repair and image.owner_lets_in(self.snapshot, file.facts) is not False
+        close = own and READABLE in self.repair and images.owner_lets_in(self.snapshot, file.facts) is not False
         kept = self._kept(file) if close else ""
         return self._target(file, AT_REST, relabel=True, forget=True, close_if_readable=close and not kept, kept="")
 
-    def _kept(self, file: files.File) -> str:
+    def _kept(self, file: images.File) -> str:
         """Why owner and mode cannot be taken: libvirt would not give them back when the guest starts."""
         conf = self.snapshot.libvirt.conf
-        doubt = s.conf_doubt(conf, "dynamic_ownership")
+        doubt = doubt_of(conf, "dynamic_ownership")
         if doubt is not None or conf is None:
             return f"qemu.conf does not tell whether libvirt sets owners: {doubt.why if doubt else 'it was not read'}"
         if setting(conf, "dynamic_ownership") == 0:
@@ -343,34 +344,39 @@ class _Repairs:
         for use in file.uses:
             labels = (*use.guest.persistent_labels, *use.guest.live)
             if any(item.model == "dac" and item.relabel is False for item in labels):
-                return f"libvirt sets no owners for {s.guest_name(use.guest)} (relabel='no')"
+                return f"libvirt sets no owners for {guest_name(use.guest)} (relabel='no')"
         return ""
 
     def _orphans(self) -> t.Iterator[Target | Left]:
         for orphan in self.snapshot.orphans:
-            context = s.read_context(orphan.label)
+            context = read_context(orphan.label)
             owner = next((guest for guest in self.snapshot.guests if _runs_at(guest, context)), None)
             if owner is not None:
-                why = f"{s.guest_name(owner)} runs with these categories: find out first what the file is to it"
-                yield Left(s.image_name(orphan.path), why, "operator")
+                why = f"{guest_name(owner)} runs with these categories: find out first what the file is to it"
+                yield Left(image_name(orphan.path), why, "operator")
                 continue
             yield Target(
                 orphan.path, ORPHANS, None, orphan.device, orphan.inode, orphan.label, relabel=True, forget=True
             )
 
 
+def _own_key(file: images.File) -> str:
+    """A file in a guest's own /dev: each guest has one of its own."""
+    return f"{file.uses[0].guest.uuid}\0{file.path}"
+
+
 def _runs_at(guest: Guest, context: t.Any) -> bool:
-    own = s.read_context(guest.context)
+    own = read_context(guest.context)
     return guest.active and own is not None and context is not None and own.high == context.high
 
 
 def _not_its_label(guest: Guest, label: str) -> str:
     """Why the label is not the one that the guest's process has access by."""
-    wanted, own = s.read_context(label), s.read_context(guest.context)
+    wanted, own = read_context(label), read_context(guest.context)
     if wanted is None or own is None:
-        return s.unreadable(guest.context if own is None else label, f"the label of {s.guest_name(guest)}")
+        return unreadable(guest.context if own is None else label, f"the label of {guest_name(guest)}")
     if own.high != wanted.high:
-        return f"{s.guest_name(guest)} runs at {own.high}, but its XML gives its images {wanted.high}"
+        return f"{guest_name(guest)} runs at {own.high}, but its XML gives its images {wanted.high}"
     return ""
 
 
@@ -393,12 +399,12 @@ class _Judge:
         self.wishes = wishes
         self.exports = [folder for storage in snapshot.storage for folder in storage.exports]
         self.types = expected.ImageTypes.of(snapshot.selinux.image_types)
-        self.readable = {item.target: item.read for item in image.asked_by_guests(snapshot) if item.read}
-        self.asked = {item.target for item in image.asked_by_guests(snapshot)}
+        self.readable = {item.target: item.read for item in images.asked_by_guests(snapshot) if item.read}
+        self.asked = {item.target for item in images.asked_by_guests(snapshot)}
         self.running: dict[t.Any, str] = {}
-        for file in files.files(snapshot):
+        for file in images.files(snapshot):
             if file.active and not file.in_namespace:
-                name = s.guest_name(file.active[0].guest)
+                name = guest_name(file.active[0].guest)
                 self.running[file.real_path] = self.running[(file.facts.device, file.facts.inode)] = name
 
     def outcome(self, target: Target, seen: Seen) -> Change | Left | None:
@@ -454,9 +460,9 @@ class _Judge:
     def _bounds(self, target: Target, seen: Seen) -> str:
         if target.pid is not None:
             return ""
-        if self.wishes.within and not s.below_any(target.path, self.wishes.within):
+        if self.wishes.within and not below_any(target.path, self.wishes.within):
             return f"it does not lie in {_some(self.wishes.within)}"
-        if target.relabel and not seen.labelled and not s.selinux_off(self.snapshot):
+        if target.relabel and not seen.labelled and not selinux_off(self.snapshot):
             return "its storage keeps no labels of its own"
         return ""
 
@@ -485,7 +491,8 @@ class _Judge:
             return ""
         for model in ("selinux", "dac"):
             count = seen.memory.get(f"{_REMEMBERED}ref_{model}", "0")
-            if count == "0" or image.of_another_boot(self.snapshot, seen.memory.get(f"{_REMEMBERED}timestamp_{model}")):
+            timestamp = seen.memory.get(f"{_REMEMBERED}timestamp_{model}")
+            if count == "0" or images.of_another_boot(self.snapshot, timestamp):
                 continue
             return (
                 f"in use: libvirt counts {count[:20]} users of it since the host booted (trusted.libvirt.security."
@@ -494,12 +501,12 @@ class _Judge:
         return ""
 
     def _is_shared(self, target: Target, seen: Seen) -> bool:
-        return target.pid is None and (seen.remote or s.below_any(target.path, self.exports))
+        return target.pid is None and (seen.remote or below_any(target.path, self.exports))
 
     def _shared(self, target: Target, seen: Seen) -> str:
         if seen.kind == "dir" or not self._is_shared(target, seen):
             return ""
-        known = [item for item in self.wishes.elsewhere if s.below(target.path, item.folder)]
+        known = [item for item in self.wishes.elsewhere if below(target.path, item.folder)]
         if not known:
             return "other hosts share its storage, and what they use of it is not known: tell by elsewhere"
         for item in known:
@@ -516,7 +523,7 @@ class _Judge:
 
 def unknown_labels(snapshot: Snapshot, wishes: Wishes, ask: t.Callable[[str, str], object | None]) -> list[str]:
     """Labels of the wishes that the loaded policy does not know. ``ask`` gives its answer for a process and a file."""
-    process = f"system_u:system_r:{(snapshot.selinux.guest_types or s.SHIPPED_GUEST_TYPES)[0]}:s0"
+    process = f"system_u:system_r:{(snapshot.selinux.guest_types or SHIPPED_GUEST_TYPES)[0]}:s0"
     if ask(process, process) is None:
         return []  # it answers nothing
     labels = {wish.label for wish in wishes.labels if wish.label} | {wishes.fallback}
@@ -530,11 +537,11 @@ def _same_file(inode: int | None, path: str, target: Target, seen: Seen) -> bool
 
 def _opened_by(levels: t.Iterable[str], label: str | None) -> str:
     """A level whose guests the label's categories let in; labels without categories let in all, and tell nothing."""
-    own = s.read_context(label)
+    own = read_context(label)
     if own is None or not own.categories.mask:
         return ""
     for level in levels:
-        other = s.read_context(f"u:r:t:{level}")
+        other = read_context(f"u:r:t:{level}")
         if other is not None and other.high.dominates(own.high):
             return level
     return ""

@@ -16,11 +16,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from . import finding as f
+from .facts.guest_label import MAX_CATEGORIES
 from .fleet_rules import MEETING
 from .neighbours import Neighbours
 from .placed import Placed
 from .reach import Group, Held, in_order, listed
-from .rules.guest import MAX_CATEGORIES
 
 #: Guests at one place in the eyes of a group: what findings tell of them already, and the host that holds them.
 _Class = tuple[frozenset[int], t.Optional[str]]

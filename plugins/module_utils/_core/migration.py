@@ -13,8 +13,8 @@ import typing as t
 from dataclasses import dataclass
 
 from . import move_files, move_label
+from .facts.guests import QEMU_KINDS
 from .move import ALLOWED, REFUSED, UNKNOWN, Fleet, Move, Reason, refused, some, unknown
-from .rules._support import QEMU_KINDS
 from .snapshot import NOT_APPLICABLE, OK, Guest, Snapshot
 
 #: So many reasons are told of one guest.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import typing as t
 
 from .move import Move, Reason, refused, unknown
-from .qemu_conf import setting
-from .rules._support import below, below_any, conf_doubt
+from .paths import below, below_any
+from .qemu_conf import doubt_of, setting
 from .sharing import file_path
 from .snapshot import OK, Resource, Snapshot, Storage
 
@@ -93,7 +93,7 @@ def _exported(move: Move) -> t.Iterator[Reason]:
     if not folders:
         return
     conf, daemon = move.here.libvirt.conf, move.here.libvirt.daemon
-    doubt = conf_doubt(conf, "shared_filesystems")
+    doubt = doubt_of(conf, "shared_filesystems")
     if doubt is not None or conf is None:
         why = doubt.why if doubt is not None else "the file could not be read"
         yield unknown(f"whether libvirt on {move.source} knows that it exports {', '.join(sorted(folders))}: {why}")

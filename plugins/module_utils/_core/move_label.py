@@ -14,10 +14,10 @@ import typing as t
 
 from .errors import LabelError
 from .expected import confinement, same
+from .facts.guests import qemu_guests
+from .facts.images import shared_with_hosts
 from .label import CategorySet, Context, parse_context, type_of
 from .move import Move, Reason, refused, some, unknown
-from .rules._files import shared_with_hosts
-from .rules._support import qemu_guests
 from .sharing import file_path
 from .snapshot import UNKNOWN, Guest, SecLabel, Snapshot, TypeFacts
 

@@ -17,10 +17,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 from .errors import LabelError
+from .facts.images import shared_orphans
 from .finding import Finding, finding_of
 from .label import parse_context
 from .placed import Placed
-from .rules.image import ORPHAN, orphan_hit, shared_orphans
+from .rules.image import ORPHAN, orphan_hit
 from .sharing import Sharing, file_path
 from .snapshot import Orphan, Snapshot
 

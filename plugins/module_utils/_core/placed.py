@@ -23,10 +23,12 @@ from dataclasses import dataclass, field
 from .dominance import few
 from .errors import LabelError
 from .expected import IMAGE, confinement
-from .label import Context, Level, parse_context
-from .rules import _files as files
-from .rules import _support as s
+from .facts import images
+from .facts.guests import draws_categories, qemu_guests
+from .facts.subjects import process_name
+from .label import Context, Level, parse_context, read_context
 from .sharing import file_path
+from .shipped_types import runs_open
 from .snapshot import NOT_APPLICABLE, UNKNOWN, Guest, Resource, Snapshot
 
 GUEST = "guest"
@@ -104,7 +106,7 @@ def place(host: str, snapshot: Snapshot) -> Placement:
     if snapshot.selinux.mode == "disabled" or selinux == NOT_APPLICABLE:
         return Placement()
     reader = _Reader(host, snapshot)
-    for guest in s.qemu_guests(snapshot):
+    for guest in qemu_guests(snapshot):
         if guest.active:
             reader.running(guest)
         else:
@@ -130,7 +132,7 @@ class _Reader:
         selinux = self.snapshot.selinux
         self._unconstrained = {entry.name for entry in selinux.types if entry.constrained is False}
         self._image_type = selinux.image_types[0] if selinux.image_types else _IMAGE_TYPE
-        self._shared = {storage.mount: storage for storage in self.snapshot.storage if not files.not_real(storage)}
+        self._shared = {storage.mount: storage for storage in self.snapshot.storage if not images.not_real(storage)}
 
     def placement(self) -> Placement:
         """What was read."""
@@ -156,7 +158,7 @@ class _Reader:
         key = str(context.high)
         if self._sound(context):
             seclabel = confinement(guest.live)
-            drawn = seclabel.type in (None, "dynamic") if seclabel is not None else s.draws_categories(guest)
+            drawn = seclabel.type in (None, "dynamic") if seclabel is not None else draws_categories(guest)
             placed = Placed(
                 guest.uuid,
                 guest.name,
@@ -180,8 +182,8 @@ class _Reader:
         """A guest without a process: what its definition says, and what its files carry."""
         self._defined(guest, None)
         for item in guest.resources:
-            context = s.read_context(item.file.label)
-            if item.kind not in files.OWN_KINDS or context is None or not self._seen_elsewhere(item):
+            context = read_context(item.file.label)
+            if item.kind not in images.OWN_KINDS or context is None or not self._seen_elsewhere(item):
                 continue
             if self._sound(context):
                 here = ((str(item.file.mount), file_path(item)),)
@@ -205,14 +207,14 @@ class _Reader:
     def sessions(self) -> None:
         """QEMU processes that libvirt does not know. Rules about guests tell that they are there."""
         for process in self.snapshot.processes:
-            context = s.read_context(process.context)
+            context = read_context(process.context)
             if process.role != "qemu" or process.guest is not None or context is None or not self._sound(context):
                 continue
             key = str(context.high)
             self.guests.append(
                 Placed(
                     "",
-                    s.process_name(process),
+                    process_name(process),
                     self.host,
                     context.high,
                     key,
@@ -228,7 +230,7 @@ class _Reader:
     def containers(self) -> None:
         """Labels of containers, each once."""
         for container in self.snapshot.containers:
-            context = s.read_context(container.context)
+            context = read_context(container.context)
             if context is None or not self._sound(context):
                 continue
             key = str(context.high)
@@ -255,8 +257,8 @@ class _Reader:
     def _defined(self, guest: Guest, running: str | None) -> None:
         """The static label of the guest's definition, when it does not run with it already."""
         seclabel = confinement(guest.persistent_labels) if guest.persistent else None
-        context = s.read_context(seclabel.label) if seclabel is not None and seclabel.type == "static" else None
-        if context is None or not self._sound(context) or s.runs_open(context.type):
+        context = read_context(seclabel.label) if seclabel is not None and seclabel.type == "static" else None
+        if context is None or not self._sound(context) or runs_open(context.type):
             return
         key = str(context.high)
         if key != running:
@@ -267,7 +269,7 @@ class _Reader:
 
     def _seen_elsewhere(self, item: Resource) -> bool:
         storage = self._shared.get(item.file.mount or "")
-        return storage is not None and not item.in_namespace and files.shared_with_hosts(storage, file_path(item))
+        return storage is not None and not item.in_namespace and images.shared_with_hosts(storage, file_path(item))
 
 
 def _names(item: Resource) -> tuple[tuple[str, int], ...]:
@@ -285,7 +287,7 @@ def _files(guest: Guest) -> tuple[tuple[str, str], ...] | None:
 def _file_label(guest: Guest, key: str, image_type: str) -> str:
     """The label of one of the guest's own files at its level; as libvirt would give it, where none was read."""
     for item in guest.resources:
-        context = s.read_context(item.file.label) if item.role == IMAGE else None
+        context = read_context(item.file.label) if item.role == IMAGE else None
         if context is not None and str(context.high) == key:
             return str(context)
     return f"system_u:object_r:{image_type}:{key}"

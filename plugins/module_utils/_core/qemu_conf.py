@@ -17,7 +17,7 @@ import string
 import typing as t
 from dataclasses import dataclass
 
-from .snapshot import Assignment, ConfProblem
+from .snapshot import Assignment, ConfProblem, QemuConf
 
 #: Bound on the text; the file as shipped has some 40 KiB.
 MAX_TEXT = 1024 * 1024
@@ -432,3 +432,28 @@ class _Parser:
             if number > _MAX_NUMBER:
                 raise _SyntaxError("numeric overflow in conf value")
         return _Negative(-number) if sign == "-" else number
+
+
+#: Kinds of problems in qemu.conf for which libvirt refuses the file, so that its daemon does not start again.
+REFUSED = frozenset(("syntax", "wrong_type", "bad_value"))
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why the file's word on a key cannot be judged."""
+
+    #: The key whose value libvirt refuses; None: it is the whole file.
+    key: str | None
+    why: str
+
+
+def doubt_of(conf: QemuConf | None, key: str) -> Doubt | None:
+    """Why the file's word on a key cannot be judged; None when it can."""
+    if conf is None:
+        return Doubt(None, "the file could not be read")
+    for problem in conf.problems:
+        if problem.kind == "syntax":
+            return Doubt(None, f"libvirt cannot parse the file: line {problem.line}: {problem.message}")
+        if problem.kind in REFUSED and problem.key == key:
+            return Doubt(key, f"libvirt refuses the value: {problem.message}")
+    return None

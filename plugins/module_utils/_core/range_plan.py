@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from .daemon_range import MIN_CATEGORIES, DaemonRange, libvirt_range
 from .errors import LabelError, PlanError
+from .facts.guests import draws_categories, qemu_guests
 from .label import MAX_CATEGORY, CategorySet, Context, Level, parse_context
-from .rules._support import DAEMON_TYPES, draws_categories, qemu_guests
+from .shipped_types import DAEMON_TYPES
 from .snapshot import OK, Snapshot
 from .unit_files import Assignment, UnitFile, applied, assignments
 

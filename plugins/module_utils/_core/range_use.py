@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from . import finding as f
 from .daemon_range import DaemonRange, libvirt_range
 from .errors import LabelError
+from .facts.guests import draws_categories, qemu_guests
 from .fleet_rules import NARROW, OUTSIDE, OVERLAP
-from .label import MAX_CATEGORY, CategorySet
+from .label import MAX_CATEGORY, CategorySet, read_context
 from .neighbours import Neighbours
 from .placed import Placed
 from .reach import in_order, listed
-from .rules import _support as s
 from .snapshot import Snapshot
 
 #: With fewer pairs than so many times the guests, libvirt's search for a free one takes long.
@@ -50,7 +50,7 @@ class RangeUse:
 def use(snapshot: Snapshot, guests: t.Iterable[Placed]) -> RangeUse | None:
     """The host's range and its use; None where it is not known, or is told as a fault of the daemon's label."""
     daemon = snapshot.libvirt.daemon
-    context = s.read_context(daemon.context) if daemon else None
+    context = read_context(daemon.context) if daemon else None
     if daemon is None or daemon.context is None or context is None:
         return None
     try:
@@ -62,7 +62,7 @@ def use(snapshot: Snapshot, guests: t.Iterable[Placed]) -> RangeUse | None:
         return None
     dynamic = [one for one in guests if one.drawn]
     outside = tuple(one for one in dynamic if one.level.categories.mask & ~mask)
-    asking = sum(1 for guest in s.qemu_guests(snapshot) if s.draws_categories(guest))
+    asking = sum(1 for guest in qemu_guests(snapshot) if draws_categories(guest))
     return RangeUse(drawn, len(dynamic) - len(outside), asking, outside)
 
 

@@ -18,9 +18,8 @@ from .definition import POWER_CYCLE, Define, Definition, Plan, Survey
 from .domain_edit import with_seclabel
 from .errors import DomainXmlError, LabelError, PlanError
 from .expected import confinement, relabels, same
-from .label import Context, parse_context, type_of
-from .rules._support import read_context
-from .rules.guest import FOREIGN, NARROW, OPEN, WIDE, fault_of
+from .facts.guest_label import FOREIGN, NARROW, OPEN, WIDE, fault_of
+from .label import Context, parse_context, read_context, type_of
 from .snapshot import SecLabel
 
 DYNAMIC, STATIC, NONE = "dynamic", "static", "none"

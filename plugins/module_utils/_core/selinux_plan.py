@@ -15,7 +15,7 @@ from . import boot_edit
 from .booleans import DOORS, closed
 from .denials import Soak
 from .errors import PlanError
-from .rules.host import SHIPPED_PERMISSIVE
+from .shipped_types import SHIPPED_PERMISSIVE
 
 #: Gives what is known of denials; it is asked only where it matters.
 Asked = t.Callable[[], Soak]

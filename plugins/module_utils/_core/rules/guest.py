@@ -21,57 +21,24 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass
 
-from ..daemon_range import libvirt_range
-from ..errors import LabelError
 from ..expected import confinement, relabels, same
+from ..facts.guest_label import FOREIGN, MAX_CATEGORIES, NARROW, OPEN, WIDE, fault_of
+from ..facts.guests import facts_of, guest_types, qemu_guests, selinux_off
+from ..facts.subjects import guest_name, process_name
 from ..finding import SEVERITIES, Hit, Rule, Settings, Unsure
 from ..guest import RISKS
-from ..label import CategorySet, Context, type_of
+from ..label import Context, read_context, type_of, unreadable
 from ..qemu_conf import setting
+from ..shipped_types import open_type_of, runs_open
 from ..snapshot import UNKNOWN, Guest, Process, SecLabel, Snapshot
-from . import _support as s
+from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM3, NIST_CM6, NIST_CM7, NIST_SC4, NIST_SC39, off_is_unsure
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
-
-OPEN = "open"
-FOREIGN = "foreign"
-NARROW = "narrow"
-WIDE = "wide"
-
-#: No sound label needs more categories: libvirt draws two, a label for life has four. Nine hold 36 pairs of others.
-MAX_CATEGORIES = 8
-
-
-def holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
-    """The set has everything that the daemon draws from, so it holds every dynamic guest's pair."""
-    try:
-        drawn = libvirt_range(daemon) if daemon else None
-    except LabelError:
-        return False
-    if drawn is None or drawn.categories > len(categories):
-        return False
-    return all(number in categories for number in range(drawn.low, drawn.high + 1))
-
-
-def fault_of(context: Context, types: t.Container[str], daemon: str | None) -> str | None:
-    """The one fault of a label that a guest runs with.
-
-    ``types`` are those that are meant for guests, ``daemon`` the label of libvirt's daemon, which has its range.
-    """
-    if s.runs_open(context.type):
-        return OPEN
-    if context.type not in types:
-        return FOREIGN
-    if len(context.categories) < 2:
-        return NARROW
-    if len(context.categories) > MAX_CATEGORIES or holds_the_range(context.categories, daemon):
-        return WIDE
-    return None
 
 
 def _fault(snapshot: Snapshot, context: Context) -> str | None:
     daemon = snapshot.libvirt.daemon
-    return fault_of(context, s.guest_types(snapshot), daemon.context if daemon else None)
+    return fault_of(context, guest_types(snapshot), daemon.context if daemon else None)
 
 
 @dataclass(frozen=True)
@@ -98,13 +65,13 @@ def _next_start(snapshot: Snapshot, guest: Guest) -> _Next:
     if seclabel is None or seclabel.type in (None, "dynamic"):
         # Only the type of a <baselabel> survives, and without one the type is the daemon's own choice.
         type_ = type_of(seclabel.baselabel) if seclabel is not None and seclabel.baselabel else None
-        foreign = type_ is not None and (s.runs_open(type_) or type_ not in s.guest_types(snapshot))
+        foreign = type_ is not None and (runs_open(type_) or type_ not in guest_types(snapshot))
         return _Next("dynamic", seclabel.baselabel if seclabel else None, FOREIGN if foreign else None)
     if seclabel.type == "none":
         return _Next("none")
-    context = s.read_context(seclabel.label)
+    context = read_context(seclabel.label)
     if context is None:
-        return _Next(seclabel.type, seclabel.label, doubt=s.unreadable(seclabel.label, "the label in its XML"))
+        return _Next(seclabel.type, seclabel.label, doubt=unreadable(seclabel.label, "the label in its XML"))
     fault = _fault(snapshot, context)
     return _Next(seclabel.type, seclabel.label, FOREIGN if fault == OPEN else fault)
 
@@ -146,19 +113,19 @@ def _shown(seclabels: t.Iterable[SecLabel]) -> str | None:
 
 
 def _seen(snapshot: Snapshot) -> t.Iterator[_Seen]:
-    for guest in s.qemu_guests(snapshot):
+    for guest in qemu_guests(snapshot):
         next_ = _next_start(snapshot, guest)
-        subject = s.guest_name(guest)
+        subject = guest_name(guest)
         if not guest.active:
             yield _Seen(guest, subject, None, None, next_)
             continue
-        context = s.read_context(guest.context)
+        context = read_context(guest.context)
         if context is not None:
             yield _Seen(guest, subject, context, _fault(snapshot, context), next_)
-        elif s.open_type_of(guest.context):  # the type alone says enough
+        elif open_type_of(guest.context):  # the type alone says enough
             yield _Seen(guest, subject, None, OPEN, next_)
         else:
-            doubt = s.unreadable(guest.context, "the label of its process")
+            doubt = unreadable(guest.context, "the label of its process")
             yield _Seen(guest, subject, None, None, next_, doubt)
 
 
@@ -167,8 +134,8 @@ def _each(snapshot: Snapshot, judge: t.Callable[[_Seen], Results], reads: str = 
 
     What could not be read of that is said.
     """
-    if s.selinux_off(snapshot):
-        yield from s.off_is_unsure(snapshot)
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
         return
     for seen in _seen(snapshot):
         results = list(judge(seen))
@@ -184,13 +151,13 @@ def _confined_next(seen: _Seen) -> bool:
 
 
 def _unmanaged(snapshot: Snapshot, _settings: Settings) -> Results:
-    if s.selinux_off(snapshot):
-        yield from s.off_is_unsure(snapshot)
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
         return
     strays = [process for process in snapshot.processes if process.role == "qemu" and process.guest is None]
     names = Counter((process.exe, process.name) for process in strays)
     for process in strays:
-        subject = s.process_name(process)
+        subject = process_name(process)
         if snapshot.coverage["guests"].status == UNKNOWN:
             yield Unsure(subject, "the guests could not be read, so it may be one of them")
             continue
@@ -202,7 +169,7 @@ def _unmanaged(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _stray_severity(snapshot: Snapshot, process: Process) -> str | None:
     """A QEMU that somebody started by hand with a guest's type and a pair of categories is at least held."""
-    context = s.read_context(process.context)
+    context = read_context(process.context)
     return "high" if context is not None and _fault(snapshot, context) is None else None
 
 
@@ -225,7 +192,7 @@ def _none_label(snapshot: Snapshot, _settings: Settings) -> Results:
 def _foreign_type(snapshot: Snapshot, _settings: Settings) -> Results:
     def judge(seen: _Seen) -> Results:
         if seen.fault == FOREIGN and seen.context is not None:
-            constrained = s.facts_of(snapshot, seen.context.type).constrained
+            constrained = facts_of(snapshot, seen.context.type).constrained
             # The policy may hold such a process well, but not as it holds guests.
             yield seen.hit("medium" if constrained else None, constrained=constrained)
         elif seen.next.fault == FOREIGN and seen.fault != OPEN:
@@ -307,8 +274,8 @@ _RISK_SEVERITY = {
 
 
 def _risky(snapshot: Snapshot, _settings: Settings) -> Results:
-    for guest in s.qemu_guests(snapshot):
-        subject = s.guest_name(guest)
+    for guest in qemu_guests(snapshot):
+        subject = guest_name(guest)
         if guest.risks:
             severity = min((_RISK_SEVERITY.get(risk, "low") for risk in guest.risks), key=SEVERITIES.index)
             told = {risk: RISKS.get(risk, "") for risk in guest.risks}
@@ -354,7 +321,7 @@ RULES: tuple[Rule, ...] = (
         cost="operator",
         needs=("selinux", "processes"),
         check=_unmanaged,
-        references=(s.NIST_AC3, s.NIST_SC39, s.NIST_CM7),
+        references=(NIST_AC3, NIST_SC39, NIST_CM7),
     ),
     Rule(
         id="GST-002",
@@ -372,7 +339,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_unconfined,
-        references=(s.NIST_AC3, s.NIST_AC6, s.NIST_SC39),
+        references=(NIST_AC3, NIST_AC6, NIST_SC39),
     ),
     Rule(
         id="GST-003",
@@ -387,7 +354,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests"),
         check=_none_label,
-        references=(s.NIST_AC3, s.NIST_AC6, s.NIST_CM6),
+        references=(NIST_AC3, NIST_AC6, NIST_CM6),
     ),
     Rule(
         id="GST-004",
@@ -405,7 +372,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_foreign_type,
-        references=(s.NIST_AC3, s.NIST_AC6, s.NIST_SC39),
+        references=(NIST_AC3, NIST_AC6, NIST_SC39),
     ),
     Rule(
         id="GST-005",
@@ -423,7 +390,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_few_categories,
-        references=(s.NIST_AC4, s.NIST_SC4, s.NIST_SC39, "CVE-2021-3631"),
+        references=(NIST_AC4, NIST_SC4, NIST_SC39, "CVE-2021-3631"),
     ),
     Rule(
         id="GST-006",
@@ -441,7 +408,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_wide,
-        references=(s.NIST_AC4, s.NIST_AC6, s.NIST_SC39),
+        references=(NIST_AC4, NIST_AC6, NIST_SC39),
     ),
     Rule(
         id="GST-007",
@@ -459,7 +426,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_xml_disagrees,
-        references=(s.NIST_AC4, s.NIST_SC39),
+        references=(NIST_AC4, NIST_SC39),
     ),
     Rule(
         id="GST-008",
@@ -474,7 +441,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_static_without_relabel,
-        references=(s.NIST_AC3, s.NIST_CM6),
+        references=(NIST_AC3, NIST_CM6),
     ),
     Rule(
         id="GST-009",
@@ -492,7 +459,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_risky,
-        references=(s.NIST_AC6, s.NIST_CM7),
+        references=(NIST_AC6, NIST_CM7),
     ),
     Rule(
         id="GST-010",
@@ -507,6 +474,6 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_pending,
-        references=(s.NIST_AC3, s.NIST_SC39, s.NIST_CM3),
+        references=(NIST_AC3, NIST_SC39, NIST_CM3),
     ),
 )

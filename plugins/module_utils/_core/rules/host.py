@@ -14,25 +14,26 @@ import typing as t
 
 from .. import boot
 from ..booleans import DOORS, Door
+from ..facts.guests import facts_of, guest_types, selinux_off
+from ..facts.subjects import HOST
 from ..finding import Hit, Rule, Settings, Unsure
 from ..label import type_of
+from ..shipped_types import SHIPPED_GUEST_TYPES, SHIPPED_PERMISSIVE
 from ..snapshot import OK, Boolean, Snapshot
-from . import _support as s
+from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_CM7, NIST_SC39, off_is_unsure
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
 #: How far a mode holds a guest back.
 _STRENGTH = {"disabled": 0, "permissive": 1, "enforcing": 2}
-#: Domains that Fedora and EL ship permissive: their policy is not finished yet.
-SHIPPED_PERMISSIVE = frozenset(("virtqemud_t", "virtsecretd_t", "virtstoraged_t", "virtvboxd_t"))
 
 
 def _off(snapshot: Snapshot, _settings: Settings) -> Results:
     selinux = snapshot.selinux
     if selinux.mode == "disabled":
         yield Hit(
-            s.HOST,
-            s.HOST,
+            HOST,
+            HOST,
             {
                 "mode": selinux.mode,
                 "configured_mode": selinux.configured_mode,
@@ -41,43 +42,43 @@ def _off(snapshot: Snapshot, _settings: Settings) -> Results:
             },
         )
     elif selinux.mode not in _STRENGTH:
-        yield Unsure(s.HOST, f"mode {selinux.mode[:40]!r} is not one that SELinux has")
+        yield Unsure(HOST, f"mode {selinux.mode[:40]!r} is not one that SELinux has")
 
 
 def _permissive(snapshot: Snapshot, _settings: Settings) -> Results:
     selinux = snapshot.selinux
     if selinux.mode == "permissive":
         evidence = {"mode": selinux.mode, "configured_mode": selinux.configured_mode, "cmdline": selinux.cmdline}
-        yield Hit(s.HOST, s.HOST, evidence)
+        yield Hit(HOST, HOST, evidence)
     elif selinux.mode not in _STRENGTH:
-        yield Unsure(s.HOST, f"mode {selinux.mode[:40]!r} is not one that SELinux has")
+        yield Unsure(HOST, f"mode {selinux.mode[:40]!r} is not one that SELinux has")
 
 
 def _next_boot(snapshot: Snapshot, _settings: Settings) -> Results:
     selinux = snapshot.selinux
     if selinux.configured_mode is None:
-        if not s.selinux_off(snapshot):
-            yield Unsure(s.HOST, "SELINUX= of /etc/selinux/config could not be read")
+        if not selinux_off(snapshot):
+            yield Unsure(HOST, "SELINUX= of /etc/selinux/config could not be read")
         return
     # libselinux takes any word that it does not know for permissive.
     strength = _STRENGTH.get(selinux.configured_mode.strip().lower(), 1)
     if strength < _STRENGTH.get(selinux.mode, 2):
-        yield Hit(s.HOST, s.HOST, {"mode": selinux.mode, "configured_mode": selinux.configured_mode})
+        yield Hit(HOST, HOST, {"mode": selinux.mode, "configured_mode": selinux.configured_mode})
 
 
 def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
-    if s.selinux_off(snapshot):
+    if selinux_off(snapshot):
         return  # nothing can be worse; SEL-001 shows the kernel's arguments
     now = _STRENGTH.get(snapshot.selinux.mode, 2)
     if not snapshot.selinux.boot_entries and snapshot.coverage["boot"].status == OK:
-        yield Unsure(s.HOST, "no boot entry was found")
+        yield Unsure(HOST, "no boot entry was found")
     weak: list[str] = []
     for entry in snapshot.selinux.boot_entries:
         arguments = boot.weakness(entry.arguments) or boot.not_chosen(entry.arguments, snapshot.host.os_id)
         if any(_strength_with(argument) < now for argument in arguments):
             weak.append(f"{entry.source}: {entry.title}: {' '.join(arguments)}")
     if weak:  # one line in /etc/default/grub weakens every entry, so all of them are one fault
-        yield Hit(s.HOST, s.HOST, {"mode": snapshot.selinux.mode, "entries": weak})
+        yield Hit(HOST, HOST, {"mode": snapshot.selinux.mode, "entries": weak})
 
 
 def _strength_with(argument: str) -> int:
@@ -86,19 +87,19 @@ def _strength_with(argument: str) -> int:
 
 
 def _without_mcs(snapshot: Snapshot, _settings: Settings) -> Results:
-    if s.selinux_off(snapshot):
-        yield from s.off_is_unsure(snapshot)
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
     elif snapshot.selinux.mls is None:
-        yield Unsure(s.HOST, "whether the loaded policy has categories could not be read")
+        yield Unsure(HOST, "whether the loaded policy has categories could not be read")
     elif not snapshot.selinux.mls:
-        yield Hit(s.HOST, s.HOST, {"mls": False, "policy": snapshot.selinux.policy})
+        yield Hit(HOST, HOST, {"mls": False, "policy": snapshot.selinux.policy})
 
 
 def _permissive_types(snapshot: Snapshot, settings: Settings) -> Results:
-    if s.selinux_off(snapshot):
-        yield from s.off_is_unsure(snapshot)
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
         return
-    guests = s.guest_types(snapshot)
+    guests = guest_types(snapshot)
     allowed = (SHIPPED_PERMISSIVE | frozenset(settings.permissive_allowed)) - guests
     yield from _not_asked(snapshot)
     for facts in snapshot.selinux.types:
@@ -113,12 +114,12 @@ def _permissive_types(snapshot: Snapshot, settings: Settings) -> Results:
 
 
 def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
-    if s.selinux_off(snapshot) or snapshot.selinux.mls is False:
-        yield Unsure(s.HOST, "no policy with categories is in force")
+    if selinux_off(snapshot) or snapshot.selinux.mls is False:
+        yield Unsure(HOST, "no policy with categories is in force")
         return
     yield from _not_asked(snapshot)
     for name in sorted(_given_types(snapshot)):
-        facts = s.facts_of(snapshot, name)
+        facts = facts_of(snapshot, name)
         if facts.known is not False and facts.constrained is False:
             yield Hit(f"type {name}", name, {"type": name, "constrained": False})
         elif facts.known is not False and facts.constrained is None and facts in snapshot.selinux.types:
@@ -127,7 +128,7 @@ def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _given_types(snapshot: Snapshot) -> set[str]:
     """Types that libvirt here gives to guests: by the policy's file, and as the daemon read it when it started."""
-    names = set(snapshot.selinux.guest_types) or set(s.SHIPPED_GUEST_TYPES)
+    names = set(snapshot.selinux.guest_types) or set(SHIPPED_GUEST_TYPES)
     for model in snapshot.libvirt.models or ():
         if model.model == "selinux":
             names |= {type_ for type_ in map(type_of, model.baselabels.values()) if type_}
@@ -142,11 +143,11 @@ def _not_asked(snapshot: Snapshot) -> t.Iterator[Unsure]:
 
 
 def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
-    if s.selinux_off(snapshot):
-        yield from s.off_is_unsure(snapshot)
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
         return
     if not snapshot.selinux.booleans:
-        yield Unsure(s.HOST, "no SELinux boolean could be read")
+        yield Unsure(HOST, "no SELinux boolean could be read")
     for boolean in snapshot.selinux.booleans:
         door = DOORS.get(boolean.name)
         if door is None or not (boolean.active or boolean.pending) or settings.profile in door.profiles:
@@ -181,9 +182,9 @@ def _door_hit(boolean: Boolean, door: Door) -> Hit:
 def _flask(snapshot: Snapshot, _settings: Settings) -> Results:
     flask = snapshot.xen.flask if snapshot.xen else None
     if flask is None:
-        yield Unsure(s.HOST, "the state of XSM/FLASK could not be read")
+        yield Unsure(HOST, "the state of XSM/FLASK could not be read")
     elif flask != "enforcing":
-        yield Hit(s.HOST, s.HOST, {"flask": flask})
+        yield Hit(HOST, HOST, {"flask": flask})
 
 
 RULES: tuple[Rule, ...] = (
@@ -204,7 +205,7 @@ RULES: tuple[Rule, ...] = (
         cost="reboot",
         needs=("selinux",),
         check=_off,
-        references=(s.NIST_AC3, s.NIST_SC39, s.NIST_CM6, "STIG RHEL-09-431010"),
+        references=(NIST_AC3, NIST_SC39, NIST_CM6, "STIG RHEL-09-431010"),
     ),
     Rule(
         id="SEL-002",
@@ -223,7 +224,7 @@ RULES: tuple[Rule, ...] = (
         cost="operator",
         needs=("selinux",),
         check=_permissive,
-        references=(s.NIST_AC3, s.NIST_SC39, s.NIST_CM6, "STIG RHEL-09-431010"),
+        references=(NIST_AC3, NIST_SC39, NIST_CM6, "STIG RHEL-09-431010"),
     ),
     Rule(
         id="SEL-003",
@@ -238,7 +239,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux",),
         check=_next_boot,
-        references=(s.NIST_AC3, s.NIST_CM6, "STIG RHEL-09-431010"),
+        references=(NIST_AC3, NIST_CM6, "STIG RHEL-09-431010"),
     ),
     Rule(
         id="SEL-004",
@@ -256,7 +257,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "boot"),
         check=_boot_entries,
-        references=(s.NIST_AC3, s.NIST_CM6),
+        references=(NIST_AC3, NIST_CM6),
     ),
     Rule(
         id="SEL-005",
@@ -274,7 +275,7 @@ RULES: tuple[Rule, ...] = (
         cost="reboot",
         needs=("selinux",),
         check=_without_mcs,
-        references=(s.NIST_AC3, s.NIST_AC4, s.NIST_SC39, "STIG RHEL-09-431015"),
+        references=(NIST_AC3, NIST_AC4, NIST_SC39, "STIG RHEL-09-431015"),
         unproved="no distribution that the lab runs ships a policy without categories",
     ),
     Rule(
@@ -293,7 +294,7 @@ RULES: tuple[Rule, ...] = (
         cost="operator",
         needs=("selinux",),
         check=_permissive_types,
-        references=(s.NIST_AC3, s.NIST_SC39, s.NIST_CM6),
+        references=(NIST_AC3, NIST_SC39, NIST_CM6),
     ),
     Rule(
         id="SEL-007",
@@ -311,7 +312,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux",),
         check=_unconstrained,
-        references=(s.NIST_AC3, s.NIST_AC4, s.NIST_SC39),
+        references=(NIST_AC3, NIST_AC4, NIST_SC39),
     ),
     Rule(
         id="SEL-008",
@@ -329,7 +330,7 @@ RULES: tuple[Rule, ...] = (
         cost="operator",
         needs=("selinux",),
         check=_booleans,
-        references=(s.NIST_AC6, s.NIST_CM6, s.NIST_CM7),
+        references=(NIST_AC6, NIST_CM6, NIST_CM7),
     ),
     Rule(
         id="SEL-009",
@@ -344,7 +345,7 @@ RULES: tuple[Rule, ...] = (
         cost="reboot",
         needs=("xen",),
         check=_flask,
-        references=(s.NIST_AC3, s.NIST_SC39),
+        references=(NIST_AC3, NIST_SC39),
         unproved="the lab runs KVM hosts only",
     ),
 )

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules about guests' files and the storage that they lie on.
 
-Which of IMG-001, IMG-002 and IMG-006 a file's label falls under is decided once, in ``_files.py``. Devices in a
+Which of IMG-001, IMG-002 and IMG-006 a file's label falls under is decided once, in ``facts/images.py``. Devices in a
 guest's own /dev are IMG-010. A file that still carries a guest's label is not also told to be readable (IMG-007) or
 to have a remembered owner (IMG-009): one repair settles all.
 
@@ -13,28 +13,22 @@ from __future__ import annotations
 
 import typing as t
 
-from .. import expected
+from ..facts import images
+from ..facts.guests import draws_categories, selinux_off
+from ..facts.subjects import CONF, guest_name, image_name
 from ..finding import Hit, Rule, Settings, Unsure
-from ..label import type_of
+from ..paths import below, below_any
 from ..qemu_conf import setting
-from ..snapshot import Access, FileFacts, Orphan, Snapshot, Storage
-from . import _files as files
-from . import _support as s
+from ..snapshot import Orphan, Snapshot, Storage
+from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_SC4, conf_doubt, off_is_unsure
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
 #: So many paths are shown where a finding is about many.
 _SHOWN = 10
-#: libvirt notes the host's boot time with a remembered owner. It is found in several ways, which differ a little.
-_BOOT_SLACK = 120
 
 
-def _judged(snapshot: Snapshot) -> t.Iterator[tuple[files.File, files.Status]]:
-    if not s.selinux_off(snapshot):
-        yield from ((file, files.status(snapshot, file)) for file in files.files(snapshot))
-
-
-def _evidence(file: files.File, found: files.Status, **more: t.Any) -> dict[str, t.Any]:
+def _evidence(file: images.File, found: images.Status, **more: t.Any) -> dict[str, t.Any]:
     guest = found.use.guest
     return {
         "label": file.facts.label,
@@ -48,21 +42,21 @@ def _evidence(file: files.File, found: files.Status, **more: t.Any) -> dict[str,
 
 
 def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
-    yield from s.off_is_unsure(snapshot)
-    for file, found in _judged(snapshot):
-        if found.status == files.UNSURE:
-            yield Unsure(s.image_name(file.path), found.why)
-        elif found.status == files.LEFT:
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.UNSURE:
+            yield Unsure(image_name(file.path), found.why)
+        elif found.status == images.LEFT:
             yield _left(file, found)
-        elif found.status == files.WRONG and not file.in_namespace:
-            yield Hit(s.image_name(file.path), file.path, _evidence(file, found))
+        elif found.status == images.WRONG and not file.in_namespace:
+            yield Hit(image_name(file.path), file.path, _evidence(file, found))
 
 
-def _left(file: files.File, found: files.Status) -> Hit:
+def _left(file: images.File, found: images.Status) -> Hit:
     """No running guest uses the file, so this one can be set right at once."""
     remembered = file.facts.remembered
     return Hit(
-        s.image_name(file.path),
+        image_name(file.path),
         file.path,
         _evidence(file, found, remembered=remembered.label if remembered else None),
         cost="none",
@@ -76,12 +70,12 @@ def _left(file: files.File, found: files.Status) -> Hit:
 
 
 def _lost(snapshot: Snapshot, _settings: Settings) -> Results:
-    yield from s.off_is_unsure(snapshot)
-    for file, found in _judged(snapshot):
-        if found.status == files.LOST and not file.in_namespace:
-            yield Hit(s.image_name(file.path), file.path, _evidence(file, found, process=found.use.guest.context))
-        elif found.status == files.UNSURE and found.use.guest.active:
-            yield Unsure(s.image_name(file.path), found.why)
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.LOST and not file.in_namespace:
+            yield Hit(image_name(file.path), file.path, _evidence(file, found, process=found.use.guest.context))
+        elif found.status == images.UNSURE and found.use.guest.active:
+            yield Unsure(image_name(file.path), found.why)
 
 
 def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -89,15 +83,15 @@ def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
     if not folders:
         return
     conf = snapshot.libvirt.conf
-    doubt = s.conf_doubt(conf, "shared_filesystems")
+    doubt = conf_doubt(conf, "shared_filesystems")
     if doubt is not None or conf is None:
-        yield doubt or Unsure(s.CONF, "the file could not be read")
+        yield doubt or Unsure(CONF, "the file could not be read")
         return
     value = setting(conf, "shared_filesystems")
     named = [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
     labelled = {folder for storage in snapshot.storage for folder in storage.labelled_exports}
     for folder, paths in sorted(folders.items()):
-        unnamed = sorted(path for path in paths if not s.below_any(path, named))
+        unnamed = sorted(path for path in paths if not below_any(path, named))
         if unnamed:
             evidence = {"shared_filesystems": named, "labelled_export": folder in labelled, **_some(unnamed)}
             # Clients of an export without labels see none, so only owner and mode are set back under them.
@@ -107,12 +101,12 @@ def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
 def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:
     """Images that libvirt labels and takes for local ones, by the exported folder that they lie in."""
     found: dict[str, set[str]] = {}
-    for file in files.files(snapshot):
+    for file in images.files(snapshot):
         if file.in_namespace or file.storage is None or not any(use.own for use in file.uses):
             continue
         if file.storage.remote:
             continue  # exported once more, but libvirt knows such a file system for a shared one by itself
-        over = [folder for folder in file.storage.exports if s.below(file.real_path, folder)]
+        over = [folder for folder in file.storage.exports if below(file.real_path, folder)]
         if over:
             found.setdefault(max(over, key=len), set()).add(file.real_path)
     return found
@@ -124,15 +118,15 @@ def _some(paths: t.Iterable[str]) -> dict[str, t.Any]:
 
 
 def _dynamic_on_shared(snapshot: Snapshot, _settings: Settings) -> Results:
-    yield from s.off_is_unsure(snapshot)
+    yield from off_is_unsure(snapshot)
     found: dict[str, tuple[str, set[str], set[str]]] = {}
-    for file in [] if s.selinux_off(snapshot) else files.files(snapshot):
+    for file in [] if selinux_off(snapshot) else images.files(snapshot):
         storage = file.storage
         if storage is None or file.in_namespace or not _seen_by_others(storage, file.real_path):
             continue
         for use in file.uses:
-            if use.own and s.draws_categories(use.guest):
-                _name, paths, mounts = found.setdefault(use.guest.uuid, (s.guest_name(use.guest), set(), set()))
+            if use.own and draws_categories(use.guest):
+                _name, paths, mounts = found.setdefault(use.guest.uuid, (guest_name(use.guest), set(), set()))
                 paths.add(file.path)
                 mounts.add(storage.identity or storage.mount)
     for uuid, (name, paths, mounts) in sorted(found.items()):
@@ -141,39 +135,29 @@ def _dynamic_on_shared(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _seen_by_others(storage: Storage, path: str) -> bool:
     """Another host sees the very label that this one sets."""
-    if files.not_real(storage) or storage.type == files.BLOCK:
+    if images.not_real(storage) or storage.type == images.BLOCK:
         return False
-    return storage.remote or s.below_any(path, storage.labelled_exports)
+    return storage.remote or below_any(path, storage.labelled_exports)
 
 
 def orphan_hit(orphan: Orphan) -> Hit:
     """A file that carries the label of no guest, as a finding."""
-    return Hit(s.image_name(orphan.path), orphan.path, {"label": orphan.label, "mount": orphan.mount})
-
-
-def shared_orphans(snapshot: Snapshot) -> list[Orphan]:
-    """Those that one host cannot judge: their guest may run on another host that uses the storage."""
-    return [orphan for orphan in snapshot.orphans if _may_be_used_elsewhere(snapshot, orphan)]
-
-
-def _may_be_used_elsewhere(snapshot: Snapshot, orphan: Orphan) -> bool:
-    storage = next((entry for entry in snapshot.storage if entry.mount == orphan.mount), None)
-    return storage is not None and files.shared_with_hosts(storage, orphan.path)
+    return Hit(image_name(orphan.path), orphan.path, {"label": orphan.label, "mount": orphan.mount})
 
 
 def _orphans(snapshot: Snapshot, _settings: Settings) -> Results:
     for orphan in snapshot.orphans:
-        if not _may_be_used_elsewhere(snapshot, orphan):
+        if not images.may_be_used_elsewhere(snapshot, orphan):
             yield orphan_hit(orphan)
 
 
 def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
-    yield from s.off_is_unsure(snapshot)
-    for file, found in _judged(snapshot):
-        if found.status == files.OPEN:
-            yield Hit(s.image_name(file.path), file.path, _evidence(file, found, mode=_octal(file.facts.mode)))
-        elif found.status == files.UNSURE and not file.facts.label:
-            yield Unsure(s.image_name(file.path), found.why)
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.OPEN:
+            yield Hit(image_name(file.path), file.path, _evidence(file, found, mode=_octal(file.facts.mode)))
+        elif found.status == images.UNSURE and not file.facts.label:
+            yield Unsure(image_name(file.path), found.why)
 
 
 def _octal(mode: int | None) -> str | None:
@@ -181,72 +165,31 @@ def _octal(mode: int | None) -> str | None:
 
 
 def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
-    yield from s.off_is_unsure(snapshot)
-    for file, found in _judged(snapshot):
-        if found.status == files.UNSURE and not file.active and not file.facts.label:
-            yield Unsure(s.image_name(file.path), found.why)
-        meant = any(use.resource.role in (expected.CONTENT, expected.SHARED) for use in file.uses)
-        if found.status != files.FITS or file.active or meant or not found.use.own or file.facts.kind == "dir":
-            continue  # what a directory (a TPM's state) lets in depends on the files in it
-        let_in = owner_lets_in(snapshot, file.facts)
-        asked = [access for access in asked_by_guests(snapshot) if access.target == file.facts.label]
-        if let_in is False or (asked and not any(access.read for access in asked)):
-            continue
-        if not asked:
-            yield Unsure(s.image_name(file.path), "the loaded policy was not asked whether guests may read its label")
-        elif let_in is None:
-            yield Unsure(s.image_name(file.path), "whether owner and mode let guests' QEMU read it is not known")
-        else:
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.UNSURE and not file.active and not file.facts.label:
+            yield Unsure(image_name(file.path), found.why)
+        readable = images.guests_may_read(snapshot, file, found)
+        if isinstance(readable, str):
+            yield Unsure(image_name(file.path), readable)
+        elif readable:
             facts = file.facts
             more = {"owner": facts.uid, "group": facts.gid, "mode": _octal(facts.mode)}
-            yield Hit(s.image_name(file.path), file.path, _evidence(file, found, **more))
-
-
-def asked_by_guests(snapshot: Snapshot) -> t.Iterator[Access]:
-    """The loaded policy's answers on what guests may do."""
-    guest_types = s.guest_types(snapshot)
-    return (access for access in snapshot.selinux.access if type_of(access.source) in guest_types)
-
-
-def owner_lets_in(snapshot: Snapshot, facts: FileFacts) -> bool | None:
-    """Whether owner, group and mode let a guest's QEMU read the file; None when that is not known."""
-    if facts.mode is None:
-        return None
-    users, groups = _qemu_users(snapshot), snapshot.libvirt.qemu_gids
-    if facts.mode & 0o004 or 0 in users:
-        return True
-    if not users or facts.uid is None:
-        return None if facts.mode & 0o440 else False
-    if facts.uid in users and facts.mode & 0o400:
-        return True
-    if not facts.mode & 0o040:
-        return False
-    return facts.gid in groups if groups and facts.gid is not None else None
-
-
-def _qemu_users(snapshot: Snapshot) -> set[int]:
-    """Users that guests run as: by configuration, else as seen."""
-    if snapshot.libvirt.qemu_uid is not None:
-        return {snapshot.libvirt.qemu_uid}
-    return {
-        process.uid
-        for process in snapshot.processes
-        if process.role == "qemu" and process.guest is not None and process.uid is not None
-    }
+            yield Hit(image_name(file.path), file.path, _evidence(file, found, **more))
 
 
 def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
-    if s.selinux_off(snapshot):
-        yield from s.off_is_unsure(snapshot)  # mounts do not show then whether they keep labels
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)  # mounts do not show then whether they keep labels
         return
     found: dict[str, tuple[Storage, set[str]]] = {}
-    for file in files.files(snapshot):
-        if file.in_namespace or not any(use.resource.kind in files.OWN_KINDS for use in file.uses):
+    for file in images.files(snapshot):
+        if file.in_namespace or not any(use.resource.kind in images.OWN_KINDS for use in file.uses):
             continue
-        if file.storage is not None and files.not_real(file.storage):
+        if file.storage is not None and images.not_real(file.storage):
             found.setdefault(file.storage.mount, (file.storage, set()))[1].add(file.path)
         elif file.storage is None and file.facts.exists:
-            yield Unsure(s.image_name(file.path), "the storage that it lies on could not be read")
+            yield Unsure(image_name(file.path), "the storage that it lies on could not be read")
     for mount, (storage, paths) in sorted(found.items()):
         evidence = {"type": storage.type, "source": storage.source, "context": storage.context, **_some(paths)}
         # A fleet that chose such storage has said so by its profile; it stays no more than owner and mode.
@@ -255,15 +198,11 @@ def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
 
 
 def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
-    for file in files.files(snapshot):
-        remembered = file.facts.remembered
-        if remembered is None or file.active or file.shared_with_hosts or file.in_namespace:
-            continue
-        if files.status(snapshot, file).status in (files.LEFT, files.OPEN):
-            continue  # told there, with the same repair
-        if remembered.references is None:
-            yield Unsure(s.image_name(file.path), "the count of its remembered users could not be read")
-        elif remembered.references > 0 or of_another_boot(snapshot, remembered.timestamp):
+    for file in images.files(snapshot):
+        remembered, stale = file.facts.remembered, images.owner_is_stale(snapshot, file)
+        if stale is None:
+            yield Unsure(image_name(file.path), "the count of its remembered users could not be read")
+        elif stale and remembered is not None:
             evidence = {
                 "remembered_label": remembered.label,
                 "references": remembered.references,
@@ -271,29 +210,21 @@ def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
                 "booted_at": snapshot.host.booted_at,
                 "label": file.facts.label,
             }
-            yield Hit(s.image_name(file.path), file.path, evidence)
-
-
-def of_another_boot(snapshot: Snapshot, timestamp: str | None) -> bool:
-    """Whether libvirt noted a remembered owner before the host's last boot, or on another host."""
-    booted = snapshot.host.booted_at
-    if timestamp is None or booted is None or not timestamp.isascii() or not timestamp.isdigit():
-        return False
-    return len(timestamp) > 12 or abs(int(timestamp) - booted) > _BOOT_SLACK
+            yield Hit(image_name(file.path), file.path, evidence)
 
 
 def _in_namespace(snapshot: Snapshot, _settings: Settings) -> Results:
-    yield from s.off_is_unsure(snapshot)
-    for file, found in _judged(snapshot):
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
         if not file.in_namespace:
             continue
-        if found.status in (files.LOST, files.WRONG):
-            severity = "critical" if found.status == files.LOST else None
+        if found.status in (images.LOST, images.WRONG):
+            severity = "critical" if found.status == images.LOST else None
             evidence = _evidence(file, found, pid=found.use.guest.pid)
             key = f"{found.use.guest.uuid}\0{file.path}"  # each guest has a /dev of its own
-            yield Hit(s.image_name(file.path), key, evidence, severity=severity)
-        elif found.status == files.UNSURE:
-            yield Unsure(s.image_name(file.path), found.why)
+            yield Hit(image_name(file.path), key, evidence, severity=severity)
+        elif found.status == images.UNSURE:
+            yield Unsure(image_name(file.path), found.why)
 
 
 _BACK = (
@@ -319,7 +250,7 @@ ORPHAN = Rule(
     cost="none",
     needs=("selinux", "orphans"),
     check=_orphans,
-    references=(s.NIST_SC4, s.NIST_AC3),
+    references=(NIST_SC4, NIST_AC3),
 )
 
 RULES: tuple[Rule, ...] = (
@@ -340,7 +271,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests", "images"),
         check=_wrong_label,
-        references=(s.NIST_AC3, s.NIST_SC4),
+        references=(NIST_AC3, NIST_SC4),
     ),
     Rule(
         id="IMG-002",
@@ -358,7 +289,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests", "images"),
         check=_lost,
-        references=(s.NIST_AC3, s.NIST_SC4),
+        references=(NIST_AC3, NIST_SC4),
     ),
     Rule(
         id="IMG-003",
@@ -377,7 +308,7 @@ RULES: tuple[Rule, ...] = (
         cost="daemon_restart",
         needs=("selinux", "libvirt", "guests", "storage"),
         check=_not_named,
-        references=(s.NIST_CM6,),
+        references=(NIST_CM6,),
     ),
     Rule(
         id="IMG-004",
@@ -397,7 +328,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "guests", "storage"),
         check=_dynamic_on_shared,
-        references=(s.NIST_AC4, s.NIST_SC4),
+        references=(NIST_AC4, NIST_SC4),
     ),
     ORPHAN,
     Rule(
@@ -417,7 +348,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests", "images"),
         check=_open_to_all,
-        references=(s.NIST_AC3, s.NIST_AC6, s.NIST_SC4),
+        references=(NIST_AC3, NIST_AC6, NIST_SC4),
     ),
     Rule(
         id="IMG-007",
@@ -432,7 +363,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests", "images"),
         check=_readable_at_rest,
-        references=(s.NIST_AC3, s.NIST_AC6, s.NIST_SC4),
+        references=(NIST_AC3, NIST_AC6, NIST_SC4),
     ),
     Rule(
         id="IMG-008",
@@ -451,7 +382,7 @@ RULES: tuple[Rule, ...] = (
         cost="operator",
         needs=("selinux", "guests", "storage"),
         check=_unreal,
-        references=(s.NIST_AC3, s.NIST_AC4, s.NIST_SC4),
+        references=(NIST_AC3, NIST_AC4, NIST_SC4),
     ),
     Rule(
         id="IMG-009",
@@ -469,7 +400,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests", "images"),
         check=_stale_owner,
-        references=(s.NIST_CM6,),
+        references=(NIST_CM6,),
     ),
     Rule(
         id="IMG-010",
@@ -487,6 +418,6 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests", "images"),
         check=_in_namespace,
-        references=(s.NIST_AC3, s.NIST_SC4),
+        references=(NIST_AC3, NIST_SC4),
     ),
 )

@@ -20,10 +20,25 @@ import typing as t
 from .. import qemu_conf
 from ..daemon_range import libvirt_range
 from ..errors import LabelError
+from ..facts.guests import selinux_off
+from ..facts.subjects import CONF, HOST, conf_key
 from ..finding import Hit, Rule, Settings, Unsure, at_least
-from ..label import type_of
+from ..label import read_context, type_of
+from ..qemu_conf import REFUSED
+from ..shipped_types import DAEMON_TYPES
 from ..snapshot import ConfProblem, Daemon, QemuConf, Snapshot
-from . import _support as s
+from ._common import (
+    NIST_AC3,
+    NIST_AC4,
+    NIST_AC6,
+    NIST_CM3,
+    NIST_CM6,
+    NIST_CM7,
+    NIST_SC39,
+    NIST_SI2,
+    conf_doubt,
+    off_is_unsure,
+)
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
@@ -36,7 +51,7 @@ _TWO_CATEGORIES = (7, 5, 0)
 def _named(snapshot: Snapshot) -> list[str]:
     """Drivers that qemu.conf names; none when it leaves the choice to libvirt, or cannot be judged."""
     conf = snapshot.libvirt.conf
-    if conf is None or s.conf_doubt(conf, "security_driver") is not None:
+    if conf is None or conf_doubt(conf, "security_driver") is not None:
         return []
     return list(qemu_conf.security_driver(conf).names)
 
@@ -53,7 +68,7 @@ def _without_selinux(snapshot: Snapshot) -> dict[str, t.Any] | None:
     refused = bool(named) and "selinux" not in named
     if models is None:
         return {"security_driver": named, "models": None} if refused else None
-    if "selinux" in models or (s.selinux_off(snapshot) and not refused):
+    if "selinux" in models or (selinux_off(snapshot) and not refused):
         return None
     return {"models": models, "security_driver": named}
 
@@ -61,14 +76,14 @@ def _without_selinux(snapshot: Snapshot) -> dict[str, t.Any] | None:
 def _driver_off(snapshot: Snapshot, _settings: Settings) -> Results:
     evidence = _without_selinux(snapshot)
     if evidence is not None:
-        yield Hit(s.conf_key("security_driver"), "security_driver", evidence)
-    elif s.selinux_off(snapshot):
-        yield from s.off_is_unsure(snapshot)
+        yield Hit(conf_key("security_driver"), "security_driver", evidence)
+    elif selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
     elif snapshot.libvirt.models is None:
         if _runs(snapshot):
-            yield Unsure(s.HOST, "the running daemon could not be asked for its security drivers")
+            yield Unsure(HOST, "the running daemon could not be asked for its security drivers")
         else:
-            doubt = s.conf_doubt(snapshot.libvirt.conf, "security_driver")
+            doubt = conf_doubt(snapshot.libvirt.conf, "security_driver")
             yield from (doubt,) if doubt else ()
 
 
@@ -78,9 +93,9 @@ def _runs(snapshot: Snapshot) -> bool:
 
 def _driver_not_explicit(snapshot: Snapshot, _settings: Settings) -> Results:
     conf = snapshot.libvirt.conf
-    doubt = s.conf_doubt(conf, "security_driver")
+    doubt = conf_doubt(conf, "security_driver")
     if doubt is not None or conf is None:
-        yield doubt or Unsure(s.CONF, "the file could not be read")
+        yield doubt or Unsure(CONF, "the file could not be read")
     elif not _named(snapshot) and _without_selinux(snapshot) is None:
         written = qemu_conf.effective(conf.assignments).get("security_driver")
         evidence = {
@@ -88,24 +103,24 @@ def _driver_not_explicit(snapshot: Snapshot, _settings: Settings) -> Results:
             "present": conf.present,
             "security_driver": written.value if written else None,
         }
-        yield Hit(s.conf_key("security_driver"), "security_driver", evidence)
+        yield Hit(conf_key("security_driver"), "security_driver", evidence)
 
 
 def _file_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
     conf, models, daemon = snapshot.libvirt.conf, _models(snapshot), snapshot.libvirt.daemon
     if daemon is None or daemon.pid is None:
         return  # it reads the file when it starts
-    doubt = s.conf_doubt(conf, "security_driver")
+    doubt = conf_doubt(conf, "security_driver")
     if doubt is not None or conf is None:
-        yield doubt or Unsure(s.CONF, "the file could not be read")
+        yield doubt or Unsure(CONF, "the file could not be read")
         return
     if models is None:
-        yield Unsure(s.CONF, "the running daemon could not be asked for its security drivers")
+        yield Unsure(CONF, "the running daemon could not be asked for its security drivers")
         return
     named = _named(snapshot)
     if "selinux" in models and named and "selinux" not in named:
         evidence = {"models": models, "security_driver": named, **_times(conf, daemon)}
-        yield Hit(s.conf_key("security_driver"), "security_driver", evidence)
+        yield Hit(conf_key("security_driver"), "security_driver", evidence)
         return
     if _without_selinux(snapshot) is None:
         yield from _changed_since(conf, daemon)
@@ -115,9 +130,9 @@ def _changed_since(conf: QemuConf, daemon: Daemon) -> Results:
     """The daemon tells its drivers only. Whether another key has another value in it cannot be seen."""
     if conf.changed_at is None or daemon.started_at is None:
         if conf.present:
-            yield Unsure(s.CONF, "when the file was changed, or when the daemon started, could not be read")
+            yield Unsure(CONF, "when the file was changed, or when the daemon started, could not be read")
     elif conf.changed_at > daemon.started_at + _CLOCK_SLACK:
-        yield Unsure(s.CONF, "changed after the daemon started, which may still use other values; a restart settles it")
+        yield Unsure(CONF, "changed after the daemon started, which may still use other values; a restart settles it")
 
 
 def _times(conf: QemuConf, daemon: Daemon) -> dict[str, t.Any]:
@@ -134,19 +149,19 @@ def _require_confined(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _judge_key(snapshot: Snapshot, key: str, wrong: t.Callable[[t.Any], bool]) -> Results:
     conf = snapshot.libvirt.conf
-    doubt = s.conf_doubt(conf, key)
+    doubt = conf_doubt(conf, key)
     if doubt is not None or conf is None:
-        yield doubt or Unsure(s.CONF, "the file could not be read")
+        yield doubt or Unsure(CONF, "the file could not be read")
         return
     value = qemu_conf.setting(conf, key)
     if wrong(value):
-        yield Hit(s.conf_key(key), key, {"path": conf.path, key: value})
+        yield Hit(conf_key(key), key, {"path": conf.path, key: value})
 
 
 def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
     conf = snapshot.libvirt.conf
     if conf is None:
-        yield Unsure(s.CONF, "the file could not be read")
+        yield Unsure(CONF, "the file could not be read")
         return
     grouped: dict[tuple[str, str], list[ConfProblem]] = {}
     for problem in conf.problems:
@@ -163,12 +178,12 @@ def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
             evidence["values"] = values
         # What somebody meant by a key that libvirt passes over, only people know; nothing needs a restart for it.
         cost = "operator" if kind == "unknown_key" else None
-        subject = s.conf_key(key) if key else s.CONF
+        subject = conf_key(key) if key else CONF
         yield Hit(subject, f"{kind} {key}", evidence, cost, severity=_severity_of(kind, values))
 
 
 def _severity_of(kind: str, values: list[t.Any]) -> str:
-    if kind in s.REFUSED:
+    if kind in REFUSED:
         return "high"
     if kind == "duplicate" and any(value != values[0] for value in values):
         return "medium"
@@ -177,8 +192,8 @@ def _severity_of(kind: str, values: list[t.Any]) -> str:
 
 def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
     daemon = snapshot.libvirt.daemon
-    if s.selinux_off(snapshot) or daemon is None:
-        yield Unsure(s.HOST, "no daemon with a label runs")
+    if selinux_off(snapshot) or daemon is None:
+        yield Unsure(HOST, "no daemon with a label runs")
         return
     subject = f"daemon {daemon.name}"
     if daemon.context is None:
@@ -195,14 +210,14 @@ def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
 def _daemon_faults(context: str) -> t.Iterator[tuple[str, str]]:
     """Severity and description of each fault in a daemon's label."""
     type_ = type_of(context)
-    if type_ not in s.DAEMON_TYPES:
+    if type_ not in DAEMON_TYPES:
         yield "medium", f"type {type_} is not a libvirt daemon's; it was started by hand or by a unit of one's own"
     try:
         drawn = libvirt_range(context)
     except LabelError as error:
         yield "high", f"no guest without a static label can start: {error}"
         return
-    parsed = s.read_context(context)
+    parsed = read_context(context)
     if parsed is not None and parsed.categories.mask:
         extra = [number for number in parsed.categories if not drawn.low <= number <= drawn.high]
         if extra:
@@ -213,9 +228,9 @@ def _single_category_version(snapshot: Snapshot, _settings: Settings) -> Results
     version = snapshot.libvirt.version
     match = re.match(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", version or "")
     if match is None:
-        yield Unsure(s.HOST, f"libvirt's version could not be read: {version!r}"[:200])
+        yield Unsure(HOST, f"libvirt's version could not be read: {version!r}"[:200])
     elif tuple(int(number) for number in match.groups()) < _TWO_CATEGORIES:
-        yield Hit(s.HOST, "libvirt", {"version": version, "fixed_in": "7.5.0"})
+        yield Hit(HOST, "libvirt", {"version": version, "fixed_in": "7.5.0"})
 
 
 _GATE = (
@@ -240,7 +255,7 @@ RULES: tuple[Rule, ...] = (
         cost="guest_power_cycle",
         needs=("selinux", "libvirt"),
         check=_driver_off,
-        references=(s.NIST_AC3, s.NIST_SC39, s.NIST_CM6),
+        references=(NIST_AC3, NIST_SC39, NIST_CM6),
     ),
     Rule(
         id="LIB-002",
@@ -258,7 +273,7 @@ RULES: tuple[Rule, ...] = (
         cost="daemon_restart",
         needs=("selinux", "libvirt"),
         check=_driver_not_explicit,
-        references=(s.NIST_AC3, s.NIST_CM6),
+        references=(NIST_AC3, NIST_CM6),
     ),
     Rule(
         id="LIB-003",
@@ -273,7 +288,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "libvirt"),
         check=_file_disagrees,
-        references=(s.NIST_CM3, s.NIST_CM6),
+        references=(NIST_CM3, NIST_CM6),
     ),
     Rule(
         id="LIB-004",
@@ -291,7 +306,7 @@ RULES: tuple[Rule, ...] = (
         cost="daemon_restart",
         needs=("selinux", "libvirt"),
         check=_default_confined,
-        references=(s.NIST_AC3, s.NIST_AC6, s.NIST_CM6),
+        references=(NIST_AC3, NIST_AC6, NIST_CM6),
     ),
     Rule(
         id="LIB-005",
@@ -309,7 +324,7 @@ RULES: tuple[Rule, ...] = (
         cost="daemon_restart",
         needs=("selinux", "libvirt"),
         check=_require_confined,
-        references=(s.NIST_AC6, s.NIST_CM6, s.NIST_CM7),
+        references=(NIST_AC6, NIST_CM6, NIST_CM7),
     ),
     Rule(
         id="LIB-006",
@@ -327,7 +342,7 @@ RULES: tuple[Rule, ...] = (
         cost="daemon_restart",
         needs=("selinux", "libvirt"),
         check=_conf_problems,
-        references=(s.NIST_CM6,),
+        references=(NIST_CM6,),
     ),
     Rule(
         id="LIB-007",
@@ -351,7 +366,7 @@ RULES: tuple[Rule, ...] = (
         cost="operator",
         needs=("selinux", "libvirt"),
         check=_daemon_label,
-        references=(s.NIST_AC4, s.NIST_CM6),
+        references=(NIST_AC4, NIST_CM6),
     ),
     Rule(
         id="LIB-008",
@@ -369,7 +384,7 @@ RULES: tuple[Rule, ...] = (
         cost="daemon_restart",
         needs=("selinux", "libvirt"),
         check=_single_category_version,
-        references=("CVE-2021-3631", s.NIST_SI2, s.NIST_SC39),
+        references=("CVE-2021-3631", NIST_SI2, NIST_SC39),
         unproved="no Debian release that the lab can run ships a libvirt older than 7.5.0",
     ),
 )

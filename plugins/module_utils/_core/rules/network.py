@@ -14,10 +14,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ..facts.guests import qemu_guests
+from ..facts.subjects import guest_name, interface_name
 from ..finding import Hit, Rule, Settings, Unsure
 from ..network_filter import CLEAN, IP, LEARNING, bridged, is_defined, wants_address, weakness
 from ..snapshot import Guest, Interface, Snapshot
-from . import _support as s
+from ._common import NIST_AC4, NIST_CM6, NIST_SC7
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
@@ -72,9 +74,9 @@ def _judged(snapshot: Snapshot, where: str, interface: Interface) -> _Face:
 
 
 def _told(snapshot: Snapshot, fault: int) -> Results:
-    for guest in s.qemu_guests(snapshot):
+    for guest in qemu_guests(snapshot):
         for key, faces in _faces(snapshot, guest).items():
-            subject = s.interface_name(guest, faces[0].interface)
+            subject = interface_name(guest, faces[0].interface)
             faulty = [face for face in faces if face.fault is not None]
             if faulty and min(face.fault for face in faulty if face.fault is not None) == fault:
                 yield _hit(guest, subject, key, faces, fault)
@@ -83,7 +85,7 @@ def _told(snapshot: Snapshot, fault: int) -> Results:
                 doubts = [face.doubt for face in faces if face.doubt] if fault != MISSING else []
                 yield from (Unsure(subject, why) for why in doubts[:1])
         if guest.error:
-            yield Unsure(s.guest_name(guest), guest.error)
+            yield Unsure(guest_name(guest), guest.error)
 
 
 def _hit(guest: Guest, subject: str, key: str, faces: list[_Face], fault: int) -> Hit:
@@ -133,7 +135,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests"),
         check=_missing,
-        references=(s.NIST_AC4, s.NIST_SC7),
+        references=(NIST_AC4, NIST_SC7),
     ),
     Rule(
         id="NET-002",
@@ -151,7 +153,7 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests"),
         check=_weak,
-        references=(s.NIST_AC4, s.NIST_SC7, s.NIST_CM6),
+        references=(NIST_AC4, NIST_SC7, NIST_CM6),
     ),
     Rule(
         id="NET-003",
@@ -169,6 +171,6 @@ RULES: tuple[Rule, ...] = (
         cost="none",
         needs=("selinux", "guests"),
         check=_loose,
-        references=(s.NIST_AC4, s.NIST_SC7),
+        references=(NIST_AC4, NIST_SC7),
     ),
 )

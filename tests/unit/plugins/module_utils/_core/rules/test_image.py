@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.rules.image import shared_orphans
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.images import shared_orphans
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import (
     Access,
     Assignment,

@@ -22,9 +22,10 @@ import typing as t
 from dataclasses import dataclass
 
 from .. import expected
-from ..label import Context, type_of
-from ..snapshot import FileFacts, Guest, Resource, Snapshot, Storage
-from . import _support as s
+from ..label import Context, read_context, type_of, unreadable
+from ..paths import below_any
+from ..snapshot import Access, FileFacts, Guest, Orphan, Resource, Snapshot, Storage
+from .guests import guest_types, qemu_guests, selinux_off
 
 UNREAL = "unreal"
 OPEN = "open"
@@ -37,6 +38,8 @@ SILENT = "silent"
 
 #: Kinds of files that hold a guest's own data.
 OWN_KINDS = frozenset(("disk", "floppy", "nvram", "data_file", "mirror", "tpm"))
+#: libvirt notes the host's boot time with a remembered owner. It is found in several ways, which differ a little.
+_BOOT_SLACK = 120
 #: What the probe calls the device of a block disk in the list of storage. Its label lives in /dev, not on the disk.
 BLOCK = "block"
 
@@ -95,14 +98,14 @@ class Status:
 
 def shared_with_hosts(storage: Storage, path: str) -> bool:
     """The file lies on a network or cluster file system, or in a folder that this host exports."""
-    return storage.type != BLOCK and (storage.remote or s.below_any(path, storage.exports))
+    return storage.type != BLOCK and (storage.remote or below_any(path, storage.exports))
 
 
 def files(snapshot: Snapshot) -> list[File]:
     """Every file of the guests, by path. One file under several names is one file."""
     storage = {entry.mount: entry for entry in snapshot.storage}
     found: dict[tuple[t.Any, ...], list[Use]] = {}
-    for guest in s.qemu_guests(snapshot):
+    for guest in qemu_guests(snapshot):
         for resource in guest.resources:
             found.setdefault(_identity(guest, resource), []).append(Use(guest, resource))
     made = []
@@ -184,9 +187,9 @@ def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: expect
         return Status(FITS if verdict.status == expected.FITS else UNSURE, use, verdict.why)
     if file.storage is None and not file.in_namespace and type_of(label) != types.image:
         return Status(UNSURE, use, "it carries another label than its guest gives it, but its storage is not known")
-    wanted, found = s.read_context(use.resource.expected), s.read_context(label)
+    wanted, found = read_context(use.resource.expected), read_context(label)
     if wanted is None or found is None:
-        return Status(UNSURE, use, s.unreadable(label if found is None else use.resource.expected, "its label"))
+        return Status(UNSURE, use, unreadable(label if found is None else use.resource.expected, "its label"))
     lost = use.own and not _lets_in(snapshot, use.guest, wanted, found, label)
     return Status(LOST if lost else WRONG, use, verdict.why)
 
@@ -213,3 +216,87 @@ def _at_rest(file: File, label: str, types: expected.ImageTypes) -> Status:
     if file.shared_with_hosts:
         return Status(UNSURE, use, "it carries a guest's categories, and its guest may run on another host")
     return Status(LEFT, use)
+
+
+def asked_by_guests(snapshot: Snapshot) -> t.Iterator[Access]:
+    """The loaded policy's answers on what guests may do."""
+    types = guest_types(snapshot)
+    return (access for access in snapshot.selinux.access if type_of(access.source) in types)
+
+
+def owner_lets_in(snapshot: Snapshot, facts: FileFacts) -> bool | None:
+    """Whether owner, group and mode let a guest's QEMU read the file; None when that is not known."""
+    if facts.mode is None:
+        return None
+    users, groups = _qemu_users(snapshot), snapshot.libvirt.qemu_gids
+    if facts.mode & 0o004 or 0 in users:
+        return True
+    if not users or facts.uid is None:
+        return None if facts.mode & 0o440 else False
+    if facts.uid in users and facts.mode & 0o400:
+        return True
+    if not facts.mode & 0o040:
+        return False
+    return facts.gid in groups if groups and facts.gid is not None else None
+
+
+def _qemu_users(snapshot: Snapshot) -> set[int]:
+    """Users that guests run as: by configuration, else as seen."""
+    if snapshot.libvirt.qemu_uid is not None:
+        return {snapshot.libvirt.qemu_uid}
+    return {
+        process.uid
+        for process in snapshot.processes
+        if process.role == "qemu" and process.guest is not None and process.uid is not None
+    }
+
+
+def of_another_boot(snapshot: Snapshot, timestamp: str | None) -> bool:
+    """Whether libvirt noted a remembered owner before the host's last boot, or on another host."""
+    booted = snapshot.host.booted_at
+    if timestamp is None or booted is None or not timestamp.isascii() or not timestamp.isdigit():
+        return False
+    return len(timestamp) > 12 or abs(int(timestamp) - booted) > _BOOT_SLACK
+
+
+def shared_orphans(snapshot: Snapshot) -> list[Orphan]:
+    """Those that one host cannot judge: their guest may run on another host that uses the storage."""
+    return [orphan for orphan in snapshot.orphans if may_be_used_elsewhere(snapshot, orphan)]
+
+
+def may_be_used_elsewhere(snapshot: Snapshot, orphan: Orphan) -> bool:
+    """The orphan lies on storage that other hosts use too."""
+    storage = next((entry for entry in snapshot.storage if entry.mount == orphan.mount), None)
+    return storage is not None and shared_with_hosts(storage, orphan.path)
+
+
+def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, Status]]:
+    """Every file with its status; none while SELinux is off."""
+    if not selinux_off(snapshot):
+        yield from ((file, status(snapshot, file)) for file in files(snapshot))
+
+
+def guests_may_read(snapshot: Snapshot, file: File, found: Status) -> bool | str:
+    """Whether every guest's QEMU may read an image at rest that is its own guest's only; a text: why it is unknown."""
+    meant = any(use.resource.role in (expected.CONTENT, expected.SHARED) for use in file.uses)
+    if found.status != FITS or file.active or meant or not found.use.own or file.facts.kind == "dir":
+        return False  # what a directory (a TPM's state) lets in depends on the files in it
+    let_in = owner_lets_in(snapshot, file.facts)
+    asked = [access for access in asked_by_guests(snapshot) if access.target == file.facts.label]
+    if let_in is False or (asked and not any(access.read for access in asked)):
+        return False
+    if not asked:
+        return "the loaded policy was not asked whether guests may read its label"
+    return True if let_in else "whether owner and mode let guests' QEMU read it is not known"
+
+
+def owner_is_stale(snapshot: Snapshot, file: File) -> bool | None:
+    """Whether libvirt remembers an owner of the file that no guest will give back; None when that is not known."""
+    remembered = file.facts.remembered
+    if remembered is None or file.active or file.shared_with_hosts or file.in_namespace:
+        return False
+    if status(snapshot, file).status in (LEFT, OPEN):
+        return False  # told there, with the same repair
+    if remembered.references is None:
+        return None
+    return remembered.references > 0 or of_another_boot(snapshot, remembered.timestamp)

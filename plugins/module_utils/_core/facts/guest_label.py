@@ -1,0 +1,49 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one fault of a label that a guest runs with.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..daemon_range import libvirt_range
+from ..errors import LabelError
+from ..label import CategorySet, Context
+from ..shipped_types import runs_open
+
+OPEN = "open"
+FOREIGN = "foreign"
+NARROW = "narrow"
+WIDE = "wide"
+#: No sound label needs more categories: libvirt draws two, a label for life has four. Nine hold 36 pairs of others.
+MAX_CATEGORIES = 8
+
+
+def holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
+    """The set has everything that the daemon draws from, so it holds every dynamic guest's pair."""
+    try:
+        drawn = libvirt_range(daemon) if daemon else None
+    except LabelError:
+        return False
+    if drawn is None or drawn.categories > len(categories):
+        return False
+    return all(number in categories for number in range(drawn.low, drawn.high + 1))
+
+
+def fault_of(context: Context, types: t.Container[str], daemon: str | None) -> str | None:
+    """The one fault of a label that a guest runs with.
+
+    ``types`` are those that are meant for guests, ``daemon`` the label of libvirt's daemon, which has its range.
+    """
+    if runs_open(context.type):
+        return OPEN
+    if context.type not in types:
+        return FOREIGN
+    if len(context.categories) < 2:
+        return NARROW
+    if len(context.categories) > MAX_CATEGORIES or holds_the_range(context.categories, daemon):
+        return WIDE
+    return None

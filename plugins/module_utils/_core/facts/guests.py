@@ -1,0 +1,45 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which guests of a host sVirt is about, and which types they may have.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..expected import confinement
+from ..shipped_types import SHIPPED_GUEST_TYPES
+from ..snapshot import Guest, Snapshot, TypeFacts
+
+#: Kinds of guests that run as a QEMU process.
+QEMU_KINDS = frozenset(("kvm", "qemu"))
+
+
+def selinux_off(snapshot: Snapshot) -> bool:
+    """The kernel runs without SELinux. One rule says so, the others cannot judge labels that mean nothing."""
+    return snapshot.selinux.mode == "disabled"
+
+
+def guest_types(snapshot: Snapshot) -> frozenset[str]:
+    """Process types that are meant for guests on this host."""
+    return frozenset(snapshot.selinux.guest_types) | frozenset(SHIPPED_GUEST_TYPES)
+
+
+def facts_of(snapshot: Snapshot, type_: str) -> TypeFacts:
+    """What the loaded policy says of a type; nothing, when it was not asked."""
+    return next((facts for facts in snapshot.selinux.types if facts.name == type_), TypeFacts(type_))
+
+
+def qemu_guests(snapshot: Snapshot) -> t.Iterator[Guest]:
+    """The guests that sVirt's rules for QEMU are about."""
+    return (guest for guest in snapshot.guests if guest.kind in QEMU_KINDS)
+
+
+def draws_categories(guest: Guest) -> bool:
+    """libvirt draws the guest's categories: those of the running process, else those of the next start."""
+    seclabel = confinement(guest.live if guest.active else guest.persistent_labels)
+    if seclabel is None:
+        return not guest.active and not guest.error
+    return seclabel.type in (None, "dynamic")
