@@ -12,13 +12,13 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._core.allocation import Wishes
+from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, parse_domains
+from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
+from ..module_utils._core.allocate.static_labels import Wishes
 from ..module_utils._core.errors import PlanError, SvirtError
-from ..module_utils._core.label_domains import STATIC, STRATEGIES, parse_domains
-from ..module_utils._core.label_use import HostUse, label_use
-from ..module_utils._core.sharing import HostStorage, host_storage
-from ..module_utils._core.snapshot import Snapshot
-from ..plugin_utils import _ledger, _snapshots, _stored_snapshots
+from ..module_utils._core.facts.storage import HostStorage, host_storage
+from ..module_utils._core.snapshot.model import Snapshot
+from ..plugin_utils import _ledger, _snapshots
 from ..plugin_utils._store import DEFAULT_URL, Store
 
 OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
@@ -135,7 +135,7 @@ def _readings(
         return
     with store.look() as transaction:
         for host in hosts:
-            yield host, _stored_snapshots.read(transaction, host, oldest)
+            yield host, _snapshots.read_stored(transaction, host, oldest)
 
 
 def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> _ledger.FleetRead:

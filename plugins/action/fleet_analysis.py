@@ -16,14 +16,17 @@ from ansible.plugins.action import ActionBase
 from ansible.utils import color
 from ansible.utils.display import Display
 
-from ..module_utils._core import confirmation, elsewhere, fresh_labels, report, summary, waivers
-from ..module_utils._core import fleet as across
+from ..module_utils._core.allocate.label_domains import parse_domains
+from ..module_utils._core.allocate.ledger import Row
+from ..module_utils._core.audit import report, waivers
+from ..module_utils._core.audit import terminal as summary
+from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
+from ..module_utils._core.audit.fleet import analysis as across
+from ..module_utils._core.audit.fleet import policy_answers
+from ..module_utils._core.audit.rules.catalogue import judge
 from ..module_utils._core.errors import SvirtError
-from ..module_utils._core.finding import PASS, PROFILES, Settings
-from ..module_utils._core.label_domains import parse_domains
-from ..module_utils._core.ledger import Row
-from ..module_utils._core.rules.catalogue import judge
-from ..module_utils._core.snapshot import Snapshot
+from ..module_utils._core.harden import fresh_labels, shared_use
+from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -86,13 +89,13 @@ class ActionModule(ActionBase):
         return t.cast(dict[str, t.Any], validated[1])
 
 
-def _answers(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any]) -> confirmation.Answers | None:
+def _answers(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any]) -> policy_answers.Answers | None:
     """What the hosts registered of their policies; None when they were not asked."""
     name, hosts = arguments["answers"], variables.get("hostvars") or {}
     if not name:
         return None
     given = {host: hosts[host].get(name) for host in sorted(set(arguments["hosts"])) if host in hosts}
-    return confirmation.read({host: answer for host, answer in given.items() if answer is not None})
+    return policy_answers.read({host: answer for host, answer in given.items() if answer is not None})
 
 
 def _pools(arguments: t.Mapping[str, t.Any]) -> list[list[str]]:
@@ -115,7 +118,7 @@ def _analyse(
     now: datetime.datetime,
     ledger: t.Sequence[Row],
     pools: t.Sequence[t.Sequence[str]],
-    answers: confirmation.Answers | None,
+    answers: policy_answers.Answers | None,
 ) -> dict[str, dict[str, t.Any]]:
     """What goes into the file that each option names: the report, and for each host what its hardening must know.
 
@@ -125,7 +128,7 @@ def _analyse(
     oldest = now.timestamp() - arguments["max_age"]
     results: list[report.HostResult] = []
     views: list[across.View] = []
-    usages: list[elsewhere.Usage] = []
+    usages: list[shared_use.Usage] = []
     labels: list[fresh_labels.Labels] = []
     for name in sorted({str(host) for host in arguments["hosts"]}):
         reading = _snapshots.read(arguments["snapshots"], name, oldest)
@@ -133,7 +136,7 @@ def _analyse(
         results.append(result)
         views += [view] if view else []
         if arguments["shared_use"] and view and isinstance(reading, Snapshot):
-            usages.append(elsewhere.usage(name, reading))
+            usages.append(shared_use.usage(name, reading))
         if arguments["fresh_labels"] and view and isinstance(reading, Snapshot):
             labels.append(fresh_labels.labels(name, reading))
     read = {view.host for view in views}
@@ -142,7 +145,7 @@ def _analyse(
         fleet = across.judge(views, unread, pools, ledger, answers)
     return {
         "report": report.build(results, fleet, accepted, arguments["fail_on"], now),
-        "shared_use": elsewhere.documents(usages, unread),
+        "shared_use": shared_use.documents(usages, unread),
         "questions": dict(fleet.questions),
         "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread),
     }

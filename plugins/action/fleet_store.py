@@ -13,8 +13,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core.errors import SvirtError
-from ..module_utils._core.schema import encode
-from ..module_utils._core.snapshot import Snapshot
+from ..module_utils._core.snapshot.document import encode
+from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
 from ..plugin_utils._store import DEFAULT_URL, Store, Stored, packed
 

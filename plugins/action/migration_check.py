@@ -11,11 +11,12 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ..module_utils._core import fleet as across
-from ..module_utils._core import label_domains, migration
+from ..module_utils._core.allocate import label_domains
+from ..module_utils._core.audit.fleet import analysis as across
+from ..module_utils._core.audit.text import escape
 from ..module_utils._core.errors import LabelDomainError
-from ..module_utils._core.move import ALLOWED, REFUSED, UNKNOWN, Fleet, reachable_storage
-from ..module_utils._core.text import escape
+from ..module_utils._core.migrate import check
+from ..module_utils._core.migrate.move import ALLOWED, REFUSED, UNKNOWN, Fleet, reachable_storage
 from ..plugin_utils import _snapshots
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
             why = "guests is empty: give the names or uuids of the guests that are to migrate"
             raise AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # as above
         try:
-            answers = migration.check(arguments["guests"], _fleet(arguments))
+            answers = check.check(arguments["guests"], _fleet(arguments))
         except LabelDomainError as error:
             raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # as above
         counts = {verdict: sum(one.verdict == verdict for one in answers) for verdict in _WORDS}
@@ -74,7 +75,7 @@ def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:
             continue
         views.append(across.view(host, reading))
         storage.append(reachable_storage(host, reading))
-        if host == arguments["target"] or migration.has_any(reading, arguments["guests"]):
+        if host == arguments["target"] or check.has_any(reading, arguments["guests"]):
             kept[host] = reading
     # Deriving shows that the named domains hold what belongs together; only they say where guests may not go.
     derived = label_domains.derive([view.storage for view in views], named, label_domains.NONE)
@@ -83,7 +84,7 @@ def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:
     return Fleet(arguments["target"], kept, views, storage, unread, domains)
 
 
-def _show(answers: t.Iterable[migration.Answer]) -> None:
+def _show(answers: t.Iterable[check.Answer]) -> None:
     display = Display()
     for one in answers:
         where = f" from {one.source}" if one.source else ""

@@ -13,8 +13,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core.errors import SchemaError
-from ..module_utils._core.schema import decode_snapshot
-from ..module_utils._host.document import summary, unpack
+from ..module_utils._core.snapshot.document import decode_snapshot
+from ..module_utils._host.probe.document import summary, unpack
 from ..plugin_utils import _snapshots
 
 _UNFINISHED = "the probe did not finish"

@@ -169,10 +169,10 @@ refused:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.root import Root
+from ..module_utils._backends.category_range import ARGUMENTS, run
+from ..module_utils._host.base.root import Root
+from ..module_utils._host.probe.daemon import is_installed
 from ..module_utils._module import respawn_for, settle
-from ..module_utils._work.category_range import ARGUMENTS, run
 
 
 def main() -> None:

@@ -171,8 +171,8 @@ refused:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._backends.guard_hook import ARGUMENTS, run
 from ..module_utils._module import settle
-from ..module_utils._work.guard_hook import ARGUMENTS, run
 
 
 def main() -> None:

@@ -235,10 +235,10 @@ not_made:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.root import Root
+from ..module_utils._backends.guest_network_filter import ARGUMENTS, run
+from ..module_utils._host.base.root import Root
+from ..module_utils._host.probe.daemon import is_installed
 from ..module_utils._module import respawn_for, settle
-from ..module_utils._work.guest_network_filter import ARGUMENTS, run
 
 
 def main() -> None:

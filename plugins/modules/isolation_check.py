@@ -169,10 +169,10 @@ summary:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.access import parse_checks, report
 from ..module_utils._core.errors import SvirtError
-from ..module_utils._host.access import OFF, LoadedPolicy
-from ..module_utils._host.root import Root
+from ..module_utils._core.selinux.policy_access import parse_checks, report
+from ..module_utils._host.base.root import Root
+from ..module_utils._host.probe.loaded_policy import OFF, LoadedPolicy
 from ..module_utils._module import fail
 
 

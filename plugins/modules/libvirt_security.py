@@ -196,8 +196,8 @@ refused:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._backends.libvirt_security import ARGUMENTS, run
 from ..module_utils._module import settle
-from ..module_utils._work.libvirt_security import ARGUMENTS, run
 
 
 def main() -> None:

@@ -265,8 +265,8 @@ soak:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._backends.selinux_state import ARGUMENTS, run
 from ..module_utils._module import settle
-from ..module_utils._work.selinux_state import ARGUMENTS, run
 
 
 def main() -> None:

@@ -184,10 +184,10 @@ snapshot_path:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.document import document, pack, summary
-from ..module_utils._host.probe import Options, Probe, Tools
-from ..module_utils._host.root import Root
+from ..module_utils._host.base.root import Root
+from ..module_utils._host.probe.daemon import is_installed
+from ..module_utils._host.probe.document import document, pack, summary
+from ..module_utils._host.probe.probe import Options, Probe, Tools
 from ..module_utils._module import respawn_for, runner
 
 

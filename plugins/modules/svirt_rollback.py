@@ -132,12 +132,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._core.errors import SvirtError
-from ..module_utils._host import rollback
-from ..module_utils._host.bootloader import Tools
-from ..module_utils._host.daemon import is_installed
-from ..module_utils._host.journal import FOLDER, Journal
-from ..module_utils._host.root import Root
-from ..module_utils._host.selinux_state import restorers
+from ..module_utils._host.base.journal import FOLDER, Journal
+from ..module_utils._host.base.root import Root
+from ..module_utils._host.change import rollback
+from ..module_utils._host.change.boot_loader import Tools
+from ..module_utils._host.change.selinux import restorers
+from ..module_utils._host.probe.daemon import is_installed
 from ..module_utils._module import fail, respawn_for, runner
 
 

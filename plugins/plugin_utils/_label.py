@@ -11,8 +11,9 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.svirt.fleet.plugins.module_utils._core import label
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError
+
+from ..module_utils._core.selinux import context as label
 
 #: How a level or range starts, and no label does.
 _SENSITIVITY = re.compile(r"s[0-9]+(?:[:-]|\Z)")

@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from ..module_utils._core import allocation as a
-from ..module_utils._core import label_life, ledger_check, range_slots
-from ..module_utils._core.codec import Code
+from ..module_utils._core.allocate import ledger_check, lifecycle, ranges
+from ..module_utils._core.allocate import static_labels as a
+from ..module_utils._core.allocate.host_orders import orders
+from ..module_utils._core.allocate.label_code import Code
+from ..module_utils._core.allocate.label_domains import NONE, RANGE, STATIC, LabelDomain, Named, derive
+from ..module_utils._core.allocate.labels_in_use import HostUse, recalled, stored
+from ..module_utils._core.allocate.ledger import NO_RANK, RELEASED, STATES, Change, Note, Plan, Row
 from ..module_utils._core.errors import LabelError, StoreError
-from ..module_utils._core.label_domains import NONE, RANGE, STATIC, LabelDomain, Named, derive
-from ..module_utils._core.label_orders import orders
-from ..module_utils._core.label_use import HostUse, recalled, stored
-from ..module_utils._core.ledger import NO_RANK, RELEASED, STATES, Change, Note, Plan, Row
-from ..module_utils._core.sharing import HostStorage
+from ..module_utils._core.facts.storage import HostStorage
 from ._store import Store, Transaction, packed, unpacked
 
 _ROWS = "SELECT domain, uuid, name, host, tenant, rank, level, state, until FROM svirt_labels"
@@ -91,13 +91,13 @@ def observe(store: Store, fleet: FleetRead, days: float, now: float, check: bool
     store.demand()
     with _work(store, now, check) as work:
         scenes = work.scenes(fleet)
-        sight = label_life.Sight(
+        sight = lifecycle.Sight(
             a.homes(fleet.uses),
             {use.host for use in fleet.uses if use.complete},
             {scene.domain.name: frozenset(scene.domain.hosts) for scene in scenes},
             {host: scene.domain.name for scene in scenes for host in scene.domain.hosts},
         )
-        work.apply("", label_life.observe(work.all_rows(), sight, now + days * label_life.DAY, now))
+        work.apply("", lifecycle.observe(work.all_rows(), sight, now + days * lifecycle.DAY, now))
         for scene in scenes:
             name = scene.domain.name
             work.result.pending += orders(scene.uses, work.rows(name)).pending
@@ -113,7 +113,7 @@ def publish(
     store.demand()
     with _work(store, now, check) as work:
         work.unmatched_rows(guests)
-        work.apply("", label_life.publish(work.all_rows(), guests or None, hosts or None))
+        work.apply("", lifecycle.publish(work.all_rows(), guests or None, hosts or None))
         return work.result
 
 
@@ -124,7 +124,7 @@ def release(
     store.demand()
     with _work(store, now, check) as work:
         work.unmatched_rows(guests)
-        work.apply("", label_life.release(work.all_rows(), guests, hosts, now + days * label_life.DAY, now))
+        work.apply("", lifecycle.release(work.all_rows(), guests, hosts, now + days * lifecycle.DAY, now))
         work.forget(hosts)
         return work.result
 
@@ -179,9 +179,9 @@ class _Work:
         self._at: dict[str, set[tuple[str, str]]] = defaultdict(set)
         for row in _rows(transaction):
             self._put(row)
-        self._slots: dict[str, dict[str, range_slots.Slot]] = defaultdict(dict)
+        self._slots: dict[str, dict[str, ranges.Slot]] = defaultdict(dict)
         for domain, host, low, high in transaction.rows("SELECT domain, host, low, high FROM svirt_ranges"):
-            self._slots[domain][host] = range_slots.Slot(domain, host, low, high)
+            self._slots[domain][host] = ranges.Slot(domain, host, low, high)
         self._tenants: dict[str, dict[str, int]] = defaultdict(dict)
         for domain, name, number in transaction.rows("SELECT domain, name, number FROM svirt_tenants"):
             self._tenants[domain][name] = number
@@ -206,7 +206,7 @@ class _Work:
         """The rows of a domain by uuid."""
         return self._rows.get(domain, {})
 
-    def slots(self, domain: str) -> dict[str, range_slots.Slot]:
+    def slots(self, domain: str) -> dict[str, ranges.Slot]:
         """The ranges of a domain by host."""
         return self._slots.get(domain, {})
 
@@ -263,7 +263,7 @@ class _Work:
             self._event(domain, f"tenant {tenant}", "tenant", "", str(number))
         for change in plan.changes:
             if change.range is not None:
-                self._slots[domain][change.host] = range_slots.Slot(domain, change.host, *change.range)
+                self._slots[domain][change.host] = ranges.Slot(domain, change.host, *change.range)
             row = change.row
             if row is None:
                 self._event(domain, change.subject, change.action, change.old, change.new)
@@ -398,7 +398,7 @@ def _reserve(work: _Work, scene: a.Scene, wishes: a.Wishes) -> None:
         work.apply(domain.name, plan)
     elif agrees and domain.strategy == RANGE:
         slots = list(work.slots(domain.name).values())
-        work.apply(domain.name, range_slots.allot(scene, slots, [*ledger.rows, *ledger.strays]))
+        work.apply(domain.name, ranges.allot(scene, slots, [*ledger.rows, *ledger.strays]))
     rows = work.rows(domain.name) if agrees and domain.strategy == STATIC else {}
     made = orders(scene.uses, rows)
     result.refused += made.refused
@@ -417,11 +417,11 @@ def _repair(work: _Work, scene: a.Scene, wishes: a.Wishes) -> None:
     result.refused += ledger_check.compare(domain.code, scene.uses, [*ledger.rows, *ledger.strays])
     result.refused += ledger_check.compare_ranges(scene.uses, slots)
     static = domain.strategy == STATIC
-    work.apply(domain.name, a.rebuild(scene, ledger, wishes) if static else range_slots.rebuild(scene, slots))
+    work.apply(domain.name, a.rebuild(scene, ledger, wishes) if static else ranges.rebuild(scene, slots))
     result.domains.append(_summary(scene, work))
 
 
-def _range(domain: LabelDomain, slot: range_slots.Slot | None) -> dict[str, int] | None:
+def _range(domain: LabelDomain, slot: ranges.Slot | None) -> dict[str, int] | None:
     if domain.strategy == STATIC:
         return {"low": domain.code.dynamic.first, "high": domain.code.dynamic.last}
     return {"low": slot.low, "high": slot.high} if domain.strategy == RANGE and slot is not None else None
@@ -434,7 +434,7 @@ def _summary(scene: a.Scene, work: _Work) -> dict[str, t.Any]:
         capacity = domain.code.tenants * domain.code.guests
         used = sum(row.state != RELEASED for row in work.rows(domain.name).values())
     elif domain.strategy == RANGE:
-        capacity, used = range_slots.capacity(domain.range_width), len(work.slots(domain.name))
+        capacity, used = ranges.capacity(domain.range_width), len(work.slots(domain.name))
     return {
         "name": domain.name,
         "strategy": domain.strategy,

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folder of snapshots on the controller: one file per host of the inventory.
+"""The snapshots on the controller: in a folder, one file per host of the inventory, or in the store.
 
 A file holds either a snapshot or a record of why there is none (schema ``svirt.fleet/unread/1``). Whoever probes a
 host writes the record *first* and replaces it by the snapshot: then a probe that dies half-way, even with its
@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from ..module_utils._core.errors import SchemaError
-from ..module_utils._core.schema import decode_snapshot
-from ..module_utils._core.snapshot import Snapshot
+from ..module_utils._core.errors import SchemaError, StoreError
+from ..module_utils._core.snapshot.document import decode_snapshot
+from ..module_utils._core.snapshot.model import Snapshot
+from ._store import Transaction, unpacked
 
 UNREAD_SCHEMA = "svirt.fleet/unread/1"
 
@@ -114,3 +115,17 @@ def write_json(path: Path, document: t.Any, indent: int | None = None) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def read_stored(transaction: Transaction, host: str, oldest: float) -> Snapshot | Unread:
+    """What the store knows of a host. A snapshot that came before ``oldest``, or is damaged, makes it unread."""
+    stored = transaction.snapshot(host)
+    if stored is None:
+        return Unread(host, "the store has no snapshot of it: run the probe for it, then fleet_store")
+    if stored.received_at < oldest:
+        late = f"{oldest - stored.received_at:.0f} s"
+        return Unread(host, f"its snapshot in the store is {late} older than max_age allows; probe the host again")
+    try:
+        return decode_snapshot(json.loads(unpacked(stored.content)))
+    except (SchemaError, StoreError, ValueError, RecursionError) as error:
+        return Unread(host, f"its snapshot in the store is damaged: {str(error)[:200]}; store a new one")

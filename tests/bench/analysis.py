@@ -24,31 +24,31 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "build" / "collections"))
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core import fleet, range_use  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.daemon_range import DaemonRange  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.dominance import few  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label import CategorySet, Level  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.orphans import Stock  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.placed import Placed  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.sharing import HostStorage  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Storage  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis, category_ranges  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.labelled import Placed  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.orphans import Stock  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import HostStorage  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet, Level  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.dominance import few  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Storage  # noqa: E402
 
 #: Guests of a host, hosts that share storage, and every so many hosts one with planted collisions.
 GUESTS, POOL, PLANTED = 100, 16, 50
 SMALL, LARGE, PAIRWISE = 100_000, 1_000_000, 20_000
 _BANDS, _WIDTH = (32, 280, 528, 776), 248
-_FULL = range_use.RangeUse(DaemonRange(0, 1023))
+_FULL = category_ranges.RangeUse(DaemonRange(0, 1023))
 
 Involved = set[tuple[str, str, str]]
 
 
-def views(guests: int, seed: int = 4) -> list[fleet.View]:
+def views(guests: int, seed: int = 4) -> list[analysis.View]:
     """A fleet of so many guests, the same one for the same seed."""
     chance = random.Random(seed)  # noqa: S311  # figures, no secrets
     return [_view(number, chance) for number in range(guests // GUESTS)]
 
 
-def _view(number: int, chance: random.Random) -> fleet.View:
+def _view(number: int, chance: random.Random) -> analysis.View:
     host = f"kvm{number:05}"
     share = Storage(
         "/share", "nfs4", f"filer{number // POOL}:/vms", True, identity=f"nfs:filer{number // POOL}:/vms", remote=True
@@ -62,7 +62,7 @@ def _view(number: int, chance: random.Random) -> fleet.View:
     placed = tuple(_placed(host, number, place, level) for place, level in enumerate(levels))
     statics = tuple(one for one in placed if not one.drawn)
     stock = Stock(host)
-    return fleet.View(
+    return analysis.View(
         host, placed, HostStorage(host, frozenset([host]), (share,), {}), stock, statics=statics, range=_FULL
     )
 
@@ -111,7 +111,7 @@ def _pair(chance: random.Random) -> tuple[int, int]:
     return min(one, other), max(one, other)
 
 
-def involved(result: fleet.Fleet) -> Involved:
+def involved(result: analysis.Fleet) -> Involved:
     """Class, host and uuid of all who reach or are reached now."""
     return {
         (str(found.reach), told["host"], told["uuid"])
@@ -122,7 +122,7 @@ def involved(result: fleet.Fleet) -> Involved:
     }
 
 
-def compared_in_pairs(fleet_views: list[fleet.View]) -> Involved:
+def compared_in_pairs(fleet_views: list[analysis.View]) -> Involved:
     """The same by comparing each guest with each other one; right on the fleets that are made here."""
     rows = [(one.level.categories.mask, one.host, number // POOL, one.files, one.uuid)
             for number, each in enumerate(fleet_views) for one in each.guests]  # fmt: skip
@@ -143,7 +143,7 @@ def judge(guests: int, pairwise: bool) -> dict[str, Any]:
     gc.disable()  # as the action plugin does
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()
-    result = fleet.judge(made)
+    result = analysis.judge(made)
     seconds = time.process_time() - started
     told: dict[str, Any] = {
         "seconds": seconds,

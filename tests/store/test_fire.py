@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import (
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import (
     NO_RANK,
     PUBLISHED,
     QUARANTINED,

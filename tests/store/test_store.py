@@ -8,13 +8,13 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocation import Wishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import Wishes
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _migrations
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store, Stored, packed, unpacked
 
-from tests.unit.labels import guest, use, uuid
+from tests.unit.support.labels import guest, use, uuid
 
 EVENT = "INSERT INTO svirt_events (at, domain, subject, action, old, new) VALUES (1, 'd', 's', 'a', '', 'n')"
 

@@ -16,10 +16,10 @@ import typing as t
 from pathlib import Path
 
 import sqlalchemy as sa
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocation import Wishes
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label import parse_context
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label_domains import parse_domains
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label_use import GuestUse, HostUse
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import GuestUse, HostUse
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import Wishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 

@@ -22,13 +22,10 @@ DOCS = ROOT / "docs"
 LAB = ROOT / "tests" / "lab" / "README.md"
 sys.path.insert(0, str(ROOT / "build" / "collections"))
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core import (  # noqa: E402
-    finding,
-    fleet,
-    snapshot,
-    waivers,
-)
-from ansible_collections.svirt.fleet.plugins.module_utils._core.rules import catalogue  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding, waivers  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import catalogue  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model  # noqa: E402
 
 from tests.lab.host.faults import FAULTS, Fault  # noqa: E402
 from tests.lab.network import HOSTS  # noqa: E402
@@ -60,7 +57,7 @@ FAMILIES = {
 
 def rules_document() -> str:
     """docs/rules.md."""
-    rules = (*catalogue.RULES, *fleet.RULES, waivers.RULE)
+    rules = (*catalogue.RULES, *analysis.RULES, waivers.RULE)
     return "\n".join([HEAD.format(source="the rules' own data"), *_rules_head(), *_overview(rules), *_details(rules)])
 
 
@@ -110,18 +107,18 @@ def _details(rules: Iterable[finding.Rule]) -> Iterator[str]:
 def snapshot_document() -> str:
     """docs/snapshot.md."""
     lines = [
-        HEAD.format(source="plugins/module_utils/_core/snapshot.py"),
+        HEAD.format(source="plugins/module_utils/_core/snapshot/model.py"),
         "# The snapshot",
         "",
-        f"Everything that `svirt.fleet.svirt_info` reads of one host: one JSON object, schema `{snapshot.SCHEMA}`.",
+        f"Everything that `svirt.fleet.svirt_info` reads of one host: one JSON object, schema `{model.SCHEMA}`.",
         "It judges nothing. Labels are raw, as the kernel and libvirt have them. `null` means that a value could not",
         "be read or does not exist; the area's entry in `coverage` says which. Names and paths are chosen by tenants",
         "and stand here as read: escape them before they go to a terminal, a page or a shell.",
         "",
-        f"Areas with an entry in `coverage`: {', '.join(f'`{area}`' for area in snapshot.AREAS)}.",
+        f"Areas with an entry in `coverage`: {', '.join(f'`{area}`' for area in model.AREAS)}.",
         "",
     ]
-    for kind in _in_order(snapshot.Snapshot):
+    for kind in _in_order(model.Snapshot):
         lines += [f"## {kind.__name__}", "", (kind.__doc__ or "").split("\n")[0], "", *table(kind), ""]
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ import io
 import os
 import re
 import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
-CORE = PLUGINS / "module_utils" / "_core"
-HOST = PLUGINS / "module_utils" / "_host"
+UTILS = PLUGINS / "module_utils"
+CORE = UTILS / "_core"
+HOST = UTILS / "_host"
 MODULES = PLUGINS / "modules"
-PRIVATE = [PLUGINS / "module_utils", PLUGINS / "plugin_utils", PLUGINS / "doc_fragments"]
+PRIVATE = [UTILS, PLUGINS / "plugin_utils", PLUGINS / "doc_fragments"]
 
 # Standard modules that only compute. What is not here reads a clock, a file, a process or the network.
 PURE = frozenset(
@@ -35,6 +37,24 @@ PURE = frozenset(
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
 IMPURE_METHODS = {"now", "utcnow", "today", "getnode", "uuid1", "uuid4"}
 
+#: Folders of the core, lower first: each may import from those before its own row, and from itself. "" is _core's own
+#: files (errors, paths).
+CORE_ORDER = (
+    ("",),
+    ("snapshot", "selinux"),
+    ("system", "libvirt"),
+    ("facts",),
+    ("allocate",),
+    ("audit",),
+    ("harden", "migrate"),
+)
+HOST_ORDER = (("base",), ("probe",), ("change",))
+#: What those who touch a host may take from the core. Only who changes it knows the plans that are carried out.
+_READ = frozenset(("", "snapshot", "selinux", "system", "libvirt"))
+HOST_TAKES = {"base": _READ, "probe": _READ, "change": _READ | {"harden"}}
+
+MOST_FILES_OF_A_FOLDER = 16
+MOST_LINES_OF_A_FUNCTION = 60
 MOST_CODE_LINES_OF_A_MODULE = 120
 SPDX = ": ".join(("SPDX-License-Identifier", "GPL-3.0-or-later"))
 NOT_OURS = {".git", "build", ".ansible", ".nox", ".hypothesis", "__pycache__"}
@@ -65,6 +85,33 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
                 yield alias.name, 0
         elif isinstance(node, ast.ImportFrom):
             yield node.module or "", node.level
+
+
+def taken(path: Path, tree: ast.AST) -> Iterator[Path]:
+    """What a file of the collection imports from it, as files or folders; each is at least named as one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            start = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            inside = [] if start.with_suffix(".py").is_file() else [start / alias.name for alias in node.names]
+            yield from inside or [start]
+
+
+def folder_of(path: Path, top: Path) -> str:
+    """The folder below ``top`` that holds a file, at any depth; empty: ``top`` itself."""
+    parts = path.relative_to(top).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def upwards(top: Path, path: Path, order: tuple[tuple[str, ...], ...], source: str) -> list[str]:
+    """Imports of a file below ``top`` that go to its own row of the order or above, but not to its own folder."""
+    rank = {folder: row for row, folders in enumerate(order) for folder in folders}
+    own = folder_of(path, top)
+    others = [(folder_of(other, top), other) for other in taken(path, ast.parse(source)) if other.is_relative_to(top)]
+    return [
+        f"{path.relative_to(top)} takes {other.relative_to(top)}"
+        for folder, other in others
+        if folder != own and rank[folder] >= rank[own]
+    ]
 
 
 def called(tree: ast.AST) -> Iterator[tuple[str, bool]]:
@@ -160,9 +207,24 @@ def test_a_core_that_touches_the_world_is_noticed(source: str, complaint: str) -
 
 
 def test_a_pure_core_is_not_accused() -> None:
-    source = "import json\nfrom . import label\nfrom xml.etree import ElementTree\njson.dumps({})\nlabel.parse('s0')"
+    source = "import json\nfrom . import text\nfrom xml.etree import ElementTree\njson.dumps({})\ntext.parse('s0')"
     assert impurities(source) == []
-    assert impurities("from ..label import Label", depth=1) == []
+    assert impurities("from ..selinux.context import Level", depth=1) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "complaints"),
+    [
+        ("facts/images.py", "from ..audit.finding import Hit", ["facts/images.py takes audit/finding"]),
+        ("facts/images.py", "from ..audit import report", ["facts/images.py takes audit/report"]),
+        ("libvirt/hooks.py", "from ..system.mounts import Mount", ["libvirt/hooks.py takes system/mounts"]),
+        ("errors.py", "from .snapshot.model import Guest", ["errors.py takes snapshot/model"]),
+        ("audit/rules/guest.py", "from ...facts.images import File\nfrom ..finding import Hit", []),
+        ("harden/images.py", "from ..errors import PlanError\nfrom . import guard", []),
+    ],
+)
+def test_an_import_against_the_order_of_folders_is_noticed(file: str, source: str, complaints: list[str]) -> None:
+    assert upwards(CORE, CORE / file, CORE_ORDER, source) == complaints
 
 
 def test_code_lines_leave_out_documentation_comments_and_blank_lines() -> None:
@@ -186,14 +248,66 @@ def test_core_touches_nothing() -> None:
     assert found == {}
 
 
+@pytest.mark.parametrize(("top", "order"), [(CORE, CORE_ORDER), (HOST, HOST_ORDER)], ids=["core", "host"])
+def test_folders_import_downwards_only(top: Path, order: tuple[tuple[str, ...], ...]) -> None:
+    assert {path.name for path in top.iterdir() if path.is_dir() and path.name not in NOT_OURS} <= set(sum(order, ()))
+    assert [complaint for path in sources(top) for complaint in upwards(top, path, order, path.read_text())] == []
+
+
+def test_planners_do_not_stand_on_rules() -> None:
+    rules = CORE / "audit" / "rules"
+    found = [
+        f"{named(path)} takes {named(other)}"
+        for folder in ("facts", "allocate", "harden", "migrate")
+        for path in sources(CORE / folder)
+        for other in taken(path, ast.parse(path.read_text()))
+        if other.is_relative_to(rules)
+    ]
+    assert found == []
+
+
 def test_readers_and_actors_do_not_judge() -> None:
     found = [
+        f"{named(path)} takes {named(other)}"
+        for path in sources(HOST)
+        for other in taken(path, ast.parse(path.read_text()))
+        if other.is_relative_to(UTILS) and not other.is_relative_to(HOST)
+        if not other.is_relative_to(CORE) or folder_of(other, CORE) not in HOST_TAKES[folder_of(path, HOST)]
+    ]
+    found += [
         f"{named(path)} imports {name}"
         for path in sources(HOST)
         for name, _level in imports(ast.parse(path.read_text()))
-        if "_core.rules" in name or name.startswith("ansible.")
+        if name.startswith("ansible.")
     ]
     assert found == []
+
+
+def test_a_backend_bears_the_name_of_its_module() -> None:
+    modules = {path.name for path in sources(MODULES)}
+    assert [named(path) for path in sources(UTILS / "_backends") if path.name not in modules] == []
+
+
+def test_folders_can_be_looked_through() -> None:
+    files = Counter(path.parent for path in sources(UTILS))
+    assert {named(folder): count for folder, count in files.items() if count > MOST_FILES_OF_A_FOLDER} == {}
+
+
+def test_functions_are_short() -> None:
+    found = [
+        f"{named(path)}:{node.lineno} {node.name}: {lines} lines"
+        for path in sources(PLUGINS)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if (lines := (node.end_lineno or 0) - node.lineno + 1) > MOST_LINES_OF_A_FUNCTION
+    ]
+    assert found == []
+
+
+def test_tests_lie_as_the_plugins_do() -> None:
+    tests = ROOT / "tests" / "unit" / "plugins"
+    folders = {path.parent.relative_to(tests) for path in sources(tests)}
+    assert [str(folder) for folder in sorted(folders) if not (PLUGINS / folder).is_dir()] == []
 
 
 def test_no_plugin_starts_programs_by_itself() -> None:

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.fleet import RULES as FLEET_RULES
-from ansible_collections.svirt.fleet.plugins.module_utils._core.rules.catalogue import RULES
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.analysis import RULES as FLEET_RULES
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import RULES
 from test_across import ACROSS
 
 from tests.lab import faults

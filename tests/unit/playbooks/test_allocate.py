@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
-from tests.unit.plugins.module_utils._core.test_migration import dynamic, hypervisor
+from tests.unit.plugins.module_utils._core.migrate.test_check import dynamic, hypervisor
 from tests.unit.support.playbooks import Run, inventory, play, refused
 
 __all__ = ["inventory", "refused"]

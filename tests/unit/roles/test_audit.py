@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
-from tests.unit.fleets import guest, host
+from tests.unit.support.fleets import guest, host
 from tests.unit.support.playbooks import play, refused
 
 __all__ = ["refused"]

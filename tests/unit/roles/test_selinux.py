@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import yaml
-from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux_plan import Wanted, plan_modules
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import Wanted, plan_modules
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "selinux"
 POLICY = (ROLE / "files" / "svirt_fleet.cil").read_text()

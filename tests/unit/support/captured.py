@@ -9,7 +9,7 @@ writes it) and, where they are not the usual ones, mode, uid, gid, ino, dev, rde
 link (text of a symbolic link), xattrs
 (name -> base64), errno (every look at it fails so), and its content as ``text`` or, where it is no UTF-8, ``data``
 (base64). ``answers`` beside the paths holds what /sys/fs/selinux/access said: question -> answer. ``libvirt`` holds
-what the daemon answered: items as ``_host.connection.ask`` gives them.
+what the daemon answered: items as ``_host.probe.libvirt_reader.ask`` gives them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
-from ansible_collections.svirt.fleet.plugins.module_utils._host.root import MAX_FILE, Root
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import MAX_FILE, Root
 
 #: /sys/fs/selinux/access: question -> answer; None for a label that the policy does not know.
 Policy = t.Callable[[str], str | None]

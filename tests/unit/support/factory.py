@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import (
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     AREAS,
     NOT_APPLICABLE,
     OK,

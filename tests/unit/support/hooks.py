@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core import guard_plan as plan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label import parse_context
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import guard as plan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
 
 from . import hosts
 from .captured import CapturedRoot, Tree

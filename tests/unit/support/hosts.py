@@ -7,9 +7,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label import parse_context
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Snapshot
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import Options, Probe, Tools
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Options, Probe, Tools
 
 from .captured import CapturedRoot, Policy, Tree
 
@@ -291,7 +291,7 @@ def look(
     tools = tools or Tools()
     tools.strict = True
     tools.now = lambda: 1700001000.0
-    if tools.ask.__module__.endswith("connection"):
+    if tools.ask.__module__.endswith("libvirt_reader"):
         tools.ask = lambda _uri, known: [
             {key: value for key, value in item.items() if key != "live" or item["name"] not in known}
             for item in tree.libvirt

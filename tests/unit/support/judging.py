@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core import finding as f
-from ansible_collections.svirt.fleet.plugins.module_utils._core.rules.catalogue import judge
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding as f
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import judge
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot
 
 
 def findings(snapshot: Snapshot, **settings: object) -> list[f.Finding]:

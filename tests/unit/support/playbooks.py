@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core import report
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import report
 
-COLLECTIONS = Path(report.__file__).parents[6]
+COLLECTIONS = Path(report.__file__).parents[7]
 
 
 @dataclass

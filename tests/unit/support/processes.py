@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.svirt.fleet.plugins.module_utils._host.root import Root
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import Root
 
 OPENS = "import sys; file = open(sys.argv[1], 'rb')"
 

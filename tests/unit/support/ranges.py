@@ -10,9 +10,9 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label import parse_context
-from ansible_collections.svirt.fleet.plugins.module_utils._host.category_range import CategoryRange
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import Tools
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.category_range import CategoryRange
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 
 from . import hosts
 from .captured import CapturedRoot, Tree

@@ -32,7 +32,9 @@ def _load() -> types.SimpleNamespace:
     """The probe: the collection's own name, where it can be imported by it, else the plain folder."""
     for prefix in ("ansible_collections.svirt.fleet.plugins", "plugins"):
         try:
-            modules = {name: importlib.import_module(f"{prefix}.module_utils._host.{name}") for name in _WANTED}
+            modules = {
+                name.split(".")[-1]: importlib.import_module(f"{prefix}.module_utils._host.{name}") for name in _WANTED
+            }
             modules["errors"] = importlib.import_module(f"{prefix}.module_utils._core.errors")
         except ModuleNotFoundError:
             continue
@@ -40,7 +42,9 @@ def _load() -> types.SimpleNamespace:
     raise SystemExit("plugins/module_utils of the collection is not on the path")
 
 
-_WANTED = ("root", "probe", "connection", "document")
+#: They leave file systems alone that may hang.
+_SLOW = ("probe.guest_files", "probe.orphans")
+_WANTED = ("base.root", "base.paths", "probe.probe", "probe.libvirt_reader", "probe.document", *_SLOW)
 host = _load()
 _Root: t.Any = host.root.Root
 
@@ -141,13 +145,12 @@ def capture() -> dict[str, t.Any]:
 
     def ask(uri: str, _known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
         # In this process, for what a child sees is lost; and all live XML, for a test may take status files away.
-        items.extend(host.connection.ask(uri, ()))
+        items.extend(host.libvirt_reader.ask(uri, ()))
         return iter(items)
 
     probe = host.probe
     probe.Job = lambda work, _timeout: _Inline(work)
-    for name in ("files", "orphans", "paths"):
-        module: t.Any = importlib.import_module(probe.__name__.replace(".probe", f".{name}"))
+    for module in (host.guest_files, host.orphans, host.paths):
         module.may_hang = lambda _mount: False
 
     def refuse(_uri: str, _known: t.Collection[str]) -> t.NoReturn:

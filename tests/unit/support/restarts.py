@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import Tools
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 
 from . import hosts
 from .captured import CapturedRoot, Entry, Tree

@@ -9,9 +9,9 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.shell_settings import Settings
-from ansible_collections.svirt.fleet.plugins.module_utils._host.bootloader import Tools
-from ansible_collections.svirt.fleet.plugins.module_utils._host.root import Root, Stat
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.shell_settings import Settings
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import Root, Stat
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.boot_loader import Tools
 
 from . import hosts
 from .captured import Entry, Tree

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..daemon_range import libvirt_range
 from ..errors import LabelError
-from ..label import CategorySet, Context
-from ..shipped_types import runs_open
+from ..libvirt.category_range import libvirt_range
+from ..selinux.context import CategorySet, Context
+from ..selinux.shipped_types import runs_open
 
 OPEN = "open"
 FOREIGN = "foreign"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ..expected import confinement
-from ..shipped_types import SHIPPED_GUEST_TYPES
-from ..snapshot import Guest, Snapshot, TypeFacts
+from ..libvirt.file_labels import confinement
+from ..selinux.shipped_types import SHIPPED_GUEST_TYPES
+from ..snapshot.model import Guest, Snapshot, TypeFacts
 
 #: Kinds of guests that run as a QEMU process.
 QEMU_KINDS = frozenset(("kvm", "qemu"))

@@ -21,10 +21,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .. import expected
-from ..label import Context, read_context, type_of, unreadable
+from ..libvirt import file_labels
 from ..paths import below_any
-from ..snapshot import Access, FileFacts, Guest, Orphan, Resource, Snapshot, Storage
+from ..selinux.context import Context, read_context, type_of, unreadable
+from ..snapshot.model import Access, FileFacts, Guest, Orphan, Resource, Snapshot, Storage
 from .guests import guest_types, qemu_guests, selinux_off
 
 UNREAL = "unreal"
@@ -54,7 +54,7 @@ class Use:
     @property
     def own(self) -> bool:
         """The file holds the guest's own data, and libvirt gives it the guest's own label (or one from its XML)."""
-        return self.resource.kind in OWN_KINDS and self.resource.role in (expected.IMAGE, expected.OWN)
+        return self.resource.kind in OWN_KINDS and self.resource.role in (file_labels.IMAGE, file_labels.OWN)
 
 
 @dataclass(frozen=True)
@@ -126,14 +126,14 @@ def _identity(guest: Guest, resource: Resource) -> tuple[t.Any, ...]:
 
 def status(snapshot: Snapshot, file: File) -> Status:
     """The one thing that a file's label says."""
-    types = expected.ImageTypes.of(snapshot.selinux.image_types)
-    first = next((use for use in file.active if use.resource.role != expected.UNTOUCHED), file.uses[0])
+    types = file_labels.ImageTypes.of(snapshot.selinux.image_types)
+    first = next((use for use in file.active if use.resource.role != file_labels.UNTOUCHED), file.uses[0])
     if file.storage is not None and not_real(file.storage) and not file.in_namespace:
         return Status(UNREAL, first)
     if file.facts.exists is False:
         return _gone(first)
     label = file.facts.label
-    labelled = any(use.resource.role != expected.UNTOUCHED for use in file.uses)
+    labelled = any(use.resource.role != file_labels.UNTOUCHED for use in file.uses)
     if not label:
         why = file.facts.error or "its label could not be read"
         return Status(UNSURE if labelled else SILENT, first, why)
@@ -157,34 +157,35 @@ def _gone(use: Use) -> Status:
     return Status(SILENT, use)
 
 
-def _is_open(file: File, label: str, types: expected.ImageTypes) -> bool:
+def _is_open(file: File, label: str, types: file_labels.ImageTypes) -> bool:
     if file.in_namespace:
         return False  # no other guest sees it
-    if label.rpartition(":")[2].startswith("c") or not expected.same(label, types.shared_label):
+    if label.rpartition(":")[2].startswith("c") or not file_labels.same(label, types.shared_label):
         return False  # it has categories, or another type
-    if any(use.resource.shareable or use.resource.role == expected.SHARED for use in file.active or file.uses):
+    if any(use.resource.shareable or use.resource.role == file_labels.SHARED for use in file.active or file.uses):
         return False
     # A guest without categories has such files by right: its own label is the fault, and is told there.
     return not any(
-        use.resource.role == expected.IMAGE and expected.same(label, use.resource.expected or "") for use in file.active
+        use.resource.role == file_labels.IMAGE and file_labels.same(label, use.resource.expected or "")
+        for use in file.active
     )
 
 
 _WORST_FIRST = (LOST, WRONG, UNSURE, FITS, SILENT)
 
 
-def _while_running(snapshot: Snapshot, file: File, label: str, types: expected.ImageTypes) -> Status:
+def _while_running(snapshot: Snapshot, file: File, label: str, types: file_labels.ImageTypes) -> Status:
     """The worst of what the label is to each running guest that uses the file."""
     found = [_for_one(snapshot, file, use, label, types) for use in file.active]
     return min(found, key=lambda item: _WORST_FIRST.index(item.status))
 
 
-def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: expected.ImageTypes) -> Status:
-    verdict = expected.acceptable(use.resource, True, label, types)
-    if use.resource.role == expected.UNTOUCHED:
+def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: file_labels.ImageTypes) -> Status:
+    verdict = file_labels.acceptable(use.resource, True, label, types)
+    if use.resource.role == file_labels.UNTOUCHED:
         return Status(SILENT, use)
-    if verdict.status != expected.DRIFT:
-        return Status(FITS if verdict.status == expected.FITS else UNSURE, use, verdict.why)
+    if verdict.status != file_labels.DRIFT:
+        return Status(FITS if verdict.status == file_labels.FITS else UNSURE, use, verdict.why)
     if file.storage is None and not file.in_namespace and type_of(label) != types.image:
         return Status(UNSURE, use, "it carries another label than its guest gives it, but its storage is not known")
     wanted, found = read_context(use.resource.expected), read_context(label)
@@ -208,10 +209,10 @@ def _of_type(source: str, guest: Guest) -> bool:
     return bool(guest.context) and type_of(source) == type_of(guest.context or "")
 
 
-def _at_rest(file: File, label: str, types: expected.ImageTypes) -> Status:
+def _at_rest(file: File, label: str, types: file_labels.ImageTypes) -> Status:
     use = next((use for use in file.uses if use.own), file.uses[0])
-    found = [expected.acceptable(use.resource, False, label, types).status for use in file.uses]
-    if expected.STALE not in found or expected.same(label, types.shared_label):
+    found = [file_labels.acceptable(use.resource, False, label, types).status for use in file.uses]
+    if file_labels.STALE not in found or file_labels.same(label, types.shared_label):
         return Status(FITS, use)
     if file.shared_with_hosts:
         return Status(UNSURE, use, "it carries a guest's categories, and its guest may run on another host")
@@ -278,7 +279,7 @@ def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, Status]]:
 
 def guests_may_read(snapshot: Snapshot, file: File, found: Status) -> bool | str:
     """Whether every guest's QEMU may read an image at rest that is its own guest's only; a text: why it is unknown."""
-    meant = any(use.resource.role in (expected.CONTENT, expected.SHARED) for use in file.uses)
+    meant = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
     if found.status != FITS or file.active or meant or not found.use.own or file.facts.kind == "dir":
         return False  # what a directory (a TPM's state) lets in depends on the files in it
     let_in = owner_lets_in(snapshot, file.facts)

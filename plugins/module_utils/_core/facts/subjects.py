@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import posixpath
 
-from ..snapshot import Guest, Interface, Process
+from ..snapshot.model import Guest, Interface, Process
 
 HOST = "host"
 #: Where qemu.conf as a whole is the subject.

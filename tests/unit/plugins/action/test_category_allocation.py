@@ -13,14 +13,14 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_store
-from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store, Stored, packed
 
-from tests.unit.fleets import PROCESS, guest, host, nfs
-from tests.unit.labels import uuid
 from tests.unit.support import actions
+from tests.unit.support.fleets import PROCESS, guest, host, nfs
+from tests.unit.support.labels import uuid
 
 FIRST, SECOND = "s0:c32,c280,c528,c776", "s0:c32,c280,c528,c777"
 LIBVIRT = s.Libvirt(installed=True, models=[s.SecurityModel("selinux", baselabels={"kvm": PROCESS + "s0"})])

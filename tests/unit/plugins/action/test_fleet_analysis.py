@@ -12,13 +12,13 @@ from unittest.mock import MagicMock
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible_collections.svirt.fleet.plugins.action import fleet_analysis
-from ansible_collections.svirt.fleet.plugins.module_utils._core import finding as f
-from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
-from ansible_collections.svirt.fleet.plugins.module_utils._core.rules import catalogue
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding as f
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import catalogue
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
-from tests.unit.fleets import guest, host, rule
+from tests.unit.support.fleets import guest, host, rule
 
 
 def risky(snapshot: s.Snapshot, _settings: f.Settings) -> t.Iterator[f.Hit | f.Unsure]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from ansible.errors import AnsibleError
 from ansible_collections.svirt.fleet.plugins.action import fleet_store
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import decode_snapshot, encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot, encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store, unpacked
 
-from tests.unit.fleets import guest, host
 from tests.unit.support import actions
+from tests.unit.support.fleets import guest, host
 
 
 class Fleet:

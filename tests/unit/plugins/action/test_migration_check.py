@@ -11,12 +11,12 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.svirt.fleet.plugins.action import migration_check
-from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.modules import migration_check as module
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
-from tests.unit.plugins.module_utils._core.test_migration import CODE, OTHER, hypervisor, static
+from tests.unit.plugins.module_utils._core.migrate.test_check import CODE, OTHER, hypervisor, static
 
 Check = t.Callable[..., dict[str, t.Any]]
 

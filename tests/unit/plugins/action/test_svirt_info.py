@@ -14,8 +14,8 @@ from unittest.mock import MagicMock, patch
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.svirt.fleet.plugins.action.svirt_info import ActionModule
-from ansible_collections.svirt.fleet.plugins.module_utils._host import document as packing
-from ansible_collections.svirt.fleet.plugins.module_utils._host.document import document, pack
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import document as packing
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import document, pack
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
 from tests.unit.support import hosts

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils._host import rollback
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._work import category_range as work
+from ansible_collections.svirt.fleet.plugins.module_utils._backends import category_range as work
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import rollback
 from ansible_collections.svirt.fleet.plugins.modules import category_range
 
 from tests.unit.support import hosts

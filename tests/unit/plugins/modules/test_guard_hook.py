@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils._core.guard_plan import LINK, PROGRAM, SETTINGS
-from ansible_collections.svirt.fleet.plugins.module_utils._host.guard_hook import Guard
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._work import guard_hook as work
+from ansible_collections.svirt.fleet.plugins.module_utils._backends import guard_hook as work
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK, PROGRAM, SETTINGS
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
 from ansible_collections.svirt.fleet.plugins.modules import guard_hook
 
 from tests.unit.support import hosts

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils import _work
+from ansible_collections.svirt.fleet.plugins.module_utils import _backends
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SvirtError
-from ansible_collections.svirt.fleet.plugins.module_utils._host import guest_definitions as definitions
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guest_definitions as definitions
 from ansible_collections.svirt.fleet.plugins.modules import guest_network_filter, guest_power_cycle, guest_seclabel
 
 from tests.unit.support import factory, virt
@@ -63,7 +63,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setattr(definitions, "within", within)
     monkeypatch.setattr(definitions, "facts", lambda _root: made.facts)
     for name in NAMES:
-        monkeypatch.setattr(getattr(_work, name), "Journal", lambda name: Journal(name, str(made.folder)))
+        monkeypatch.setattr(getattr(_backends, name), "Journal", lambda name: Journal(name, str(made.folder)))
     return made
 
 

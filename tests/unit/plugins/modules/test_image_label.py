@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils._core.context_rules import Rule
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label_plan import REPAIRS
-from ansible_collections.svirt.fleet.plugins.module_utils._host import file_contexts
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal, entries_of
-from ansible_collections.svirt.fleet.plugins.module_utils._work import image_label as work
+from ansible_collections.svirt.fleet.plugins.module_utils._backends import image_label as work
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images import REPAIRS
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import Rule
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import file_contexts
 from ansible_collections.svirt.fleet.plugins.modules import image_label
 
 from tests.unit.support import hosts

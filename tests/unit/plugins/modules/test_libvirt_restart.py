@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._host.libvirt_daemon import Actor
-from ansible_collections.svirt.fleet.plugins.module_utils._work import libvirt_restart as work
+from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_restart as work
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import Actor
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_restart
 
 from tests.unit.support import hosts

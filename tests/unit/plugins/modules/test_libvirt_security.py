@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
-from ansible_collections.svirt.fleet.plugins.module_utils._host import libvirt_conf, rollback
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._work import libvirt_security as work
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf, rollback
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 
 from tests.unit.support import hosts
@@ -57,7 +57,7 @@ def run(conf: Path, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     journal = functools.partial(Journal, folder=str(tmp_path / "journal"))
     monkeypatch.setattr(work, "Root", lambda: made)
     monkeypatch.setattr(work, "CONF", str(conf))
-    monkeypatch.setattr(libvirt_conf, "Journal", journal)
+    monkeypatch.setattr(qemu_conf, "Journal", journal)
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
         with patch_module_args(arguments), pytest.raises(SystemExit):
@@ -169,7 +169,7 @@ def test_a_host_without_libvirt(run: Run, tree: Tree) -> None:
 
 
 def test_someone_else_was_faster(run: Run, conf: Path, tmp_path: Path) -> None:
-    facts = libvirt_conf.Facts("as it was read", True, "enforcing", [], None, None)
+    facts = qemu_conf.Facts("as it was read", True, "enforcing", [], None, None)
     with pytest.raises(HostWriteError, match="was changed by someone else"):
-        libvirt_conf.write(str(conf), "new", facts, "libvirt_security")
+        qemu_conf.write(str(conf), "new", facts, "libvirt_security")
     assert rollback.runs(folder=str(tmp_path / "journal")) == []

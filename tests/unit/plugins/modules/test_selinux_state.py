@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._work import selinux_state as work
+from ansible_collections.svirt.fleet.plugins.module_utils._backends import selinux_state as work
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.modules import selinux_state
 
 from tests.unit.support.selinux_host import BOOT, FS, LOG, MAIN, START, SelinuxHost, denial

@@ -9,8 +9,8 @@ import ansible.module_utils.common
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import decode_snapshot
-from ansible_collections.svirt.fleet.plugins.module_utils._host.document import unpack
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import unpack
 from ansible_collections.svirt.fleet.plugins.modules import svirt_info
 
 from tests.unit.support import hosts

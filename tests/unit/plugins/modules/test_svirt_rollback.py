@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils._host.journal import Entry, Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._host.writing import change_file
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal
 from ansible_collections.svirt.fleet.plugins.modules import svirt_rollback
 
 Run = t.Callable[..., dict[str, t.Any]]

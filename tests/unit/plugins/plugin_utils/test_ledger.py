@@ -9,19 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core import allocation as a
-from ansible_collections.svirt.fleet.plugins.module_utils._core.daemon_range import DaemonRange
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import static_labels as a
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label_domains import parse_domains
-from ansible_collections.svirt.fleet.plugins.module_utils._core.label_use import HostUse, label_use
-from ansible_collections.svirt.fleet.plugins.module_utils._core.sharing import host_storage
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import host_storage
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 
-from tests.unit.fleets import guest as seen
-from tests.unit.fleets import host as snapshot
-from tests.unit.fleets import nfs
-from tests.unit.labels import BASE, guest, sets, use, uuid
+from tests.unit.support.fleets import guest as seen
+from tests.unit.support.fleets import host as snapshot
+from tests.unit.support.fleets import nfs
+from tests.unit.support.labels import BASE, guest, sets, use, uuid
 
 FIRST = "s0:c32,c280,c528,c776"
 DAY = 86400.0

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.schema import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.fleets import guest, host
+from tests.unit.support.fleets import guest, host
 
 NAMES = [
     "kvm1",

@@ -7,10 +7,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core import snapshot as s
-from ansible_collections.svirt.fleet.plugins.module_utils._core.ledger import Row
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import Row
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 
-from tests.unit.fleets import PROCESS, disk, guest, host, nfs
+from tests.unit.support.fleets import PROCESS, disk, guest, host, nfs
 
 SHARE = "nfs:filer:/vol"
 DAEMON = "system_u:system_r:virtd_t:s0-s0:"

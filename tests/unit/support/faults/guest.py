@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import (
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     Process,
     SecLabel,
     Snapshot,

@@ -4,11 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import (
-    Orphan,
-    Remembered,
-    Snapshot,
-)
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Orphan, Remembered, Snapshot
 
 from ..factory import AT_REST, IMAGES, SHARE, SHARED, image_label, on_share, resource, share
 from .case import Case, area_unknown, file_of, guest

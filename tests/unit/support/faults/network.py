@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import Interface, NetworkFilter, Snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Interface, NetworkFilter, Snapshot
 
 from .case import Case, guest
 

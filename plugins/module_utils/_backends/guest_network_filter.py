@@ -1,0 +1,77 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network filters of guests.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from .._core.errors import PlanError
+from .._core.harden import network_filter
+from .._core.harden.guest_definition import Plan
+from .._host.base.journal import Journal
+from .._host.base.root import Root
+from .._host.change import guest_definitions as definitions
+from .._module import Call
+
+_CHOICE: dict[str, dict[str, t.Any]] = {"filter": {"type": "str"}, "parameters": {"type": "dict"}}
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "filter": {"type": "str", "default": "clean-traffic"},
+    "parameters": {"type": "dict", "default": {}},
+    "ip_learning": {"type": "str", "choices": list(network_filter.LEARNINGS), "default": "any"},
+    "guests": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "guest": {"type": "str", "required": True},
+            **_CHOICE,
+            "interfaces": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"mac": {"type": "str", "required": True}, **_CHOICE},
+            },
+        },
+    },
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "live": {"type": "bool", "default": True},
+    "foreseen_policy": {"type": "bool", "default": False},
+    "strict": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def run(call: Call) -> dict[str, t.Any]:
+    """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
+    params = call.params
+    if params["timeout"] < 1:
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+    wishes = network_filter.Wishes(
+        filter=params["filter"],
+        parameters=network_filter.parameters_of(params["parameters"]),
+        choices=tuple(network_filter.choices_of(params["guests"])),
+        exclude=frozenset(network_filter.excluded(params["exclude"])),
+        learning=params["ip_learning"],
+        live=params["live"],
+    )
+    known = definitions.facts(Root())
+    if not known.installed:
+        if wishes.choices:
+            raise PlanError(f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}")
+        return Plan().result(call.diff)
+    if call.check_mode and params["foreseen_policy"]:
+        known = replace(known, deaf="")
+
+    def work(session: definitions.Session) -> dict[str, t.Any]:
+        made = network_filter.plan(definitions.survey(session, known), wishes)
+        if not made.steps or call.check_mode:
+            return made.result(call.diff)
+        with Journal("guest_network_filter") as journal:
+            return made.done(definitions.apply(session, made.steps, journal), call.diff)
+
+    return t.cast("dict[str, t.Any]", definitions.within(float(params["timeout"]), work))

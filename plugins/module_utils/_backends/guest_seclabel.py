@@ -1,0 +1,64 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labels in the definitions of guests.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from .._core.errors import PlanError
+from .._core.harden import seclabel
+from .._core.harden.guest_definition import Plan
+from .._host.base.journal import Journal
+from .._host.base.root import Root
+from .._host.change import guest_definitions as definitions
+from .._module import Call
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "guests": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "guest": {"type": "str", "required": True},
+            "type": {"type": "str", "choices": list(seclabel.TYPES), "default": "dynamic"},
+            "label": {"type": "str"},
+        },
+    },
+    "repair": {"type": "list", "elements": "str", "choices": list(seclabel.REPAIRS), "default": []},
+    "foreseen_driver": {"type": "bool", "default": False},
+    "foreseen_context": {"type": "str"},
+    "strict": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def run(call: Call) -> dict[str, t.Any]:
+    """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
+    params = call.params
+    wishes = [seclabel.Wish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
+    if params["timeout"] < 1:
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+    known = definitions.facts(Root())
+    if not known.installed:
+        if wishes:
+            raise PlanError(f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}")
+        return Plan().result(call.diff)
+
+    def work(session: definitions.Session) -> dict[str, t.Any]:
+        found = definitions.survey(session, known)
+        if call.check_mode and params["foreseen_driver"]:
+            found = definitions.with_driver(found, known)
+        if call.check_mode and params["foreseen_context"]:
+            found = replace(found, daemon=params["foreseen_context"])
+        made = seclabel.plan(found, wishes, params["repair"])
+        if not made.steps or call.check_mode:
+            return made.result(call.diff)
+        with Journal("guest_seclabel") as journal:
+            return made.done(definitions.apply(session, made.steps, journal), call.diff)
+
+    return t.cast("dict[str, t.Any]", definitions.within(float(params["timeout"]), work))

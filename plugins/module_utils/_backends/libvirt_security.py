@@ -1,0 +1,86 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The security keys of qemu.conf as they were asked for.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core.errors import PlanError
+from .._core.harden.qemu_conf import Plan, Wish, plan, settings_of
+from .._host.base.root import Root
+from .._host.change.qemu_conf import Facts, read, write
+from .._host.probe.daemon import CONF, is_installed
+from .._module import Call
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "security_driver": {"type": "list", "elements": "str"},
+    "default_confined": {"type": "bool"},
+    "require_confined": {"type": "bool"},
+    "user": {"type": "str"},
+    "group": {"type": "str"},
+    "dynamic_ownership": {"type": "bool"},
+    "remember_owner": {"type": "bool"},
+    "namespaces": {"type": "list", "elements": "str"},
+    "seccomp_sandbox": {"type": "int", "choices": [-1, 0, 1]},
+    "relaxed_acs_check": {"type": "bool"},
+    "shared_filesystems": {"type": "list", "elements": "str"},
+    "shared_filesystems_exact": {"type": "bool", "default": False},
+    "name_exports": {"type": "bool", "default": False},
+    "settings": {"type": "dict", "default": {}},
+    "comment_duplicates": {"type": "bool", "default": True},
+}
+
+
+def run(call: Call) -> dict[str, t.Any]:
+    """Plan, write unless in check mode. Raises SvirtError."""
+    root = Root()
+    if not is_installed(root):
+        raise PlanError("no libvirt daemon for QEMU is installed on this host, so it has no qemu.conf to set")
+    facts = read(root, CONF, exports=call.params["name_exports"])
+    made = plan(facts.text, _wish(call, facts), facts.mode, facts.lsms)
+    if made.edits and not call.check_mode:
+        write(CONF, made.text, facts, "libvirt_security")
+    call.warnings += [f"what the host exports is not wholly known: {warning}" for warning in facts.warnings]
+    return _result(call, facts, made)
+
+
+def _wish(call: Call, facts: Facts) -> Wish:
+    params = call.params
+    shared = params["shared_filesystems"]
+    if params["shared_filesystems_exact"] and shared is None:
+        raise PlanError(
+            "shared_filesystems_exact needs shared_filesystems: give the folders, or an empty list for none"
+        )
+    return Wish(
+        settings=settings_of(params, params["settings"]),
+        shared=None if shared is None else tuple(shared),
+        exact=params["shared_filesystems_exact"],
+        exported=facts.exported,
+        duplicates=params["comment_duplicates"],
+    )
+
+
+def _result(call: Call, facts: Facts, made: Plan) -> dict[str, t.Any]:
+    changed = bool(made.edits)
+    needed = facts.daemon is not None and (changed or facts.stale)
+    why = f"{facts.daemon.name} reads the file when it starts" if facts.daemon else ""
+    result: dict[str, t.Any] = {
+        "changed": changed,
+        "before": made.before,
+        "after": made.after,
+        "plan": [
+            {"action": edit.action, "subject": f"qemu.conf {edit.key}", "from": edit.before, "to": edit.after}
+            for edit in made.edits
+        ],
+        "restart_needed": needed,
+        "pending": [{"subject": "qemu.conf", "needs": "daemon_restart", "why": why}] if needed else [],
+        "refused": [{"subject": subject, "why": reason} for subject, reason in made.refused],
+    }
+    if call.diff:
+        header = {"before_header": CONF, "after_header": CONF}
+        result["diff"] = [{**header, "before": facts.text, "after": made.text}] if changed else []
+    return result

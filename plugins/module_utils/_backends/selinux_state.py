@@ -1,0 +1,81 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SELinux brought to what was asked for: look, plan, apply, tell.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._core.errors import PlanError
+from .._core.harden.selinux import Wanted
+from .._host.base.journal import Journal
+from .._host.base.root import Root
+from .._host.change.boot_loader import Tools
+from .._host.change.selinux import Host, Request, diffs, result
+from .._module import Call
+
+ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "state": {"type": "str", "choices": ["enforcing", "permissive"], "default": "enforcing"},
+    "soak_seconds": {"type": "int", "default": 3600},
+    "soak_types": {"type": "list", "elements": "str", "default": []},
+    "policy_modules": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "cil": {"type": "str", "required": True},
+            "only_on": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "remove_permissive": {"type": "bool", "default": True},
+    "profile": {"type": "str", "choices": ["local", "nfs", "ovirt"]},
+    "booleans": {"type": "dict", "default": {}},
+    "strict": {"type": "bool", "default": False},
+}
+_ON = ("true", "yes", "on", "1")
+_OFF = ("false", "no", "off", "0")
+
+
+def run(call: Call) -> dict[str, t.Any]:
+    """Look, plan, apply unless in check mode. Raises SvirtError."""
+    host = Host(Root(), Tools(run_command=call.run_command, find=call.find), _request(call))
+    after = None
+    if not host.plan.empty and not call.check_mode:
+        with Journal("selinux_state") as journal:
+            host.apply(journal)
+        after = host.again()
+    told = result(host, after)
+    if call.diff:
+        told["diff"] = diffs(host, told)
+    return told
+
+
+def _request(call: Call) -> Request:
+    params = call.params
+    if params["soak_seconds"] < 0:
+        raise PlanError(f"soak_seconds is {params['soak_seconds']}; give 0 or more")
+    return Request(
+        state=params["state"],
+        soak_seconds=params["soak_seconds"],
+        soak_types=tuple(params["soak_types"]),
+        remove_permissive=params["remove_permissive"],
+        modules=tuple(_wanted(item) for item in params["policy_modules"]),
+        profile=params["profile"],
+        booleans=dict(_booleans(params["booleans"])),
+    )
+
+
+def _wanted(item: dict[str, t.Any]) -> Wanted:
+    return Wanted(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]))
+
+
+def _booleans(given: dict[str, t.Any]) -> t.Iterator[tuple[str, bool]]:
+    for name, value in given.items():
+        text = str(value).lower()
+        if text not in (*_ON, *_OFF):
+            raise PlanError(f"booleans: {name} is {value!r}; give true or false")
+        yield str(name), text in _ON

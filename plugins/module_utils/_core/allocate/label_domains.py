@@ -1,0 +1,269 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Label domains: the hosts within which no two guests may have labels that reach one another.
+
+Labels of two hosts meet where both write them on the same storage, and where guests migrate between them. So a domain
+is a connected part of the fleet by shared labelled storage, or what the operator named. Named ones win, and may be
+wider than the storage, never narrower: hosts that share labelled storage are in one domain, or nobody keeps their
+labels apart.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ..errors import CodeError, LabelDomainError
+from ..facts.storage import HostStorage, Sharing
+from ..libvirt.category_range import MIN_CATEGORIES
+from ..selinux.context import MAX_CATEGORY
+from .label_code import Band, Code
+
+STATIC = "static"
+RANGE = "range"
+NONE = "none"
+STRATEGIES = (STATIC, RANGE, NONE)
+
+#: Categories of a host's slot in a domain of strategy range, where the operator does not say.
+RANGE_WIDTH = 64
+#: Names of domains that nobody named start so; the name of their first host follows.
+AUTO = "auto-"
+FIELDS = ("name", "hosts", "strategy", "range_width", "migration", "bands", "dynamic")
+
+_CODE = Code()
+#: More are no plan of a person.
+_MAX_DOMAINS = 10_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A domain as the operator named it."""
+
+    name: str
+    #: Names in the inventory, sorted.
+    hosts: tuple[str, ...]
+    strategy: str = STATIC
+    #: Categories of each host's slot, where the strategy is range.
+    range_width: int = RANGE_WIDTH
+    #: Guests migrate between these hosts.
+    migration: bool = True
+    code: Code = _CODE
+
+
+@dataclass(frozen=True)
+class LabelDomain:
+    """Hosts whose guests' labels are kept apart from one another."""
+
+    #: As the operator named it, or ``auto-`` and its first host.
+    name: str
+    #: Names in the inventory, sorted.
+    hosts: tuple[str, ...]
+    strategy: str
+    #: Guests migrate between these hosts, as the operator says; not only shared storage.
+    pool: bool
+    code: Code = _CODE
+    range_width: int = RANGE_WIDTH
+
+
+def parse_domains(items: t.Any, strategy: str = STATIC, hosts: t.Collection[str] | None = None) -> list[Named]:
+    """Domains from what the operator wrote, sorted by name. Raises LabelDomainError for the first that is wrong.
+
+    ``strategy`` is that of entries that name none. ``hosts`` are all that the inventory has: others are refused. None
+    lets any pass, where only a part of the inventory can be seen.
+    """
+    _known_strategy(strategy, "strategy")
+    if not isinstance(items, (list, tuple)) or len(items) > _MAX_DOMAINS:
+        what = f"{len(items)} entries" if isinstance(items, (list, tuple)) else _kind(items)
+        raise LabelDomainError(f"domains: expected a list of at most {_MAX_DOMAINS} domains, found {what}")
+    named = [_named(f"domains[{index}]", item, strategy) for index, item in enumerate(items)]
+    _apart(named)
+    for index, one in enumerate(named):
+        unknown = [host for host in one.hosts if hosts is not None and host not in hosts]
+        if unknown:
+            raise LabelDomainError(
+                f"domains[{index}] {one.name}: the inventory has no host {_some(unknown)}; correct the name, or take "
+                "it out when the host is gone"
+            )
+    return sorted(named, key=lambda one: one.name)
+
+
+def derive(
+    storage: t.Sequence[HostStorage], named: t.Sequence[Named] = (), strategy: str = STATIC
+) -> list[LabelDomain]:
+    """All domains of the hosts with this storage, sorted by name; each host is in exactly one.
+
+    Hosts of a named domain that were not read belong to it all the same. Raises LabelDomainError when a named domain
+    leaves out a host that shares labelled storage with one of its own.
+    """
+    _known_strategy(strategy, "strategy")
+    _apart(named)
+    sharing = Sharing(storage)
+    owner = {host: one for one in named for host in one.hosts}
+    parts = _Parts()
+    for host, key in sorted((entry.host, key) for entry in storage for key in sharing.keys_of(entry.host)):
+        other = parts.host_of.setdefault(key, host)
+        if owner.get(host) is not owner.get(other):
+            raise LabelDomainError(_split(host, other, owner, f"{key} ({sharing.proof(key)})"))
+        parts.join(host, other)
+    found = [LabelDomain(one.name, one.hosts, one.strategy, one.migration, one.code, one.range_width) for one in named]
+    for hosts in parts.groups(entry.host for entry in storage if entry.host not in owner):
+        found.append(LabelDomain(AUTO + hosts[0], hosts, strategy, pool=False))
+    return sorted(found, key=lambda one: one.name)
+
+
+def by_host(domains: t.Iterable[LabelDomain]) -> dict[str, LabelDomain]:
+    """The domain of each host."""
+    return {host: domain for domain in domains for host in domain.hosts}
+
+
+class _Parts:
+    """Hosts in connected parts."""
+
+    def __init__(self) -> None:
+        #: The first host that was seen with a storage.
+        self.host_of: dict[str, str] = {}
+        self._above: dict[str, str] = {}
+
+    def join(self, one: str, other: str) -> None:
+        """These two are in one part."""
+        first, second = self._top(one), self._top(other)
+        if first != second:
+            self._above[second] = first
+
+    def groups(self, hosts: t.Iterable[str]) -> list[tuple[str, ...]]:
+        """The parts of these hosts, each sorted."""
+        found: dict[str, list[str]] = {}
+        for host in sorted(set(hosts)):
+            found.setdefault(self._top(host), []).append(host)
+        return [tuple(group) for group in found.values()]
+
+    def _top(self, host: str) -> str:
+        while host in self._above:
+            above = self._above[host]
+            self._above[host] = self._above.get(above, above)  # half the way next time
+            host = above
+        return host
+
+
+def _split(host: str, other: str, owner: t.Mapping[str, Named], storage: str) -> str:
+    def place(name: str) -> str:
+        return f"domain {owner[name].name}" if name in owner else "no named domain"
+
+    inside, outside = (host, other) if host in owner else (other, host)
+    return (
+        f"{host} is in {place(host)} and {other} in {place(other)}, but they share the labelled storage {storage}, "
+        f"where their guests' labels meet; name both in one domain, such as {outside} in {owner[inside].name}, or end "
+        "the sharing"
+    )
+
+
+def _apart(named: t.Sequence[Named]) -> None:
+    """No name twice, no host in two."""
+    names: set[str] = set()
+    owner: dict[str, str] = {}
+    for one in named:
+        if one.name in names:
+            raise LabelDomainError(f"two domains have the name {one.name}; give each a name of its own")
+        names.add(one.name)
+        for host in one.hosts:
+            if host in owner:
+                raise LabelDomainError(
+                    f"host {host} is in the domains {owner[host]} and {one.name}; a host is in one domain, so take it "
+                    "out of the other, or make one domain of both"
+                )
+            owner[host] = one.name
+
+
+def _named(where: str, item: t.Any, strategy: str) -> Named:
+    if not isinstance(item, dict):
+        raise LabelDomainError(f"{where}: expected a domain with name and hosts, found {_kind(item)}")
+    name = item.get("name")
+    if not isinstance(name, str) or not _NAME.match(name) or name.startswith(AUTO):
+        raise LabelDomainError(
+            f"{where}: name is {_shown(name)}; give at most 64 letters, digits, '.', '_' and '-', not starting with "
+            f"{AUTO}, which is kept for domains that nobody named"
+        )
+    where = f"{where} {name}"
+    unknown = sorted(str(field) for field in item if field not in FIELDS)
+    if unknown:
+        raise LabelDomainError(f"{where}: unknown field {_shown(unknown[0])}; known are {', '.join(FIELDS)}")
+    given = {field: value for field, value in item.items() if value is not None}
+    return Named(
+        name,
+        _hosts(where, given.get("hosts")),
+        _known_strategy(given.get("strategy", strategy), f"{where}: strategy"),
+        _width(where, given.get("range_width", RANGE_WIDTH)),
+        _bool(where, given.get("migration", True)),
+        _code(where, given),
+    )
+
+
+def _hosts(where: str, value: t.Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(host, str) and host for host in value):
+        raise LabelDomainError(f"{where}: hosts is {_shown(value)}; give a list of names in the inventory")
+    twice = sorted({host for host in value if value.count(host) > 1}) if len(set(value)) < len(value) else []
+    if twice:
+        raise LabelDomainError(f"{where}: host {_some(twice)} is named twice; name it once")
+    return tuple(sorted(value))
+
+
+def _known_strategy(value: t.Any, where: str) -> str:
+    if value not in STRATEGIES:
+        raise LabelDomainError(f"{where} is {_shown(value)}; choose one of {', '.join(STRATEGIES)}")
+    return str(value)
+
+
+def _width(where: str, value: t.Any) -> int:
+    if not _is_number(value) or not MIN_CATEGORIES <= value <= MAX_CATEGORY + 1:
+        raise LabelDomainError(
+            f"{where}: range_width is {_shown(value)}; give {MIN_CATEGORIES} to {MAX_CATEGORY + 1} categories: libvirt "
+            f"draws from no fewer than {MIN_CATEGORIES}"
+        )
+    return int(value)
+
+
+def _bool(where: str, value: t.Any) -> bool:
+    if not isinstance(value, bool):
+        raise LabelDomainError(f"{where}: migration is {_shown(value)}; give true or false")
+    return value
+
+
+def _code(where: str, given: t.Mapping[str, t.Any]) -> Code:
+    bands = given.get("bands")
+    if "bands" in given and (not isinstance(bands, (list, tuple)) or len(bands) != len(_CODE.bands)):
+        raise LabelDomainError(f"{where}: bands is {_shown(bands)}; give four bands, each as [first, size]")
+    try:
+        first, second, third, fourth = [
+            _band(f"{where}: bands[{index}]", band) for index, band in enumerate(bands or ())
+        ] or _CODE.bands
+        dynamic = _band(f"{where}: dynamic", given["dynamic"]) if "dynamic" in given else _CODE.dynamic
+        return Code((first, second, third, fourth), dynamic)
+    except CodeError as error:
+        raise LabelDomainError(f"{where}: {error}") from error
+
+
+def _band(where: str, value: t.Any) -> Band:
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(_is_number(number) for number in value):
+        raise LabelDomainError(f"{where} is {_shown(value)}; give it as [first, size], such as [32, 248]")
+    return Band(value[0], value[1])
+
+
+def _is_number(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _kind(value: t.Any) -> str:
+    return f"{type(value).__name__} {_shown(value)}"
+
+
+def _shown(value: t.Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _some(names: t.Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

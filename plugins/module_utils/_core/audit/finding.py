@@ -1,0 +1,150 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules as data, and what they find.
+
+A rule is one pure function over a snapshot plus its texts. It yields a ``Hit`` for each subject in which the fault
+stands and an ``Unsure`` for each that could not be judged. What was not readable is never a pass.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from dataclasses import dataclass, field
+
+from ..snapshot.model import Snapshot, doc
+
+#: From worst to least.
+SEVERITIES = ("critical", "high", "medium", "low", "info")
+SCOPES = ("host", "guest", "image", "fleet", "network")
+COSTS = ("none", "daemon_restart", "guest_power_cycle", "reboot", "operator")
+PROFILES = ("local", "nfs", "ovirt")
+
+PASS = "pass"
+FAIL = "fail"
+UNKNOWN = "unknown"
+NOT_APPLICABLE = "not_applicable"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator may choose about the rules."""
+
+    profile: str = "local"
+    #: Process types that may stay permissive, beside those that the distributions ship so.
+    permissive_allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A fault in one subject. ``key`` is what stays the same from run to run (a uuid, a path), for the fingerprint."""
+
+    subject: str
+    key: str
+    evidence: dict[str, t.Any]
+    cost: str | None = None
+    fix: str | None = None
+    severity: str | None = None
+
+
+@dataclass(frozen=True)
+class Unsure:
+    """A subject that could not be judged, and why."""
+
+    subject: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the catalogue. Everything that is said about it, here, in docs and in reports, is said once."""
+
+    id: str
+    title: str
+    severity: str
+    scope: str
+    why: str
+    fix: str
+    cost: str
+    #: Areas of the snapshot that must have been read for the rule to speak.
+    needs: tuple[str, ...]
+    check: t.Callable[[Snapshot, Settings], t.Iterable[Hit | Unsure]]
+    references: tuple[str, ...] = ()
+    #: Why no fault can be injected in the lab, where that is so.
+    unproved: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault, as the report has it."""
+
+    rule: str = field(metadata=doc("id of the rule, for example GST-001"))
+    severity: str = field(metadata=doc("critical, high, medium, low or info"))
+    scope: str = field(metadata=doc("host, guest, image or fleet; network is kept for rules to come"))
+    host: str = field(metadata=doc("inventory name of the host; empty for a finding that is not of one host"))
+    subject: str = field(
+        metadata=doc("what is wrong: a guest, an image, the host, a setting; the level for rules about reach")
+    )
+    title: str = field(metadata=doc("the rule's title"))
+    evidence: dict[str, t.Any] = field(metadata=doc("raw values as read; which, depends on the rule"))
+    fix: str = field(metadata=doc("how to repair it"))
+    cost: str = field(
+        metadata=doc(
+            "what the repair interrupts: none, daemon_restart, guest_power_cycle, reboot, operator (people decide)"
+        )
+    )
+    fingerprint: str = field(
+        metadata=doc("16 hexadecimal digits that stay the same from run to run while the fault stands")
+    )
+    reach: str | None = field(
+        default=None,
+        metadata=doc(
+            "only in findings about reach: E1 same host, E2 other host by shared labelled storage, E3 once guests "
+            "meet, E4 by chance"
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one rule says of one host."""
+
+    rule: str = field(metadata=doc("id of the rule"))
+    status: str = field(metadata=doc("pass, fail, unknown or not_applicable"))
+    why: str = field(default="", metadata=doc("the reason, for unknown and not_applicable"))
+
+
+def fingerprint(rule: str, host: str, key: str) -> str:
+    """Sixteen hexadecimal digits that name this fault on this subject."""
+    text = "\0".join((rule, host, key))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def finding_of(rule: Rule, host: str, hit: Hit, reach: str | None = None) -> Finding:
+    """The finding that a rule's hit on a host makes."""
+    return Finding(
+        rule=rule.id,
+        severity=hit.severity or rule.severity,
+        scope=rule.scope,
+        host=host,
+        subject=hit.subject,
+        title=rule.title,
+        evidence=hit.evidence,
+        fix=hit.fix or rule.fix,
+        cost=hit.cost or rule.cost,
+        fingerprint=fingerprint(rule.id, host, hit.key),
+        reach=reach,
+    )
+
+
+def at_least(severity: str, threshold: str) -> bool:
+    """True when the severity is the threshold or worse."""
+    return SEVERITIES.index(severity) <= SEVERITIES.index(threshold)
+
+
+def order(finding: Finding) -> tuple[int, str, str, str, str]:
+    """Sort key: worst first, then by rule, host and subject."""
+    rank = SEVERITIES.index(finding.severity)
+    return rank, finding.rule, finding.host, finding.subject, finding.fingerprint

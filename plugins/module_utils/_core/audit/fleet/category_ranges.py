@@ -1,0 +1,126 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Category ranges of libvirt's daemons beside one another, and beside the guests that draw from them.
+
+A range that libvirt cannot read, or reads only in part, is told by the rule about the daemon's label (LIB-007), and is
+not judged here.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ...errors import LabelError
+from ...facts.guests import draws_categories, qemu_guests
+from ...libvirt.category_range import DaemonRange, libvirt_range
+from ...selinux.context import MAX_CATEGORY, CategorySet, read_context
+from ...snapshot.model import Snapshot
+from .. import finding as f
+from ..rules.fleet import NARROW, OUTSIDE, OVERLAP
+from .host_groups import Neighbours
+from .labelled import Placed
+from .reach_now import in_order, listed
+
+#: With fewer pairs than so many times the guests, libvirt's search for a free one takes long.
+_ROOM = 2
+_MAX_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class RangeUse:
+    """A daemon's range, and what its guests make of it."""
+
+    drawn: DaemonRange
+    #: Guests that run with a pair out of the range.
+    inside: int = 0
+    #: Guests for which libvirt draws, those that are off included.
+    dynamic: int = 0
+    #: Guests that run with a pair that the daemon would not draw now.
+    outside: tuple[Placed, ...] = ()
+
+    @property
+    def full(self) -> bool:
+        """It is all that there is: nobody meant to keep hosts apart."""
+        return (self.drawn.low, self.drawn.high) == (0, MAX_CATEGORY)
+
+
+def use(snapshot: Snapshot, guests: t.Iterable[Placed]) -> RangeUse | None:
+    """The host's range and its use; None where it is not known, or is told as a fault of the daemon's label."""
+    daemon = snapshot.libvirt.daemon
+    context = read_context(daemon.context) if daemon else None
+    if daemon is None or daemon.context is None or context is None:
+        return None
+    try:
+        drawn = libvirt_range(daemon.context)
+    except LabelError:
+        return None
+    mask = _mask(drawn)
+    if context.categories.mask & ~mask:
+        return None
+    dynamic = [one for one in guests if one.drawn]
+    outside = tuple(one for one in dynamic if one.level.categories.mask & ~mask)
+    asking = sum(1 for guest in qemu_guests(snapshot) if draws_categories(guest))
+    return RangeUse(drawn, len(dynamic) - len(outside), asking, outside)
+
+
+def _mask(drawn: DaemonRange) -> int:
+    return CategorySet.of(range(max(drawn.low, 0), min(drawn.high, MAX_CATEGORY) + 1)).mask
+
+
+def of_hosts(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[f.Finding]:
+    """What is wrong with a host's range by itself."""
+    for host, one in sorted(ranges.items()):
+        evidence = {"range": str(one.drawn), "pairs": one.drawn.pairs}
+        if one.drawn.pairs < max(_ROOM * one.inside, one.dynamic):
+            severity = "critical" if one.inside >= one.drawn.pairs else None
+            counts = {"running_dynamic": one.inside, "dynamic": one.dynamic}
+            yield f.finding_of(NARROW, host, f.Hit(str(one.drawn), "range", {**evidence, **counts}, severity=severity))
+        if one.outside:
+            told = {"range": str(one.drawn), **listed("guests", in_order(one.outside))}
+            yield f.finding_of(OUTSIDE, host, f.Hit(str(one.drawn), "range", told))
+
+
+def between_hosts(
+    ranges: t.Mapping[str, RangeUse], statics: t.Iterable[Placed], near: Neighbours
+) -> t.Iterator[f.Finding]:
+    """Ranges that overlap inside a label domain: one finding for each run of them."""
+    outside: dict[int, list[int]] = {}
+    for one in statics:
+        outside.setdefault(near.domains[one.host], []).append(one.level.categories.mask)
+    for domain, hosts in sorted(near.members().items()):
+        known = {host: ranges[host].drawn for host in hosts if host in ranges}
+        for run in _runs(known):
+            if _meant(run, outside.get(domain, ())):
+                continue
+            shown = {host: str(run[host]) for host in sorted(run)[:_MAX_SHOWN]}
+            low, high = min(one.low for one in run.values()), max(one.high for one in run.values())
+            evidence = {"ranges": shown, "hosts": sorted(run)}
+            subject = f"c{low}.c{high}"
+            key = "\0".join(f"{host} {run[host]}" for host in sorted(run))
+            yield f.finding_of(OVERLAP, "", f.Hit(subject, key, evidence))
+
+
+def _runs(known: t.Mapping[str, DaemonRange]) -> list[dict[str, DaemonRange]]:
+    """Hosts whose ranges overlap, each directly or by way of others; two hosts at least."""
+    runs: list[dict[str, DaemonRange]] = []
+    end = -1
+    for host, drawn in sorted(known.items(), key=lambda item: (item[1].low, item[1].high, item[0])):
+        if drawn.low > end:
+            runs.append({})
+        runs[-1][host] = drawn
+        end = max(end, drawn.high)
+    return [run for run in runs if len(run) > 1]
+
+
+def _meant(run: t.Mapping[str, DaemonRange], statics: t.Sequence[int]) -> bool:
+    """All have one range: the whole, which is nobody's choice, or one that leaves the rest to static labels."""
+    ranges = {(drawn.low, drawn.high) for drawn in run.values()}
+    if len(ranges) > 1:
+        return False
+    if ranges == {(0, MAX_CATEGORY)}:
+        return True
+    mask = _mask(next(iter(run.values())))
+    return any(not label & mask for label in statics)

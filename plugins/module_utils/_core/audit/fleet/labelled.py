@@ -1,0 +1,293 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who stands where with which level: what of a host's snapshot is compared across the fleet.
+
+Four kinds have a level of their own:
+
+- guests that run;
+- QEMU processes that libvirt does not know, such as those of a user's own daemon: it draws from the same categories
+  without knowing what the system's daemon gave out;
+- files on shared storage, owned by a guest that is off, which carry a guest's label: whoever has it reaches them;
+- containers: their engine draws from the same categories too.
+
+Left out, since rules about guests tell of them: who has fewer than two categories, or a type that none constrains.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ...errors import LabelError
+from ...facts import images
+from ...facts.guests import draws_categories, qemu_guests
+from ...facts.storage import file_path
+from ...facts.subjects import process_name
+from ...libvirt.file_labels import IMAGE, confinement
+from ...selinux.context import Context, Level, parse_context, read_context
+from ...selinux.dominance import few
+from ...selinux.shipped_types import runs_open
+from ...snapshot.model import NOT_APPLICABLE, UNKNOWN, Guest, Resource, Snapshot
+
+GUEST = "guest"
+SESSION = "process"
+FILE = "file"
+CONTAINER = "container"
+
+#: The type of guests' files where the policy's own list was not read.
+_IMAGE_TYPE = "svirt_image_t"
+#: The type of containers' files.
+_CONTAINER_FILE = "container_file_t"
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """One of them on a host: the little of it that is compared."""
+
+    uuid: str
+    name: str
+    host: str
+    level: Level
+    #: The level in canonical form: the same text wherever the level is the same.
+    key: str
+    #: Mount point and path of each of its files; None: not known, so anywhere on the host.
+    files: tuple[tuple[str, str], ...] | None
+    #: What has the same text is one and the same: the uuid of a guest.
+    who: str
+    #: The level's categories, as dominance.py lists them.
+    bits: tuple[int, ...] = ()
+    kind: str = GUEST
+    #: Label of its process, as read; empty for what is no process.
+    context: str = ""
+    #: Label of one of its files, as the loaded policy may be asked about it.
+    file_label: str = ""
+    #: False: not a process, but what a definition gives to the next start.
+    active: bool = True
+    #: False: paused, as on one side of a migration.
+    running: bool = True
+    #: libvirt drew its categories.
+    drawn: bool = False
+    #: Base names and inodes by which a file is known on every host.
+    names: tuple[tuple[str, int], ...] = ()
+
+    def told(self) -> dict[str, t.Any]:
+        """It in evidence."""
+        told: dict[str, t.Any] = {"guest": self.name, "host": self.host, "level": self.key, "uuid": self.uuid}
+        if self.kind == FILE:
+            told["file"] = self.files[0][1] if self.files else ""
+        elif self.kind != GUEST:
+            told["kind"] = self.kind
+        if not self.active and self.kind == GUEST:
+            told["state"] = "defined"
+        return told
+
+
+@dataclass(frozen=True)
+class Placement:
+    """All of one host."""
+
+    guests: tuple[Placed, ...] = ()
+    #: Static labels of guests here: those that run with one (the same objects as above), and those of definitions.
+    statics: tuple[Placed, ...] = ()
+    #: Files of guests that are off, on storage that others see.
+    at_rest: tuple[Placed, ...] = ()
+    containers: tuple[Placed, ...] = ()
+    #: Base name and inode of the running guests' files on storage that others see.
+    in_use: frozenset[tuple[str, int]] = frozenset()
+    #: Why guests here could not be compared; empty when all were.
+    doubts: tuple[str, ...] = ()
+
+
+def place(host: str, snapshot: Snapshot) -> Placement:
+    """The host's part. ``host`` is its name in the inventory."""
+    selinux = snapshot.coverage["selinux"].status
+    if snapshot.selinux.mode == "disabled" or selinux == NOT_APPLICABLE:
+        return Placement()
+    reader = _Reader(host, snapshot)
+    for guest in qemu_guests(snapshot):
+        if guest.active:
+            reader.running(guest)
+        else:
+            reader.off(guest)
+    if snapshot.coverage["guests"].status != UNKNOWN:
+        reader.sessions()
+    reader.containers()
+    return reader.placement()
+
+
+@dataclass
+class _Reader:
+    host: str
+    snapshot: Snapshot
+    guests: list[Placed] = field(default_factory=list)
+    statics: list[Placed] = field(default_factory=list)
+    at_rest: list[Placed] = field(default_factory=list)
+    found: list[Placed] = field(default_factory=list)
+    in_use: set[tuple[str, int]] = field(default_factory=set)
+    doubts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        selinux = self.snapshot.selinux
+        self._unconstrained = {entry.name for entry in selinux.types if entry.constrained is False}
+        self._image_type = selinux.image_types[0] if selinux.image_types else _IMAGE_TYPE
+        self._shared = {storage.mount: storage for storage in self.snapshot.storage if not images.not_real(storage)}
+
+    def placement(self) -> Placement:
+        """What was read."""
+        return Placement(
+            tuple(self.guests),
+            tuple(self.statics),
+            tuple(self.at_rest),
+            tuple(self.found),
+            frozenset(self.in_use),
+            tuple(self.doubts),
+        )
+
+    def running(self, guest: Guest) -> None:
+        """A guest with a process, and what its definition makes of its next start."""
+        try:
+            context = parse_context(guest.context or "")
+        except LabelError as error:
+            why = str(error) if guest.context else "its process's label was not read"
+            self.doubts.append(f"guest {guest.name[:80]!r} could not be compared: {why}")
+            self._defined(guest, None)
+            return
+        self.in_use.update(name for item in guest.resources if self._seen_elsewhere(item) for name in _names(item))
+        key = str(context.high)
+        if self._sound(context):
+            seclabel = confinement(guest.live)
+            drawn = seclabel.type in (None, "dynamic") if seclabel is not None else draws_categories(guest)
+            placed = Placed(
+                guest.uuid,
+                guest.name,
+                self.host,
+                context.high,
+                key,
+                _files(guest),
+                guest.uuid,
+                few(context.categories),
+                context=str(context),
+                file_label=_file_label(guest, key, self._image_type),
+                running=guest.state == "running",
+                drawn=drawn,
+            )
+            self.guests.append(placed)
+            if seclabel is not None and seclabel.type == "static":
+                self.statics.append(placed)
+        self._defined(guest, key)
+
+    def off(self, guest: Guest) -> None:
+        """A guest without a process: what its definition says, and what its files carry."""
+        self._defined(guest, None)
+        for item in guest.resources:
+            context = read_context(item.file.label)
+            if item.kind not in images.OWN_KINDS or context is None or not self._seen_elsewhere(item):
+                continue
+            if self._sound(context):
+                here = ((str(item.file.mount), file_path(item)),)
+                self.at_rest.append(
+                    Placed(
+                        guest.uuid,
+                        guest.name,
+                        self.host,
+                        context.high,
+                        str(context.high),
+                        here,
+                        guest.uuid,
+                        few(context.categories),
+                        kind=FILE,
+                        file_label=str(context),
+                        active=False,
+                        names=_names(item),
+                    )
+                )
+
+    def sessions(self) -> None:
+        """QEMU processes that libvirt does not know. Rules about guests tell that they are there."""
+        for process in self.snapshot.processes:
+            context = read_context(process.context)
+            if process.role != "qemu" or process.guest is not None or context is None or not self._sound(context):
+                continue
+            key = str(context.high)
+            self.guests.append(
+                Placed(
+                    "",
+                    process_name(process),
+                    self.host,
+                    context.high,
+                    key,
+                    None,
+                    f"process {process.pid} on {self.host}",
+                    few(context.categories),
+                    kind=SESSION,
+                    context=str(context),
+                    file_label=f"system_u:object_r:{self._image_type}:{key}",
+                )
+            )
+
+    def containers(self) -> None:
+        """Labels of containers, each once."""
+        for container in self.snapshot.containers:
+            context = read_context(container.context)
+            if context is None or not self._sound(context):
+                continue
+            key = str(context.high)
+            self.found.append(
+                Placed(
+                    "",
+                    str(context),
+                    self.host,
+                    context.high,
+                    key,
+                    None,
+                    str(context),
+                    few(context.categories),
+                    kind=CONTAINER,
+                    context=str(context),
+                    file_label=f"system_u:object_r:{_CONTAINER_FILE}:{key}",
+                )
+            )
+
+    def _sound(self, context: Context) -> bool:
+        """Categories hold it, and it has enough of them to be compared with others."""
+        return len(context.categories) >= 2 and context.type not in self._unconstrained
+
+    def _defined(self, guest: Guest, running: str | None) -> None:
+        """The static label of the guest's definition, when it does not run with it already."""
+        seclabel = confinement(guest.persistent_labels) if guest.persistent else None
+        context = read_context(seclabel.label) if seclabel is not None and seclabel.type == "static" else None
+        if context is None or not self._sound(context) or runs_open(context.type):
+            return
+        key = str(context.high)
+        if key != running:
+            level, bits = context.high, few(context.categories)
+            self.statics.append(
+                Placed(guest.uuid, guest.name, self.host, level, key, _files(guest), guest.uuid, bits, active=False)
+            )
+
+    def _seen_elsewhere(self, item: Resource) -> bool:
+        storage = self._shared.get(item.file.mount or "")
+        return storage is not None and not item.in_namespace and images.shared_with_hosts(storage, file_path(item))
+
+
+def _names(item: Resource) -> tuple[tuple[str, int], ...]:
+    return () if item.file.inode is None else ((file_path(item).rpartition("/")[2], item.file.inode),)
+
+
+def _files(guest: Guest) -> tuple[tuple[str, str], ...] | None:
+    """Where the guest's own files lie; None when that is not known of one of them."""
+    own = [item for item in guest.resources if item.role == IMAGE and item.file.kind not in ("block", "char")]
+    if guest.error or not guest.resources or any(item.file.mount is None for item in own if not item.in_namespace):
+        return None
+    return tuple((str(item.file.mount), file_path(item)) for item in own if item.file.mount is not None)
+
+
+def _file_label(guest: Guest, key: str, image_type: str) -> str:
+    """The label of one of the guest's own files at its level; as libvirt would give it, where none was read."""
+    for item in guest.resources:
+        context = read_context(item.file.label) if item.role == IMAGE else None
+        if context is not None and str(context.high) == key:
+            return str(context)
+    return f"system_u:object_r:{image_type}:{key}"

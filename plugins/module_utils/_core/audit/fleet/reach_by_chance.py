@@ -1,0 +1,67 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guests that are equal by chance (class E4): one line beside the number that chance gives.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import typing as t
+from collections import Counter
+from dataclasses import dataclass
+
+from .. import finding as f
+from ..rules.fleet import CHANCE
+from .labelled import Placed
+from .reach_now import in_order
+
+#: Pairs that libvirt can draw from c0 to c1023.
+PAIRS = math.comb(1024, 2)
+#: So many examples of guests that are equal by chance.
+MAX_EXAMPLES = 20
+
+
+def expected(hosts: t.Iterable[str]) -> float:
+    """Equal pairs to expect on different hosts, when each host draws from all categories without repeating itself.
+
+    ``hosts`` has the host of each guest that has two categories, each guest once.
+    """
+    counts = Counter(hosts).values()
+    return (math.comb(sum(counts), 2) - sum(math.comb(count, 2) for count in counts)) / PAIRS
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What is equal, and what chance gives."""
+
+    equal: int
+    expected: float
+    #: Guests of some of the levels.
+    examples: t.Sequence[t.Sequence[Placed]] = ()
+
+    def finding(self) -> f.Finding:
+        """All of it as one finding."""
+        evidence = {
+            "equal_pairs": self.equal,
+            "expected_pairs": round(self.expected, 2),
+            "examples": [[one.told() for one in in_order(group)[:MAX_EXAMPLES]] for group in self.examples],
+        }
+        return f.finding_of(CHANCE, "", f.Hit("fleet", "fleet", evidence), "E4")
+
+
+def count(guests: t.Sequence[Placed], told: t.Container[str]) -> Chance:
+    """Pairs of guests at one level, where no finding names the level already. Each guest is there once."""
+    pairs = expected(one.host for one in guests if len(one.bits) == 2)
+    alike = {key: number for key, number in Counter([one.key for one in guests]).items() if number > 1}
+    for key in [key for key in alike if key in told]:
+        del alike[key]
+    if not alike:
+        return Chance(0, pairs)
+    shown: dict[str, list[Placed]] = {key: [] for key in heapq.nsmallest(MAX_EXAMPLES, alike)}
+    for one in guests:
+        if one.key in shown:
+            shown[one.key].append(one)
+    return Chance(sum(number * (number - 1) // 2 for number in alike.values()), pairs, list(shown.values()))

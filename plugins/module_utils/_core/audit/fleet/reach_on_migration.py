@@ -1,0 +1,115 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Static labels that will let guests at each other's files once they meet on one host (class E3).
+
+A static label goes where its guest goes. Guests meet when one of them starts on the other's host, or migrates to it:
+inside a named pool always, and between hosts that share storage when all its files are there. What the classes E1 and
+E2 tell of already is left out, and labels so wide that they hold everybody's: a rule about guests tells of them.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections import defaultdict
+from dataclasses import dataclass
+
+from ...facts.guest_label import MAX_CATEGORIES
+from .. import finding as f
+from ..rules.fleet import MEETING
+from .host_groups import Neighbours
+from .labelled import Placed
+from .reach_now import Group, Held, in_order, listed
+
+#: Guests at one place in the eyes of a group: what findings tell of them already, and the host that holds them.
+_Class = tuple[frozenset[int], t.Optional[str]]
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Guests of one domain that one level would let at each other."""
+
+    key: str
+    members: t.Sequence[Placed]
+    by: t.Sequence[str]
+
+    def finding(self) -> f.Finding:
+        """The group as a finding."""
+        equal = [one for one in self.members if one.key == self.key]
+        lower = [one for one in self.members if one.key != self.key]
+        evidence = {
+            "decided_by": "algebra",
+            "level": self.key,
+            **listed("guests", equal),
+            **(listed("reaches", lower) if lower else {}),
+            "hosts": sorted({one.host for one in self.members}),
+            "meet_by": list(self.by),
+        }
+        names = sorted({one.uuid for one in self.members})
+        return f.finding_of(MEETING, "", f.Hit(self.key, "\0".join([self.key, *names]), evidence), "E3")
+
+
+def meetings(
+    statics: Held, below: t.Mapping[str, t.Sequence[str]], told: t.Iterable[Group], near: Neighbours
+) -> list[Meeting]:
+    """All groups of one domain, by level."""
+    known: dict[str, list[Group]] = defaultdict(list)
+    for group in told:
+        known[group.key].append(group)
+    found = []
+    for key, holders in statics.items():
+        lower = [one for k in below.get(key, ()) for one in statics.of(k)]
+        if len(holders) + len(lower) > 1 and len(holders[0].level.categories) <= MAX_CATEGORIES:
+            made = _meeting(key, holders, lower, known.get(key, ()), near)
+            found += [made] if made else []
+    return found
+
+
+def _meeting(
+    key: str, holders: t.Sequence[Placed], lower: t.Sequence[Placed], told: t.Sequence[Group], near: Neighbours
+) -> Meeting | None:
+    """Who of them has a partner that it is not told of with, and could meet."""
+    marks: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for number, group in enumerate(told):
+        for one in group.members:
+            marks[one.uuid, one.host].add(number)
+    classes: dict[_Class, dict[str, list[Placed]]] = defaultdict(lambda: defaultdict(list))
+    for one in (*holders, *lower):
+        mark = frozenset(marks.get((one.uuid, one.host), ())) if one.active else frozenset()
+        stays = None if near.can_move(one.host, one.files) else one.host
+        classes[mark, stays][one.uuid].append(one)
+    met: dict[int, Placed] = {}
+    for mine, own in classes.items():
+        for theirs, others in classes.items():
+            # Of hosts that the files keep their guests on, only one and the same brings two of them together.
+            if mine[0] & theirs[0] or (mine[1] and theirs[1] and mine[1] != theirs[1]):
+                continue
+            met.update(_partners(key, own, others))
+    if not met:
+        return None
+    members = in_order(met.values())
+    return Meeting(key, members, _ways(members, near))
+
+
+def _partners(
+    key: str, own: t.Mapping[str, t.Sequence[Placed]], others: t.Mapping[str, t.Sequence[Placed]]
+) -> t.Iterator[tuple[int, Placed]]:
+    """Those of the first, and of the second, for whom there is another guest in the other; one of the two reaches."""
+    reaching = {uuid for uuid, members in own.items() if any(one.key == key for one in members)}
+    for uuid, members in others.items():
+        if len(reaching) > (uuid in reaching):
+            yield from ((id(one), one) for one in members)
+    for uuid in reaching:
+        if len(others) > (uuid in others):
+            yield from ((id(one), one) for one in own[uuid] if one.key == key)
+
+
+def _ways(members: t.Sequence[Placed], near: Neighbours) -> list[str]:
+    """How they may come together, in words."""
+    hosts = {one.host for one in members}
+    ways = ["start on one host"] if len(hosts) < len(members) else []
+    if len(hosts) > 1:
+        ways += ["migration pool"] if hosts & near.pooled else []
+        ways += ["shared storage"] if not hosts <= near.pooled else []
+    return ways

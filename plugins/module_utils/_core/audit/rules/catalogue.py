@@ -1,0 +1,61 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every rule about one host, and what they say of a snapshot.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ...snapshot.model import NOT_APPLICABLE, OK, Snapshot
+from .. import finding as f
+from .guest import RULES as GUEST_RULES
+from .image import RULES as IMAGE_RULES
+from .libvirt import RULES as LIBVIRT_RULES
+from .network import RULES as NETWORK_RULES
+from .selinux import RULES as HOST_RULES
+
+#: In the order of their ids.
+RULES: tuple[f.Rule, ...] = (*HOST_RULES, *LIBVIRT_RULES, *GUEST_RULES, *IMAGE_RULES, *NETWORK_RULES)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the catalogue says of one host."""
+
+    host: str
+    outcomes: tuple[f.Outcome, ...]
+    findings: tuple[f.Finding, ...]
+
+
+def judge(name: str, snapshot: Snapshot, settings: f.Settings, rules: t.Iterable[f.Rule] = RULES) -> Judgement:
+    """Every rule over one snapshot. ``name`` is the host's name in the inventory."""
+    outcomes: list[f.Outcome] = []
+    findings: list[f.Finding] = []
+    for rule in rules:
+        outcome, found = _apply(rule, name, snapshot, settings)
+        outcomes.append(outcome)
+        findings.extend(found)
+    return Judgement(name, tuple(outcomes), tuple(sorted(findings, key=f.order)))
+
+
+def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) -> tuple[f.Outcome, list[f.Finding]]:
+    if snapshot.xen is not None and "xen" not in rule.needs:
+        return f.Outcome(rule.id, f.NOT_APPLICABLE, "under Xen guests are held by FLASK, not by sVirt"), []
+    lacking = [snapshot.coverage[area] for area in rule.needs if snapshot.coverage[area].status != OK]
+    if any(area.status == NOT_APPLICABLE for area in lacking):
+        why = next(area.why for area in lacking if area.status == NOT_APPLICABLE)
+        return f.Outcome(rule.id, f.NOT_APPLICABLE, why), []
+    # An area that was read in part may still show faults: they are told, and the rest stays unknown.
+    results = list(rule.check(snapshot, settings))
+    hits = [f.finding_of(rule, name, result) for result in results if isinstance(result, f.Hit)]
+    doubts = [area.why for area in lacking]
+    doubts += [f"{result.subject}: {result.why}" for result in results if isinstance(result, f.Unsure)]
+    if hits:
+        return f.Outcome(rule.id, f.FAIL, "; ".join(doubts[:5])), hits
+    if doubts:
+        return f.Outcome(rule.id, f.UNKNOWN, "; ".join(doubts[:5])), []
+    return f.Outcome(rule.id, f.PASS), []

@@ -1,0 +1,233 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules across hosts as data. What finds their faults: see fleet/analysis.py.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...snapshot.model import Snapshot
+from .. import finding as f
+from ._common import NIST_AC4, NIST_CM3, NIST_CM6, NIST_SC4, NIST_SC39, NIST_SI2
+
+_REFERENCES = (NIST_SC4, NIST_SC39, NIST_AC4)
+
+
+def _across(_snapshot: Snapshot, _settings: f.Settings) -> t.Iterable[f.Hit | f.Unsure]:
+    return ()  # no single host shows it: the fleet's analysis looks at all of them
+
+
+SHARED = f.Rule(
+    id="CAT-001",
+    title="Guests on different hosts can open each other's files on shared storage",
+    severity="critical",
+    scope="fleet",
+    why=(
+        "The guests' categories are equal, or one has all of the other's, and their hosts mount the same labelled "
+        "storage. SELinux then lets one guest's QEMU read and write the other's disks, as far as owner and mode do."
+    ),
+    fix=(
+        "Give one guest of each pair another label. A dynamic guest draws a new one at its next power cycle; a static "
+        "<seclabel> must be changed before. For good: a category range of its own for every host, or a label of its "
+        "own for every guest."
+    ),
+    cost="guest_power_cycle",
+    needs=("guests", "storage"),
+    check=_across,
+    references=_REFERENCES,
+)
+
+LOCAL = f.Rule(
+    id="CAT-002",
+    title="Guests on one host can open each other's files",
+    severity="critical",
+    scope="fleet",
+    why=(
+        "The guests' categories are equal, or one has all of the other's, on the same host. libvirt checks neither "
+        "static labels nor a dynamic draw against them, so nothing but owner and mode keeps these guests apart."
+    ),
+    fix=(
+        "Give one guest of each pair another label: remove its static <seclabel>, or write one that contains no other "
+        "guest's categories, then power-cycle it. A dynamic guest draws a new label at its next power cycle."
+    ),
+    cost="guest_power_cycle",
+    needs=("guests",),
+    check=_across,
+    references=_REFERENCES,
+)
+
+MEETING = f.Rule(
+    id="CAT-003",
+    title="Guests could open each other's files once they meet on one host",
+    severity="high",
+    scope="fleet",
+    why=(
+        "Their static labels are equal, or one has all of the other's categories. They are apart now, but a migration "
+        "inside their pool, or a start of one that is off, brings them together. libvirt never checks a static label."
+    ),
+    fix=(
+        "Give one guest of each pair another static label, and power-cycle it if it runs. Until then do not start or "
+        "move these guests to one host; the guard refuses it where it is installed."
+    ),
+    cost="guest_power_cycle",
+    needs=("guests",),
+    check=_across,
+    references=_REFERENCES,
+)
+
+CHANCE = f.Rule(
+    id="CAT-004",
+    title="Guests on different hosts have equal categories, with no storage in common",
+    severity="info",
+    scope="fleet",
+    why=(
+        "Each host draws pairs on its own, so equal pairs are expected in a large fleet. They are harmless until the "
+        "guests meet: on one host by migration, or on labelled storage that both hosts mount."
+    ),
+    fix="Nothing is urgent. Many more than expected point to labels that were copied; ranges per host end it.",
+    cost="none",
+    needs=("guests",),
+    check=_across,
+)
+
+OVERLAP = f.Rule(
+    id="CAT-005",
+    title="Category ranges of hosts that share storage or guests overlap",
+    severity="medium",
+    scope="fleet",
+    why=(
+        "Somebody gave a libvirt daemon a range of its own, so that no other host of its label domain draws the same "
+        "categories. Another daemon's range overlaps it, so both may give guests one pair, and such guests reach each "
+        "other's files on storage that the hosts share."
+    ),
+    fix=(
+        "Give each host of the label domain a range of its own, away from the categories of static labels, or all of "
+        "them one range when all guests there have static labels. Then restart the daemons; guests go on, and keep "
+        "their categories until their next power cycle."
+    ),
+    cost="daemon_restart",
+    needs=("libvirt", "storage"),
+    check=_across,
+    references=(NIST_SC4, NIST_AC4, NIST_CM6),
+)
+
+NARROW = f.Rule(
+    id="CAT-006",
+    title="A host's category range is too narrow for its guests",
+    severity="high",
+    scope="host",
+    why=(
+        "libvirt draws pairs from the range until it finds a free one, and its search does not end when none is left: "
+        "the start of one more guest then hangs, and the daemon with it. The fewer are left, the longer each start "
+        "takes."
+    ),
+    fix=(
+        "Give the daemon a wider range (64 categories have 2,016 pairs), or static labels to some of its guests, or "
+        "move guests to another host. Then restart the daemon; guests go on."
+    ),
+    cost="daemon_restart",
+    needs=("libvirt", "guests"),
+    check=_across,
+    references=(NIST_CM6,),
+)
+
+OUTSIDE = f.Rule(
+    id="CAT-007",
+    title="Guests run with categories outside their daemon's range",
+    severity="info",
+    scope="host",
+    why=(
+        "libvirt drew these categories when the daemon had another range, or the guest came by migration. Until its "
+        "next power cycle the guest holds categories that may belong to another host or to a static label, so a new "
+        "range keeps guests apart only when all of them have drawn from it."
+    ),
+    fix="Power-cycle the guests when their owners agree: each then draws from the range. Nothing else is needed.",
+    cost="guest_power_cycle",
+    needs=("libvirt", "guests"),
+    check=_across,
+)
+
+DRIFT = f.Rule(
+    id="CAT-008",
+    title="The ledger of labels and the fleet disagree",
+    severity="medium",
+    scope="fleet",
+    why=(
+        "The ledger keeps labels apart only as long as guests have what it gave them. A label that it does not know "
+        "may be given to another guest tomorrow, and a guest with a label of its own choice may hold another's."
+    ),
+    fix=(
+        "Ask the ledger what it can settle: category_allocation with operation repair. A guest whose definition was "
+        "changed by hand gets its label back from svirt.fleet.allocate, and runs with it after a power cycle."
+    ),
+    cost="operator",
+    needs=("guests",),
+    check=_across,
+    references=(NIST_CM3, NIST_CM6),
+)
+
+COPIED = f.Rule(
+    id="CAT-009",
+    title="A static label was copied from documentation",
+    severity="medium",
+    scope="fleet",
+    why=(
+        "The categories stand as an example in libvirt's or a distribution's documentation. Whoever follows the same "
+        "page gives a guest the same label, and libvirt does not compare static labels: the next copy can open this "
+        "guest's disks."
+    ),
+    fix=(
+        "Give the guest a label of its own, or remove its static <seclabel> so that libvirt draws one. It counts from "
+        "the guest's next power cycle."
+    ),
+    cost="guest_power_cycle",
+    needs=("guests",),
+    check=_across,
+    references=(NIST_SC4, NIST_CM6),
+)
+
+TWOFOLD = f.Rule(
+    id="CAT-010",
+    title="One guest runs on two hosts",
+    severity="high",
+    scope="fleet",
+    why=(
+        "Two hosts say that a guest with this uuid runs there, and neither has it paused, as in a migration. Either "
+        "both write to its disks, which destroys them, or a guest was cloned with its uuid, or one of the hosts lies."
+    ),
+    fix=(
+        "Audit once more: a migration that ended between the probes of the two hosts looks the same. If it stays, "
+        "find out which one is the guest, and end the other in agreement with its owner. A clone needs a uuid of its "
+        "own. Where no such guest was ever started, do not believe the host."
+    ),
+    cost="operator",
+    needs=("guests",),
+    check=_across,
+    references=(NIST_SC4, NIST_SI2),
+)
+
+ENGINES = f.Rule(
+    id="CAT-011",
+    title="A container and a guest have categories in common",
+    severity="high",
+    scope="fleet",
+    why=(
+        "Container engines draw from the same categories as libvirt and know nothing of its guests. With equal "
+        "categories, or all of the other's, only the types stand between their files; where container-selinux is "
+        "installed, the policy lets guests manage the files of containers."
+    ),
+    fix=(
+        "Start the container anew, so that its engine draws another pair, or power-cycle the guest. For good: keep "
+        "the engine and libvirt's daemon to ranges of their own."
+    ),
+    cost="operator",
+    needs=("guests", "containers"),
+    check=_across,
+    references=_REFERENCES,
+)
+
+#: In the order of their ids.
+RULES = (*(SHARED, LOCAL, MEETING, CHANCE, OVERLAP, NARROW, OUTSIDE, DRIFT, COPIED, TWOFOLD, ENGINES),)

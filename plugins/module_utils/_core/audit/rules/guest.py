@@ -1,0 +1,479 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about guests: what their processes run as, and what their XML will make of the next start.
+
+A guest has up to two labels to judge: that of its process, and the one that its persistent XML gives to the next
+start. Each label has at most one fault (``_fault``), and each fault belongs to one rule:
+
+- GST-002 runs in a type that confines nothing; but GST-010 when the persistent XML already confines it;
+- GST-003 ``<seclabel type='none'>`` waits for the next start, while the process is confined or off;
+- GST-004 a type outside the guests' types; GST-005 fewer than two categories; GST-006 a set so wide that it holds
+  everybody's. A faulty process is told once, by its own fault: GST-007 and GST-010 are then silent.
+- GST-007 a sound process, but the live XML names another label;
+- GST-010 a sound process, but the persistent XML names another sound label.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+from dataclasses import dataclass
+
+from ...facts.guest_label import FOREIGN, MAX_CATEGORIES, NARROW, OPEN, WIDE, fault_of
+from ...facts.guests import facts_of, guest_types, qemu_guests, selinux_off
+from ...facts.subjects import guest_name, process_name
+from ...libvirt.domain_xml import RISKS
+from ...libvirt.file_labels import confinement, relabels, same
+from ...libvirt.qemu_conf import setting
+from ...selinux.context import Context, read_context, type_of, unreadable
+from ...selinux.shipped_types import open_type_of, runs_open
+from ...snapshot.model import UNKNOWN, Guest, Process, SecLabel, Snapshot
+from ..finding import SEVERITIES, Hit, Rule, Settings, Unsure
+from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM3, NIST_CM6, NIST_CM7, NIST_SC4, NIST_SC39, off_is_unsure
+
+Results = t.Iterable[t.Union[Hit, Unsure]]
+
+
+def _fault(snapshot: Snapshot, context: Context) -> str | None:
+    daemon = snapshot.libvirt.daemon
+    return fault_of(context, guest_types(snapshot), daemon.context if daemon else None)
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What the persistent XML makes of the next start."""
+
+    #: dynamic, static, none, or open where the host's configuration leaves it unconfined; None: there is no
+    #: persistent XML, or it was not read.
+    kind: str | None
+    label: str | None = None
+    fault: str | None = None
+    #: What could not be judged.
+    doubt: str = ""
+
+
+def _next_start(snapshot: Snapshot, guest: Guest) -> _Next:
+    if not guest.persistent:
+        return _Next(None)
+    if guest.error and not guest.persistent_labels:
+        return _Next(None, doubt=guest.error)
+    seclabel = confinement(guest.persistent_labels)
+    if _left_open(snapshot, seclabel):
+        return _Next(OPEN)
+    if seclabel is None or seclabel.type in (None, "dynamic"):
+        # Only the type of a <baselabel> survives, and without one the type is the daemon's own choice.
+        type_ = type_of(seclabel.baselabel) if seclabel is not None and seclabel.baselabel else None
+        foreign = type_ is not None and (runs_open(type_) or type_ not in guest_types(snapshot))
+        return _Next("dynamic", seclabel.baselabel if seclabel else None, FOREIGN if foreign else None)
+    if seclabel.type == "none":
+        return _Next("none")
+    context = read_context(seclabel.label)
+    if context is None:
+        return _Next(seclabel.type, seclabel.label, doubt=unreadable(seclabel.label, "the label in its XML"))
+    fault = _fault(snapshot, context)
+    return _Next(seclabel.type, seclabel.label, FOREIGN if fault == OPEN else fault)
+
+
+def _left_open(snapshot: Snapshot, seclabel: SecLabel | None) -> bool:
+    """The daemon would start the guest unconfined, whatever a dynamic label or none at all may promise."""
+    models, conf = snapshot.libvirt.models, snapshot.libvirt.conf
+    if models is not None and all(model.model != "selinux" for model in models):
+        return seclabel is None or seclabel.type != "none"
+    return seclabel is None and conf is not None and setting(conf, "security_default_confined") == 0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A guest with both its labels judged."""
+
+    guest: Guest
+    subject: str
+    #: None: it does not run, or its label could not be read.
+    context: Context | None
+    fault: str | None
+    next: _Next
+    doubt: str = ""
+
+    def hit(self, severity: str | None = None, **evidence: t.Any) -> Hit:
+        """This guest as a finding; what its process and its next start carry is always shown."""
+        shown = {"process": self.guest.context, "persistent": _shown(self.guest.persistent_labels), **evidence}
+        return Hit(self.subject, self.guest.uuid, shown, severity=severity)
+
+
+def _shown(seclabels: t.Iterable[SecLabel]) -> str | None:
+    """The <seclabel> that the SELinux driver acts on, in one line."""
+    seclabel = confinement(seclabels)
+    if seclabel is None:
+        return None
+    relabel = {True: "relabel=yes", False: "relabel=no", None: None}[seclabel.relabel]
+    label = seclabel.label or (f"baselabel {seclabel.baselabel}" if seclabel.baselabel else None)
+    return " ".join(part for part in (f"type={seclabel.type}", relabel, label) if part)
+
+
+def _seen(snapshot: Snapshot) -> t.Iterator[_Seen]:
+    for guest in qemu_guests(snapshot):
+        next_ = _next_start(snapshot, guest)
+        subject = guest_name(guest)
+        if not guest.active:
+            yield _Seen(guest, subject, None, None, next_)
+            continue
+        context = read_context(guest.context)
+        if context is not None:
+            yield _Seen(guest, subject, context, _fault(snapshot, context), next_)
+        elif open_type_of(guest.context):  # the type alone says enough
+            yield _Seen(guest, subject, None, OPEN, next_)
+        else:
+            doubt = unreadable(guest.context, "the label of its process")
+            yield _Seen(guest, subject, None, None, next_, doubt)
+
+
+def _each(snapshot: Snapshot, judge: t.Callable[[_Seen], Results], reads: str = "both") -> Results:
+    """Every guest by one rule. ``reads`` is what the rule judges: the process, the xml of the next start, or both.
+
+    What could not be read of that is said.
+    """
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
+        return
+    for seen in _seen(snapshot):
+        results = list(judge(seen))
+        yield from results
+        doubts = (seen.doubt if reads != "xml" else "", seen.next.doubt if reads != "process" else "")
+        if not results:
+            yield from (Unsure(seen.subject, why) for why in doubts if why)
+
+
+def _confined_next(seen: _Seen) -> bool:
+    """The persistent XML gives the next start a sound label."""
+    return seen.next.kind in ("dynamic", "static") and seen.next.fault is None and not seen.next.doubt
+
+
+def _unmanaged(snapshot: Snapshot, _settings: Settings) -> Results:
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
+        return
+    strays = [process for process in snapshot.processes if process.role == "qemu" and process.guest is None]
+    names = Counter((process.exe, process.name) for process in strays)
+    for process in strays:
+        subject = process_name(process)
+        if snapshot.coverage["guests"].status == UNKNOWN:
+            yield Unsure(subject, "the guests could not be read, so it may be one of them")
+            continue
+        alone = bool(process.name) and names[process.exe, process.name] == 1
+        key = f"{process.exe}\0{process.name if alone else process.pid}"
+        evidence = {"pid": process.pid, "exe": process.exe, "context": process.context, "uid": process.uid}
+        yield Hit(subject, key, evidence, severity=_stray_severity(snapshot, process))
+
+
+def _stray_severity(snapshot: Snapshot, process: Process) -> str | None:
+    """A QEMU that somebody started by hand with a guest's type and a pair of categories is at least held."""
+    context = read_context(process.context)
+    return "high" if context is not None and _fault(snapshot, context) is None else None
+
+
+def _unconfined(snapshot: Snapshot, _settings: Settings) -> Results:
+    def judge(seen: _Seen) -> Results:
+        if seen.fault == OPEN and not _confined_next(seen):
+            yield seen.hit()
+
+    return _each(snapshot, judge, "process")
+
+
+def _none_label(snapshot: Snapshot, _settings: Settings) -> Results:
+    def judge(seen: _Seen) -> Results:
+        if seen.next.kind == "none" and seen.fault != OPEN:
+            yield seen.hit()
+
+    return _each(snapshot, judge, "xml")
+
+
+def _foreign_type(snapshot: Snapshot, _settings: Settings) -> Results:
+    def judge(seen: _Seen) -> Results:
+        if seen.fault == FOREIGN and seen.context is not None:
+            constrained = facts_of(snapshot, seen.context.type).constrained
+            # The policy may hold such a process well, but not as it holds guests.
+            yield seen.hit("medium" if constrained else None, constrained=constrained)
+        elif seen.next.fault == FOREIGN and seen.fault != OPEN:
+            yield seen.hit()
+
+    return _each(snapshot, judge)
+
+
+def _few_categories(snapshot: Snapshot, _settings: Settings) -> Results:
+    return _by_fault(snapshot, NARROW)
+
+
+def _wide(snapshot: Snapshot, _settings: Settings) -> Results:
+    return _by_fault(snapshot, WIDE)
+
+
+def _by_fault(snapshot: Snapshot, fault: str) -> Results:
+    def judge(seen: _Seen) -> Results:
+        if seen.fault == fault or (seen.next.fault == fault and seen.fault != OPEN):
+            yield seen.hit()
+
+    return _each(snapshot, judge)
+
+
+def _xml_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
+    def judge(seen: _Seen) -> Results:
+        if not seen.guest.active or seen.context is None or seen.fault is not None:
+            return
+        seclabel = confinement(seen.guest.live)
+        if seclabel is None:
+            yield Unsure(seen.subject, seen.guest.error or "its live XML has no SELinux label to compare with")
+        elif seclabel.label is None and seclabel.type != "none":
+            yield Unsure(seen.subject, "its live XML has a <seclabel> without a label")
+        elif seclabel.type == "none" or not same(seclabel.label or "", seen.guest.context or ""):
+            yield seen.hit(live=_shown(seen.guest.live))
+
+    return _each(snapshot, judge, "process")
+
+
+def _static_without_relabel(snapshot: Snapshot, _settings: Settings) -> Results:
+    def judge(seen: _Seen) -> Results:
+        where = {
+            name: _shown(seclabels)
+            for name, seclabels in (("live", seen.guest.live), ("persistent", seen.guest.persistent_labels))
+            if _keeps_labels(seclabels)
+        }
+        if where:
+            yield seen.hit(**where)
+
+    return _each(snapshot, judge, "xml")
+
+
+def _keeps_labels(seclabels: t.Iterable[SecLabel]) -> bool:
+    seclabel = confinement(seclabels)
+    return seclabel is not None and seclabel.type == "static" and not relabels(seclabel)
+
+
+#: How bad each risk is; what is not named here is low.
+_RISK_SEVERITY = {
+    "custom_argv": "high",
+    "custom_override": "high",
+    "external_launch": "high",
+    "high_privileges": "high",
+    "host_capability": "high",
+    "raw_io": "high",
+    "unfiltered_sgio": "high",
+    "custom_capabilities": "medium",
+    "custom_emulator": "medium",
+    "host_filesystem": "medium",
+    "hook_script": "medium",
+    "passthrough_lun": "medium",
+    "passthrough_pci": "medium",
+    "passthrough_scsi": "medium",
+    "passthrough_scsi_host": "medium",
+    "passthrough_tpm": "medium",
+    "passthrough_usb": "medium",
+    "vhostuser": "medium",
+}
+
+
+def _risky(snapshot: Snapshot, _settings: Settings) -> Results:
+    for guest in qemu_guests(snapshot):
+        subject = guest_name(guest)
+        if guest.risks:
+            severity = min((_RISK_SEVERITY.get(risk, "low") for risk in guest.risks), key=SEVERITIES.index)
+            told = {risk: RISKS.get(risk, "") for risk in guest.risks}
+            yield Hit(subject, guest.uuid, {"risks": told}, severity=severity)
+        elif guest.error:
+            yield Unsure(subject, guest.error)
+
+
+def _pending(snapshot: Snapshot, _settings: Settings) -> Results:
+    def judge(seen: _Seen) -> Results:
+        if seen.fault == OPEN and _confined_next(seen):
+            yield seen.hit()
+        elif seen.context is not None and seen.fault is None and seen.next.fault is None and _differs(seen):
+            yield seen.hit("low", live=_shown(seen.guest.live))
+
+    return _each(snapshot, judge)
+
+
+def _differs(seen: _Seen) -> bool:
+    """The next start has another sound label than the process: static now and then, or other static categories."""
+    if seen.next.kind == "static" and seen.next.label:
+        return not same(seen.next.label, seen.guest.context or "")
+    live = confinement(seen.guest.live)
+    return seen.next.kind == "dynamic" and live is not None and live.type == "static"
+
+
+_LATER = "The change counts from the guest's next power cycle (stop and start; a reboot inside the guest is not enough)"
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="GST-001",
+        title="A QEMU runs outside libvirt",
+        severity="critical",
+        scope="guest",
+        why=(
+            "libvirt did not start this process, so it gave it no label and no categories. As a rule it runs "
+            "unconfined, and whoever breaks out of it may reach every guest's disks that its user may open."
+        ),
+        fix=(
+            "Find out who started it and why. Define it as a libvirt guest and start it there; then end this process "
+            "in agreement with its owner. Nothing here can confine it while it runs."
+        ),
+        cost="operator",
+        needs=("selinux", "processes"),
+        check=_unmanaged,
+        references=(NIST_AC3, NIST_SC39, NIST_CM7),
+    ),
+    Rule(
+        id="GST-002",
+        title="A guest runs unconfined",
+        severity="critical",
+        scope="guest",
+        why=(
+            "The guest's QEMU runs in a domain that SELinux holds back from next to nothing. Whoever breaks out of it "
+            "has every other guest's disks, and often the host."
+        ),
+        fix=(
+            "Remove <seclabel type='none'/> or the foreign label from the guest's XML (virsh edit), and make sure "
+            f"that libvirt's driver is SELinux. {_LATER}; a migration confines it too."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_unconfined,
+        references=(NIST_AC3, NIST_AC6, NIST_SC39),
+    ),
+    Rule(
+        id="GST-003",
+        title="A guest's XML asks for no confinement",
+        severity="high",
+        scope="guest",
+        why=(
+            "<seclabel type='none'/>: at its next start the guest runs in the daemon's own domain, and a breakout "
+            "from it has the host. (type='none' together with model='none' is another thing, and harmless.)"
+        ),
+        fix=f"Remove the <seclabel> from the guest's XML (virsh edit). {_LATER}; the running guest is not touched.",
+        cost="none",
+        needs=("selinux", "guests"),
+        check=_none_label,
+        references=(NIST_AC3, NIST_AC6, NIST_CM6),
+    ),
+    Rule(
+        id="GST-004",
+        title="A guest has a type that is not meant for guests",
+        severity="high",
+        scope="guest",
+        why=(
+            "A static label or <baselabel> names a type of its own. libvirt checks neither what that type may do nor "
+            "whether categories bind it, so nobody knows what a breakout from this guest may reach."
+        ),
+        fix=(
+            "Give the label the type that libvirt's capabilities name for the guest's kind (svirt_t; svirt_tcg_t for "
+            f"emulated guests where the policy has it), or remove it. {_LATER}."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_foreign_type,
+        references=(NIST_AC3, NIST_AC6, NIST_SC39),
+    ),
+    Rule(
+        id="GST-005",
+        title="A guest has fewer than two categories",
+        severity="high",
+        scope="guest",
+        why=(
+            "Files without categories are open to every guest, files with one to each guest whose pair holds it: "
+            "this guest's disks are not its own."
+        ),
+        fix=(
+            "Remove the static label from the guest's XML, or write one with two to four categories that no other "
+            f"guest has. {_LATER}. A dynamic guest with one category: upgrade libvirt (CVE-2021-3631)."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_few_categories,
+        references=(NIST_AC4, NIST_SC4, NIST_SC39, "CVE-2021-3631"),
+    ),
+    Rule(
+        id="GST-006",
+        title="A guest's categories hold everybody's",
+        severity="critical",
+        scope="guest",
+        why=(
+            "A process may open what has a subset of its categories. This set holds all that libvirt draws from, or "
+            f"more than {MAX_CATEGORIES}: whoever breaks out of this guest may read and write other guests' disks."
+        ),
+        fix=(
+            "Remove the static label from the guest's XML, or write one with two to four categories that no other "
+            f"guest has. {_LATER}."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_wide,
+        references=(NIST_AC4, NIST_AC6, NIST_SC39),
+    ),
+    Rule(
+        id="GST-007",
+        title="A guest's process and its live XML name different labels",
+        severity="high",
+        scope="guest",
+        why=(
+            "libvirt labels the guest's files by the XML, the kernel decides by the process: the guest may lose its "
+            "disks, or share another guest's categories without libvirt's knowledge."
+        ),
+        fix=(
+            "Do not restart libvirt's daemon first: with two guests on one label it would kill one. Migrate or "
+            "power-cycle this guest, so that both labels are made anew."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_xml_disagrees,
+        references=(NIST_AC4, NIST_SC39),
+    ),
+    Rule(
+        id="GST-008",
+        title="A static label without relabelling",
+        severity="medium",
+        scope="guest",
+        why=(
+            "libvirt runs the guest with its static label but leaves its files as they are. They must be labelled by "
+            "hand, and what was labelled by hand to make it start is often open to every guest."
+        ),
+        fix=f"Set relabel='yes' on the guest's static <seclabel> (virsh edit). {_LATER}.",
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_static_without_relabel,
+        references=(NIST_AC3, NIST_CM6),
+    ),
+    Rule(
+        id="GST-009",
+        title="A guest reaches past what sVirt controls",
+        severity="medium",
+        scope="guest",
+        why=(
+            "A device of the host, a shared directory or an argument past libvirt is given to the guest; the evidence "
+            "names it. It widens what a hostile guest, or a breakout from it, can touch."
+        ),
+        fix=(
+            "Take the device or argument out of the guest's XML if the guest can do without it. If it is meant to be, "
+            "waive this finding with the reason."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_risky,
+        references=(NIST_AC6, NIST_CM7),
+    ),
+    Rule(
+        id="GST-010",
+        title="A guest has its proper label only after a power cycle",
+        severity="critical",
+        scope="guest",
+        why=(
+            "The guest's persistent XML is right, but the process still runs as it was started: unconfined, or (then "
+            "low) with another label. A running process cannot be relabelled."
+        ),
+        fix="Migrate the guest, or stop and start it, in agreement with its owner. A reboot inside it is not enough.",
+        cost="guest_power_cycle",
+        needs=("selinux", "guests"),
+        check=_pending,
+        references=(NIST_AC3, NIST_SC39, NIST_CM3),
+    ),
+)

@@ -1,0 +1,423 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about guests' files and the storage that they lie on.
+
+Which of IMG-001, IMG-002 and IMG-006 a file's label falls under is decided once, in ``facts/images.py``. Devices in a
+guest's own /dev are IMG-010. A file that still carries a guest's label is not also told to be readable (IMG-007) or
+to have a remembered owner (IMG-009): one repair settles all.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...facts import images
+from ...facts.guests import draws_categories, selinux_off
+from ...facts.subjects import CONF, guest_name, image_name
+from ...libvirt.qemu_conf import setting
+from ...paths import below, below_any
+from ...snapshot.model import Orphan, Snapshot, Storage
+from ..finding import Hit, Rule, Settings, Unsure
+from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_SC4, conf_doubt, off_is_unsure
+
+Results = t.Iterable[t.Union[Hit, Unsure]]
+
+#: So many paths are shown where a finding is about many.
+_SHOWN = 10
+
+
+def _evidence(file: images.File, found: images.Status, **more: t.Any) -> dict[str, t.Any]:
+    guest = found.use.guest
+    return {
+        "label": file.facts.label,
+        "expected": found.use.resource.expected,
+        "guest": guest.name,
+        "uuid": guest.uuid,
+        "running": guest.active,
+        "kind": found.use.resource.kind,
+        **more,
+    }
+
+
+def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.UNSURE:
+            yield Unsure(image_name(file.path), found.why)
+        elif found.status == images.LEFT:
+            yield _left(file, found)
+        elif found.status == images.WRONG and not file.in_namespace:
+            yield Hit(image_name(file.path), file.path, _evidence(file, found))
+
+
+def _left(file: images.File, found: images.Status) -> Hit:
+    """No running guest uses the file, so this one can be set right at once."""
+    remembered = file.facts.remembered
+    return Hit(
+        image_name(file.path),
+        file.path,
+        _evidence(file, found, remembered=remembered.label if remembered else None),
+        cost="none",
+        fix=(
+            "Make sure that no process has the file open. Then set the label that its folder gives (restorecon -F "
+            "PATH, on this file only) and remove the trusted.libvirt.security.* attributes; or start and stop the "
+            "guest once, and libvirt does both."
+        ),
+        severity="medium",
+    )
+
+
+def _lost(snapshot: Snapshot, _settings: Settings) -> Results:
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.LOST and not file.in_namespace:
+            yield Hit(image_name(file.path), file.path, _evidence(file, found, process=found.use.guest.context))
+        elif found.status == images.UNSURE and found.use.guest.active:
+            yield Unsure(image_name(file.path), found.why)
+
+
+def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
+    folders = _exported_images(snapshot)
+    if not folders:
+        return
+    conf = snapshot.libvirt.conf
+    doubt = conf_doubt(conf, "shared_filesystems")
+    if doubt is not None or conf is None:
+        yield doubt or Unsure(CONF, "the file could not be read")
+        return
+    value = setting(conf, "shared_filesystems")
+    named = [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+    labelled = {folder for storage in snapshot.storage for folder in storage.labelled_exports}
+    for folder, paths in sorted(folders.items()):
+        unnamed = sorted(path for path in paths if not below_any(path, named))
+        if unnamed:
+            evidence = {"shared_filesystems": named, "labelled_export": folder in labelled, **_some(unnamed)}
+            # Clients of an export without labels see none, so only owner and mode are set back under them.
+            yield Hit(f"folder {folder}", folder, evidence, severity=None if folder in labelled else "medium")
+
+
+def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:
+    """Images that libvirt labels and takes for local ones, by the exported folder that they lie in."""
+    found: dict[str, set[str]] = {}
+    for file in images.files(snapshot):
+        if file.in_namespace or file.storage is None or not any(use.own for use in file.uses):
+            continue
+        if file.storage.remote:
+            continue  # exported once more, but libvirt knows such a file system for a shared one by itself
+        over = [folder for folder in file.storage.exports if below(file.real_path, folder)]
+        if over:
+            found.setdefault(max(over, key=len), set()).add(file.real_path)
+    return found
+
+
+def _some(paths: t.Iterable[str]) -> dict[str, t.Any]:
+    ordered = sorted(paths)
+    return {"images": len(ordered), "examples": ordered[:_SHOWN]}
+
+
+def _dynamic_on_shared(snapshot: Snapshot, _settings: Settings) -> Results:
+    yield from off_is_unsure(snapshot)
+    found: dict[str, tuple[str, set[str], set[str]]] = {}
+    for file in [] if selinux_off(snapshot) else images.files(snapshot):
+        storage = file.storage
+        if storage is None or file.in_namespace or not _seen_by_others(storage, file.real_path):
+            continue
+        for use in file.uses:
+            if use.own and draws_categories(use.guest):
+                _name, paths, mounts = found.setdefault(use.guest.uuid, (guest_name(use.guest), set(), set()))
+                paths.add(file.path)
+                mounts.add(storage.identity or storage.mount)
+    for uuid, (name, paths, mounts) in sorted(found.items()):
+        yield Hit(name, uuid, {"storage": sorted(mounts), **_some(paths)})
+
+
+def _seen_by_others(storage: Storage, path: str) -> bool:
+    """Another host sees the very label that this one sets."""
+    if images.not_real(storage) or storage.type == images.BLOCK:
+        return False
+    return storage.remote or below_any(path, storage.labelled_exports)
+
+
+def orphan_hit(orphan: Orphan) -> Hit:
+    """A file that carries the label of no guest, as a finding."""
+    return Hit(image_name(orphan.path), orphan.path, {"label": orphan.label, "mount": orphan.mount})
+
+
+def _orphans(snapshot: Snapshot, _settings: Settings) -> Results:
+    for orphan in snapshot.orphans:
+        if not images.may_be_used_elsewhere(snapshot, orphan):
+            yield orphan_hit(orphan)
+
+
+def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.OPEN:
+            yield Hit(image_name(file.path), file.path, _evidence(file, found, mode=_octal(file.facts.mode)))
+        elif found.status == images.UNSURE and not file.facts.label:
+            yield Unsure(image_name(file.path), found.why)
+
+
+def _octal(mode: int | None) -> str | None:
+    return None if mode is None else f"{mode & 0o7777:04o}"
+
+
+def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if found.status == images.UNSURE and not file.active and not file.facts.label:
+            yield Unsure(image_name(file.path), found.why)
+        readable = images.guests_may_read(snapshot, file, found)
+        if isinstance(readable, str):
+            yield Unsure(image_name(file.path), readable)
+        elif readable:
+            facts = file.facts
+            more = {"owner": facts.uid, "group": facts.gid, "mode": _octal(facts.mode)}
+            yield Hit(image_name(file.path), file.path, _evidence(file, found, **more))
+
+
+def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)  # mounts do not show then whether they keep labels
+        return
+    found: dict[str, tuple[Storage, set[str]]] = {}
+    for file in images.files(snapshot):
+        if file.in_namespace or not any(use.resource.kind in images.OWN_KINDS for use in file.uses):
+            continue
+        if file.storage is not None and images.not_real(file.storage):
+            found.setdefault(file.storage.mount, (file.storage, set()))[1].add(file.path)
+        elif file.storage is None and file.facts.exists:
+            yield Unsure(image_name(file.path), "the storage that it lies on could not be read")
+    for mount, (storage, paths) in sorted(found.items()):
+        evidence = {"type": storage.type, "source": storage.source, "context": storage.context, **_some(paths)}
+        # A fleet that chose such storage has said so by its profile; it stays no more than owner and mode.
+        severity = None if settings.profile == "local" else "medium"
+        yield Hit(f"storage {mount}", mount, evidence, severity=severity)
+
+
+def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
+    for file in images.files(snapshot):
+        remembered, stale = file.facts.remembered, images.owner_is_stale(snapshot, file)
+        if stale is None:
+            yield Unsure(image_name(file.path), "the count of its remembered users could not be read")
+        elif stale and remembered is not None:
+            evidence = {
+                "remembered_label": remembered.label,
+                "references": remembered.references,
+                "timestamp": remembered.timestamp,
+                "booted_at": snapshot.host.booted_at,
+                "label": file.facts.label,
+            }
+            yield Hit(image_name(file.path), file.path, evidence)
+
+
+def _in_namespace(snapshot: Snapshot, _settings: Settings) -> Results:
+    yield from off_is_unsure(snapshot)
+    for file, found in images.judged(snapshot):
+        if not file.in_namespace:
+            continue
+        if found.status in (images.LOST, images.WRONG):
+            severity = "critical" if found.status == images.LOST else None
+            evidence = _evidence(file, found, pid=found.use.guest.pid)
+            key = f"{found.use.guest.uuid}\0{file.path}"  # each guest has a /dev of its own
+            yield Hit(image_name(file.path), key, evidence, severity=severity)
+        elif found.status == images.UNSURE:
+            yield Unsure(image_name(file.path), found.why)
+
+
+_BACK = (
+    "It is safe while the guest runs, provided that no other guest uses the file. Never run restorecon on an image "
+    "in use."
+)
+
+#: The fleet's analysis settles orphans on shared storage with this rule's words.
+ORPHAN = Rule(
+    id="IMG-005",
+    title="A file carries the label of a guest that is gone",
+    severity="medium",
+    scope="image",
+    why=(
+        "The file still carries a guest's categories, but no guest here owns it. libvirt may give the same pair to "
+        "another guest, which can then read and write this file. Files on storage that other hosts use too are judged "
+        "across hosts."
+    ),
+    fix=(
+        "Make sure that no process has the file open, here or on another host that sees it. Then delete it, or set "
+        "the label that its folder gives: restorecon -F PATH, on this file only."
+    ),
+    cost="none",
+    needs=("selinux", "orphans"),
+    check=_orphans,
+    references=(NIST_SC4, NIST_AC3),
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="IMG-001",
+        title="A guest's file carries a wrong label",
+        severity="high",
+        scope="image",
+        why=(
+            "The label is not the one that libvirt gives this file: the guest cannot use it, or guests that should "
+            "not can. On the file of a guest that is off, it is left over, and the next guest with the same "
+            "categories can open it."
+        ),
+        fix=(
+            "Do not relabel a file in use. libvirt sets every label of a guest when it starts: power-cycle or migrate "
+            "the guest when its owner agrees, and look for what relabelled the file (restorecon, udev, another host)."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests", "images"),
+        check=_wrong_label,
+        references=(NIST_AC3, NIST_SC4),
+    ),
+    Rule(
+        id="IMG-002",
+        title="A running guest has lost its own image",
+        severity="critical",
+        scope="image",
+        why=(
+            "The image no longer carries the guest's label, so the guest's reads and writes are denied: it stops or "
+            "loses data. It happens after migrations, and whoever holds the new label may now have the disk."
+        ),
+        fix=(
+            f"Set the image back to the label in the evidence (expected) at once: chcon LABEL PATH. {_BACK} Then find "
+            "out what relabelled it: another host's start or stop, restorecon, a udev rule."
+        ),
+        cost="none",
+        needs=("selinux", "guests", "images"),
+        check=_lost,
+        references=(NIST_AC3, NIST_SC4),
+    ),
+    Rule(
+        id="IMG-003",
+        title="libvirt does not know that a folder with images is exported",
+        severity="high",
+        scope="image",
+        why=(
+            "This host sees the exported folder as a local one. When a guest migrates away, libvirt here sets its "
+            "image's label back under the running guest, and the guest loses its disk on the other host."
+        ),
+        fix=(
+            "Name the exported folder in shared_filesystems of qemu.conf and restart the daemon; until then migrate "
+            "no guest away from this host. Before the restart make sure that no two dynamic guests share their "
+            "categories: libvirt would kill one of them."
+        ),
+        cost="daemon_restart",
+        needs=("selinux", "libvirt", "guests", "storage"),
+        check=_not_named,
+        references=(NIST_CM6,),
+    ),
+    Rule(
+        id="IMG-004",
+        title="A guest with drawn categories keeps its images on labelled shared storage",
+        severity="high",
+        scope="image",
+        why=(
+            "Every start and every migration draws new categories and writes them to the shared image. A failed "
+            "migration leaves the image with the other host's draw, and the running guest loses its disk; a guest on "
+            "another host may draw the same pair and reach it."
+        ),
+        fix=(
+            "Give the guest a static label of its own (type and two to four categories that no other guest has, "
+            "relabel='yes') in its persistent XML, and power-cycle it when its owner agrees. Until then do not "
+            "migrate it."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "guests", "storage"),
+        check=_dynamic_on_shared,
+        references=(NIST_AC4, NIST_SC4),
+    ),
+    ORPHAN,
+    Rule(
+        id="IMG-006",
+        title="An image can be written by every guest",
+        severity="critical",
+        scope="image",
+        why=(
+            "The image has the guests' image type without categories, and its disk is not marked shareable. Whoever "
+            "breaks out of any guest on a host that sees it may read and change it."
+        ),
+        fix=(
+            "Guest off: restorecon -F PATH on this file only, after making sure that nothing has it open. Guest "
+            f"running: set the label that its XML names as imagelabel: chcon LABEL PATH. {_BACK} If guests share the "
+            "disk on purpose, say <shareable/> in their XML."
+        ),
+        cost="none",
+        needs=("selinux", "guests", "images"),
+        check=_open_to_all,
+        references=(NIST_AC3, NIST_AC6, NIST_SC4),
+    ),
+    Rule(
+        id="IMG-007",
+        title="Every guest can read the image of a guest that is off",
+        severity="high",
+        scope="image",
+        why=(
+            "The loaded policy lets guests read images at rest, as on EL and Fedora, and owner and mode let the "
+            "user in that guests run as. Whoever breaks out of any guest can copy this disk."
+        ),
+        fix="While the guest is off: chown root:root PATH and chmod 0600 PATH. libvirt gives it to the guest at start.",
+        cost="none",
+        needs=("selinux", "guests", "images"),
+        check=_readable_at_rest,
+        references=(NIST_AC3, NIST_AC6, NIST_SC4),
+    ),
+    Rule(
+        id="IMG-008",
+        title="Images lie on storage without labels of their own",
+        severity="high",
+        scope="image",
+        why=(
+            "All files there have one label, so categories keep no guest from another's images: whoever breaks out of "
+            "one guest has what owner and mode allow, and guests run as one user."
+        ),
+        fix=(
+            "Use storage that keeps labels: a local file system, a labelled NFS 4.2 export (security_label), or block "
+            "devices; drop a context= mount option. Move guests there one by one, with static labels where hosts "
+            "share the storage."
+        ),
+        cost="operator",
+        needs=("selinux", "guests", "storage"),
+        check=_unreal,
+        references=(NIST_AC3, NIST_AC4, NIST_SC4),
+    ),
+    Rule(
+        id="IMG-009",
+        title="libvirt remembers an owner of a file that nobody uses",
+        severity="low",
+        scope="image",
+        why=(
+            "After a crash libvirt's note of the file's former label and of its users stays behind. It may refuse to "
+            "start a guest with the file (already in use), or give it a wrong label back later."
+        ),
+        fix=(
+            "Make sure that no process has the file open, then remove its attributes trusted.libvirt.security.* "
+            "(setfattr -x). Nothing restarts."
+        ),
+        cost="none",
+        needs=("selinux", "guests", "images"),
+        check=_stale_owner,
+        references=(NIST_CM6,),
+    ),
+    Rule(
+        id="IMG-010",
+        title="A device in a guest's own /dev carries a wrong label",
+        severity="high",
+        scope="image",
+        why=(
+            "libvirt labels devices in the private /dev that it makes for each guest, not on the host. With another "
+            "label there the guest loses the device, which is critical for a disk, or other guests' labels fit it."
+        ),
+        fix=(
+            "Set the label in the evidence (expected) inside that guest's mount namespace: nsenter -m -t PID chcon "
+            "LABEL DEVICE. It does not disturb the guest; the node on the host is another one and stays as it is."
+        ),
+        cost="none",
+        needs=("selinux", "guests", "images"),
+        check=_in_namespace,
+        references=(NIST_AC3, NIST_SC4),
+    ),
+)

@@ -1,0 +1,390 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about libvirt's daemon and its qemu.conf.
+
+Precedence, so that one fault is told once:
+
+- LIB-001 judges the driver in force. Only where that is SELinux do LIB-002 (nothing says that it must be) and LIB-003
+  (the file says something else for the next start) speak.
+- A key whose value libvirt refuses is LIB-006; the rules about that key are then unsure.
+- A driver that is missing because SELinux is off is SEL-001.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ...errors import LabelError
+from ...facts.guests import selinux_off
+from ...facts.subjects import CONF, HOST, conf_key
+from ...libvirt import qemu_conf
+from ...libvirt.category_range import libvirt_range
+from ...libvirt.qemu_conf import REFUSED
+from ...selinux.context import read_context, type_of
+from ...selinux.shipped_types import DAEMON_TYPES
+from ...snapshot.model import ConfProblem, Daemon, QemuConf, Snapshot
+from ..finding import Hit, Rule, Settings, Unsure, at_least
+from ._common import (
+    NIST_AC3,
+    NIST_AC4,
+    NIST_AC6,
+    NIST_CM3,
+    NIST_CM6,
+    NIST_CM7,
+    NIST_SC39,
+    NIST_SI2,
+    conf_doubt,
+    off_is_unsure,
+)
+
+Results = t.Iterable[t.Union[Hit, Unsure]]
+
+#: Start times are known to about a second, and the daemon reads its file in the first moments of its life.
+_CLOCK_SLACK = 2.0
+#: From this version on libvirt draws two different categories for certain.
+_TWO_CATEGORIES = (7, 5, 0)
+
+
+def _named(snapshot: Snapshot) -> list[str]:
+    """Drivers that qemu.conf names; none when it leaves the choice to libvirt, or cannot be judged."""
+    conf = snapshot.libvirt.conf
+    if conf is None or conf_doubt(conf, "security_driver") is not None:
+        return []
+    return list(qemu_conf.security_driver(conf).names)
+
+
+def _models(snapshot: Snapshot) -> list[str] | None:
+    """Drivers in force, None when the daemon could not be asked."""
+    models = snapshot.libvirt.models
+    return None if models is None else [model.model for model in models]
+
+
+def _without_selinux(snapshot: Snapshot) -> dict[str, t.Any] | None:
+    """Evidence that guests here start without SELinux labels; None when they do not, or nobody knows."""
+    models, named = _models(snapshot), _named(snapshot)
+    refused = bool(named) and "selinux" not in named
+    if models is None:
+        return {"security_driver": named, "models": None} if refused else None
+    if "selinux" in models or (selinux_off(snapshot) and not refused):
+        return None
+    return {"models": models, "security_driver": named}
+
+
+def _driver_off(snapshot: Snapshot, _settings: Settings) -> Results:
+    evidence = _without_selinux(snapshot)
+    if evidence is not None:
+        yield Hit(conf_key("security_driver"), "security_driver", evidence)
+    elif selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
+    elif snapshot.libvirt.models is None:
+        if _runs(snapshot):
+            yield Unsure(HOST, "the running daemon could not be asked for its security drivers")
+        else:
+            doubt = conf_doubt(snapshot.libvirt.conf, "security_driver")
+            yield from (doubt,) if doubt else ()
+
+
+def _runs(snapshot: Snapshot) -> bool:
+    return snapshot.libvirt.daemon is not None and snapshot.libvirt.daemon.pid is not None
+
+
+def _driver_not_explicit(snapshot: Snapshot, _settings: Settings) -> Results:
+    conf = snapshot.libvirt.conf
+    doubt = conf_doubt(conf, "security_driver")
+    if doubt is not None or conf is None:
+        yield doubt or Unsure(CONF, "the file could not be read")
+    elif not _named(snapshot) and _without_selinux(snapshot) is None:
+        written = qemu_conf.effective(conf.assignments).get("security_driver")
+        evidence = {
+            "path": conf.path,
+            "present": conf.present,
+            "security_driver": written.value if written else None,
+        }
+        yield Hit(conf_key("security_driver"), "security_driver", evidence)
+
+
+def _file_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
+    conf, models, daemon = snapshot.libvirt.conf, _models(snapshot), snapshot.libvirt.daemon
+    if daemon is None or daemon.pid is None:
+        return  # it reads the file when it starts
+    doubt = conf_doubt(conf, "security_driver")
+    if doubt is not None or conf is None:
+        yield doubt or Unsure(CONF, "the file could not be read")
+        return
+    if models is None:
+        yield Unsure(CONF, "the running daemon could not be asked for its security drivers")
+        return
+    named = _named(snapshot)
+    if "selinux" in models and named and "selinux" not in named:
+        evidence = {"models": models, "security_driver": named, **_times(conf, daemon)}
+        yield Hit(conf_key("security_driver"), "security_driver", evidence)
+        return
+    if _without_selinux(snapshot) is None:
+        yield from _changed_since(conf, daemon)
+
+
+def _changed_since(conf: QemuConf, daemon: Daemon) -> Results:
+    """The daemon tells its drivers only. Whether another key has another value in it cannot be seen."""
+    if conf.changed_at is None or daemon.started_at is None:
+        if conf.present:
+            yield Unsure(CONF, "when the file was changed, or when the daemon started, could not be read")
+    elif conf.changed_at > daemon.started_at + _CLOCK_SLACK:
+        yield Unsure(CONF, "changed after the daemon started, which may still use other values; a restart settles it")
+
+
+def _times(conf: QemuConf, daemon: Daemon) -> dict[str, t.Any]:
+    return {"changed_at": conf.changed_at, "daemon_started_at": daemon.started_at}
+
+
+def _default_confined(snapshot: Snapshot, _settings: Settings) -> Results:
+    return _judge_key(snapshot, "security_default_confined", lambda value: value == 0)
+
+
+def _require_confined(snapshot: Snapshot, _settings: Settings) -> Results:
+    return _judge_key(snapshot, "security_require_confined", lambda value: value == 0)
+
+
+def _judge_key(snapshot: Snapshot, key: str, wrong: t.Callable[[t.Any], bool]) -> Results:
+    conf = snapshot.libvirt.conf
+    doubt = conf_doubt(conf, key)
+    if doubt is not None or conf is None:
+        yield doubt or Unsure(CONF, "the file could not be read")
+        return
+    value = qemu_conf.setting(conf, key)
+    if wrong(value):
+        yield Hit(conf_key(key), key, {"path": conf.path, key: value})
+
+
+def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
+    conf = snapshot.libvirt.conf
+    if conf is None:
+        yield Unsure(CONF, "the file could not be read")
+        return
+    grouped: dict[tuple[str, str], list[ConfProblem]] = {}
+    for problem in conf.problems:
+        grouped.setdefault((problem.kind, problem.key), []).append(problem)
+    for (kind, key), problems in sorted(grouped.items()):
+        evidence: dict[str, t.Any] = {
+            "path": conf.path,
+            "kind": kind,
+            "lines": sorted(problem.line for problem in problems),
+            "messages": sorted({problem.message for problem in problems}),
+        }
+        values = [assignment.value for assignment in conf.assignments if assignment.key == key]
+        if kind == "duplicate":
+            evidence["values"] = values
+        # What somebody meant by a key that libvirt passes over, only people know; nothing needs a restart for it.
+        cost = "operator" if kind == "unknown_key" else None
+        subject = conf_key(key) if key else CONF
+        yield Hit(subject, f"{kind} {key}", evidence, cost, severity=_severity_of(kind, values))
+
+
+def _severity_of(kind: str, values: list[t.Any]) -> str:
+    if kind in REFUSED:
+        return "high"
+    if kind == "duplicate" and any(value != values[0] for value in values):
+        return "medium"
+    return "low"
+
+
+def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
+    daemon = snapshot.libvirt.daemon
+    if selinux_off(snapshot) or daemon is None:
+        yield Unsure(HOST, "no daemon with a label runs")
+        return
+    subject = f"daemon {daemon.name}"
+    if daemon.context is None:
+        why = "it does not run, so its label is not known yet" if daemon.pid is None else "its label could not be read"
+        yield Unsure(subject, why)
+        return
+    wrong = list(_daemon_faults(daemon.context))
+    if wrong:
+        worst = "high" if any(at_least(severity, "high") for severity, _what in wrong) else "medium"
+        evidence = {"context": daemon.context, "wrong": [what for _severity, what in wrong]}
+        yield Hit(subject, daemon.name, evidence, severity=worst)
+
+
+def _daemon_faults(context: str) -> t.Iterator[tuple[str, str]]:
+    """Severity and description of each fault in a daemon's label."""
+    type_ = type_of(context)
+    if type_ not in DAEMON_TYPES:
+        yield "medium", f"type {type_} is not a libvirt daemon's; it was started by hand or by a unit of one's own"
+    try:
+        drawn = libvirt_range(context)
+    except LabelError as error:
+        yield "high", f"no guest without a static label can start: {error}"
+        return
+    parsed = read_context(context)
+    if parsed is not None and parsed.categories.mask:
+        extra = [number for number in parsed.categories if not drawn.low <= number <= drawn.high]
+        if extra:
+            yield "medium", f"libvirt draws from {drawn} only and passes over {len(extra)} other categories"
+
+
+def _single_category_version(snapshot: Snapshot, _settings: Settings) -> Results:
+    version = snapshot.libvirt.version
+    match = re.match(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", version or "")
+    if match is None:
+        yield Unsure(HOST, f"libvirt's version could not be read: {version!r}"[:200])
+    elif tuple(int(number) for number in match.groups()) < _TWO_CATEGORIES:
+        yield Hit(HOST, "libvirt", {"version": version, "fixed_in": "7.5.0"})
+
+
+_GATE = (
+    "Before the restart make sure that no two dynamic guests share their categories: libvirt would kill one of them. "
+    "Guests go on through the restart."
+)
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="LIB-001",
+        title="libvirt starts guests without SELinux",
+        severity="critical",
+        scope="host",
+        why=(
+            "The daemon's security driver is not SELinux, so each guest starts unconfined, in the daemon's own "
+            "domain. Whoever breaks out of one guest has the host and with it all other guests."
+        ),
+        fix=(
+            'Make sure that SELinux is on, set security_driver = "selinux" in qemu.conf, and restart the daemon. '
+            f"{_GATE} What started without a label keeps running without one: power-cycle or migrate those guests."
+        ),
+        cost="guest_power_cycle",
+        needs=("selinux", "libvirt"),
+        check=_driver_off,
+        references=(NIST_AC3, NIST_SC39, NIST_CM6),
+    ),
+    Rule(
+        id="LIB-002",
+        title="Nothing says that the security driver must be SELinux",
+        severity="medium",
+        scope="host",
+        why=(
+            "Without an explicit driver libvirt fails open: on a boot without SELinux it starts every guest "
+            "unconfined and says nothing. With it, the daemon refuses to start."
+        ),
+        fix=(
+            'Set security_driver = "selinux" in qemu.conf, only while SELinux is on, or the daemon will not start. It '
+            f"counts from the daemon's next start. {_GATE}"
+        ),
+        cost="daemon_restart",
+        needs=("selinux", "libvirt"),
+        check=_driver_not_explicit,
+        references=(NIST_AC3, NIST_CM6),
+    ),
+    Rule(
+        id="LIB-003",
+        title="qemu.conf turns SELinux off at the daemon's next start",
+        severity="high",
+        scope="host",
+        why=(
+            "The running daemon labels guests, but its file has changed since: after the next restart, by an update "
+            "say, each new guest starts unconfined."
+        ),
+        fix='Set security_driver = "selinux" in qemu.conf again, before anything restarts the daemon.',
+        cost="none",
+        needs=("selinux", "libvirt"),
+        check=_file_disagrees,
+        references=(NIST_CM3, NIST_CM6),
+    ),
+    Rule(
+        id="LIB-004",
+        title="Guests are unconfined unless their XML says otherwise",
+        severity="high",
+        scope="host",
+        why=(
+            "security_default_confined = 0: every guest without a <seclabel> starts unconfined, and "
+            "security_require_confined does not stop it. A breakout from such a guest has the host."
+        ),
+        fix=(
+            f"Set security_default_confined = 1 in qemu.conf and restart the daemon. {_GATE} Then power-cycle each "
+            "guest that started unconfined."
+        ),
+        cost="daemon_restart",
+        needs=("selinux", "libvirt"),
+        check=_default_confined,
+        references=(NIST_AC3, NIST_AC6, NIST_CM6),
+    ),
+    Rule(
+        id="LIB-005",
+        title="libvirt accepts guests that ask to be unconfined",
+        severity="low",
+        scope="host",
+        why=(
+            "security_require_confined is off, libvirt's default: a guest's XML with <seclabel type='none'/> is "
+            "started unconfined. Who may define guests can so step around sVirt."
+        ),
+        fix=(
+            "Set security_require_confined = 1 in qemu.conf; it counts from the daemon's next start, and guests with "
+            f"type='none' will no longer start. {_GATE}"
+        ),
+        cost="daemon_restart",
+        needs=("selinux", "libvirt"),
+        check=_require_confined,
+        references=(NIST_AC6, NIST_CM6, NIST_CM7),
+    ),
+    Rule(
+        id="LIB-006",
+        title="qemu.conf has keys that libvirt refuses or passes over",
+        severity="high",
+        scope="host",
+        why=(
+            "Of two assignments libvirt takes the first, editors change the last: what the file seems to say is not "
+            "in force. A value that libvirt refuses keeps the daemon from starting again; guests run on unmanaged."
+        ),
+        fix=(
+            "Keep one assignment of each key, with a value that libvirt takes (bare 0 or 1, quoted text), and remove "
+            "keys that it does not know. Do it before the daemon's next restart."
+        ),
+        cost="daemon_restart",
+        needs=("selinux", "libvirt"),
+        check=_conf_problems,
+        references=(NIST_CM6,),
+    ),
+    Rule(
+        id="LIB-007",
+        title="The daemon's own label is wrong for drawing categories",
+        severity="high",
+        scope="host",
+        why=(
+            "libvirt draws guests' categories from its daemon's own range. With a range that it cannot read, or of "
+            "fewer than 8 categories, guests do not start; with a foreign type, the policy for libvirt does not hold "
+            "the daemon."
+        ),
+        fix=(
+            "Find out who chose the label; hardening leaves it, for a strange type may mean a strange program, and "
+            "writes anew only a drop-in of its own (60-svirt-fleet.conf). Start the daemon by its systemd unit only. "
+            "If the unit has SELinuxContext=, give it the daemon's type and one contiguous range of at least 8 "
+            "categories, such as s0-s0:c0.c1023, and daemon-reload. If the program lost its label, see that it is the "
+            "distribution's and run restorecon on it. Then restart the daemon. "
+            f"{_GATE} Running guests keep their labels."
+        ),
+        # Of a unit's SELinuxContext= only its writer knows what it is for.
+        cost="operator",
+        needs=("selinux", "libvirt"),
+        check=_daemon_label,
+        references=(NIST_AC4, NIST_CM6),
+    ),
+    Rule(
+        id="LIB-008",
+        title="This libvirt may give a guest a single category",
+        severity="medium",
+        scope="host",
+        why=(
+            "Before 7.5.0 libvirt could draw the same category twice. A guest with one category has its disks open to "
+            "each guest whose pair holds it."
+        ),
+        fix=(
+            "Upgrade libvirt; distributions may have brought the repair to an older version, so look at their notes "
+            "for CVE-2021-3631. Then power-cycle or migrate guests that run with a single category."
+        ),
+        cost="daemon_restart",
+        needs=("selinux", "libvirt"),
+        check=_single_category_version,
+        references=("CVE-2021-3631", NIST_SI2, NIST_SC39),
+        unproved="no Debian release that the lab can run ships a libvirt older than 7.5.0",
+    ),
+)

@@ -1,0 +1,176 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules about guests' network interfaces: sVirt does not guard the wire, libvirt's network filters can.
+
+An interface is judged as it is (live) and as the next start makes it (persistent). Only one rule speaks of it: NET-001
+where there is no filter, else NET-002 where a filter is weak, else NET-003 where a sound one has no address to go by.
+Interfaces that are on no bridge (user, direct, hostdev, vhostuser, Open vSwitch) are not libvirt's filters' business.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ...facts.guests import qemu_guests
+from ...facts.subjects import guest_name, interface_name
+from ...libvirt.network_filter import CLEAN, IP, LEARNING, bridged, is_defined, wants_address, weakness
+from ...snapshot.model import Guest, Interface, Snapshot
+from ..finding import Hit, Rule, Settings, Unsure
+from ._common import NIST_AC4, NIST_CM6, NIST_SC7
+
+Results = t.Iterable[t.Union[Hit, Unsure]]
+
+#: Faults, the worst first.
+MISSING, WEAK, LOOSE = range(3)
+_LIVE, _PERSISTENT = "live", "persistent"
+
+
+@dataclass(frozen=True)
+class _Face:
+    """One interface of a guest as live or persistent XML has it, and its fault."""
+
+    where: str
+    interface: Interface
+    fault: int | None
+    why: str = ""
+    doubt: str = ""
+    #: A guest cannot start with this filter: nothing is open, but nothing works either.
+    broken: bool = False
+
+
+def _faces(snapshot: Snapshot, guest: Guest) -> dict[str, list[_Face]]:
+    """The guest's bridged interfaces, by MAC address."""
+    found: dict[str, list[_Face]] = {}
+    places = [(_LIVE if guest.active else _PERSISTENT, guest.interfaces)]
+    places += [(_PERSISTENT, guest.persistent_interfaces)] if guest.active else []
+    known = {item.mac: item for item in guest.interfaces if item.mac} if guest.active else {}
+    for where, interfaces in places:
+        for number, interface in enumerate(interfaces):
+            # What a running guest has says how its network attaches it, also when networks could not be read.
+            if bridged(snapshot.libvirt.networks, interface) and bridged(
+                snapshot.libvirt.networks, known.get(interface.mac or "", interface)
+            ):
+                key = interface.mac or f"number {number + 1}"
+                found.setdefault(key, []).append(_judged(snapshot, where, interface))
+    return found
+
+
+def _judged(snapshot: Snapshot, where: str, interface: Interface) -> _Face:
+    if not interface.filter:
+        return _Face(where, interface, MISSING)
+    filters = snapshot.libvirt.filters
+    if filters is None:
+        return _Face(where, interface, None, doubt="libvirt's network filters could not be read")
+    why = weakness(filters, interface.filter)
+    if why:
+        return _Face(where, interface, WEAK, why, broken=not is_defined(filters, interface.filter))
+    names = {parameter.partition("=")[0] for parameter in interface.parameters}
+    if wants_address(filters, interface.filter) and not names & {IP, LEARNING}:
+        return _Face(where, interface, LOOSE)
+    return _Face(where, interface, None)
+
+
+def _told(snapshot: Snapshot, fault: int) -> Results:
+    for guest in qemu_guests(snapshot):
+        for key, faces in _faces(snapshot, guest).items():
+            subject = interface_name(guest, faces[0].interface)
+            faulty = [face for face in faces if face.fault is not None]
+            if faulty and min(face.fault for face in faulty if face.fault is not None) == fault:
+                yield _hit(guest, subject, key, faces, fault)
+            elif not faulty:
+                # A filter that cannot be judged is there at least: the rule about none is not in doubt.
+                doubts = [face.doubt for face in faces if face.doubt] if fault != MISSING else []
+                yield from (Unsure(subject, why) for why in doubts[:1])
+        if guest.error:
+            yield Unsure(guest_name(guest), guest.error)
+
+
+def _hit(guest: Guest, subject: str, key: str, faces: list[_Face], fault: int) -> Hit:
+    evidence: dict[str, t.Any] = {face.where: _shown(face.interface) for face in faces}
+    evidence["bridge"] = faces[0].interface.source
+    told = [face for face in faces if face.fault == fault]
+    if told[0].why:
+        evidence["weakness"] = told[0].why
+    severity = "low" if all(face.broken for face in told) else None
+    # The right name with a wrong definition: somebody changed it for all guests of the host, and must change it back.
+    redefined = fault == WEAK and all(face.interface.filter == CLEAN for face in told)
+    return Hit(subject, f"{guest.uuid}\0{key}", evidence, "operator" if redefined else None, severity=severity)
+
+
+def _shown(interface: Interface) -> str | None:
+    return " ".join([interface.filter, *interface.parameters]) if interface.filter else None
+
+
+def _missing(snapshot: Snapshot, _settings: Settings) -> Results:
+    return _told(snapshot, MISSING)
+
+
+def _weak(snapshot: Snapshot, _settings: Settings) -> Results:
+    return _told(snapshot, WEAK)
+
+
+def _loose(snapshot: Snapshot, _settings: Settings) -> Results:
+    return _told(snapshot, LOOSE)
+
+
+_HOW = "The module guest_network_filter does it for all guests of a host, live too and without touching the link"
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        id="NET-001",
+        title="A bridged interface without a network filter",
+        severity="medium",
+        scope="network",
+        why=(
+            "sVirt does not guard the wire. Without a filter the guest may send frames in any other guest's name: take "
+            "over its MAC or IP address, poison ARP caches, and read or change what others send."
+        ),
+        fix=(
+            f"Give the interface the filter clean-traffic with the guest's IP address. {_HOW}. It lets only IPv4 and "
+            "ARP pass: a guest that needs IPv6 needs a filter of your own."
+        ),
+        cost="none",
+        needs=("selinux", "guests"),
+        check=_missing,
+        references=(NIST_AC4, NIST_SC7),
+    ),
+    Rule(
+        id="NET-002",
+        title="A network filter that does not hold the guest to its own addresses",
+        severity="medium",
+        scope="network",
+        why=(
+            "The filter has a name but not the parts that stop forged MAC addresses, IP addresses and ARP messages: a "
+            "building block was used alone, or a filter was redefined on this host, which no guest's XML shows."
+        ),
+        fix=(
+            "Give the interface the filter clean-traffic. Where that filter itself was changed on the host, define it "
+            "again as libvirt ships it (/usr/share/libvirt/nwfilter): running guests take it over at once."
+        ),
+        cost="none",
+        needs=("selinux", "guests"),
+        check=_weak,
+        references=(NIST_AC4, NIST_SC7, NIST_CM6),
+    ),
+    Rule(
+        id="NET-003",
+        title="A network filter that nobody told the guest's address",
+        severity="low",
+        scope="network",
+        why=(
+            "The filter allows the guest's IP address, but the XML neither states one nor says how to learn it. "
+            "libvirt then takes the first that the guest uses, without anybody having chosen that."
+        ),
+        fix=(
+            "State the address as parameter IP of the <filterref>, or say how it is learnt: CTRL_IP_LEARNING dhcp "
+            f"(with DHCPSERVER) or any. {_HOW}."
+        ),
+        cost="none",
+        needs=("selinux", "guests"),
+        check=_loose,
+        references=(NIST_AC4, NIST_SC7),
+    ),
+)

@@ -1,0 +1,274 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What makes the guard: its files, the order in which they come and go, and what libvirt's daemon must be allowed.
+
+The hook that libvirt sees is a link to a small shell program in a folder for programs. Under /etc/libvirt/hooks every
+policy labels a file with a type that a daemon may not execute (virt_etc_rw_t, virt_hook_t), at the latest when somebody
+runs restorecon; libvirt then starts no guest any more, and ends the running ones when its daemon restarts. A link has
+no such part: what counts is the label of the program, which each policy's own default gets right. And should the host
+boot with AppArmor one day, the daemon's profile lets it execute what is in /usr/sbin, not in /usr/local.
+
+Sources: libvirt's hooks (docs/hooks.rst) and how it looks for them (src/util/virhook.c).
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+from dataclasses import dataclass, replace
+
+from ..errors import PlanError
+from ..selinux.policy_access import Check
+
+LINK = "/etc/libvirt/hooks/qemu.d/svirt-guard"
+PROGRAM = "/usr/sbin/svirt-guard"
+SCRIPT = "/usr/local/lib/svirt-fleet/guard.py"
+SETTINGS = "/etc/svirt-fleet/guard.json"
+SHELL = "/bin/sh"
+PYTHON = "/usr/bin/python3"
+TIMEOUT = "/usr/bin/timeout"
+
+#: The types that the policies give to files in these places; the daemon may use them in every policy known.
+TYPES = {PROGRAM: "bin_t", SCRIPT: "lib_t", SETTINGS: "etc_t"}
+MODES = {PROGRAM: 0o755, SCRIPT: 0o644, SETTINGS: 0o644}
+#: Safe order: nothing is visible to libvirt before all that it needs is there.
+ORDER = (SCRIPT, SETTINGS, PROGRAM)
+
+#: What the daemon's domain needs, by class.
+_NEEDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (PROGRAM, "file", ("read", "open", "execute", "execute_no_trans")),
+    (SHELL, "file", ("read", "open", "execute")),
+    (TIMEOUT, "file", ("read", "open", "execute", "execute_no_trans")),
+    (PYTHON, "file", ("read", "open", "execute", "execute_no_trans")),
+    (SCRIPT, "file", ("read", "open")),
+    (SETTINGS, "file", ("read", "open")),
+    (LINK, "lnk_file", ("read",)),
+)
+MARK = "# Written by svirt.fleet.guard_hook, which overwrites changes."
+
+_PROGRAM = """#!/bin/sh
+{mark}
+# libvirt calls this for all that happens to a guest, and takes every failure to heart: when its daemon restarts it ends
+# a running guest whose hook fails at "reconnect". So only what may be refused at all goes on to the guard.
+# --foreground: without it timeout asks for a process group of its own, which Debian's policy denies the daemon.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+if [ "$#" -eq 1 ] && [ "$1" = --self-test ]; then
+    exec timeout --foreground -k 1 {limit} {python} -ISB {script} --self-test
+fi
+case "$2 $3" in
+    "prepare begin" | "start begin" | "migrate begin" | "restore begin") ;;
+    *) exit 0 ;;
+esac
+timeout --foreground -k 1 {limit} {python} -ISB {script} "$@"
+status=$?
+case $status in
+    0) exit 0 ;;
+    77) exit 1 ;;
+esac
+# The guard could not run, or not to its end; what then is the administrator's choice.
+logger -t svirt-guard -p authpriv.err -- "the guard ended with status $status at $2: {outcome}"
+{last}
+"""
+_LAST = {
+    "allow": "exit 0",
+    "refuse": 'echo "svirt-guard: the guard failed (status $status) and is set to refuse when in doubt" >&2\nexit 1',
+}
+_OUTCOME = {"allow": "the guest was let through", "refuse": "the guest was refused"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the guard is to be like."""
+
+    content: str = ""
+    collision: str = "refuse"
+    errors: str = "allow"
+    time_limit: int = 5
+    log: str = "refusals"
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """A file as it is; ``content`` is None where there is none."""
+
+    content: bytes | None = None
+    mode: int = 0
+    owner: tuple[int, int] = (0, 0)
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The host as far as it matters."""
+
+    files: t.Mapping[str, SeenFile]
+    #: Folders that are missing, the higher ones first.
+    missing_folders: tuple[str, ...] = ()
+    #: Where the link leads; None where there is nothing.
+    link: str | None = None
+    #: Something else has the link's name.
+    link_taken: bool = False
+    #: SELinux decides here, with levels or without.
+    labels: bool = False
+    levels: bool = True
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change: ``action`` is folder, file, link, unlink or remove."""
+
+    action: str
+    path: str
+    content: bytes | None = None
+    label: str | None = None
+    before: str = ""
+    after: str = ""
+
+    def document(self) -> dict[str, t.Any]:
+        """As the module's plan has it."""
+        return {"action": self.action, "subject": self.path, "from": self.before, "to": self.after}
+
+
+def settings_text(options: Options) -> str:
+    """The guard's settings file."""
+    keys = ("collision", "errors", "log", "time_limit")
+    return json.dumps({key: getattr(options, key) for key in keys}, indent=2, sort_keys=True) + "\n"
+
+
+def program_text(options: Options) -> str:
+    """The program that libvirt calls. Its limit leaves the guard the time to see to its own."""
+    return _PROGRAM.format(
+        mark=MARK,
+        limit=options.time_limit + 2,
+        python=PYTHON,
+        script=SCRIPT,
+        outcome=_OUTCOME[options.errors],
+        last=_LAST[options.errors],
+    )
+
+
+def wanted(options: Options) -> dict[str, bytes]:
+    """The content of each file."""
+    return {
+        SCRIPT: options.content.encode("utf-8"),
+        SETTINGS: settings_text(options).encode(),
+        PROGRAM: program_text(options).encode(),
+    }
+
+
+def install(options: Options, seen: Seen) -> list[Step]:
+    """What is to be done to have the guard, in order. Raises PlanError for what is another's."""
+    if not 1 <= options.time_limit <= 60:
+        raise PlanError(f"time_limit is {options.time_limit}; give 1 to 60 seconds, for libvirt waits that long")
+    if not options.content.strip():
+        raise PlanError("content is empty; give the text of the guard's script, as the role svirt.fleet.guard does")
+    _ours(seen)
+    steps = [Step("folder", path, after="there") for path in seen.missing_folders]
+    for path, content in wanted(options).items():
+        _add(steps, seen, path, content)
+    steps.sort(key=lambda step: (step.action != "folder", ORDER.index(step.path) if step.path in ORDER else 0))
+    if seen.link != PROGRAM:
+        steps.append(Step("link", LINK, after=PROGRAM))
+    return steps
+
+
+def remove(seen: Seen) -> list[Step]:
+    """What is to be done to be rid of the guard: libvirt loses sight of it first. Folders stay."""
+    _ours(seen)
+    steps = [Step("unlink", LINK, before=PROGRAM)] if seen.link == PROGRAM else []
+    gone = [path for path in reversed(ORDER) if seen.files[path].content is not None]
+    return steps + [Step("remove", path, before=_facts(seen.files[path]), after="absent") for path in gone]
+
+
+def applied(seen: Seen, steps: t.Sequence[Step]) -> Seen:
+    """The host as it is after the steps."""
+    files = dict(seen.files)
+    link = seen.link
+    for step in steps:
+        if step.action == "file":
+            files[step.path] = SeenFile(step.content, MODES[step.path], (0, 0), step.label)
+        elif step.action == "remove":
+            files[step.path] = SeenFile()
+        elif step.path == LINK:
+            link = PROGRAM if step.action == "link" else None
+    return replace(seen, files=files, link=link, missing_folders=())
+
+
+def facts(seen: Seen) -> dict[str, t.Any]:
+    """The guard in short, for before and after."""
+    content = seen.files[SETTINGS].content
+    try:
+        settings = json.loads(content) if content is not None else None
+    except ValueError:
+        settings = None  # the guard would go by its defaults
+    return {
+        "installed": seen.link == PROGRAM,
+        "settings": settings,
+        "files": {
+            path: None
+            if file.content is None
+            else {
+                "sha256": hashlib.sha256(file.content).hexdigest(),
+                "mode": f"{file.mode:04o}",
+                "label": file.label,
+            }
+            for path, file in sorted(seen.files.items())
+        },
+    }
+
+
+def diff(before: Seen, after: Seen) -> list[dict[str, str]]:
+    """What changes, as Ansible shows it."""
+    found = []
+    for path in ORDER:
+        texts = [(item.files[path].content or b"").decode("utf-8", "replace") for item in (before, after)]
+        if texts[0] != texts[1]:
+            found.append({"before": texts[0], "after": texts[1], "before_header": path, "after_header": path})
+    if before.link != after.link:
+        links = [f"{item.link}\n" if item.link else "" for item in (before, after)]
+        found.append({"before": links[0], "after": links[1], "before_header": LINK, "after_header": LINK})
+    return found
+
+
+def label_for(path: str, seen: Seen) -> str | None:
+    """The label that the file is to have; None where SELinux is off."""
+    if not seen.labels:
+        return None
+    return f"system_u:object_r:{TYPES[path]}" + (":s0" if seen.levels else "")
+
+
+def questions(domain: str, labels: t.Mapping[str, str | None]) -> list[Check]:
+    """What the loaded policy must allow the daemon, given the labels of the files; a missing label is left out."""
+    return [
+        Check(domain, label, tclass, permissions) for path, tclass, permissions in _NEEDS if (label := labels.get(path))
+    ]
+
+
+def _ours(seen: Seen) -> None:
+    if seen.link_taken or seen.link not in (None, PROGRAM):
+        raise PlanError(f"{LINK} is there and is not the guard's link; move it away, or leave the guard out")
+    program = seen.files[PROGRAM].content
+    if program is not None and MARK.encode() not in program:
+        raise PlanError(f"{PROGRAM} is there and was not written by this collection; move it away")
+
+
+def _add(steps: list[Step], seen: Seen, path: str, content: bytes) -> None:
+    old, label = seen.files[path], label_for(path, seen)
+    right_label = label is None or (old.label or "").split(":")[2:3] == label.split(":")[2:3]
+    if old.content == content and old.mode == MODES[path] and old.owner == (0, 0) and right_label:
+        return
+    if old.content is not None and right_label:
+        label = old.label  # the level and the user are the administrator's
+    after = _facts(SeenFile(content, MODES[path], (0, 0), label))
+    steps.append(Step("file", path, content, label, _facts(old), after))
+
+
+def _facts(file: SeenFile) -> str:
+    if file.content is None:
+        return "absent"
+    owner = "" if file.owner == (0, 0) else f", owner {file.owner[0]}:{file.owner[1]}"
+    return f"{len(file.content)} bytes, mode {file.mode:04o}{owner}, label {file.label or 'none'}"

@@ -1,0 +1,300 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which file of a guest should carry which label, just as libvirt's SELinux driver would set it.
+
+Three labels are given: the guest's own image label (its categories), the shared label (the image type at ``s0``,
+open to every guest) and the content label (read-only for every guest). What is shareable, read-only or a backing
+file is never set back when the guest stops, so such a label on the files of a guest that is off is no fault.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ..errors import LabelError
+from ..selinux import context as labels
+from ..snapshot.model import Resource, SecLabel
+from .domain_xml import Device, Domain, Source
+
+# Roles: what libvirt gives a file while its guest runs.
+IMAGE = "image"
+SHARED = "shared"
+CONTENT = "content"
+OWN = "own"
+UNTOUCHED = "untouched"
+
+# What ``acceptable`` says.
+FITS = "fits"  #: as libvirt sets it, or as it leaves it on purpose
+DRIFT = "drift"  #: the guest runs, and its file carries another label
+STALE = "stale"  #: the guest is off, and its file still carries a guest's label
+UNJUDGED = "unjudged"  #: libvirt sets nothing here, or the label is not known
+
+_SYSTEM_LIB = "/var/lib/libvirt"
+
+
+@dataclass(frozen=True)
+class ImageTypes:
+    """The two types of contexts/virtual_image_context."""
+
+    image: str = "svirt_image_t"
+    content: str = "virt_content_t"
+
+    @classmethod
+    def of(cls, types: t.Sequence[str]) -> ImageTypes:
+        """From the file's types in its order; what is missing is as distributions ship it."""
+        return cls(*types[:2])
+
+    @property
+    def shared_label(self) -> str:
+        """The label of what all guests may write."""
+        return f"system_u:object_r:{self.image}:s0"
+
+    @property
+    def content_label(self) -> str:
+        """The label of what all guests may read."""
+        return f"system_u:object_r:{self.content}:s0"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a file's label is worth, and why."""
+
+    status: str
+    why: str = ""
+
+
+def confinement(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:
+    """The <seclabel> that the SELinux driver acts on: its own, or one that names no model. None: dynamic by default."""
+    found = list(seclabels)
+    own = [item for item in found if item.model == "selinux"]
+    return next(iter(own or [item for item in found if item.model is None]), None)
+
+
+def relabels(seclabel: SecLabel | None) -> bool:
+    """Whether libvirt labels the guest's files: the attribute, else yes for dynamic and no for static and none."""
+    if seclabel is None:
+        return True
+    if seclabel.relabel is not None:
+        return seclabel.relabel
+    return seclabel.type in (None, "dynamic")
+
+
+def resources(domain: Domain, active: bool, selinux: ImageTypes) -> list[Resource]:
+    """Every file of the guest that has a path, with the label that libvirt gives it while the guest runs.
+
+    A running guest whose live XML has no SELinux <seclabel> (the driver is off) has only untouched files.
+    """
+    seclabel = confinement(domain.seclabels)
+    plan = _Plan(domain, active, selinux, seclabel, relabels(seclabel) and not (active and seclabel is None))
+    found: dict[tuple[str, str, str], Resource] = {}
+    for device in domain.devices:
+        for item in plan.of(device):
+            found.setdefault((item.kind, item.target, item.path), item)
+    for item in plan.of_guest():
+        found.setdefault((item.kind, item.target, item.path), item)
+    return sorted(found.values(), key=lambda item: (item.kind, item.target, item.path))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    domain: Domain
+    active: bool
+    types: ImageTypes
+    seclabel: SecLabel | None
+    relabel: bool
+
+    @property
+    def image_label(self) -> str | None:
+        return self.seclabel.imagelabel if self.seclabel else None
+
+    def of(self, device: Device) -> t.Iterator[Resource]:
+        if device.kind in ("disk", "cdrom", "floppy", "nvram"):
+            return self._storage(device)
+        if device.kind in ("chardev", "smartcard_chardev"):
+            return self._chardev(device)
+        if device.kind == "hostdev":
+            return self._hostdev(device)
+        if device.kind == "tpm":
+            return self._tpm(device)
+        return self._plain(device)
+
+    def of_guest(self) -> t.Iterator[Resource]:
+        """What libvirt makes for the guest while it runs."""
+        for path in self.domain.state_dirs if self.active else ():
+            yield self._give("state_dir", "", path, IMAGE)
+
+    def _give(self, kind: str, target: str, path: str, role: str, **more: t.Any) -> Resource:
+        """A resource with the label of its role; untouched when the guest's files are not labelled at all."""
+        if not self.relabel and not more.pop("always", False):
+            role = UNTOUCHED
+        more.pop("always", None)
+        own = more.pop("own", None)
+        gives = {IMAGE: self.image_label, SHARED: self.types.shared_label, CONTENT: self.types.content_label, OWN: own}
+        expected = gives.get(role) if self.active else None
+        if self.active and role == IMAGE and expected is None:
+            role = UNTOUCHED
+        return Resource(kind=kind, target=target, path=path, role=role, expected=expected, **more)
+
+    def _plain(self, device: Device) -> t.Iterator[Resource]:
+        if not device.source.path:
+            return
+        role = {
+            "kernel": CONTENT,
+            "initrd": CONTENT,
+            "shim": CONTENT,
+            "dtb": CONTENT,
+            "acpi": CONTENT,
+            "fw_cfg": CONTENT,
+            "smartcard": CONTENT,
+            "input": IMAGE,
+            "memory": IMAGE,
+            "pstore": IMAGE,
+        }.get(device.kind, UNTOUCHED)
+        yield self._give(device.kind, device.target, device.source.path, role, readonly=device.readonly)
+
+    def _storage(self, device: Device) -> t.Iterator[Resource]:
+        top, below = device.source, list(device.backing)
+        overlay = f".TRANSIENT-{self.domain.name}"
+        if device.transient and top.path and not top.path.endswith(overlay):
+            below.insert(0, top)
+            top = Source(top.type, top.path + overlay if self.active else None, seclabels=top.seclabels)
+        yield from self._image(device, top, top, device.kind)
+        for source in below:
+            yield from self._image(device, source, top, "backing")
+        if device.mirror is not None:
+            yield from self._image(device, device.mirror, device.mirror, "mirror")
+
+    def _image(self, device: Device, source: Source, parent: Source, kind: str) -> t.Iterator[Resource]:
+        """One layer of a chain, and its external data file."""
+        is_top = source is parent
+        if source.path:
+            yield self._layer(device, source, parent, kind, is_top)
+        if source.data_file is not None and source.data_file.path:
+            yield self._layer(device, source.data_file, parent, "data_file", is_top)
+
+    def _layer(self, device: Device, source: Source, parent: Source, kind: str, is_top: bool) -> Resource:
+        path = source.path or ""
+        shareable = device.shareable and is_top
+        readonly = (device.readonly and is_top) or kind == "backing" or not is_top
+        own = _own(source.seclabels) or _own(parent.seclabels)
+        if source.type not in ("file", "block", "nvme", "volume") or (own is not None and _kept(own)):
+            role = UNTOUCHED
+        elif own is not None:
+            role = OWN
+        elif not is_top:
+            role = CONTENT
+        elif device.shareable:  # libvirt looks at this before it looks at readonly
+            role = SHARED
+        else:
+            role = CONTENT if device.readonly else IMAGE
+        restored = is_top and not device.shareable and not device.readonly and not source.fdgroup
+        return self._give(
+            kind,
+            device.target,
+            path,
+            role,
+            own=own.label if own else None,
+            restored=restored,
+            shareable=shareable,
+            readonly=readonly,
+        )
+
+    def _chardev(self, device: Device) -> t.Iterator[Resource]:
+        source = device.source
+        if not source.path:
+            return
+        own = _own(source.seclabels)
+        logd = self.domain.logd and device.kind == "chardev" and not any(map(_for_selinux, source.seclabels))
+        # Listening sockets are labelled only if they were there before QEMU, which nobody can know afterwards.
+        left = (source.type == "file" and logd) or (source.type == "unix" and device.mode == "bind")
+        role = OWN if own is not None and own.label else IMAGE
+        if left or (own is not None and _kept(own)):
+            role = UNTOUCHED
+        paths = [source.path]
+        if source.type == "pipe":
+            paths += [f"{source.path}.in", f"{source.path}.out"]
+        for path in paths:
+            yield self._give("chardev", device.target, path, role, own=own.label if own else None)
+
+    def _hostdev(self, device: Device) -> t.Iterator[Resource]:
+        if not device.source.path:
+            return
+        shared = device.source.type == "scsi" and device.shareable
+        content = device.source.type == "scsi" and device.readonly and not shared
+        yield self._give(
+            "hostdev",
+            device.target,
+            device.source.path,
+            SHARED if shared else CONTENT if content else IMAGE,
+            restored=not (shared or content),
+            shareable=shared,
+            readonly=content,
+        )
+
+    def _tpm(self, device: Device) -> t.Iterator[Resource]:
+        source = device.source
+        if source.type == "passthrough" and source.path:
+            yield self._give("tpm", "", source.path, IMAGE)
+        elif source.type == "external" and source.path:
+            yield self._give("tpm", "", source.path, UNTOUCHED)
+        elif source.type == "emulator":
+            version = "tpm1.2" if device.mode == "1.2" else "tpm2"
+            state = source.path or f"{_SYSTEM_LIB}/swtpm/{self.domain.uuid}/{version}"
+            # The driver asks here only whether there is a <seclabel>, not whether it relabels.
+            yield self._give("tpm", "", state, IMAGE, always=self.seclabel is not None)
+
+
+def _own(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:
+    """A device's own <seclabel>, when it says something: a label, or relabel='no'."""
+    for item in seclabels:
+        if _for_selinux(item) and (item.label or item.relabel is False):
+            return item
+    return None
+
+
+def _for_selinux(item: SecLabel) -> bool:
+    return item.model in (None, "selinux")
+
+
+def _kept(own: SecLabel) -> bool:
+    return own.relabel is False
+
+
+def acceptable(resource: Resource, active: bool, label: str | None, types: ImageTypes) -> Verdict:
+    """Whether the label that a file carries is one that libvirt would have set or left there."""
+    if resource.role == UNTOUCHED:
+        return Verdict(UNJUDGED, "libvirt does not label this file")
+    if not label:
+        return Verdict(UNJUDGED, "the file's label is not known")
+    if not active:
+        return _at_rest(resource, label, types)
+    if resource.expected is None:
+        return Verdict(UNJUDGED, "the label that libvirt would set is not known")
+    if same(label, resource.expected):
+        return Verdict(FITS)
+    return Verdict(DRIFT, f"expected {resource.expected}")
+
+
+def _at_rest(resource: Resource, label: str, types: ImageTypes) -> Verdict:
+    type_ = labels.type_of(label)
+    if type_ != types.image:
+        return Verdict(FITS, "left by design" if type_ == types.content else "")
+    if same(label, types.shared_label):
+        if resource.role == SHARED:
+            return Verdict(FITS, "libvirt never sets the label of a shareable disk back")
+        return Verdict(STALE, "every guest may write the file")
+    return Verdict(STALE, "the label of a guest that does not run; libvirt did not set it back")
+
+
+def same(left: str, right: str) -> bool:
+    """Whether two labels mean the same: type and range, as sets. User and role come from the daemon that set them."""
+    if left == right:  # nearly always: libvirt wrote both
+        return True
+    try:
+        one, other = labels.parse_context(left), labels.parse_context(right)
+    except LabelError:
+        return left.rstrip("\0\n") == right.rstrip("\0\n")
+    return (one.type, one.low, one.high) == (other.type, other.low, other.high)

@@ -1,0 +1,190 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a guest's label has room on the host that it is to move to, and whether its files keep theirs.
+
+A static label goes with the guest, unchanged and unchecked by libvirt: it must meet no other there. A dynamic one is
+drawn anew, and the files on shared storage are labelled with the new draw before the move is sure.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import LabelError
+from ..facts.guests import qemu_guests
+from ..facts.images import shared_with_hosts
+from ..facts.storage import file_path
+from ..libvirt.file_labels import confinement, same
+from ..selinux.context import CategorySet, Context, parse_context, type_of
+from ..snapshot.model import UNKNOWN, Guest, SecLabel, Snapshot, TypeFacts
+from .move import Move, Reason, refused, some, unknown
+
+_DEVICES = ("block", "char")
+
+
+def reasons(move: Move) -> t.Iterator[Reason]:
+    """What speaks against it."""
+    labels = move.guest.live if move.guest.active else move.guest.persistent_labels
+    seclabel = confinement(labels)
+    if move.guest.active and seclabel is None:
+        yield unknown("its live XML was not read, so which label it goes with is not known")
+        return
+    if seclabel is not None and seclabel.type == "none":
+        yield refused("it runs without confinement; give it a label and power-cycle it first")
+        return
+    if seclabel is not None and seclabel.type == "static":
+        yield from _static(move, seclabel)
+    else:
+        yield from _dynamic(move)
+
+
+def _static(move: Move, seclabel: SecLabel) -> t.Iterator[Reason]:
+    try:
+        own = parse_context(seclabel.label or "")
+    except LabelError as error:
+        yield unknown(f"its static label cannot be understood: {error}")
+        return
+    if move.guest.active and not same(seclabel.label or "", move.guest.context or ""):
+        if move.guest.context:
+            yield refused(f"it runs as {move.guest.context}, though its XML says {own}: power-cycle it first")
+        else:
+            yield unknown("the label of its process was not read")
+    if len(own.categories) < 2:
+        yield refused(f"its label {own} has fewer than two categories, so other guests may reach its disks")
+    yield from _type(move, own.type, "its label has")
+    yield from _on_target(move, own)
+    yield from _on_storage(move, own)
+
+
+def _dynamic(move: Move) -> t.Iterator[Reason]:
+    base = _base(move)
+    if base is not None:
+        yield from _type(move, base, f"libvirt on {move.target} gives it")
+    if not move.guest.active:
+        return  # its files have no label of a guest now
+    storage = {entry.mount: entry for entry in move.here.storage}
+    for item in move.guest.resources:
+        if item.role != "image" or item.in_namespace or item.file.kind in _DEVICES or item.kind == "state_dir":
+            continue
+        path, entry = file_path(item), storage.get(item.file.mount or "")
+        if entry is None:
+            yield unknown(f"on which storage {path} lies is not known")
+        elif entry.labelled and entry.context is None and shared_with_hosts(entry, path):
+            yield refused(
+                f"its label is drawn, and {path} lies on labelled shared storage: libvirt on {move.target} would label "
+                "it with another draw, and a failed migration leaves it so and takes the disk from the guest; give it "
+                "a static label (svirt.fleet.allocate) and power-cycle it first"
+            )
+
+
+# -- types -------------------------------------------------------------------------------------------------------------
+
+
+def _base(move: Move) -> str | None:
+    """The type that libvirt gives guests of this kind on the target."""
+    models = {model.model: model for model in move.there.libvirt.models or ()}
+    label = models["selinux"].baselabels.get(move.guest.kind) if "selinux" in models else None
+    return type_of(label) if label else None
+
+
+def _type(move: Move, type_: str, what: str) -> t.Iterator[Reason]:
+    base = _base(move)
+    if base is None:
+        yield unknown(f"which type libvirt on {move.target} gives guests of kind {move.guest.kind} is not known")
+    elif base != type_:
+        yield refused(
+            f"its label has type {type_}; libvirt on {move.target} gives guests of kind {move.guest.kind} type {base}"
+        )
+    facts = next((entry for entry in move.there.selinux.types if entry.name == type_), TypeFacts(type_))
+    if facts.known is False:
+        yield refused(f"{what} type {type_}, which the policy of {move.target} does not know")
+    elif facts.permissive:
+        yield refused(f"{what} type {type_}, which is permissive on {move.target}")
+    elif facts.constrained is False:
+        yield refused(f"{what} type {type_}, which categories do not bind on {move.target}")
+    elif None in (facts.known, facts.permissive, facts.constrained):
+        yield unknown(f"what the policy of {move.target} says of type {type_} is not known")
+
+
+# -- who is there already ----------------------------------------------------------------------------------------------
+
+
+def _on_target(move: Move, own: Context) -> t.Iterator[Reason]:
+    for area in ("guests", "processes", "containers"):
+        entry = move.there.coverage[area]
+        if entry.status == UNKNOWN:
+            yield unknown(f"not all {area} of {move.target} are known: {entry.why}")
+    for who, label in _labels(move.there, move.guest.uuid):
+        if label is None:
+            yield unknown(f"{who} on {move.target} has a label that was not read")
+            continue
+        try:
+            other = parse_context(label)
+        except LabelError as error:
+            yield unknown(f"{who} on {move.target} has a label that cannot be understood: {error}")
+            continue
+        if who.startswith("container") and len(other.categories) < 2:
+            continue  # of no guest's kind: such a label is every container's
+        why = _meeting(own.categories, other.categories)
+        if why:
+            yield refused(f"its label {own} {why} {who} on {move.target} ({label})")
+
+
+def _labels(snapshot: Snapshot, uuid: str) -> t.Iterator[tuple[str, str | None]]:
+    """Everything that has a label there, but the guest itself; None: it was not read."""
+    for guest in qemu_guests(snapshot):
+        if guest.uuid == uuid:
+            continue
+        who = f"guest {guest.name}"
+        if guest.active or guest.error:
+            yield who, guest.context
+        label = _defined(guest)
+        if label:
+            yield f"{who}, which is defined so", label
+    for process in snapshot.processes:
+        if process.guest is None:
+            yield f"process {process.pid} ({process.role})", process.context
+    for container in snapshot.containers:
+        yield "container", container.context
+
+
+def _defined(guest: Guest) -> str | None:
+    seclabel = confinement(guest.persistent_labels)
+    if seclabel is None or seclabel.type != "static":
+        return None
+    return None if guest.active and same(seclabel.label or "", guest.context or "") else seclabel.label
+
+
+def _meeting(own: CategorySet, other: CategorySet) -> str:
+    if own == other:
+        return "has the categories of"
+    if own.dominates(other):
+        return "holds the categories of"
+    return "lies within the categories of" if other.dominates(own) else ""
+
+
+# -- who is reached from there -----------------------------------------------------------------------------------------
+
+
+def _on_storage(move: Move, own: Context) -> t.Iterator[Reason]:
+    """Guests of other hosts, by way of labelled storage that the target shares with them."""
+    fleet = move.fleet
+    if fleet.unread:
+        yield unknown(f"{some(fleet.unread)} could not be read, and may have guests with its label on shared storage")
+    reach = fleet.labelled.keys_of(move.target)
+    for view in fleet.views:
+        if view.host in (move.source, move.target) or not reach & fleet.labelled.keys_of(view.host):
+            continue
+        for doubt in view.doubts:
+            yield unknown(f"{view.host} shares labelled storage with {move.target}: {doubt}")
+        for other in view.guests:
+            if other.uuid == move.guest.uuid or not _meeting(own.categories, other.level.categories):
+                continue
+            if reach & fleet.labelled.keys_of_files(view.host, other.files):
+                why = _meeting(own.categories, other.level.categories)
+                yield refused(
+                    f"its label {own} {why} guest {other.name} on {view.host} ({other.level}), which has files on "
+                    f"labelled storage that {move.target} mounts"
+                )

@@ -1,0 +1,60 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""/etc/selinux/config as libselinux reads it, and the contexts files that libvirt takes its types from.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .context import type_of
+
+MODES = ("enforcing", "permissive", "disabled")
+
+
+@dataclass(frozen=True)
+class SelinuxConf:
+    """What /etc/selinux/config says."""
+
+    #: enforcing, permissive or disabled; None when no line says it.
+    mode: str | None
+    #: Name of the policy; None when no line says it.
+    policy: str | None
+
+
+def parse_config(text: str) -> SelinuxConf:
+    """Read the file as libselinux does.
+
+    ``SELINUX=`` counts at the start of a line only, spelt just so; its value in any case, and the first line with
+    a value that is known counts. ``SELINUXTYPE=`` may be indented and in any case, and the last one counts.
+    """
+    mode = policy = None
+    for line in text.split("\n"):
+        if mode is None and line.startswith("SELINUX="):
+            value = line[len("SELINUX=") :].lstrip().lower()
+            mode = next((known for known in MODES if value.startswith(known)), None)
+        stripped = line.strip()
+        if stripped.upper().startswith("SELINUXTYPE="):
+            policy = stripped[len("SELINUXTYPE=") :].strip() or policy
+    return SelinuxConf(mode, policy)
+
+
+def with_mode(text: str, mode: str) -> str:
+    """The file's text with this mode in the line that counts; everything else stays as it is."""
+    lines = text.split("\n")
+    for place, line in enumerate(lines):
+        seen = parse_config(line).mode
+        if seen is not None:
+            rest = line[len("SELINUX=") :]
+            start = len(rest) - len(rest.lstrip())
+            lines[place] = f"SELINUX={rest[:start]}{mode}{rest[start + len(seen) :]}"
+            return "\n".join(lines)
+    return text + ("" if text.endswith("\n") or not text else "\n") + f"SELINUX={mode}\n"
+
+
+def parse_contexts(text: str) -> list[str]:
+    """Types of virtual_domain_context or virtual_image_context, one a line; libvirt uses the first two lines."""
+    found = (type_of(line.strip()) for line in text.split("\n")[:2])
+    return [type_ for type_ in found if type_ is not None]

@@ -1,0 +1,161 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the audit log says of denials, and whether it says all: the evidence before a host becomes enforcing.
+
+While SELinux is permissive the kernel logs a denial once and then remembers that it let it pass, until the policy is
+loaded anew. So a denial counts until then: that none came in the last hour proves nothing.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from .context import type_of
+
+#: Groups of denials that a result shows.
+MAX_SHOWN = 50
+#: auditd starts some seconds after the kernel; what came before waits for it in the kernel's queue.
+_START_SLACK = 300.0
+
+_TIME = re.compile(r"\baudit\((\d{1,12}\.\d{1,6}):\d+\)")
+_STAMP = re.compile(r"(\d{9,12}\.\d{1,6})\s")
+_DENIED = re.compile(r"avc:\s+denied\s+\{([^}]{0,500})\}")
+_FIELD = re.compile(r"\b(scontext|tcontext|tclass|permissive)=(\S{1,300})")
+# What a process chose, its name above all, is quoted or in hexadecimal: it holds no space and starts no line.
+_RECORD = re.compile(
+    r"""(?:\A(?:node=\S+\ )?|\baudit:\ )type=(?P<type>\w+)\ (?:msg=)?audit\(
+      | \A\S+\ \S+\ audit(?:\[\d+\])?:\ (?P<name>[A-Z_]+)\ """,
+    re.VERBOSE,
+)
+_RENEWALS = frozenset(("MAC_POLICY_LOAD", "1403", "MAC_CONFIG_CHANGE", "1405"))
+_STATUS = frozenset(("MAC_STATUS", "1404"))
+_RELAXED = re.compile(r"\benforcing=0 old_enforcing=1\b")
+_LOST = re.compile(
+    r"kauditd_printk_skb: \d+ callbacks suppressed|\baudit: (?:audit_lost=\d|rate limit exceeded|backlog limit)"
+)
+#: The domains of guests, of libvirt and of what serves guests begin like this.
+_OURS = ("virt", "svirt", "qemu", "swtpm", "passt")
+
+
+@dataclass(frozen=True)
+class Denial:
+    """One kind of denial, as often as it was logged."""
+
+    source: str
+    permissions: str
+    class_: str
+    target: str
+    count: int = 1
+    last: float = 0.0
+
+    def document(self) -> dict[str, t.Any]:
+        """As plain data."""
+        return {
+            "source": self.source,
+            "permissions": self.permissions.split(),
+            "class": self.class_,
+            "target": self.target,
+            "count": self.count,
+            "last": self.last,
+        }
+
+
+@dataclass(repr=False, eq=False)
+class Log:
+    """What was read of a log."""
+
+    #: (time, source type, permissions, class, target type), of what was let pass only.
+    denied: list[tuple[float, str, str, str, str]] = field(default_factory=list)
+    #: When a memory of denials began anew: policy loaded, boolean changed, made permissive.
+    renewals: list[float] = field(default_factory=list)
+    earliest: float | None = None
+    latest: float = 0.0
+    #: When the kernel said that it dropped messages.
+    lost: list[float] = field(default_factory=list)
+    #: Why nothing can be said; empty when the log was read.
+    problem: str = ""
+
+    def take(self, lines: t.Iterable[str]) -> None:
+        """Read lines of the audit log, of ``journalctl -o short-unix``, or of dmesg."""
+        for line in lines:
+            moment = _moment(line)
+            if moment is None:
+                continue
+            self.earliest = moment if self.earliest is None else min(self.earliest, moment)
+            self.latest = max(self.latest, moment)
+            record = _RECORD.search(line)
+            kind = (record["type"] or record["name"]) if record else ""
+            if kind in _RENEWALS or (kind in _STATUS and _RELAXED.search(line)):
+                self.renewals.append(moment)
+            elif _LOST.search(line):
+                self.lost.append(moment)
+            else:
+                self._denial(moment, line)
+
+    def _denial(self, moment: float, line: str) -> None:
+        match = _DENIED.search(line)
+        if match is None:
+            return
+        # Where a field is named twice, the kernel's own comes last: what a process chose comes before it.
+        found = dict(_FIELD.findall(line[match.end() :]))
+        source, target = (type_of(found.get(name, "")) for name in ("scontext", "tcontext"))
+        if found.get("permissive", "1")[:1] != "0":
+            permissions = " ".join(sorted(match[1].split()))
+            self.denied.append((moment, source or "?", permissions, found.get("tclass", "?")[:40], target or "?"))
+
+
+@dataclass(frozen=True)
+class Soak:
+    """What is known since the kernel's memory of denials began."""
+
+    #: When it began; None when that is not known.
+    since: float | None
+    #: Of domains that count when the host is to enforce.
+    denials: tuple[Denial, ...] = ()
+    #: Of all others.
+    others: tuple[Denial, ...] = ()
+    #: Why the log proves nothing; empty when it is whole.
+    problem: str = ""
+
+    def of(self, type_: str) -> list[Denial]:
+        """The denials of one domain."""
+        return [denial for denial in (*self.denials, *self.others) if denial.source == type_]
+
+
+def soak(log: Log, booted_at: float | None, types: t.Collection[str]) -> Soak:
+    """Judge whether the log tells of all denials since SELinux last forgot them."""
+    if log.problem:
+        return Soak(None, problem=log.problem)
+    if booted_at is None:
+        return Soak(None, problem="when the host booted could not be read")
+    since = max([booted_at, *log.renewals])
+    if log.earliest is None or log.latest < booted_at:
+        return Soak(None, problem="the log has no record since the host booted")
+    if log.earliest > since + _START_SLACK:
+        return Soak(
+            None,
+            problem="the log begins after the host booted; load the policy anew (load_policy), so that it is whole",
+        )
+    if any(moment >= since for moment in log.lost):
+        return Soak(since, problem="the kernel dropped messages; run auditd, then load the policy anew (load_policy)")
+    groups: dict[tuple[str, str, str, str], list[float]] = {}
+    for moment, source, permissions, class_, target in log.denied:
+        if moment >= since:
+            groups.setdefault((source, permissions, class_, target), []).append(moment)
+    denials = [Denial(*key, len(times), max(times)) for key, times in sorted(groups.items())]
+    ours = tuple(denial for denial in denials if counts(denial.source, types))
+    return Soak(since, ours, tuple(denial for denial in denials if not counts(denial.source, types)))
+
+
+def counts(type_: str, types: t.Collection[str]) -> bool:
+    """Whether a denial of the domain keeps a host from being enforcing. A label that makes no sense always does."""
+    return type_ == "?" or type_ in types or type_.startswith(_OURS)
+
+
+def _moment(line: str) -> float | None:
+    match = _TIME.search(line) or _STAMP.match(line)
+    return float(match[1]) if match else None

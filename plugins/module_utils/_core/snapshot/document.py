@@ -1,0 +1,125 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Typed data to JSON objects and back, with bounds: what comes back may be from a compromised host.
+
+``encode`` runs on targets (Python 3.9), ``decode`` on the controller (3.11), where annotations can be evaluated.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing as t
+from dataclasses import MISSING, Field, fields, is_dataclass
+
+from ..errors import SchemaError
+from .model import AREAS, SCHEMA, Snapshot
+
+#: Bounds on what a document may hold.
+MAX_TEXT = 65536
+MAX_ITEMS = 200_000
+
+T = t.TypeVar("T")
+
+
+def encode(value: t.Any) -> t.Any:
+    """The JSON form of typed data: dataclasses become objects, tuples lists."""
+    if is_dataclass(value):
+        return {item.name: encode(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict):
+        return {key: encode(item) for key, item in sorted(value.items())}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode_snapshot(document: t.Any) -> Snapshot:
+    """A snapshot from its JSON form. Raises SchemaError with the path of what does not fit."""
+    seen = document.get("schema") if isinstance(document, dict) else type(document).__name__
+    if seen != SCHEMA:
+        raise SchemaError(f"not a snapshot: schema is {str(seen)[:80]!r}, this version reads {SCHEMA!r}")
+    snapshot = decode(Snapshot, document, "snapshot")
+    missing = [area for area in AREAS if area not in snapshot.coverage]
+    if missing:
+        raise SchemaError(f"snapshot.coverage lacks {', '.join(missing)}; a probe always says what it looked at")
+    return snapshot
+
+
+def decode(kind: type[T], document: t.Any, path: str) -> T:
+    """A dataclass from its JSON form; unknown, missing and wrongly typed fields raise SchemaError."""
+    return t.cast(T, _object(kind, document, path))
+
+
+@functools.cache
+def _plan(kind: type) -> tuple[dict[str, t.Any], dict[str, Field[t.Any]]]:
+    return t.get_type_hints(kind), {item.name: item for item in fields(kind)}
+
+
+def _object(kind: type, document: t.Any, path: str) -> t.Any:
+    if not isinstance(document, dict):
+        raise SchemaError(f"{path}: expected an object, found {_shown(document)}")
+    hints, members = _plan(kind)
+    for name in document:
+        if name not in members:
+            raise SchemaError(f"{path}: unknown field {str(name)[:80]!r}")
+    values: dict[str, t.Any] = {}
+    for name, member in members.items():
+        if name in document:
+            values[name] = _value(hints[name], document[name], f"{path}.{name}")
+        elif member.default is MISSING and member.default_factory is MISSING:
+            raise SchemaError(f"{path}: field {name!r} is missing")
+    return kind(**values)
+
+
+def _value(hint: t.Any, value: t.Any, path: str) -> t.Any:
+    origin = t.get_origin(hint)
+    if origin in (t.Union, types.UnionType):
+        if value is None and type(None) in t.get_args(hint):
+            return None
+        return _value(next(arm for arm in t.get_args(hint) if arm is not type(None)), value, path)
+    if origin is list:
+        return _list(t.get_args(hint)[0], value, path)
+    if origin is dict:
+        return _dict(t.get_args(hint)[1], value, path)
+    if hint is t.Any:
+        return _plain(value, path)
+    if is_dataclass(hint):
+        return _object(t.cast(type, hint), value, path)
+    return _scalar(hint, value, path)
+
+
+def _list(hint: t.Any, value: t.Any, path: str) -> list[t.Any]:
+    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+        raise SchemaError(f"{path}: expected a list of at most {MAX_ITEMS}, found {_shown(value)}")
+    return [_value(hint, item, f"{path}[{index}]") for index, item in enumerate(value)]
+
+
+def _dict(hint: t.Any, value: t.Any, path: str) -> dict[str, t.Any]:
+    if not isinstance(value, dict) or len(value) > MAX_ITEMS:
+        raise SchemaError(f"{path}: expected an object of at most {MAX_ITEMS}, found {_shown(value)}")
+    return {_scalar(str, key, path): _value(hint, item, f"{path}.{str(key)[:80]}") for key, item in value.items()}
+
+
+def _scalar(hint: t.Any, value: t.Any, path: str) -> t.Any:
+    fits = isinstance(value, (int, float)) if hint is float else isinstance(value, hint)
+    if not fits or (isinstance(value, bool) and hint is not bool):
+        raise SchemaError(f"{path}: expected {hint.__name__}, found {_shown(value)}")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise SchemaError(f"{path}: a text of {len(value)} characters is longer than {MAX_TEXT}")
+    return value
+
+
+def _plain(value: t.Any, path: str) -> t.Any:
+    if isinstance(value, list):
+        return [_scalar(str, item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return value
+    raise SchemaError(f"{path}: expected a text, a whole number or a list of texts, found {_shown(value)}")
+
+
+def _shown(value: t.Any) -> str:
+    if isinstance(value, (list, dict)):
+        return f"{type(value).__name__} of {len(value)}"
+    return repr(value)[:80] if not isinstance(value, str) else repr(value[:80])

@@ -1,0 +1,185 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each change found, written down on the host before the change is made, so that it can be put back exactly.
+
+One file per run of a module, one line of JSON per thing that is about to change. ``record`` returns when its lines are
+on the disk: a run that is killed at any point has told of everything that it changed. A line that was cut off by that
+belongs to a change that was never made, and is passed over.
+
+One run at a time works on a host: whoever opens the journal holds its lock until it closes it, or dies.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+import typing as t
+from dataclasses import asdict, dataclass
+
+from ..._core.errors import JournalError
+from .root import reason
+
+FOLDER = "/var/lib/svirt-fleet/journal"
+#: Runs that were put back are kept here, for whoever asks what happened.
+UNDONE = "undone"
+#: Seconds to wait for another run on the host to end.
+WAIT = 60.0
+
+_NAME = re.compile(r"(\d{6})-([a-z_]+)\.jsonl\Z")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing as it was before a change."""
+
+    #: What was changed, and so who can put it back: file, label, guest, interface, fcontext, …
+    kind: str
+    #: The thing: a path, a uuid, a name.
+    subject: str
+    #: All that is needed to put it back; which keys, the kind decides. Bytes are base64 text.
+    before: dict[str, t.Any]
+
+
+class Journal:
+    """The journal of one host, opened by one run of a module. Nothing is created before the first record."""
+
+    def __init__(self, module: str, folder: str = FOLDER, wait: float = WAIT) -> None:
+        """``module`` names the run's file. Raises JournalError while another run keeps the lock."""
+        self.folder = folder
+        self._module = module
+        self._file: int | None = None
+        self.path: str | None = None
+        self._lock: int | None = None
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            self._lock = lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(f"the journal {folder} cannot be opened: {reason(error)}") from error
+        try:
+            self._take_lock(lock, wait)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the next run work on the host."""
+        handles, self._file, self._lock = (self._file, self._lock), None, None
+        for handle in handles:
+            if handle is not None:
+                os.close(handle)
+
+    def record(self, entries: t.Iterable[Entry]) -> None:
+        """Write the entries down; when this returns they outlast a crash. Raises JournalError: then change nothing."""
+        lines = b"".join(_line(entry) for entry in entries)
+        if not lines:
+            return
+        try:
+            handle = self._file if self._file is not None else self._start()
+            size = os.fstat(handle).st_size
+            try:
+                written = 0
+                while written < len(lines):
+                    written += os.write(handle, lines[written:])
+                os.fsync(handle)
+            except OSError:
+                self._cut(handle, size)
+                raise
+        except OSError as error:
+            raise JournalError(f"the journal {self.folder} cannot be written: {reason(error)}") from error
+
+    def _cut(self, handle: int, size: int) -> None:
+        """Take back what was not written wholly: no later record may follow half a line, and no run told of nothing."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, size)
+            if size == 0 and self.path is not None:
+                os.unlink(self.path)
+                self._file = self.path = None
+                os.close(handle)
+
+    def runs(self) -> list[str]:
+        """The files of runs that changed something and were not put back, oldest first."""
+        return runs_in(self.folder)
+
+    def retire(self, path: str) -> None:
+        """Move the file of a run that was put back out of the way."""
+        aside = os.path.join(self.folder, UNDONE)
+        try:
+            os.makedirs(aside, mode=0o700, exist_ok=True)
+            os.rename(path, os.path.join(aside, f"{time.time_ns()}-{os.path.basename(path)}"))
+            sync_folder(aside)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise JournalError(f"{path} was put back and cannot be put aside: {reason(error)}") from error
+
+    def _take_lock(self, lock: int, wait: float) -> None:
+        until = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise JournalError(
+                        f"another run has been changing this host for {wait:g} s; it holds {self.folder}/lock"
+                    ) from None
+                time.sleep(0.2)
+
+    def _start(self) -> int:
+        last = max((int(_NAME.match(os.path.basename(path))[1]) for path in self.runs()), default=0)  # type: ignore[index]  # runs() gives names that match
+        self.path = os.path.join(self.folder, f"{last + 1:06}-{self._module}.jsonl")
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        sync_folder(self.folder)
+        return self._file
+
+
+def runs_in(folder: str = FOLDER) -> list[str]:
+    """As ``Journal.runs``, for who changes nothing and so takes no lock. Raises JournalError."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise JournalError(f"the journal {folder} cannot be read: {reason(error)}") from error
+    return [os.path.join(folder, name) for name in sorted(names) if _NAME.match(name)]
+
+
+def entries_of(path: str) -> list[Entry]:
+    """What a run wrote down, in its order. Raises JournalError for a file that is none of ours."""
+    found: list[Entry] = []
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {reason(error)}") from error
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last end of line was cut off
+        try:
+            found.append(Entry(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise JournalError(f"{path}, line {number}, is no entry of the journal: {error}") from error
+    return found
+
+
+def sync_folder(path: str) -> None:
+    """Make new, renamed and removed names in a folder outlast a crash, where the file system can."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(asdict(entry), sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"

@@ -1,0 +1,111 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a host keeps its denials: auditd's log, else the journal, else the kernel's own buffer.
+
+Only the place that gets them now counts. A log that auditd left behind says nothing of today.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import typing as t
+
+from ..._core.errors import HostReadError
+from ..._core.selinux.denials import Log
+from ..base.root import Root, reason
+from .boot_loader import Tools
+
+_CONF = "/etc/audit/auditd.conf"
+_LOG = "/var/log/audit/audit.log"
+_MAX_FILE = 128 * 1024 * 1024
+_MAX_ROTATED = 20
+_MAX_LINES = 200_000
+_JOURNAL = ("-b", "-q", "--no-pager", "-o", "short-unix", "-n", str(_MAX_LINES))
+_KERNEL_OFF = re.compile(r"audit=(?:0|off)\Z")
+
+
+def read(root: Root, tools: Tools, booted_at: float | None) -> Log:
+    """What was denied since the host booted, from the place that gets the records."""
+    log = Log()
+    words = [word for word in (root.line("/proc/cmdline") or "").split() if word.startswith("audit=")]
+    if words and _KERNEL_OFF.match(words[-1]):
+        log.problem = f"the kernel was started with {words[-1]} and writes no denial down"
+    elif _runs(root, "auditd"):
+        _read_files(root, log, booted_at)
+    elif not _read_journal(tools, log):
+        _read_buffer(tools, log, booted_at)
+    return log
+
+
+def _runs(root: Root, program: str) -> bool:
+    try:
+        pids = [name for name in root.listdir("/proc") if name.isdigit()]
+    except (OSError, HostReadError):
+        return False
+    return any(root.line(f"/proc/{pid}/comm") == program for pid in pids)
+
+
+def _read_files(root: Root, log: Log, booted_at: float | None) -> None:
+    """The current file and the rotated ones, newest first, until one reaches back to the boot."""
+    path = _path(root)
+    for name in (path, *(f"{path}.{number}" for number in range(1, _MAX_ROTATED))):
+        try:
+            text = root.read_text(name, _MAX_FILE)
+        except FileNotFoundError:
+            break
+        except (OSError, HostReadError) as error:
+            log.problem = reason(error)
+            return
+        log.take(_bearing(text))
+        if booted_at is not None and log.earliest is not None and log.earliest <= booted_at:
+            break
+    if log.earliest is None:
+        log.problem = f"auditd runs, but {path} has no record"
+
+
+def _path(root: Root) -> str:
+    try:
+        lines = root.read_text(_CONF, 65536).split("\n")
+    except (OSError, HostReadError):
+        return _LOG
+    for line in lines:
+        name, _equals, value = (part.strip() for part in line.partition("="))
+        if name == "log_file" and posixpath.isabs(value):
+            return value
+    return _LOG
+
+
+def _bearing(text: str) -> t.Iterator[str]:
+    """The lines that matter, and the first and last: they say what time the log covers."""
+    lines = text.split("\n")
+    last = len(lines) - 2  # it ends with an end of line
+    yield from (line for place, line in enumerate(lines) if place in (0, last) or "avc:" in line or "MAC_" in line)
+
+
+def _read_journal(tools: Tools, log: Log) -> bool:
+    program = tools.find("journalctl")
+    if program is None:
+        return False
+    status, text, _err = tools.run_command([program, *_JOURNAL, "_TRANSPORT=kernel", "+", "_TRANSPORT=audit"])
+    if status or not text.strip():
+        return False
+    log.take(text.split("\n"))
+    return log.earliest is not None
+
+
+def _read_buffer(tools: Tools, log: Log, booted_at: float | None) -> None:
+    program = tools.find("dmesg")
+    status, text, err = tools.run_command([program]) if program else (1, "", "there is no dmesg")
+    if status:
+        log.problem = (
+            f"auditd does not run, and neither the journal nor the kernel's buffer can be read: {err.strip()[:200]}"
+        )
+    elif "Linux version" not in text:
+        log.problem = "auditd does not run, the journal cannot be read, and the kernel's buffer has lost its beginning"
+    else:
+        log.take(text.split("\n"))
+        log.earliest = booted_at if log.earliest is None else log.earliest
+        log.latest = max(log.latest, booted_at or 0.0)

@@ -1,0 +1,182 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The drop-in with the range of libvirt's daemon: looked at, written, taken away, and systemd told of it.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+import stat
+from dataclasses import dataclass
+
+from ..._core.errors import HostReadError, HostWriteError
+from ..._core.harden import category_range as plan
+from ..._core.harden.category_range import Seen
+from ..._core.selinux.policy_access import Check
+from ..._core.snapshot.model import Snapshot
+from ..._core.system.unit_files import UnitFile, folders, is_drop_in, units
+from ..base import file_write
+from ..base.journal import Entry, Journal, sync_folder
+from ..base.root import Root, label_of, reason
+from ..probe import daemon, processes
+from ..probe.loaded_policy import FS, LoadedPolicy
+from ..probe.probe import Options, Probe, Tools
+from .daemon_restart import systemctl
+from .guard import KIND as PATH_KIND
+
+_PROGRAMS = ("/usr/sbin/{}", "/usr/bin/{}", "/usr/local/sbin/{}")
+_MAX_UNIT = 256 * 1024
+#: What a kernel says to a label that its policy does not know.
+_UNKNOWN_LABEL = errno.EINVAL
+_SHOWN = ("SELinuxContext", "DropInPaths")
+#: What systemctl says in the place of a value that it cannot print.
+_UNPRINTABLE = "[unprintable]"
+
+
+@dataclass(repr=False, eq=False)
+class CategoryRange:
+    """The range of the daemon of a host. ``root`` shows the host; the drop-in is a real file below ``top``."""
+
+    root: Root
+    tools: Tools
+    timeout: float = 120.0
+    top: str = ""
+
+    def look(self, guests: bool) -> Seen:
+        """The daemon, its unit's files and, where they are asked for, its guests. Raises SvirtError."""
+        snapshot = self._snapshot() if guests else None
+        if snapshot is not None:
+            found = snapshot.libvirt.daemon
+        else:
+            found = daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
+        policy = LoadedPolicy(self.root)
+        if found is None or found.name not in daemon.SOCKETS:
+            return Seen(None, policy.loaded)
+        running, unknown = plan.running(snapshot) if snapshot else (None, "nobody asked")
+        init = (self.root.line("/proc/1/attr/current") or "").rstrip("\0") or None
+        seen = Seen(
+            daemon=found.name,
+            selinux=policy.loaded,
+            mls=self.root.line(f"{FS}/mls") != "0",
+            awake=found.pid is not None,
+            context=found.context,
+            given=self._given(policy, init, found.name),
+            init=init,
+            running=running,
+            unknown=unknown,
+        )
+        ours, taken = self._drop_in(seen.path)
+        files = tuple(self._files(seen.unit, seen.path))
+        return Seen(**{**vars(seen), "files": files, "ours": ours, "taken": taken})
+
+    def objection(self, seen: Seen, context: str) -> str:
+        """Why systemd could not start the daemon with this label, by the loaded policy; empty when it can."""
+        try:
+            self.root.transact(f"{FS}/context", context.encode() + b"\0")
+        except OSError as error:
+            if error.errno == _UNKNOWN_LABEL:
+                return f"the loaded policy does not take {context} for a label"
+            return f"whether the loaded policy takes {context} for a label is not known: {reason(error)}"
+        if seen.init is None:
+            return "the label of systemd could not be read, so whether it may start the daemon is not known"
+        verdict = LoadedPolicy(self.root).verdict(Check(seen.init, context, "process", ("transition",)))
+        if verdict.status == "allowed" or verdict.permissive:
+            return ""
+        told = verdict.problem or f"the loaded policy denies {seen.init} the transition"
+        return f"systemd could not start {seen.daemon} as {context}: {told}"
+
+    def write(self, seen: Seen, text: str | None, context: str | None, journal: Journal) -> None:
+        """Put the drop-in there, or take it away (None), and have systemd read it.
+
+        Raises HostWriteError and JournalError; the drop-in is then as it was.
+        """
+        path = self.top + seen.path
+        if self._drop_in(seen.path) != (seen.ours, ""):
+            raise HostWriteError(f"{path} was changed by someone else just now; it was left alone, run this again")
+        if text is not None:
+            self._make_folder(os.path.dirname(path), journal)
+        before = file_write.change_file(path, None if text is None else text.encode(), journal)
+        try:
+            systemctl(self.tools.run_command, self.timeout, "daemon-reload")
+            self._check(seen, context)
+        except HostWriteError as error:
+            file_write.put_file(path, before)
+            with contextlib.suppress(HostWriteError):
+                systemctl(self.tools.run_command, self.timeout, "daemon-reload")
+            raise HostWriteError(f"{error}; {path} is as it was") from error
+
+    def _check(self, seen: Seen, context: str | None) -> None:
+        """Let systemd say what it took from the files. Raises HostWriteError."""
+        if context is None:
+            return
+        told = systemctl(self.tools.run_command, self.timeout, "show", "-p", ",".join(_SHOWN), seen.unit)
+        facts = dict(line.partition("=")[::2] for line in told.split("\n"))
+        paths, value = facts.get("DropInPaths"), facts.get("SELinuxContext", "")
+        if paths is not None and seen.path not in paths.split():
+            raise HostWriteError(f"systemd does not read {seen.path}; it reads {paths or 'no drop-in'} of {seen.unit}")
+        if value not in ("", _UNPRINTABLE) and value != context:
+            raise HostWriteError(f"systemd starts {seen.unit} as {value} all the same, not as {context}")
+
+    def _snapshot(self) -> Snapshot:
+        return Probe(self.root, Options(timeout=self.timeout, files=False), self.tools).take()
+
+    def _given(self, policy: LoadedPolicy, init: str | None, name: str) -> str | None:
+        for path in (program.format(name) for program in _PROGRAMS):
+            try:
+                label = label_of(self.root.getxattr(path, file_write.LABEL))
+            except OSError:
+                continue
+            return policy.created(init, label, "process") if init and label and policy.loaded else None
+        return None
+
+    def _drop_in(self, path: str) -> tuple[str | None, str]:
+        """The drop-in's text, and why its place is not ours; bytes that are no text show as what they are."""
+        try:
+            facts = os.lstat(self.top + path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None, ""
+        except OSError as error:
+            raise HostReadError(f"{path} cannot be looked at: {reason(error)}") from error
+        if not stat.S_ISREG(facts.st_mode):
+            kind = "a link" if stat.S_ISLNK(facts.st_mode) else "no plain file"
+            return None, f"{path} is {kind}, which somebody else put there; see why, and take it away"
+        content = file_write.state_of(self.top + path).content or b""
+        return content.decode("utf-8", "surrogateescape"), ""
+
+    def _files(self, unit: str, ours: str) -> list[UnitFile]:
+        """All files that systemd may read for the unit, but the drop-in. Raises HostReadError."""
+        found = [file for path in units(unit) if (file := self._file(path)) is not None]
+        for folder in folders(unit):
+            try:
+                names = [name for name in self.root.names(folder) if is_drop_in(name)]
+            except OSError as error:
+                raise HostReadError(f"{folder} cannot be read: {reason(error)}") from error
+            paths = [posixpath.join(folder, name) for name in names]
+            found += [file for path in paths if path != ours and (file := self._file(path)) is not None]
+        return found
+
+    def _file(self, path: str) -> UnitFile | None:
+        try:
+            if not stat.S_ISREG(self.root.stat(path).st_mode):
+                return UnitFile(path, "")  # a link to /dev/null
+            return UnitFile(path, self.root.read_text(path, _MAX_UNIT))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise HostReadError(f"{path} cannot be read: {reason(error)}") from error
+
+    def _make_folder(self, path: str, journal: Journal) -> None:
+        if os.path.isdir(path):
+            return
+        journal.record([Entry(PATH_KIND, path, {"link": None})])
+        try:
+            os.mkdir(path, 0o755)
+            os.chmod(path, 0o755)  # noqa: S103 - systemd and those who ask it look in here, whatever the umask is
+            sync_folder(os.path.dirname(path))
+        except OSError as error:
+            raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error

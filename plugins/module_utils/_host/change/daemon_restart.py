@@ -1,0 +1,303 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The restart of libvirt's daemon: looked at before, done by its unit alone, and looked at after.
+
+A daemon that does not come back, or that comes back without one of the guests, gets the configuration back that it
+had at its last start. No guest is touched: the daemon finds them again by itself.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+
+from ..._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
+from ..._core.harden import daemon_restart as gate
+from ..._core.libvirt.domain_xml import MAX_XML, job_under_way
+from ..._core.snapshot.model import OK
+from ..base import file_write
+from ..base.deadline import Job
+from ..base.journal import Entry, Journal, entries_of
+from ..base.root import Root, reason
+from ..probe import guests
+from ..probe.daemon import CONF, SOCKETS, changes, drives, started_at
+from ..probe.probe import Options, Probe, Tools
+from ..probe.system import RunCommand
+from . import hooks
+from .guard import KIND as PATH_KIND
+from .guard import restore as restore_path
+
+SYSTEMD = "/etc/systemd/system"
+_UNITS = tuple(f"{name}.service" for name in SOCKETS)
+_FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf")
+_SHOWN = ",".join(
+    ("Id", "LoadState", "ActiveState", "SubState", "MainPID", "KillMode", "NeedDaemonReload", *_FOLLOWERS)
+)
+#: systemd 254 and later: not the end, although the unit's state is "failed"; it is started again at once.
+_NOT_THE_END = "failed-before-auto-restart"
+#: Seconds that systemd itself may take to answer, where the daemon is not given more.
+_SYSTEMCTL = 30.0
+#: A daemon that ends before it answers is started again by its socket, and once more it may have been chance.
+_LIVES = 2
+#: Lines of the daemon's own words in a report of what went wrong.
+_LAST_WORDS = 3
+#: Seconds between two looks at a daemon that is to come back.
+_PAUSE = 0.3
+
+
+@dataclass(repr=False, eq=False)
+class Actor:
+    """Looks at the daemon of a host and restarts it."""
+
+    root: Root
+    #: What the probe uses; ``run_command`` runs systemctl too.
+    tools: Tools
+    #: Seconds that the daemon has to be there again with all guests, and libvirt to answer at all.
+    timeout: float = 120.0
+    #: Label that the daemon is to run with.
+    context: str | None = None
+    conf: str = CONF
+    pause: float = _PAUSE
+
+    def look(self, timeout: float | None = None) -> gate.Look:
+        """The daemon, its unit, and the guests that run. Never raises for what a host may hold."""
+        options = Options(timeout=timeout or self.timeout, files=False)
+        snapshot = Probe(self.root, options, self.tools).take()
+        daemon = snapshot.libvirt.daemon
+        look = gate.Look(snapshot, self._units(), context=self.context)
+        if daemon is not None and daemon.pid is not None:
+            look.started_at = started_at(self.root, daemon)
+            look.hooks = hooks.judged(self.root, hooks.found(self.root), daemon.context or "")
+        if daemon is not None:
+            look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")])
+        look.jobs = jobs(self.root)
+        return look
+
+    def reload(self) -> None:
+        """Have systemd read its files again. Raises HostWriteError."""
+        self._systemctl("daemon-reload")
+
+    def _reload(self, wanted: bool) -> None:
+        """The same; a daemon that is to come back with its old files is restarted even when systemd was too slow."""
+        try:
+            self.reload()
+        except HostWriteError:
+            if wanted:
+                raise
+
+    def restart(self, before: gate.Look, journal: Journal) -> Outcome:
+        """Restart the daemon that the gate has let through, and see to it that nothing was lost."""
+        outcome = Outcome(self._restart(before))
+        if not outcome.problems:
+            return outcome
+        outcome.restored, outcome.kept = self._put_back(before, journal)
+        if outcome.restored:
+            outcome.again = self._restart(before, wanted=False)
+        return outcome
+
+    def _restart(self, before: gate.Look, wanted: bool = True) -> list[str]:
+        """Restart and compare; gives what is wrong now. ``wanted``: the configuration is the one that was asked for."""
+        unit = before.unit
+        if unit is None:
+            return ["no unit of systemd is known for the daemon"]
+        old = self._pid_of(unit.name)
+        try:
+            if unit.stale or not wanted:
+                self._reload(wanted)
+                if self._unit(unit.name).kill_mode != "process":
+                    return [f"{unit.name} would end the guests with the daemon (KillMode); it was not restarted"]
+            if wanted or not self._is_back(unit.name, old):
+                if not wanted:
+                    self._systemctl("reset-failed", unit.name)
+                self._systemctl("--no-block", "restart", unit.name)
+        except HostWriteError as error:
+            return [str(error)]
+        until = time.monotonic() + self.timeout
+        problem = self._wait(unit.name, old, until)
+        after = self._settled(unit.name, until)
+        found = [problem] if problem else []
+        if after.snapshot.coverage["guests"].status != OK:
+            found.append(f"libvirt's guests cannot be read: {after.snapshot.coverage['guests'].why}")
+            found += self._last_words(unit.name)
+        found += gate.losses(gate.running(before.snapshot), gate.running(after.snapshot))
+        return found + (gate.shortfalls(after) if wanted and not problem else [])
+
+    def _is_back(self, unit: str, old: int | None) -> bool:
+        """Wait while the daemon starts; gives whether another process than ``old`` answers then.
+
+        Stopped while it builds a guest's network filters, libvirt leaves chains half renamed, and with these it never
+        starts again. One that does not take its configuration ends by itself, and its socket starts the next.
+        """
+        until = time.monotonic() + self.timeout
+        while self._unit(unit).pid is not None and time.monotonic() < until:
+            if self.look(max(1.0, until - time.monotonic())).libvirt.connected:
+                return self._pid_of(unit) != old
+            time.sleep(self.pause)
+        return False
+
+    def _wait(self, unit: str, old: int | None, until: float) -> str:
+        """Wait for a new process of the unit; gives what became of it, nothing when it is there."""
+        while True:
+            now = self._unit(unit)
+            if now.state == "active" and now.pid and now.pid != old:
+                return ""
+            if now.state == "failed":
+                return f"{unit} failed to start; journalctl -u {unit} says why"
+            if time.monotonic() >= until:
+                return (
+                    f"{unit} is {now.state} with pid {now.pid} after {self.timeout:g} s; journalctl -u {unit} says why"
+                )
+            time.sleep(self.pause)
+
+    def _settled(self, unit: str, until: float) -> gate.Look:
+        """The first look at which libvirt tells of all its guests, or the last one.
+
+        That is when time is up, or when the daemon has ended too often before it answered. Who asks one that is not
+        ready waits as long as its socket is there, through all its lives.
+        """
+        lives: set[int] = set()
+        while True:
+            pid, left = self._pid_of(unit), until - time.monotonic()
+            lives |= {pid} if pid else set()
+            over = left <= 0 or len(lives) > _LIVES
+            if over or not pid or drives(self.root, pid):
+                look = self.look(max(1.0, left) if pid and not over else 1.0)  # one that sleeps is woken by it
+                if over or (look.libvirt.connected and look.snapshot.coverage["guests"].status == OK):
+                    return look
+            time.sleep(self.pause)
+
+    def _put_back(self, before: gate.Look, journal: Journal) -> tuple[list[str], list[str]]:
+        """Give the daemon the files back that it had at its last start: what was put back, and what could not be."""
+        restored: list[str] = []
+        kept: list[str] = []
+        for run in reversed(journal.runs()):
+            try:
+                if before.started_at is None or os.stat(run).st_mtime <= before.started_at:
+                    break
+                entries = entries_of(run)
+                ours = [entry for entry in entries if self._is_ours(entry)]
+                for entry in reversed(ours):
+                    (restore_path if entry.kind == PATH_KIND else file_write.restore)(entry)
+                    restored.append(entry.subject)
+                if ours and len(ours) == len(entries):
+                    journal.retire(run)
+            except (OSError, SvirtError) as error:
+                kept.append(reason(error))
+        return list(dict.fromkeys(restored)), kept
+
+    def _is_ours(self, entry: Entry) -> bool:
+        folders = [f"{SYSTEMD}/{unit}.d" for unit in _UNITS]
+        if entry.kind == PATH_KIND:
+            return entry.subject in folders
+        return entry.kind == file_write.KIND and (
+            entry.subject in (self.conf, os.path.realpath(self.conf)) or os.path.dirname(entry.subject) in folders
+        )
+
+    def _units(self) -> list[gate.Unit]:
+        try:
+            return units(self._systemctl("show", "-p", _SHOWN, *_UNITS))
+        except HostWriteError:
+            return []  # the gate says that no unit is known
+
+    def _unit(self, name: str) -> gate.Unit:
+        return next((unit for unit in self._units() if unit.name == name), gate.Unit(name, "unknown"))
+
+    def _pid_of(self, name: str) -> int | None:
+        return self._unit(name).pid
+
+    def _last_words(self, unit: str) -> list[str]:
+        """What the daemon itself said last, where the journal can be read."""
+        lines = ("--lines", str(_LAST_WORDS), "--output", "cat", "--no-pager")
+        # libvirt names no SYSLOG_IDENTIFIER, and systemd speaks of the unit, too.
+        words = ["journalctl", "--unit", unit, *lines, f"_COMM={unit.partition('.')[0]}"]
+        try:
+            said = command(self.tools.run_command, self.timeout, *words).strip()
+        except HostWriteError:
+            return []
+        return [f"its last words are: {' / '.join(said.splitlines())[:1000]}"] if said else []
+
+    def _systemctl(self, *words: str) -> str:
+        return systemctl(self.tools.run_command, self.timeout, *words)
+
+
+@dataclass(repr=False, eq=False)
+class Outcome:
+    """How a restart went."""
+
+    #: What was wrong after it; nothing when all went well.
+    problems: list[str]
+    #: Files that were put back for that.
+    restored: list[str] = field(default_factory=list)
+    #: Why others could not be.
+    kept: list[str] = field(default_factory=list)
+    #: What was wrong after the second restart, with the files put back.
+    again: list[str] = field(default_factory=list)
+
+
+def units(text: str) -> list[gate.Unit]:
+    """Units from what ``systemctl show`` prints; those that are not installed are left out."""
+    found = []
+    for block in text.strip().split("\n\n"):
+        facts = dict(line.partition("=")[::2] for line in block.split("\n"))
+        if facts.get("LoadState", "not-found") == "not-found" and facts.get("ActiveState") != "active":
+            continue
+        pid = facts.get("MainPID", "0")
+        found.append(
+            gate.Unit(
+                name=facts.get("Id", ""),
+                state="activating" if facts.get("SubState") == _NOT_THE_END else facts.get("ActiveState", "unknown"),
+                pid=int(pid) if pid.isdigit() and pid != "0" else None,
+                kill_mode=facts.get("KillMode", ""),
+                stale=facts.get("NeedDaemonReload") == "yes",
+                followers=tuple(name for key in _FOLLOWERS for name in facts.get(key, "").split()),
+            )
+        )
+    return found
+
+
+def drop_ins(root: Root, unit: str) -> list[str]:
+    """Files with which an administrator changes a unit, and their folder, which tells when one was removed."""
+    folder = f"{SYSTEMD}/{unit}.d"
+    try:
+        names = [name for name in root.names(folder) if name.endswith(".conf")]
+    except (OSError, HostReadError):
+        names = []
+    return [f"{SYSTEMD}/{unit}", folder, *(f"{folder}/{name}" for name in names)]
+
+
+def jobs(root: Root) -> dict[str, str]:
+    """What is under way with running guests, by uuid; files that cannot be read are the probe's to tell."""
+    found = {}
+    for name in guests.status_names(root).names:
+        try:
+            uuid, job = job_under_way(root.read_text(f"{guests.RUN}/{name}.xml", MAX_XML))
+        except (OSError, HostReadError, DomainXmlError):
+            continue
+        if job:
+            found[uuid] = job
+    return found
+
+
+def systemctl(run: RunCommand | None, timeout: float, *words: str) -> str:
+    """What systemctl prints. Raises HostWriteError when it fails or hangs."""
+    return command(run, timeout, "systemctl", *words)
+
+
+def command(run: RunCommand | None, timeout: float, *words: str) -> str:
+    """What a command prints. Raises HostWriteError when it fails or hangs."""
+    if run is None:
+        raise HostWriteError(f"{words[0]} cannot be run here")
+    problem = "it said nothing"
+    job = Job(lambda: iter([_called(run, list(words))]), max(_SYSTEMCTL, timeout))
+    for status, out, err in job.items():
+        if status == 0:
+            return str(out)
+        problem = str(err or out).strip()[:500] or f"exit status {status}"
+    raise HostWriteError(f"{' '.join(words)}: {job.problem or problem}")
+
+
+def _called(run: RunCommand, command: list[str]) -> tuple[int, str, str]:
+    return run(command)

@@ -1,0 +1,238 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts the guard on a host and takes it away, so that libvirt never sees a half of it.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import typing as t
+from dataclasses import dataclass, field
+
+from ..._core.errors import HostWriteError
+from ..._core.harden import guard as plan
+from ..._core.harden.guard import LINK, PROGRAM, PYTHON, SCRIPT, SETTINGS, SHELL, TIMEOUT, Seen, SeenFile, Step
+from ..._core.libvirt.hooks import Hook, is_unseen, objections
+from ..._core.selinux.context import type_of
+from ..._core.snapshot.model import Daemon
+from ..base import file_write
+from ..base.journal import Entry, Journal, sync_folder
+from ..base.root import Root, label_of, reason
+from ..probe import daemon, processes
+from ..probe.loaded_policy import FS, LoadedPolicy
+from . import hooks
+
+#: Entries of the journal on a link or a folder that was made, or a link that was taken away.
+KIND = "path"
+
+_FOLDERS = (
+    *(os.path.dirname(SCRIPT), os.path.dirname(SETTINGS), os.path.dirname(PROGRAM)),
+    *(os.path.dirname(os.path.dirname(LINK)), os.path.dirname(LINK)),
+)
+_DAEMON_PROGRAMS = ("/usr/sbin/virtqemud", "/usr/sbin/libvirtd")
+
+#: Ansible's run_command.
+RunCommand = t.Callable[..., tuple[int, str, str]]
+
+
+@dataclass(repr=False, eq=False)
+class Guard:
+    """The guard on one host. ``root`` shows kernel, processes and programs; files are real ones below ``top``."""
+
+    root: Root
+    run_command: RunCommand
+    top: str = ""
+    _policy: LoadedPolicy = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._policy = LoadedPolicy(self.root)
+
+    def look(self) -> Seen:
+        """The guard's files as they are. Raises HostWriteError for what cannot be read."""
+        files = {path: self._file(path) for path in plan.ORDER}
+        missing = tuple(path for path in _FOLDERS if not os.path.isdir(self.top + path))
+        link, taken = None, False
+        try:
+            link = os.readlink(self.top + LINK)
+        except OSError as error:
+            taken = error.errno == errno.EINVAL  # it is there, and is no link
+            if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+                raise HostWriteError(f"{LINK} cannot be read: {reason(error)}") from error
+        return Seen(files, missing, link, taken, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
+
+    def refusal(self) -> str:
+        """Why the host is not one for the guard; empty when it is."""
+        if self._policy.loaded:
+            return ""
+        return "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
+
+    def test(self, script: bytes) -> None:
+        """Let the host's Python run the script's self-test, before anything is put anywhere. Raises HostWriteError."""
+        if not os.path.exists(PYTHON) or not os.path.exists(TIMEOUT):
+            raise HostWriteError(f"the guard needs {PYTHON} and {TIMEOUT}; install python3 and coreutils")
+        self._run([PYTHON, "-ISB", "-", "--self-test"], script)
+
+    def objections(self, seen: Seen) -> list[str]:
+        """Why libvirt's daemon could not run the guard, by the loaded policy; nothing where no policy decides."""
+        if not self._policy.loaded:
+            return []
+        domain = self._domain()
+        if domain is None:
+            return ["the domain of libvirt's daemon is not known: it does not run, and no program of it was found"]
+        labels: dict[str, str | None] = {path: self._label(path) for path in (SHELL, TIMEOUT, PYTHON)}
+        for path in plan.ORDER:
+            old, new = seen.files[path].label, plan.label_for(path, seen)
+            labels[path] = old if old and new and type_of(old) == type_of(new) else new
+        # A link gets its type from its folder, and that from the one above, as far down as there are any.
+        folder = LINK
+        while not os.path.lexists(self.top + folder):
+            folder = os.path.dirname(folder)
+        labels[LINK] = self._label(folder, follow=False)
+        return objections(self._policy.verdicts(plan.questions(domain, labels)))
+
+    def install(self, steps: t.Sequence[Step], journal: Journal) -> None:
+        """Do what was planned. What libvirt can see is made last, once the rest works. Raises HostWriteError."""
+        changed: list[tuple[str, file_write.FileState]] = []
+        try:
+            for step in steps:
+                if step.action == "folder":
+                    self._make_folder(step.path, journal)
+                elif step.action == "file":
+                    changed.append((step.path, self._put(step, journal)))
+            if changed:
+                self._run([self.top + PROGRAM, "--self-test"], None)
+        except HostWriteError:
+            for path, before in reversed(changed):
+                file_write.put_file(self.top + path, before)
+            raise
+        for step in steps:
+            if step.action == "link":
+                self._make_link(journal)
+
+    def remove(self, steps: t.Sequence[Step], journal: Journal) -> None:
+        """Do what was planned. Raises HostWriteError."""
+        for step in steps:
+            path = self.top + step.path
+            if step.action == "unlink":
+                journal.record([Entry(KIND, path, {"link": step.before})])
+                _undo_path(path)
+            else:
+                file_write.change_file(path, None, journal)
+
+    def pending(self, now: bool) -> str:
+        """Why the running daemon would not call the guard yet; empty when it does. ``now``: the link is made just now.
+
+        The daemon looks for hooks when it starts (or is told to reload): one that found none for QEMU then calls none.
+        """
+        found = self._daemon()
+        if found is None or found.pid is None:
+            return ""  # it will look when it starts
+        there = [hook for hook in hooks.found(Root(), self.top) if hook.path != LINK or not now]
+        there += [Hook(LINK, math.inf)] if now else []
+        if not is_unseen(LINK, there, daemon.started_at(self.root, found)):
+            return ""
+        return f"{found.name} looks for hooks when it starts, and it started before the guard was there"
+
+    def _daemon(self) -> Daemon | None:
+        return daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
+
+    def _domain(self) -> str | None:
+        """The label of the daemon; the one that it would get where it does not run."""
+        found = self._daemon()
+        if found is not None and found.context:
+            return found.context
+        for program in _DAEMON_PROGRAMS:
+            label, init = self._label(program), self.root.line("/proc/1/attr/current")
+            given = self._policy.created(init.rstrip("\0"), label, "process") if label and init else None
+            if given:
+                return given
+        return None
+
+    def _label(self, path: str, follow: bool = True) -> str | None:
+        try:
+            if path in (SHELL, TIMEOUT, PYTHON, *_DAEMON_PROGRAMS):
+                return label_of(self.root.getxattr(path, file_write.LABEL, follow))
+            return label_of(Root().getxattr(self.top + path, file_write.LABEL, follow))
+        except OSError:
+            return None
+
+    def _file(self, path: str) -> SeenFile:
+        state = file_write.state_of(self.top + path)
+        return SeenFile(state.content, state.mode, (state.uid, state.gid), label_of(state.xattrs.get(file_write.LABEL)))
+
+    def _put(self, step: Step, journal: Journal) -> file_write.FileState:
+        """The file as it is to be, whatever owner, mode and type it had; gives what it was."""
+        path = os.path.realpath(self.top + step.path)
+        before = file_write.state_of(path)
+        journal.record([Entry(file_write.KIND, path, before.document())])
+        xattrs = {name: value for name, value in before.xattrs.items() if name != file_write.LABEL}
+        if step.label:
+            xattrs[file_write.LABEL] = step.label.encode() + b"\0"
+        file_write.put_file(path, file_write.FileState(step.content, plan.MODES[step.path], 0, 0, xattrs))
+        return before
+
+    def _make_folder(self, path: str, journal: Journal) -> None:
+        path = self.top + path
+        if os.path.isdir(path):
+            return  # made above another one
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            self._make_folder(parent[len(self.top) :], journal)
+        journal.record([Entry(KIND, path, {"link": None})])
+        try:
+            os.mkdir(path, 0o755)
+            os.chmod(path, 0o755)  # noqa: S103 - whatever the umask is, libvirt's daemon and its users look in here
+            sync_folder(parent)
+        except OSError as error:
+            raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error
+
+    def _make_link(self, journal: Journal) -> None:
+        path = self.top + LINK
+        journal.record([Entry(KIND, path, {"link": None})])
+        try:
+            os.symlink(PROGRAM, path)  # by one step of the kernel: there, or not there
+            sync_folder(os.path.dirname(path))
+        except OSError as error:
+            raise HostWriteError(f"{path} cannot be made: {reason(error)}; libvirt does not see the guard") from error
+
+    def _run(self, command: list[str], stdin: bytes | None) -> None:
+        status, out, error = self.run_command(command, data=stdin, binary_data=True)
+        if status != 0:
+            said = (error or out).strip()[-500:]
+            raise HostWriteError(f"{' '.join(command)} ended with status {status}: {said}; no guard was put in place")
+
+
+def restore(entry: Entry) -> None:
+    """Put a link back, or take away the link or folder that was made. Raises HostWriteError."""
+    target = entry.before["link"]
+    if target is None:
+        _undo_path(entry.subject)
+        return
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.symlink(target, entry.subject)
+        if os.readlink(entry.subject) != target:
+            raise HostWriteError(f"{entry.subject} is another link by now; it was left alone")
+        sync_folder(os.path.dirname(entry.subject))
+    except OSError as error:
+        raise HostWriteError(f"{entry.subject} cannot be made again: {reason(error)}") from error
+
+
+def _undo_path(path: str) -> None:
+    """Take a link or an empty folder away; a folder that others use by now stays."""
+    try:
+        if os.path.islink(path):
+            os.unlink(path)
+        elif os.path.isdir(path):
+            os.rmdir(path)
+        else:
+            return
+        sync_folder(os.path.dirname(path))
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise HostWriteError(f"{path} cannot be removed: {reason(error)}") from error

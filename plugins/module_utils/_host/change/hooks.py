@@ -1,0 +1,77 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The hooks for guests that libvirt's daemon finds on a host, and whether it may run them.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import typing as t
+from dataclasses import replace
+
+from ..._core.errors import HostReadError
+from ..._core.harden.guard import LINK, PROGRAM, SETTINGS
+from ..._core.libvirt.hooks import Hook, objections, questions
+from ..base.root import Root, label_of
+from ..probe.guest_files import LABEL
+from ..probe.loaded_policy import LoadedPolicy
+
+_FOLDER = "/etc/libvirt/hooks"
+
+
+def found(root: Root, top: str = "") -> list[Hook]:
+    """What libvirt would call for a guest, in no order: plain files with an execute bit. ``top`` goes before paths."""
+    try:
+        names = root.names(f"{top}{_FOLDER}/qemu.d")
+    except (OSError, HostReadError):
+        names = []
+    paths = [f"{_FOLDER}/qemu", *(f"{_FOLDER}/qemu.d/{name}" for name in names)]
+    return [hook for path in paths if (hook := _hook(root, top, path)) is not None]
+
+
+def guarded(root: Root) -> bool:
+    """Whether the guard is there and refuses guests."""
+    try:
+        if root.readlink(LINK) != PROGRAM:
+            return False
+    except OSError:
+        return False
+    try:
+        settings = json.loads(root.read_text(SETTINGS))
+    except (OSError, HostReadError, ValueError):
+        settings = None  # it goes by its defaults
+    return not (isinstance(settings, dict) and settings.get("collision") == "allow")
+
+
+def _hook(root: Root, top: str, path: str) -> Hook | None:
+    try:
+        facts, link = root.stat(top + (PROGRAM if path == LINK else path)), root.lstat(top + path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(facts.st_mode) or not facts.st_mode & 0o111:
+        return None
+    # The guard's program may be written anew behind its link, which libvirt knows by then.
+    looks = (link,) if path == LINK else (facts, link)
+    return Hook(path, max(float(time) for look in looks for time in (look.st_mtime, look.st_ctime)))
+
+
+def judged(root: Root, hooks: t.Iterable[Hook], domain: str) -> list[Hook]:
+    """The hooks, each with what the loaded policy has against its being run by a daemon with this label."""
+    policy = LoadedPolicy(root)
+    if not policy.loaded:
+        return list(hooks)
+    return [replace(hook, denied=_denied(root, policy, hook.path, domain)) for hook in hooks]
+
+
+def _denied(root: Root, policy: LoadedPolicy, path: str, domain: str) -> str:
+    try:
+        label = label_of(root.getxattr(path, LABEL))
+    except OSError:
+        label = None
+    if label is None:
+        return "its label cannot be read"
+    asked = questions(domain, label, policy.created(domain, label, "process"))
+    return "; ".join(objections(policy.verdicts(asked)))

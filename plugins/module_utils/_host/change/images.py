@@ -1,0 +1,520 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets labels, owners and modes of images, and puts them back: one open descriptor from the first look to the last.
+
+A path is walked component by component without following any link below the folder that was given. What changes is
+the file behind the descriptor, whatever is done to the path meanwhile. Before the change and after it the descriptor
+is checked: one name only, the inode that was planned, the label that was planned, and after it the path still leading
+there. What does not hold after the change is put back as it was.
+
+While a file changes, libvirt's own lock on its metadata is held, so that a guest that starts at the same moment either
+comes first, and its label is seen, or after, and sets its own.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import typing as t
+from dataclasses import asdict, dataclass, field
+
+from ..._core.errors import HostReadError, HostWriteError, PlanError, SvirtError
+from ..._core.harden.images import CLOSED, Change, Holder, Seen, Target
+from ..base.deadline import Job
+from ..base.journal import Entry, Journal
+from ..base.paths import MountTable, may_hang
+from ..base.root import Root, label_of, reason, text_of
+from ..probe.guest_files import LABEL, device
+from ..probe.storage import mount_table
+from . import file_contexts, open_files
+
+KIND = "label"
+REMEMBERED = "trusted.libvirt.security."
+
+_KINDS = (
+    (stat.S_ISREG, "file"),
+    (stat.S_ISDIR, "dir"),
+    (stat.S_ISBLK, "block"),
+    (stat.S_ISCHR, "char"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISFIFO, "fifo"),
+)
+_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+#: libvirt locks this byte of a file while it changes the file's label (virSecurityManagerMetadataLock).
+_LOCK_BYTE = 1
+_NO_LOCK = (errno.EACCES, errno.EAGAIN)
+#: Seconds for one pass through /proc when a label is put back.
+_SCAN_TIMEOUT = 30.0
+
+Key = tuple[t.Optional[int], str]
+
+
+class _RefusedError(SvirtError):
+    """The file is left alone, or as it was; the message says why."""
+
+
+@contextlib.contextmanager
+def opened(path: str, within: t.Sequence[str] = (), pid: int | None = None) -> t.Iterator[int]:
+    """The file itself, by a descriptor that is good for looking and labelling only. Raises OSError.
+
+    Links are followed in the path of a folder of ``within`` that the file lies in, for its owner chose it, and nowhere
+    else: a link below it is an error. With ``pid``, the path starts at that process's own root.
+    """
+    start = next((one for one in sorted(within, key=len, reverse=True) if _below(path, one)), "/")
+    rest = path[len(start.rstrip("/")) :] if pid is None else path
+    handle = os.open(start if pid is None else f"/proc/{pid}/root/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = [name for name in rest.split("/") if name]
+        for index, name in enumerate(names):
+            if name in (".", ".."):
+                raise OSError(errno.EINVAL, "the path is not plain", path)
+            flags = _STEP if index == len(names) - 1 else _STEP | os.O_DIRECTORY
+            try:
+                following = os.open(name, flags, dir_fd=handle)
+            except NotADirectoryError as error:
+                raise OSError(errno.ELOOP, "a link or no folder is on the way", path) from error
+            os.close(handle)
+            handle = following
+        if stat.S_ISLNK(os.fstat(handle).st_mode):
+            raise OSError(errno.ELOOP, "it is a symbolic link", path)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@dataclass(frozen=True)
+class State:
+    """A file as it is."""
+
+    kind: str
+    device: str
+    inode: int
+    links: int
+    uid: int
+    gid: int
+    mode: int
+    #: The label and what libvirt remembers, raw.
+    xattrs: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str | None:
+        """The label as text."""
+        return label_of(self.xattrs.get(LABEL))
+
+
+def state_of(handle: int) -> State:
+    """The file behind a descriptor. Raises OSError."""
+    facts = os.fstat(handle)
+    path = _by(handle)
+    try:
+        names = [name for name in os.listxattr(path) if name.startswith(REMEMBERED)]
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        names = []
+    # The label is not always listed: file systems without attributes still have one while SELinux is on.
+    found = {name: value for name in [LABEL, *names] if (value := _xattr(path, name)) is not None}
+    kind = next((kind for test, kind in _KINDS if test(facts.st_mode)), "link")
+    number = device(facts.st_dev)
+    mode = stat.S_IMODE(facts.st_mode)
+    return State(kind, number, facts.st_ino, facts.st_nlink, facts.st_uid, facts.st_gid, mode, found)
+
+
+def _xattr(path: str, name: str) -> bytes | None:
+    try:
+        return os.getxattr(path, name)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
+
+
+def _by(handle: int) -> str:
+    """A name that leads to the file behind the descriptor, and to no other."""
+    return f"/proc/self/fd/{handle}"
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+@dataclass(repr=False, eq=False)
+class Survey:
+    """A look at many files just before they change: what they are, and who has them open."""
+
+    root: Root
+    within: tuple[str, ...]
+    timeout: float
+    #: Another table of file contexts than the host's.
+    contexts: str | None = None
+
+    def take(self, targets: t.Sequence[Target]) -> dict[Key, Seen]:
+        """What each file is now; what could not be seen is said there."""
+        mounts, problem = mount_table(self.root)
+        seen = {target.key: Seen(error=problem) for target in targets} if problem else self._look(targets, mounts)
+        self._defaults(targets, seen)
+        self._holders(targets, seen)
+        return seen
+
+    def _look(self, targets: t.Sequence[Target], mounts: MountTable) -> dict[Key, Seen]:
+        far: dict[str, list[Target]] = {}
+        seen: dict[Key, Seen] = {}
+        for target in targets:
+            mount = mounts.of(self._real(target)) if target.pid is None else None
+            if mount is not None and may_hang(mount):
+                far.setdefault(mount.mount, []).append(target)
+            else:
+                seen[target.key] = self._one(target)
+            if mount is not None and target.key in seen:
+                seen[target.key].labelled = mount.labelled
+        jobs = [(point, wanted, Job(self._far(wanted), self.timeout)) for point, wanted in sorted(far.items())]
+        for point, wanted, job in jobs:
+            mount = mounts.of(point)
+            for index, plain in job.items():
+                plain["holders"] = []
+                seen[wanted[index].key] = Seen(**plain)
+            for target in wanted:
+                found = seen.setdefault(target.key, Seen(error=f"{point}: {job.problem or 'no answer for this file'}"))
+                found.remote = mount is not None and mount.remote
+                found.labelled = mount is not None and mount.labelled
+        return seen
+
+    def _real(self, target: Target) -> str:
+        """Where the file lies, with the links in the path of its folder followed."""
+        folder = next((one for one in sorted(self.within, key=len, reverse=True) if _below(target.path, one)), None)
+        if folder is None:
+            return target.path
+        return os.path.realpath(folder).rstrip("/") + target.path[len(folder.rstrip("/")) :]
+
+    def _far(self, targets: t.Sequence[Target]) -> t.Callable[[], t.Iterator[t.Any]]:
+        def work() -> t.Iterator[t.Any]:
+            for index, target in enumerate(targets):
+                yield index, asdict(self._one(target))
+
+        return work
+
+    def _one(self, target: Target) -> Seen:
+        try:
+            with opened(target.path, self.within, target.pid) as handle:
+                state = state_of(handle)
+        except (OSError, ValueError) as error:
+            return Seen(error=reason(error))
+        memory = {name: text_of(value).rstrip("\0") for name, value in state.xattrs.items() if name != LABEL}
+        facts = (state.kind, state.device, state.inode, state.links, state.label, state.uid, state.gid, state.mode)
+        return Seen("", *facts, memory=memory)
+
+    def _defaults(self, targets: t.Sequence[Target], seen: t.Mapping[Key, Seen]) -> None:
+        wanted = [
+            target for target in targets if target.relabel and target.label is None and not seen[target.key].error
+        ]
+        try:
+            found = file_contexts.defaults(
+                [(target.path, seen[target.key].kind or "") for target in wanted], self.timeout, self.contexts
+            )
+        except HostReadError as error:
+            for target in wanted:
+                seen[target.key].error = reason(error)
+            return
+        for target in wanted:
+            seen[target.key].default = found[(target.path, seen[target.key].kind or "")]
+
+    def _holders(self, targets: t.Sequence[Target], seen: t.Mapping[Key, Seen]) -> None:
+        files = {
+            (one.device, one.inode): target.path
+            for target in targets
+            if not (one := seen[target.key]).error and target.pid is None and one.kind == "file"
+            if one.device is not None and one.inode is not None
+        }
+        found = open_files.find(self.root, files, self.timeout)
+        for one in seen.values():
+            if (one.device, one.inode) in files:
+                one.holders = list(found.of((one.device or "", one.inode or 0)))
+                one.blind = found.problem
+
+
+def apply(changes: t.Sequence[Change], within: t.Sequence[str], journal: Journal, root: Root) -> dict[Key, str]:
+    """Make the changes, each checked once more; gives why for each that was not made.
+
+    Everything goes into the journal at once, before the first change. Raises JournalError; then nothing was changed.
+    """
+    refused = _opened_since(changes, root)
+    changes = [change for change in changes if change.target.key not in refused]
+    entries: list[Entry] = []
+    ready: list[Change] = []
+    for change in changes:
+        target = change.target
+        try:
+            with opened(target.path, within, target.pid) as handle:
+                entries.append(_entry(change, _as_planned(handle, change), within))
+            ready.append(change)
+        except (OSError, ValueError, _RefusedError) as error:
+            refused[target.key] = _why(error)
+    journal.record(entries)
+    for change in ready:
+        try:
+            _change(change, within)
+        except (OSError, _RefusedError, HostWriteError) as error:
+            refused[change.target.key] = _why(error)
+    return refused
+
+
+def _opened_since(changes: t.Iterable[Change], root: Root) -> dict[Key, str]:
+    """Files that somebody opened since they were seen: the journal may have been waited for, and rules compiled."""
+    files = {
+        (change.seen.device, change.seen.inode): change
+        for change in changes
+        if change.target.pid is None and change.seen.kind == "file"
+        if change.seen.device is not None and change.seen.inode is not None
+    }
+    found = open_files.find(root, {identity: change.target.path for identity, change in files.items()}, _SCAN_TIMEOUT)
+    refused = {}
+    for identity, change in files.items():
+        fresh = [holder for holder in found.of(identity) if holder not in change.seen.holders]
+        if fresh:
+            refused[change.target.key] = f"in use since just now: open by {_told(fresh)}"
+        elif found.problem:
+            refused[change.target.key] = f"it is not known who has it open: {found.problem}"
+    return refused
+
+
+def _why(error: BaseException) -> str:
+    """What an error says; the name by which a descriptor is reached says nothing to anybody."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}; it is as it was"
+    return reason(error)
+
+
+def _entry(change: Change, state: State, within: t.Sequence[str]) -> Entry:
+    return Entry(
+        KIND,
+        change.target.path,
+        {
+            "pid": change.target.pid,
+            "within": [folder for folder in within if _below(change.target.path, folder)],
+            "shared": change.shared,
+            "device": state.device,
+            "inode": state.inode,
+            "owner": [state.uid, state.gid, state.mode] if change.close else None,
+            "xattrs": {name: _text(state.xattrs.get(name)) for name in _touched(change)},
+            "set": change.label,
+        },
+    )
+
+
+def _touched(change: Change) -> list[str]:
+    return ([LABEL] if change.label is not None else []) + list(change.forget)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode("ascii")
+
+
+def _as_planned(handle: int, change: Change) -> State:
+    """The file, when it is the one that was planned, in the state that was planned."""
+    state, seen = state_of(handle), change.seen
+    if (state.device, state.inode) != (seen.device, seen.inode):
+        raise _RefusedError("another file is in its place now; it was left alone")
+    if state.kind != "dir" and state.links != 1:
+        raise _RefusedError(f"it has {state.links} names (hard links) now; it was left alone")
+    if state.label != seen.label:
+        raise _RefusedError(f"its label is {state.label} now, so somebody else is at work; it was left alone")
+    memory = {name: text_of(value).rstrip("\0") for name, value in state.xattrs.items() if name != LABEL}
+    if memory != seen.memory:
+        raise _RefusedError("what libvirt remembers of it changed just now; it was left alone")
+    return state
+
+
+def _change(change: Change, within: t.Sequence[str]) -> None:
+    """One file. Raises OSError and _RefusedError; the file is then as it was."""
+    target = change.target
+    with opened(target.path, within, target.pid) as handle, _libvirt_lock(handle):
+        before = _as_planned(handle, change)
+        try:
+            _set(handle, change)
+            _still_there(handle, change, within)
+        except BaseException:
+            _undo(handle, before, _touched(change), change.close)
+            raise
+
+
+def _set(handle: int, change: Change) -> None:
+    path = _by(handle)
+    if change.close:
+        os.chown(path, CLOSED[0], CLOSED[1])
+        os.chmod(path, CLOSED[2])
+    if change.label is not None:
+        _label(path, change.label)
+    for name in change.forget:
+        with contextlib.suppress(FileNotFoundError):
+            os.removexattr(path, name)
+
+
+def _label(path: str, label: str) -> None:
+    try:
+        os.setxattr(path, LABEL, label.encode() + b"\0")
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise _RefusedError(f"the loaded policy does not know the label {label}") from error
+        raise
+
+
+def _still_there(handle: int, change: Change, within: t.Sequence[str]) -> None:
+    """It got no second name meanwhile and was not moved away, which would take the change out of its folder."""
+    facts = os.fstat(handle)
+    if not stat.S_ISDIR(facts.st_mode) and facts.st_nlink != 1:
+        raise _RefusedError(f"it got another name while it was changed ({facts.st_nlink} now); it is as it was")
+    try:
+        with opened(change.target.path, within, change.target.pid) as again:
+            now = os.fstat(again)
+    except OSError as error:
+        raise _RefusedError(f"its path changed while it was changed ({reason(error)}); it is as it was") from error
+    if (now.st_dev, now.st_ino) != (facts.st_dev, facts.st_ino):
+        raise _RefusedError("another file took its place while it was changed; it is as it was")
+
+
+def _put_back(handle: int, before: State, names: t.Iterable[str], owner: bool) -> None:
+    path = _by(handle)
+    for name in names:
+        value = before.xattrs.get(name)
+        if value is not None:
+            os.setxattr(path, name, value)
+        else:
+            _remove(path, name)
+    if owner:
+        os.chown(path, before.uid, before.gid)
+        os.chmod(path, before.mode)
+
+
+def _undo(handle: int, before: State, names: t.Iterable[str], owner: bool) -> None:
+    try:
+        _put_back(handle, before, names, owner)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise HostWriteError(f"only a part of it was changed, and could not be put back: {why}") from error
+
+
+def _remove(path: str, name: str) -> None:
+    try:
+        os.removexattr(path, name)
+    except OSError as error:
+        if error.errno != errno.ENODATA:
+            raise
+
+
+@contextlib.contextmanager
+def _libvirt_lock(handle: int) -> t.Iterator[None]:
+    """Hold libvirt off the file's metadata, where the file can be locked."""
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        yield
+        return
+    try:
+        lock = os.open(_by(handle), os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # a file system that is read-only: libvirt locks nothing there either
+        yield
+        return
+    try:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _LOCK_BYTE)
+        except OSError as error:
+            if error.errno in _NO_LOCK:
+                raise _RefusedError("libvirt is just changing its label; it was left alone") from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def restore(entry: Entry, root: Root | None = None) -> None:
+    """Put a file's label, owner, mode and attributes back as the journal has them.
+
+    Raises PlanError where that must not be: the file is in use, or another one than was changed. Raises HostWriteError
+    where it cannot be; the file is then as it was.
+    """
+    before = _checked(entry)
+    try:
+        with opened(entry.subject, before.within, before.pid) as handle, _libvirt_lock(handle):
+            now = state_of(handle)
+            if before.holds(now):
+                return  # a run that was killed had not changed it yet, or another rollback was before this one
+            _refuse(entry.subject, before, now, root or Root())
+            try:
+                _put_back(handle, before.state(now), before.xattrs, before.owner is not None)
+            except BaseException:
+                _undo(handle, now, before.xattrs, before.owner is not None)
+                raise
+    except FileNotFoundError as error:
+        if before.pid is not None:
+            return  # the node went with the guest that had it
+        raise PlanError(f"image {entry.subject}: it is gone ({reason(error)}); there is nothing to put back") from error
+    except _RefusedError as error:
+        raise PlanError(f"image {entry.subject}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise HostWriteError(f"image {entry.subject} cannot be put back: {reason(error)}; it is as it was") from error
+
+
+@dataclass(frozen=True)
+class _Before:
+    pid: int | None
+    within: list[str]
+    shared: bool
+    device: str
+    inode: int
+    owner: tuple[int, int, int] | None
+    xattrs: dict[str, bytes | None]
+    set: str | None
+
+    def holds(self, now: State) -> bool:
+        """Whether the very file is as it was already."""
+        same = (now.device, now.inode) == (self.device, self.inode)
+        owner = self.owner in (None, (now.uid, now.gid, now.mode))
+        return same and owner and all(now.xattrs.get(name) == value for name, value in self.xattrs.items())
+
+    def state(self, now: State) -> State:
+        """The file as it was; what was not changed then is as it is now."""
+        uid, gid, mode = self.owner or (now.uid, now.gid, now.mode)
+        kept = {name: value for name, value in self.xattrs.items() if value is not None}
+        return State(now.kind, now.device, now.inode, now.links, uid, gid, mode, kept)
+
+
+def _checked(entry: Entry) -> _Before:
+    try:
+        found = dict(entry.before)
+        found["xattrs"] = {
+            name: None if value is None else base64.b64decode(value) for name, value in found["xattrs"].items()
+        }
+        found["owner"] = None if found["owner"] is None else tuple(found["owner"])
+        if any(name != LABEL and not name.startswith(REMEMBERED) for name in found["xattrs"]):
+            raise ValueError("an attribute that is none of ours")
+        return _Before(**found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PlanError(f"image {entry.subject}: the journal's entry is none of a label ({error})") from error
+
+
+def _refuse(path: str, before: _Before, now: State, root: Root) -> None:
+    if (now.device, now.inode) != (before.device, before.inode):
+        raise PlanError(f"image {path}: another file is in its place now; it was left alone")
+    if now.kind != "dir" and now.links != 1:
+        raise PlanError(f"image {path}: it has {now.links} names (hard links) now; it was left alone")
+    if before.pid is not None:
+        raise PlanError(f"image {path}: process {before.pid} still runs and uses it; it was left alone")
+    if before.shared and before.set is not None and now.label != before.set:
+        raise PlanError(
+            f"image {path}: other hosts share its storage, and its label is {now.label} now, so that one of them may "
+            "use it; it was left alone"
+        )
+    if now.kind != "file":
+        return
+    found = open_files.find(root, {(now.device, now.inode): path}, _SCAN_TIMEOUT)
+    holders = _told(found.of((now.device, now.inode)))
+    if holders or found.problem:
+        why = f"in use: open by {holders}" if holders else f"it is not known who has it open: {found.problem}"
+        raise PlanError(f"image {path}: {why}; it was left alone")
+
+
+def _told(holders: t.Sequence[Holder]) -> str:
+    return ", ".join(f"process {one.pid} {one.name}" if one.pid else one.name for one in holders[:3])

@@ -1,0 +1,268 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store of policy modules and booleans, and the transactions that change it.
+
+Each transaction builds and loads the policy once: that takes seconds, and half a minute on a slow host.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import os
+import shutil
+import tempfile
+import typing as t
+import zlib
+from dataclasses import dataclass
+
+from ..._core.errors import HostReadError, HostWriteError
+from ..._core.harden import selinux
+from ..._core.harden.selinux import ADMIN_PRIORITY, SHIPPED_PRIORITIES, BooleanFacts, Module
+from ..base.journal import Entry, Journal
+from ..base.root import Root, reason
+from ..probe.selinux import FS
+from .boot_loader import Tools
+
+STORE = "/var/lib/selinux"
+MODULES_KIND = "policy_module"
+PERMISSIVE_KIND = "permissive"
+BOOLEAN_KIND = "boolean"
+
+_MAX_MODULE = 16 * 1024 * 1024
+_MAX_POLICY = 64 * 1024 * 1024
+#: Where distributions declare the booleans of guests.
+_DECLARING = "virt"
+
+
+@dataclass(repr=False, eq=False)
+class Store:
+    """The store of the host's policy."""
+
+    root: Root
+    tools: Tools
+    policy: str
+
+    def modules(self) -> list[Module]:
+        """Modules that the administrator added. Raises OSError and HostReadError."""
+        found = []
+        for priority in self._priorities():
+            if priority not in SHIPPED_PRIORITIES:
+                folder = f"{self._folder}/modules/{priority}"
+                names = self.root.names(folder)
+                found += [Module(priority, name, self._content(f"{folder}/{name}/cil")) for name in names]
+        return found
+
+    def shipped_permissive(self) -> set[str]:
+        """Types that the distribution's modules make permissive. Raises OSError and HostReadError."""
+        found: set[str] = set()
+        for priority in set(self._priorities()) & set(SHIPPED_PRIORITIES):
+            folder = f"{self._folder}/modules/{priority}"
+            for name in self.root.names(folder):
+                cil = self._content(f"{folder}/{name}/cil") or b""
+                if b"typepermissive" in cil:
+                    found.update(selinux.permissive_types(cil)[0])
+        return found
+
+    def booleans(self, names: t.Iterable[str]) -> dict[str, BooleanFacts]:
+        """Those of these booleans that the loaded policy has. Raises OSError and HostReadError."""
+        active: dict[str, bool] = {}
+        for name in names:
+            words = (self.root.line(f"{FS}/booleans/{name}") or "").split()
+            if len(words) == 2:
+                active[name] = words[0] == "1"
+        local = self._local()
+        declared: dict[str, bool] | None = None
+        found = {}
+        for name, value in active.items():
+            if name not in local and declared is None:
+                declared = self._declared()
+            found[name] = BooleanFacts(value, local.get(name, (declared or {}).get(name)))
+        return found
+
+    def change(
+        self, install: t.Sequence[tuple[str, bytes]], remove: t.Sequence[tuple[int, str]], journal: Journal
+    ) -> None:
+        """Install and remove modules (name and CIL; priority and name), all of them or none."""
+        touched = [*((ADMIN_PRIORITY, name) for name, _cil in install), *remove]
+        before = [self._state(priority, name) for priority, name in touched]
+        subject = " ".join(f"{priority}/{name}" for priority, name in touched)
+        journal.record([Entry(MODULES_KIND, subject, {"policy": self.policy, "modules": before})])
+        _semodule(self.tools, self.policy, [(ADMIN_PRIORITY, name, "cil", cil) for name, cil in install], remove)
+
+    def load(self, types: t.Sequence[str], journal: Journal) -> None:
+        """Load the store's policy into the kernel, which has another one, with these types permissive."""
+        try:
+            policy = self.root.read_bytes(f"{FS}/policy", _MAX_POLICY)
+        except (OSError, HostReadError) as error:
+            raise HostWriteError(
+                f"the loaded policy cannot be kept for a rollback: {reason(error)}; it stays"
+            ) from error
+        journal.record([Entry(PERMISSIVE_KIND, " ".join(types), {"policy": _text(zlib.compress(policy))})])
+        _run(self.tools, ["load_policy"], "the policy that was loaded stays")
+
+    def set_booleans(
+        self, runtime: dict[str, bool], persistent: dict[str, bool], journal: Journal, reload: bool
+    ) -> None:
+        """Set booleans. Without ``reload`` the persistent ones are stored, and loaded with what follows."""
+        facts = self.booleans([*runtime, *persistent])
+        before = {
+            name: {"active": seen.active, "persistent": seen.persistent, "stored": name in persistent}
+            for name, seen in facts.items()
+        }
+        journal.record([Entry(BOOLEAN_KIND, " ".join(sorted(before)), {"booleans": before})])
+        _store_booleans(self.tools, persistent, reload)
+        activate(self.tools, {**runtime, **persistent})
+
+    @property
+    def _folder(self) -> str:
+        return f"{STORE}/{self.policy}/active"
+
+    def _priorities(self) -> list[int]:
+        names = self.root.names(f"{self._folder}/modules")
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+    def _content(self, path: str) -> bytes | None:
+        try:
+            return _plain(self.root.read_bytes(path, _MAX_MODULE))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _local(self) -> dict[str, bool]:
+        try:
+            return selinux.local_booleans(self.root.read_text(f"{self._folder}/booleans.local"))
+        except FileNotFoundError:
+            return {}
+
+    def _declared(self) -> dict[str, bool]:
+        found: dict[str, bool] = {}
+        for priority in self._priorities():  # the highest counts
+            cil = self._content(f"{self._folder}/modules/{priority}/{_DECLARING}/cil")
+            found.update(selinux.defaults_of(cil) if cil else {})
+        return found
+
+    def _state(self, priority: int, name: str) -> dict[str, t.Any]:
+        """A module as it is, for the journal: in the language that it was installed in."""
+        folder = f"{self._folder}/modules/{priority}/{name}"
+        try:
+            language = (self.root.line(f"{folder}/lang_ext") or "cil")[:16]
+            content = self._content(f"{folder}/{'cil' if language == 'cil' else 'hll'}")
+        except (OSError, HostReadError) as error:
+            raise HostWriteError(f"{folder} cannot be read: {reason(error)}; nothing was changed") from error
+        kept = None if content is None else _text(content)
+        return {"priority": priority, "name": name, "language": language, "content": kept}
+
+
+def activate(tools: Tools, values: dict[str, bool]) -> None:
+    """Set booleans in the kernel, all at once, until the next boot."""
+    for name, value in sorted(values.items()):
+        write(tools, f"{FS}/booleans/{name}", "1" if value else "0")
+    if values:
+        write(tools, f"{FS}/commit_pending_bools", "1")
+
+
+def write(tools: Tools, path: str, text: str | bytes) -> None:
+    """Write to one of the kernel's files, in one write. Raises HostWriteError."""
+    content = text.encode("ascii") if isinstance(text, str) else text
+    try:
+        handle = os.open(tools.at(path), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(handle, content)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise HostWriteError(f"{path} does not take it: {reason(error)}; it is as it was") from error
+
+
+def restore(entry: Entry, tools: Tools) -> None:
+    """Put modules, the loaded policy or booleans back as the journal has them. Raises HostWriteError."""
+    if entry.kind == MODULES_KIND:
+        modules = entry.before["modules"]
+        install = [
+            (item["priority"], item["name"], item["language"], base64.b64decode(item["content"]))
+            for item in modules
+            if item["content"] is not None
+        ]
+        absent = [(item["priority"], item["name"]) for item in modules if item["content"] is None]
+        policy = entry.before["policy"]
+        # A run that was killed may not have installed them, and semodule removes nothing that is not there.
+        remove = sorted(set(absent) & _installed(tools, policy)) if absent else []
+        if install or remove:
+            _semodule(tools, policy, install, remove)
+    elif entry.kind == PERMISSIVE_KIND:
+        write(tools, f"{FS}/load", zlib.decompress(base64.b64decode(entry.before["policy"])))
+    else:
+        booleans = entry.before["booleans"]
+        stored = {
+            name: bool(seen["active"] if seen["persistent"] is None else seen["persistent"])
+            for name, seen in booleans.items()
+            if seen["stored"]
+        }
+        _store_booleans(tools, stored, reload=True)
+        activate(tools, {name: bool(seen["active"]) for name, seen in booleans.items()})
+
+
+def _store_booleans(tools: Tools, values: dict[str, bool], reload: bool) -> None:
+    if values:
+        words = [f"{name}={int(value)}" for name, value in sorted(values.items())]
+        _run(tools, ["setsebool", *([] if reload else ["-N"]), "-P", *words], "the booleans are as they were")
+
+
+def _semodule(
+    tools: Tools,
+    policy: str,
+    install: t.Sequence[tuple[int, str, str, bytes]],
+    remove: t.Sequence[tuple[int, str]],
+) -> None:
+    """One transaction. The modules' sources are handed over as files, which go again whatever happens."""
+    folder = tempfile.mkdtemp(prefix="svirt-fleet-")
+    try:
+        words = ["semodule", "-s", policy]
+        for priority, name, language, content in install:
+            path = os.path.join(folder, f"{priority}", f"{name}.{language}")
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(content)
+            words += ["-X", str(priority), "-i", path]
+        for priority, name in remove:
+            words += ["-X", str(priority), "-r", name]
+        _run(tools, words, "the policy is as it was")
+    except OSError as error:
+        raise HostWriteError(
+            f"policy modules cannot be handed over: {reason(error)}; the policy is as it was"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _installed(tools: Tools, policy: str) -> set[tuple[int, str]]:
+    """Priority and name of every module in the store."""
+    lines = _run(tools, ["semodule", "-s", policy, "-lfull"], "the policy is as it was").splitlines()
+    return {(int(words[0]), words[1]) for words in map(str.split, lines) if len(words) > 1 and words[0].isdigit()}
+
+
+def _run(tools: Tools, words: list[str], then: str) -> str:
+    program = tools.find(words[0])
+    if program is None:
+        raise HostWriteError(f"{words[0]} is not installed (package policycoreutils); {then}")
+    status, out, err = tools.run_command([program, *words[1:]])
+    if status:
+        raise HostWriteError(f"{words[0]} failed with status {status}: {(err or out).strip()[-1000:]}; {then}")
+    return out
+
+
+def _plain(content: bytes) -> bytes:
+    """The store compresses files, unless semanage.conf says otherwise."""
+    if not content.startswith(b"BZh"):
+        return content
+    try:
+        unpacked = bz2.BZ2Decompressor().decompress(content, _MAX_MODULE)
+    except OSError as error:
+        raise HostReadError(f"a module of the policy store cannot be unpacked: {error}") from error
+    return unpacked
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

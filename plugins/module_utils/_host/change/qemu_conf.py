@@ -1,0 +1,91 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu.conf on the host: its text, the host's facts that bear on it, and the change of it.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..._core.errors import HostReadError, HostWriteError
+from ..._core.harden.daemon_restart import newer
+from ..._core.libvirt.qemu_conf import MAX_TEXT
+from ..._core.snapshot.model import Daemon
+from ..base.file_write import change_file, state_of
+from ..base.journal import Journal
+from ..base.root import Root, reason
+from ..probe import daemon, processes, selinux, storage
+
+#: For a file that the host does not have yet, as distributions ship it.
+MODE = 0o600
+TYPE = "virt_etc_t"
+
+
+@dataclass(repr=False, eq=False)
+class Facts:
+    """The host, as far as qemu.conf goes."""
+
+    text: str
+    #: The file exists.
+    present: bool
+    #: SELinux's mode, and the kernel's security modules.
+    mode: str
+    lsms: list[str]
+    #: Label for a new file; None where SELinux is off.
+    label: str | None
+    #: The daemon that runs the guests; None where none runs.
+    daemon: Daemon | None
+    #: The file changed after the daemon started.
+    stale: bool = False
+    #: Folders that the host exports by NFS from file systems of its own.
+    exported: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+
+
+def read(root: Root, path: str, exports: bool = False) -> Facts:
+    """Look at the file and the host. Raises HostReadError; the host has libvirt, says the caller."""
+    present = root.exists(path)
+    text = _text(root, path)
+    security = selinux.read(root).facts
+    enabled = security.mode != "disabled"
+    label = f"system_u:object_r:{TYPE}" + (":s0" if security.mls is not False else "") if enabled else None
+    found = daemon.find(root, processes.read(root, ()).daemons).daemon
+    facts = Facts(text, present, security.mode, security.lsms, label, found if found and found.pid else None)
+    if facts.daemon is not None:
+        started = daemon.started_at(root, facts.daemon)
+        facts.stale = bool(newer(daemon.changes(root, [path]), started))
+    if exports:
+        facts.exported = _exported(root, facts.warnings)
+    return facts
+
+
+def write(path: str, text: str, facts: Facts, module: str) -> None:
+    """Change the file, and write down what it was. Raises HostWriteError and JournalError."""
+    with Journal(module) as journal:
+        if (state_of(path).content or b"") != _bytes(facts.text):
+            raise HostWriteError(f"{path} was changed by someone else just now; it was left alone, run this again")
+        change_file(path, _bytes(text), journal, mode=None if facts.present else MODE, label=facts.label)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(root: Root, path: str) -> str:
+    try:
+        return root.read_text(path, MAX_TEXT)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise HostReadError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def _exported(root: Root, warnings: list[str]) -> tuple[str, ...]:
+    """A file system that is itself remote is left out: libvirt knows such a one for shared by its type."""
+    found, problem = storage.exports(root)
+    table, more = storage.mount_table(root)
+    warnings += [why for why in (problem, more) if why]
+    mounts = {item.path: table.of(item.path) for item in found}
+    return tuple(sorted(path for path, mount in mounts.items() if mount is None or not mount.remote))

@@ -1,0 +1,128 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What guests hold: their files as they are on the host, the storage under these, and files that nobody owns.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..._core.snapshot.model import Resource, Snapshot
+from ..._core.system.mounts import Export
+from ..base.paths import MountTable
+from ..base.root import Root
+from . import guest_files, guests, orphans, selinux, storage
+from .coverage import Ledger
+
+NEEDS_ROOT = "the probe did not run as root"
+#: More mounts of network file systems are not told of, unless they hold guests' files.
+_MAX_REMOTE = 1000
+_LABELLED = frozenset(("image", "shared", "content", "own"))
+
+
+@dataclass(repr=False, eq=False)
+class Holdings:
+    """Fills in the snapshot's files, storage and orphans; the guests and their paths are there already."""
+
+    root: Root
+    ledger: Ledger
+    snapshot: Snapshot
+    timeout: float
+    orphan_search: tuple[str, ...]
+    #: All files of guests are known.
+    complete: bool
+    mounts: MountTable = field(default_factory=lambda: MountTable(()))
+    exported: list[Export] = field(default_factory=list)
+    #: Disks that are block devices: path -> device number.
+    devices: dict[str, int] = field(default_factory=dict)
+    #: Storage that did not answer: mount point -> why.
+    stuck: dict[str, str] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Look at everything. Errors are in the coverage."""
+        with self.ledger.area("storage"):
+            self.mounts, problem = storage.mount_table(self.root)
+            self.exported, more = storage.exports(self.root)
+            self.ledger.unknown("storage", problem, more)
+        with self.ledger.area("images"):
+            self._files()
+        if self.ledger.applies("orphans"):
+            with self.ledger.area("orphans"):
+                self._orphans()
+        with self.ledger.area("storage"):
+            self._storage()
+
+    def _files(self) -> None:
+        reader = guest_files.Reader(self.root, self.mounts, self.timeout)
+        outside: list[Resource] = []
+        for guest in self.snapshot.guests:
+            inside = [item for item in guest.resources if guest.pid is not None and item.path.startswith("/dev/")]
+            outside += [item for item in guest.resources if item not in inside] if inside else guest.resources
+            seen = reader.look_inside(guest.pid, [item.path for item in inside]) if guest.pid is not None else {}
+            for item in inside:
+                item.in_namespace = True
+                self._keep(item, seen[item.path])
+        everything = reader.look_all(item.path for item in outside)
+        for item in outside:
+            self._keep(item, everything[item.path])
+        for problem in reader.bugs:
+            self.ledger.bug("images", problem)
+        self.stuck = reader.stuck
+        self.ledger.unknown("images", *(f"{point}: {why}" for point, why in reader.stuck.items()))
+        if not self.root.privileged:
+            self.ledger.unknown("images", f"{NEEDS_ROOT}: what libvirt remembers of files cannot be read")
+        if not self.complete:
+            self.ledger.unknown("images", "files of guests that could not be read wholly are not known")
+
+    def _keep(self, item: Resource, seen: guest_files.Look) -> None:
+        item.file = seen.facts
+        self.ledger.unknown("images", seen.facts.error)
+        if seen.facts.kind == "block":
+            self.devices[item.path] = seen.rdev
+            item.file.mount = item.path
+
+    def _orphans(self) -> None:
+        if not self.complete:  # a guest that was not read may own any of them
+            self.ledger.unknown("orphans", "guests could not be read wholly, so they may own files that look ownerless")
+            return
+        if not self.root.privileged:
+            self.ledger.unknown("orphans", NEEDS_ROOT)
+            return
+        owned = orphans.Owned()
+        images: list[str] = []
+        for guest in self.snapshot.guests:
+            for item in guest.resources:
+                owned.add(item.path, item.file)
+                if item.role in _LABELLED and item.file.kind != "block":
+                    images.append(item.file.resolved or item.path)
+        types = frozenset((*selinux.IMAGE_TYPES[:1], *self.snapshot.selinux.image_types[:1]))
+        search = orphans.Search(self.root, self.mounts, owned, types, self.timeout, frozenset(self.stuck))
+        search.run({*orphans.FOLDERS, *self._folders(images), *self.orphan_search})
+        self.snapshot.orphans = [search.found[path] for path in sorted(search.found)]
+        self.ledger.unknown("orphans", *search.problems)
+        for problem in search.bugs:
+            self.ledger.bug("orphans", problem)
+
+    def _folders(self, images: list[str]) -> list[str]:
+        """Folders that hold images: of guests here, of storage pools, and what other hosts' guests may use."""
+        pools = [guests.pool_folder(self.root, name) for name in guests.pools(self.root)]
+        named = [folder for folder in pools if folder] + [item.path for item in self.exported]
+        return [*orphans.folders_of(images), *(folder for folder in named if orphans.is_narrow(folder))]
+
+    def _storage(self) -> None:
+        points = {item.file.mount for guest in self.snapshot.guests for item in guest.resources}
+        points |= {orphan.mount for orphan in self.snapshot.orphans}
+        used = {point: self.mounts.of(point) for point in points if point and point not in self.devices}
+        for item in self.exported:
+            mount = self.mounts.of(item.path)
+            if mount is not None:
+                used[mount.mount] = mount
+        # A guest here can come to them, whether or not one has a file there by now; so can one that migrates here.
+        for mount in self.mounts.remote()[:_MAX_REMOTE]:
+            used.setdefault(mount.mount, mount)
+        known = [mount for mount in used.values() if mount is not None]
+        found = storage.describe(self.root, self.mounts, known, self.exported)
+        found += [storage.block_device(self.root, path, number) for path, number in self.devices.items()]
+        self.snapshot.storage = sorted(found, key=lambda item: item.mount)

@@ -1,0 +1,144 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the files of guests look like: owner, mode, label, what libvirt remembers of it.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import typing as t
+from dataclasses import fields
+
+from ..._core.snapshot.model import FileFacts, Remembered
+from ..base.deadline import Job
+from ..base.paths import MountTable, Paths, may_hang
+from ..base.root import Root, label_of, reason, text_of
+
+LABEL = "security.selinux"
+_REMEMBERED = "trusted.libvirt.security."
+_KINDS = (
+    (stat.S_ISREG, "file"),
+    (stat.S_ISBLK, "block"),
+    (stat.S_ISCHR, "char"),
+    (stat.S_ISDIR, "dir"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISFIFO, "fifo"),
+    (stat.S_ISLNK, "link"),
+)
+
+
+class Look(t.NamedTuple):
+    """Facts about one path, and the device that it is, if it is one."""
+
+    facts: FileFacts
+    rdev: int = 0
+
+
+def look(root: Root, paths: Paths, path: str, prefix: str = "") -> Look:
+    """Facts about one path; what cannot be read is said in them."""
+    facts = FileFacts()
+    try:
+        real = paths.resolve(path)
+        seen = root.stat(prefix + real)
+        facts.exists = True
+        facts.resolved = real if real != path else None
+        facts.kind = next((kind for test, kind in _KINDS if test(seen.st_mode)), None)
+        facts.uid, facts.gid, facts.mode = seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode)
+        facts.device, facts.inode = device(seen.st_dev), seen.st_ino
+        facts.label = label_of(root.getxattr(prefix + real, LABEL))
+        facts.remembered = _remembered(root, prefix + real)
+        return Look(facts, seen.st_rdev if facts.kind in ("block", "char") else 0)
+    except (FileNotFoundError, NotADirectoryError):
+        return Look(FileFacts(exists=False))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        facts.error = reason(error)
+        return Look(facts)
+
+
+def device(number: int) -> str:
+    """A device number as MAJOR:MINOR."""
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def _remembered(root: Root, path: str) -> Remembered | None:
+    names = {name for name in root.listxattr(path) if name.startswith(_REMEMBERED)}
+    if not names & {f"{_REMEMBERED}selinux", f"{_REMEMBERED}ref_selinux"}:
+        return None
+    values = {name: label_of(root.getxattr(path, _REMEMBERED + name)) for name in ("selinux", "timestamp_selinux")}
+    count = text_of(root.getxattr(path, f"{_REMEMBERED}ref_selinux") or b"").rstrip("\0")
+    references = int(count) if count.isascii() and count.isdigit() and len(count) < 10 else None
+    return Remembered(values["selinux"], references, values["timestamp_selinux"])
+
+
+class Reader:
+    """Looks at many paths: local ones here, those on storage that may hang in a child for each storage."""
+
+    def __init__(self, root: Root, mounts: MountTable, timeout: float) -> None:
+        self._root = root
+        self._mounts = mounts
+        self._timeout = timeout
+        self.local = Paths(root, mounts)
+        #: Storage that did not answer: mount point -> why.
+        self.stuck: dict[str, str] = {}
+        self.bugs: list[str] = []
+
+    def look_all(self, wanted: t.Iterable[str]) -> dict[str, Look]:
+        """Facts about each of these paths on the host."""
+        found: dict[str, Look] = {}
+        remote: dict[str, list[str]] = {}
+        for path in sorted(set(wanted)):
+            try:
+                mount = self._mounts.of(self.local.resolve(path))
+            except (OSError, ValueError) as error:
+                found[path] = Look(FileFacts(error=reason(error)))
+                continue
+            if mount is not None and may_hang(mount):
+                remote.setdefault(mount.mount, []).append(path)
+            else:
+                found[path] = look(self._root, self.local, path)
+                found[path].facts.mount = mount.mount if mount and found[path].facts.exists else None
+        jobs = [(point, paths, Job(self._far(paths), self._timeout)) for point, paths in sorted(remote.items())]
+        for point, paths, job in jobs:
+            found.update(self._answers(point, paths, job))
+        return found
+
+    def look_inside(self, pid: int, wanted: t.Iterable[str]) -> dict[str, Look]:
+        """Facts about each of these paths as the process sees them, in its own mount namespace."""
+        prefix = f"/proc/{pid}/root"
+        try:
+            self._root.stat(prefix + "/")
+        except OSError as error:  # not there or not for us: that says nothing of the files
+            return {path: Look(FileFacts(error=reason(error))) for path in wanted}
+        paths = Paths(self._root, MountTable(()), prefix)
+        return {path: look(self._root, paths, path, prefix) for path in set(wanted)}
+
+    def _far(self, wanted: list[str]) -> t.Callable[[], t.Iterator[t.Any]]:
+        def work() -> t.Iterator[t.Any]:
+            paths = Paths(self._root, self._mounts, enter=True)
+            for path in wanted:
+                facts, rdev = look(self._root, paths, path)
+                plain = {item.name: getattr(facts, item.name) for item in fields(facts)}
+                memory = facts.remembered
+                plain["remembered"] = [memory.label, memory.references, memory.timestamp] if memory else None
+                yield path, plain, rdev
+
+        return work
+
+    def _answers(self, point: str, wanted: list[str], job: Job) -> dict[str, Look]:
+        found: dict[str, Look] = {}
+        for path, plain, rdev in job.items():
+            memory = plain["remembered"]
+            plain["remembered"] = Remembered(*memory) if memory else None
+            found[path] = Look(FileFacts(**plain), rdev)
+            found[path].facts.mount = point if found[path].facts.exists else None
+        if job.problem:
+            self.stuck[point] = job.problem
+            if job.bug:
+                self.bugs.append(job.problem)
+        why = f"{point}: {job.problem or 'no answer for this file'}"
+        for path in wanted:
+            found.setdefault(path, Look(FileFacts(error=why, mount=point)))
+        return found

@@ -1,0 +1,70 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every guest of the host, from libvirt where it answers and from its files where it does not.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ..._core.libvirt.file_labels import ImageTypes
+from ..._core.snapshot.model import Guest, Libvirt
+from ..base.deadline import Job
+from ..base.root import Root
+from . import guests, libvirt_reader
+from .coverage import Ledger
+
+
+@dataclass(repr=False, eq=False)
+class Census:
+    """The guests, by uuid, and whether any of them or of their files may be missing."""
+
+    guests: list[Guest] = field(default_factory=list)
+    #: Nothing is missing: only then can it be said of a file that no guest owns it.
+    complete: bool = True
+
+
+@dataclass(repr=False, eq=False)
+class Taker:
+    """Takes the census of one host."""
+
+    root: Root
+    ledger: Ledger
+    libvirt: Libvirt
+    status: guests.StatusFiles
+
+    def take(self, job: Job | None, alive: t.Container[int], types: ImageTypes) -> Census:
+        """Find every guest and name its files. ``alive`` are the pids of QEMU processes."""
+        guests.read_status(self.root, self.status)
+        self.ledger.unknown("guests", self.status.problem)
+        census = Census()
+        found = self._answered(job) if job is not None else {}
+        if job is None or job.problem:  # what libvirt did not tell, its files do
+            others, problems = guests.without_libvirt(self.root, self.status, alive)
+            self.ledger.unknown("guests", *problems)
+            census.complete = not problems
+            found = {**{item.guest.uuid: item for item in others}, **found}
+        for _uuid, item in sorted(found.items()):
+            guests.fill_resources(self.root, item, types)
+            census.guests.append(item.guest)
+            if item.guest.error or item.domain is None:
+                census.complete = False
+                self.ledger.unknown("guests", f"a guest could not be read wholly: {item.guest.error}")
+        return census
+
+    def _answered(self, job: Job) -> dict[str, guests.Found]:
+        """Guests as libvirt lists them; what came before it hung is kept."""
+        found: dict[str, guests.Found] = {}
+        for item in libvirt_reader.gather(job.items()):
+            if isinstance(item, libvirt_reader.Listed):
+                found[item.uuid] = guests.from_libvirt(self.root, item, self.status)
+                continue
+            self.libvirt.connected, self.libvirt.driver = item.connected, item.driver
+            self.libvirt.version, self.libvirt.models = item.version, item.models
+            self.libvirt.filters, self.libvirt.networks = item.filters, item.networks
+        for area in ("libvirt", "guests") if job.problem else ():
+            (self.ledger.bug if job.bug else self.ledger.unknown)(area, f"libvirt: {job.problem}")
+        return found

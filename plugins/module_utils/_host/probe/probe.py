@@ -1,0 +1,204 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look at a whole host: orders the readers and puts the snapshot together.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ..._core.libvirt.file_labels import ImageTypes
+from ..._core.selinux.context import type_of
+from ..._core.snapshot import model as s
+from ..base.deadline import Job
+from ..base.root import Root
+from . import daemon, guests, libvirt_reader, processes, selinux, system
+from .coverage import Ledger
+from .file_survey import NEEDS_ROOT, Holdings
+from .guest_list import Census, Taker
+
+Ask = t.Callable[[str, t.Collection[str]], t.Iterable[dict[str, t.Any]]]
+
+_NO_LIBVIRT = "no libvirt daemon for QEMU is installed"
+_OFF = "SELinux is off on this host"
+_APPARMOR = "AppArmor is in force here, not SELinux"
+
+
+@dataclass(repr=False, eq=False)
+class Options:
+    """What the caller may choose."""
+
+    timeout: float = 30.0
+    orphan_search: tuple[str, ...] = ()
+    #: Look at boot entries, at the guests' files and at the storage under them. Without, their areas are unknown.
+    files: bool = True
+
+
+@dataclass(repr=False, eq=False)
+class Tools:
+    """What the probe uses beside the host's files; tests put their own in."""
+
+    ask: Ask = libvirt_reader.ask
+    run_command: system.RunCommand | None = None
+    #: Raise errors that nobody foresaw.
+    strict: bool = False
+    now: t.Callable[[], float] = time.time
+
+
+@dataclass(repr=False, eq=False)
+class Probe:
+    """One look at one host; ``take`` is called once."""
+
+    root: Root
+    options: Options = field(default_factory=Options)
+    tools: Tools = field(default_factory=Tools)
+
+    def take(self) -> s.Snapshot:
+        """Read the host. Never raises for what a host may hold: coverage says what could not be read."""
+        self.ledger = Ledger(self.tools.strict)
+        taken_at = self.tools.now()
+        security = self._selinux()
+        table = self._processes(security.facts)
+        libvirt, job = self._libvirt(table)
+        snapshot = s.Snapshot(
+            host=system.host(self.root, table.booted_at),
+            selinux=security.facts,
+            libvirt=libvirt,
+            coverage={},
+            taken_at=taken_at,
+            xen=self._xen(),
+        )
+        if self.options.files:
+            self._boot(snapshot)
+        complete = self._guests(snapshot, table, job)
+        if not self.options.files:
+            for area in ("boot", "images", "storage", "orphans"):
+                self.ledger.unknown(area, "not asked for")
+        elif self.ledger.applies("storage") or self.ledger.applies("orphans"):
+            Holdings(
+                self.root, self.ledger, snapshot, self.options.timeout, tuple(self.options.orphan_search), complete
+            ).read()
+        self._questions(snapshot, security.oracle, table)
+        self._finish(snapshot, table)
+        return snapshot
+
+    def _selinux(self) -> selinux.Reading:
+        reading = selinux.Reading(s.SELinux(mode="disabled"))
+        with self.ledger.area("selinux"):
+            reading = selinux.read(self.root)
+            self.ledger.unknown("selinux", *reading.missing)
+        facts = reading.facts
+        if facts.mode == "disabled":
+            # Where SELinux was configured, AppArmor in its place is a fault, not a choice.
+            chosen = "apparmor" in facts.lsms and facts.configured_mode in (None, "disabled")
+            for area in ("selinux", "images") if chosen else ():
+                self.ledger.not_applicable(area, _APPARMOR)
+            for area in ("containers", "orphans"):
+                self.ledger.not_applicable(area, _APPARMOR if chosen else _OFF)
+        return reading
+
+    def _processes(self, facts: s.SELinux) -> processes.Table:
+        table = processes.Table()
+        with self.ledger.area("processes", "containers"):
+            table = processes.read(self.root, {*facts.guest_types, *selinux.GUEST_TYPES})
+            for area in ("processes", "containers"):
+                self.ledger.unknown(area, table.problem)
+                if table.hidden:
+                    self.ledger.unknown(area, f"{table.hidden} processes could not be looked at")
+            if not self.root.privileged:
+                self.ledger.unknown("processes", f"{NEEDS_ROOT}: programs of others are known by their names only")
+        return table
+
+    def _xen(self) -> s.Xen | None:
+        if not system.is_xen_host(self.root):
+            self.ledger.not_applicable("xen", "the host does not run Xen")
+            return None
+        xen = s.Xen()
+        with self.ledger.area("xen"):
+            run_command = self.tools.run_command
+            if run_command is None:
+                self.ledger.unknown("xen", "xl was not asked")
+                return xen
+            job = Job(lambda: system.flask(run_command), self.options.timeout)
+            for mode, problem in job.items():
+                xen.flask = mode
+                self.ledger.unknown("xen", problem)
+            self.ledger.unknown("xen", job.problem)
+        return xen
+
+    def _libvirt(self, table: processes.Table) -> tuple[s.Libvirt, Job | None]:
+        """What the host's files say of libvirt, and a connection that is under way."""
+        self.status = guests.StatusFiles()
+        libvirt = s.Libvirt()
+        job = None
+        with self.ledger.area("libvirt", "guests"):
+            xen = system.is_xen_host(self.root)
+            libvirt = daemon.find(self.root, table.daemons, xen)
+            if not libvirt.installed:
+                for area in ("libvirt", "guests", "images", "storage"):
+                    self.ledger.not_applicable(area, _NO_LIBVIRT)
+                return libvirt, None
+            self.status = guests.status_names(self.root)
+            why = daemon.may_connect(self.root, libvirt)
+            if why:
+                self.ledger.unknown("libvirt", why)
+                self.ledger.unknown("guests", why)
+            else:
+                uri = libvirt_reader.XEN_URI if xen else libvirt_reader.QEMU_URI
+                names = frozenset(self.status.names)
+                job = Job(lambda: self.tools.ask(uri, names), self.options.timeout)
+            libvirt.conf, problem = daemon.configuration(self.root)
+            self.ledger.unknown("libvirt", problem)
+            user = daemon.qemu_user(self.root, libvirt.conf)
+            libvirt.qemu_uid, libvirt.qemu_gids = user
+        return libvirt, job
+
+    def _boot(self, snapshot: s.Snapshot) -> None:
+        with self.ledger.area("boot"):
+            snapshot.selinux.boot_entries, problems = system.boot_entries(self.root)
+            self.ledger.unknown("boot", *problems)
+
+    def _guests(self, snapshot: s.Snapshot, table: processes.Table, job: Job | None) -> bool:
+        """The guests; gives whether all of them and all their files are known."""
+        if not self.ledger.applies("guests"):
+            return True
+        census = Census(complete=False)
+        with self.ledger.area("guests"):
+            taker = Taker(self.root, self.ledger, snapshot.libvirt, self.status)
+            alive = {seen.process.pid for seen in table.guests}
+            census = taker.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
+            if snapshot.libvirt.connected and snapshot.libvirt.daemon is not None:
+                daemon.complete(self.root, snapshot.libvirt.daemon, table.booted_at)
+        snapshot.guests = census.guests
+        processes.match_guests(table, {item.pid: item.uuid for item in snapshot.guests if item.pid is not None})
+        for item in snapshot.guests:
+            if item.pid is not None:
+                item.context = table.context_of(item.pid) or selinux.current(self.root, item.pid)
+        return census.complete
+
+    def _questions(self, snapshot: s.Snapshot, oracle: selinux.Oracle | None, table: processes.Table) -> None:
+        """What the loaded policy says of the types and labels that were seen."""
+        facts = snapshot.selinux
+        guest_types = {*facts.guest_types, *selinux.GUEST_TYPES}
+        labels = [seen.process.context for seen in table.guests] + [item.context for item in table.daemons]
+        labels += [item.context for item in table.containers]
+        labels += [snapshot.libvirt.daemon.context] if snapshot.libvirt.daemon else []
+        labels += [base for model in snapshot.libvirt.models or () for base in model.baselabels.values()]
+        names = guest_types | {type_ for type_ in (type_of(text) for text in labels if text) if type_}
+        if facts.mode == "disabled":
+            return
+        with self.ledger.area("selinux"):
+            facts.types = selinux.types(oracle, names, facts.image_types)
+            known = {item.name for item in facts.types if item.known}
+            files_ = [item.file.label for guest in snapshot.guests for item in guest.resources]
+            facts.access, why = selinux.access(oracle, guest_types & known, selinux.type_labels(files_))
+            self.ledger.unknown("selinux", why, oracle.problem if oracle else "")
+
+    def _finish(self, snapshot: s.Snapshot, table: processes.Table) -> None:
+        snapshot.processes = [seen.process for seen in table.guests]
+        snapshot.containers = table.containers if self.ledger.applies("containers") else []
+        snapshot.coverage = self.ledger.result()

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+
+from tests.unit.support.fleets import disk, guest, host, nfs
+
+LABEL = "system_u:object_r:svirt_image_t:s0:c7,c8"
+FILER = "nfs:filer:/vol"
+
+
+def seeing(
+    name: str, *guests: s.Guest, orphan: bool = True, identity: str = FILER, inode: int | None = 77
+) -> s.Snapshot:
+    """A host that mounts the share, and sees a file there that carries the label of no guest of its own."""
+    found = [s.Orphan("/share/old.qcow2", LABEL, "/share", "0:50", inode)] if orphan else []
+    return host(name, guests, storage=[nfs("/share", identity)], orphans=found)
+
+
+def judged(*hosts: s.Snapshot, unread: t.Sequence[str] = ()) -> analysis.Fleet:
+    return analysis.judge([analysis.view(one.host.name, one) for one in hosts], unread)
+
+
+def told(result: analysis.Fleet) -> list[tuple[str, str]]:
+    return [(found.rule, found.host) for found in result.findings]
+
+
+def test_a_file_that_no_guest_of_any_host_has_is_told_once() -> None:
+    assert told(judged(seeing("kvm1"), seeing("kvm2"))) == [("IMG-005", "kvm1")]
+
+
+def test_without_inodes_each_host_tells_of_it() -> None:
+    result = judged(seeing("kvm1", inode=None), seeing("kvm2", inode=None))
+    assert told(result) == [("IMG-005", "kvm1"), ("IMG-005", "kvm2")]
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        guest("a", "s0:c8,c7"),
+        guest("a", None, active=False, resources=[disk("/elsewhere/old.qcow2", "/share", 77)]),
+    ],
+)
+def test_a_file_of_a_guest_on_another_host_is_no_orphan(owner: s.Guest) -> None:
+    result = judged(seeing("kvm1"), seeing("kvm2", owner, orphan=False))
+    assert (told(result), result.outcomes) == ([], {})
+
+
+@pytest.mark.parametrize("runs_on", ["kvm1", "kvm2"])
+def test_a_file_of_none_that_a_running_guest_reaches_is_told_with_the_guest(runs_on: str) -> None:
+    runner = guest("a", "s0:c7,c8", "/share/own.qcow2", mount="/share")
+    hosts = [seeing(name, *([runner] if name == runs_on else [])) for name in ("kvm1", "kvm2")]
+    (found,) = judged(*hosts).findings
+    assert (found.rule, found.host, found.reach) == ("IMG-005", "kvm1", "E2")
+    assert [(one["guest"], one["host"]) for one in found.evidence["reached_by"]] == [("guest-a", runs_on)]
+    assert found.evidence["hosts"] == sorted({"kvm1", runs_on})
+
+
+def test_a_file_without_an_inode_at_a_running_guests_level_may_be_its_own() -> None:
+    runner = guest("a", "s0:c7,c8", "/share/own.qcow2", mount="/share")
+    assert told(judged(seeing("kvm1", inode=None), seeing("kvm2", runner, inode=None))) == []
+
+
+def test_a_guest_on_a_host_without_the_storage_does_not_own_it() -> None:
+    stranger = seeing("kvm3", guest("a", "s0:c7,c8"), orphan=False, identity="nfs:filer:/other")
+    assert told(judged(seeing("kvm1"), seeing("kvm2", orphan=False), stranger)) == [("IMG-005", "kvm1")]
+
+
+@pytest.mark.parametrize(
+    ("others", "unread", "why"),
+    [
+        ([seeing("kvm2")], ["kvm3"], "kvm3 could not be read"),
+        ([seeing("kvm2", guest("a", None), orphan=False)], [], "not all labels on kvm2"),
+        ([], [], "no other host"),
+    ],
+)
+def test_what_nobody_can_know_is_unknown(others: list[s.Snapshot], unread: list[str], why: str) -> None:
+    result = judged(seeing("kvm1"), *others, unread=unread)
+    assert told(result) == []
+    outcome = result.outcomes["kvm1"][-1]
+    assert (outcome.rule, outcome.status) == ("IMG-005", "unknown")
+    assert why in outcome.why
+
+
+def test_a_label_below_an_export_without_labels_is_this_hosts_alone() -> None:
+    root = s.Storage("/", "ext4", "/dev/vda1", True, exports=["/srv"])
+    found = [s.Orphan("/srv/old.qcow2", LABEL, "/", "8:1", 5)]
+    assert told(judged(host("kvm1", storage=[root], orphans=found))) == [("IMG-005", "kvm1")]

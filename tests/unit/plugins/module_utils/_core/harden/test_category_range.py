@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import category_range as r
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange, libvirt_range
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.unit_files import UnitFile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.support.fleets import guest, host
+
+VIRTD = "system_u:system_r:virtd_t:s0-s0:"
+ALL = f"{VIRTD}c0.c1023"
+MODULAR = "system_u:system_r:virtqemud_t:s0"
+PATH = "/etc/systemd/system/libvirtd.service.d/60-svirt-fleet.conf"
+C0_31 = r.Wish(r.PRESENT, DaemonRange(0, 31))
+SEEN = r.Seen(
+    daemon="libvirtd",
+    selinux=True,
+    awake=True,
+    context=ALL,
+    given=ALL,
+    init="system_u:system_r:init_t:s0",
+    files=(UnitFile("/usr/lib/systemd/system/libvirtd.service", "[Service]\nType=notify\n"),),
+    running=r.Running(3, 5),
+)
+
+
+def seen(**parts: t.Any) -> r.Seen:
+    return dataclasses.replace(SEEN, **parts)
+
+
+def other(path: str, value: str) -> tuple[UnitFile, ...]:
+    return (*SEEN.files, UnitFile(path, f"[Service]\nSELinuxContext={value}\n"))
+
+
+def written(drawn: str = "c0.c31", type_: str = "virtd_t:s0-s0") -> str:
+    return r.text_of(parse_context(f"system_u:system_r:{type_}:{drawn}"))
+
+
+# -- what is asked for -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("present", None, 31), "low or high is missing"),
+        (("present", 31, 0), "c31.c0 is no range; give low and high from 0 to 1023"),
+        (("present", -1, 31), "c-1.c31 is no range"),
+        (("present", 0, 1024), "c0.c1024 is no range"),
+        (("present", 0, 6), "c0.c6 has 7 categories; libvirt draws from no fewer than 8"),
+        (("absent", 0, 31), "low and high go with state present only"),
+        (("repaired", None, 31), "low and high go with state present only"),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused(arguments: t.Any, message: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(message)):
+        r.wish(*arguments)
+
+
+def test_a_wish() -> None:
+    assert r.wish("present", 0, 7) == r.Wish("present", DaemonRange(0, 7))
+    assert r.wish("absent", None, None) == r.Wish("absent")
+
+
+@given(st.integers(0, 1016), st.integers(7, 1023))
+def test_what_is_written_is_what_libvirt_draws_from(low: int, width: int) -> None:
+    high = min(low + width, 1023)
+    made = r.plan(seen(), r.Wish(r.PRESENT, DaemonRange(low, high)))
+    if made.refused:
+        assert math_pairs(low, high) <= 6
+        return
+    text = made.text or ""
+    assert libvirt_range(made.context or "") == DaemonRange(low, high)
+    assert r.recorded(text) == DaemonRange(low, high)
+    assert r.is_sound(text)
+    assert seen().settings(text)[-1].value == made.context
+    assert r.plan(seen(ours=text), r.Wish(r.PRESENT, DaemonRange(low, high))).text == text
+
+
+def math_pairs(low: int, high: int) -> int:
+    return (high - low + 1) * (high - low) // 2
+
+
+# -- which label -----------------------------------------------------------------------------------------------------
+
+
+def test_user_role_and_type_are_the_daemons() -> None:
+    made = r.plan(seen(), C0_31)
+    assert (made.context, made.refused, made.warnings) == (f"{VIRTD}c0.c31", "", ())
+    assert (made.text or "").endswith(f"\n[Service]\nSELinuxContext={VIRTD}c0.c31\n")
+
+
+def test_a_daemon_without_categories_gets_some() -> None:
+    made = r.plan(seen(daemon="virtqemud", context=MODULAR), C0_31)
+    assert made.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
+
+
+def test_one_that_sleeps_gets_what_the_policy_gives_it() -> None:
+    made = r.plan(seen(awake=False, context=None, given=MODULAR, daemon="virtqemud"), C0_31)
+    assert made.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"daemon": None}, "no libvirt daemon for QEMU runs, and no socket would start one"),
+        ({"selinux": False}, "SELinux is off"),
+        ({"mls": False}, "the loaded policy has no categories"),
+        ({"taken": "it is a link"}, "it is a link"),
+        ({"context": None}, "the label of libvirtd could not be read"),
+        ({"context": "nothing"}, "the label of libvirtd could not be read: nothing"),
+        ({"context": "system_u:system_r:initrc_t:s0"}, "whose type is not that of a libvirt daemon; find out who"),
+        (
+            {"context": "unconfined_u:unconfined_r:virtd_t:s0-s0:c0.c1023"},
+            "is not what systemd starts (as user system_u",
+        ),
+        ({"context": f"{VIRTD}c5,c9"}, "from which libvirt cannot draw: Cannot parse category"),
+        ({"context": f"{VIRTD}c0.c255,c512.c767"}, "of which libvirt draws from c0.c255 only; find out who chose it"),
+        ({"awake": False, "given": None}, "libvirtd does not run, and the policy does not say what"),
+        (
+            {"awake": False, "given": "system_u:system_r:init_t:s0"},
+            "would start it as system_u:system_r:init_t:s0; see",
+        ),
+        (
+            {"running": None, "unknown": "libvirt is down"},
+            "is wide enough for the guests that run is not known: libvirt",
+        ),
+        ({"running": r.Running(248, 248)}, "c0.c31 has 496 pairs and 248 guests run with drawn labels"),
+        ({"running": r.Running(1, 497)}, "c0.c31 has 496 pairs for 497 guests without a static label"),
+    ],
+)
+def test_where_the_range_must_not_be_set_now(parts: dict[str, t.Any], message: str) -> None:
+    made = r.plan(seen(**parts), C0_31)
+    assert message in made.refused
+    assert (made.text, made.context) == (None, None)
+    assert not r.restart_needed(seen(**parts), made)
+
+
+def test_twice_as_many_pairs_as_guests_are_enough() -> None:
+    assert not r.plan(seen(running=r.Running(247, 496)), C0_31).refused
+    assert not r.plan(seen(running=r.Running(247, None)), C0_31).refused
+
+
+# -- other files of the unit -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/systemd/system/libvirtd.service.d/zz-site.conf",
+        "/usr/lib/systemd/system/libvirtd.service.d/70-vendor.conf",
+        "/etc/systemd/system/service.d/90-all.conf",
+        "/run/systemd/system/libvirtd.service.d/60-zz.conf",
+    ],
+)
+def test_a_file_with_the_last_word_is_named(path: str) -> None:
+    made = r.plan(seen(files=other(path, ALL)), C0_31)
+    assert made.refused.startswith(f"{path} sets SELinuxContext={ALL} and comes after 60-svirt-fleet.conf")
+
+
+def test_one_that_takes_the_label_back_is_told() -> None:
+    path = "/etc/systemd/system/libvirtd.service.d/zz-site.conf"
+    assert "takes SELinuxContext back" in r.plan(seen(files=other(path, "")), C0_31).refused
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/usr/lib/systemd/system/libvirtd.service.d/10-vendor.conf", "/usr/lib/systemd/system/service.d/20-all.conf"],
+)
+def test_one_that_comes_before_is_overruled_and_named(path: str) -> None:
+    made = r.plan(seen(files=other(path, ALL)), C0_31)
+    assert (made.refused, made.context) == ("", f"{VIRTD}c0.c31")
+    assert made.warnings == (f"{path} sets SELinuxContext too; {PATH} counts",)
+
+
+def test_a_file_of_our_name_elsewhere_does_not_count() -> None:
+    files = other("/run/systemd/system/libvirtd.service.d/60-svirt-fleet.conf", ALL)
+    assert not r.plan(seen(files=files), C0_31).refused
+
+
+# -- again, other, and away ------------------------------------------------------------------------------------------
+
+
+def test_the_second_time_nothing_is_done_and_a_restart_waits_until_it_came() -> None:
+    now = seen(ours=written())
+    made = r.plan(now, C0_31)
+    assert made.text == now.ours
+    assert r.restart_needed(now, made)
+    assert not r.restart_needed(dataclasses.replace(now, context=f"{VIRTD}c0.c31"), made)
+    assert not r.restart_needed(dataclasses.replace(now, awake=False, context=None), made)
+
+
+def test_what_is_in_place_and_too_narrow_by_now_is_warned_of() -> None:
+    made = r.plan(seen(ours=written(), running=r.Running(300, 300)), C0_31)
+    assert (made.text, made.refused) == (written(), "")
+    assert ["496 pairs" in warning for warning in made.warnings] == [True]
+
+
+def test_a_range_of_ours_that_was_wrong_is_replaced() -> None:
+    wrong = written().replace("s0-s0:c0.c31", "s0-s0:c5,c9")
+    now = seen(ours=wrong, context=f"{VIRTD}c5,c9")
+    made = r.plan(now, C0_31)
+    assert (made.refused, made.text) == ("", written())
+    assert r.restart_needed(now, made)
+
+
+def test_a_wrong_label_that_the_drop_in_did_not_give_is_for_people() -> None:
+    now = seen(ours=written(), context=f"{VIRTD}c5,c9")
+    assert "LIB-007" in r.plan(now, C0_31).refused
+
+
+def test_absent() -> None:
+    now = seen(ours=written(), context=f"{VIRTD}c0.c31", running=None)
+    made = r.plan(now, r.Wish(r.ABSENT))
+    assert (made.text, made.context, made.refused) == (None, None, "")
+    assert r.restart_needed(now, made)
+    assert not r.restart_needed(dataclasses.replace(now, context=ALL), made)
+    assert r.restart_needed(dataclasses.replace(now, given=None), made)
+    assert r.plan(seen(taken="it is a link"), r.Wish(r.ABSENT)).refused == "it is a link"
+    assert r.plan(seen(), r.Wish(r.ABSENT)) == r.Plan(None)
+
+
+def test_without_the_drop_in_what_others_say_counts() -> None:
+    files = other("/usr/lib/systemd/system/libvirtd.service.d/10-vendor.conf", f"-{VIRTD}c0.c99")
+    now = seen(files=files, ours=written(), context=f"{VIRTD}c0.c99")
+    assert not r.restart_needed(now, r.plan(now, r.Wish(r.ABSENT)))
+
+
+# -- repair ----------------------------------------------------------------------------------------------------------
+
+REPAIR = r.Wish(r.REPAIRED)
+
+
+@pytest.mark.parametrize(
+    "parts", [{}, {"ours": written()}, {"ours": written("c8.c20")}, {"daemon": None}, {"taken": "it is a link"}]
+)
+def test_what_is_as_it_was_written_needs_no_repair(parts: dict[str, t.Any]) -> None:
+    made = r.plan(seen(**parts), REPAIR)
+    assert (made.text, made.refused) == (parts.get("ours"), "")
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        written().replace("s0-s0:c0.c31\n", "s0-s0:c0.c5\n"),
+        written().replace("s0-s0:c0.c31\n", "s0-s0:c0.c1023\n"),
+        written().replace("virtd_t", "initrc_t"),
+        written() + "SELinuxContext=\n",
+        written() + "User=nobody\n",
+        written().replace("[Service]", "[Unit]"),
+    ],
+)
+def test_what_somebody_changed_is_written_anew(ours: str) -> None:
+    assert r.plan(seen(ours=ours, running=r.Running(0, 0)), REPAIR).text == written()
+
+
+def test_a_drop_in_that_lost_its_range_is_told() -> None:
+    ours = f"[Service]\nSELinuxContext={VIRTD}c0.c5\n"
+    made = r.plan(seen(ours=ours), REPAIR)
+    assert (made.text, "nobody knows which range it was made for" in made.refused) == (ours, True)
+    assert r.recorded("# range: c0.c5\n") is None
+    assert r.recorded("# range: c0.c31\n# range: c0.c63\n") is None
+    assert r.recorded("# range: c1000.c1024\n") is None
+
+
+# -- guests ----------------------------------------------------------------------------------------------------------
+
+
+def labelled(uuid: str, type_: str, **parts: t.Any) -> s.Guest:
+    labels = [s.SecLabel("selinux", type_, label="x" if type_ == "static" else None)]
+    return guest(uuid, "s0:c1,c2", live=labels, persistent_labels=labels, **parts)
+
+
+def test_guests_that_draw_are_counted() -> None:
+    guests = [
+        labelled("a", "dynamic"),
+        labelled("b", "static"),
+        labelled("c", "dynamic", active=False),
+        labelled("d", "dynamic", kind="lxc"),
+    ]
+    assert r.running(host("kvm1", guests)) == (r.Running(1, 2), "")
+
+
+def test_with_libvirt_down_every_qemu_counts() -> None:
+    one = host("kvm1", processes=[s.Process(1, "qemu"), s.Process(2, "swtpm")])
+    one.coverage["guests"] = s.Coverage(s.UNKNOWN, "libvirt is down")
+    assert r.running(one) == (r.Running(1, None), "")
+    one.coverage["processes"] = s.Coverage(s.UNKNOWN, "not root")
+    assert r.running(one) == (None, "libvirt is down")
+
+
+def test_ranges_in_words() -> None:
+    assert r.drawn_from(None) is None
+    assert r.drawn_from(ALL) == "c0.c1023"
+    assert r.drawn_from(f"{VIRTD}c5") == "No category range available"

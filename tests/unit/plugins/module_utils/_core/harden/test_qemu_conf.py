@@ -1,0 +1,118 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which values qemu.conf is to have."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.qemu_conf import (
+    Wish,
+    plan,
+    settings_of,
+    uncovered,
+)
+
+
+def made(text: str, settings: dict[str, t.Any] | None = None, mode: str = "enforcing", **wish: t.Any) -> t.Any:
+    return plan(text, Wish(settings=settings or {}, **wish), mode, ["capability", "selinux"])
+
+
+def test_options_become_keys() -> None:
+    options = {"default_confined": True, "require_confined": None, "security_driver": ["selinux"], "user": "qemu"}
+    more = {"max_core": 0, "max_files": "32768", "vnc_tls": True, "relabel": None}
+    assert settings_of(options, more) == {
+        "security_driver": "selinux",
+        "security_default_confined": 1,
+        "user": "qemu",
+        "max_core": 0,
+        "max_files": 32768,
+        "vnc_tls": 1,
+        "relabel": None,
+    }
+
+
+@pytest.mark.parametrize("key", ["user", "security_default_confined", "shared_filesystems"])
+def test_a_key_is_said_in_one_place(key: str) -> None:
+    with pytest.raises(PlanError, match=f"settings names {key}"):
+        settings_of({"user": "x", "default_confined": False}, {key: 1})
+
+
+def test_before_and_after_tell_of_what_was_asked_for_and_of_what_changes() -> None:
+    found = made('security_driver = "none"\nuser = "a"\nuser = "b"\n', {"security_driver": "selinux", "group": None})
+    assert found.text == 'security_driver = "selinux"\nuser = "a"\n#user = "b"\n'
+    assert found.before == {"group": None, "security_driver": "none", "user": "a"}
+    assert found.after == {"group": None, "security_driver": "selinux", "user": "a"}
+    assert made(found.text, {"security_driver": "selinux"}).edits == []
+
+
+@pytest.mark.parametrize("text", ['security_driver = [ "selinux" ]\n', 'security_driver = "selinux"\n'])
+def test_a_list_of_one_driver_is_that_driver(text: str) -> None:
+    assert made(text, {"security_driver": "selinux"}).edits == []
+    assert made(text, {"security_driver": ["selinux"]}).edits == []
+    assert made(text, {"security_driver": "none"}).edits != []
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "mode", "message"),
+    [
+        ("", {"security_driver": "selinux"}, "disabled", "SELinux is off on this host"),
+        ("", {"security_driver": ["selinux", "apparmor"]}, "disabled", "SELinux is off on this host"),
+        ("", {"security_driver": "apparmor"}, "enforcing", "AppArmor is off"),
+        ("security_require_confined = 1\n", {"security_driver": "none"}, "enforcing", "no security driver would be in"),
+        ('security_driver = "none"\n', {"security_require_confined": 1}, "enforcing", "no security driver would be in"),
+        ("", {"security_require_confined": 1}, "disabled", "no security driver would be in"),
+    ],
+)
+def test_what_would_keep_libvirt_from_starting_is_refused(
+    text: str, settings: dict[str, t.Any], mode: str, message: str
+) -> None:
+    with pytest.raises(PlanError, match=message):
+        made(text, settings, mode)
+
+
+def test_other_keys_can_be_set_while_the_driver_is_wrong() -> None:
+    assert made('security_driver = "selinux"\n', {"remember_owner": 1}, "disabled").edits
+
+
+def test_values_of_other_keys_that_libvirt_refuses_are_told() -> None:
+    found = made('max_files = "many"\nremember_owner = "1"\n', {"remember_owner": 1})
+    assert [subject for subject, _why in found.refused] == ["qemu.conf max_files"]
+    assert found.refused[0][1].startswith("line 1: expected a whole number")
+
+
+@pytest.mark.parametrize(
+    ("text", "wish", "after"),
+    [
+        ("", {"shared": ("/a",)}, ["/a"]),
+        ("", {"shared": ()}, None),
+        ("", {"exported": ("/srv/vms", "/srv/vms/old")}, ["/srv/vms"]),
+        ('shared_filesystems = [ "/b" ]\n', {"shared": ("/a", "/b/c")}, ["/b", "/a"]),
+        ('shared_filesystems = [ "/b/" ]\n', {"shared": ("/b",)}, ["/b/"]),
+        ('shared_filesystems = [ "/b" ]\n', {"shared": ("/a",), "exact": True}, ["/a"]),
+        ('shared_filesystems = [ "/b" ]\n', {"shared": (), "exact": True}, []),
+        ('shared_filesystems = [ "/b" ]\n', {"shared": ("/a",), "exact": True, "exported": ("/c",)}, ["/a", "/c"]),
+        ('shared_filesystems = "/b"\n', {"shared": ("/a",)}, ["/a"]),
+    ],
+)
+def test_shared_filesystems(text: str, wish: dict[str, t.Any], after: list[str] | None) -> None:
+    found = made(text, **wish)
+    assert found.after.get("shared_filesystems") == after
+    assert made(found.text, **wish).edits == []
+
+
+def test_a_host_that_exports_everything_is_told_of() -> None:
+    found = made("", exported=("/", "/srv/vms"))
+    assert found.after == {"shared_filesystems": ["/srv/vms"]}
+    assert [subject for subject, _why in found.refused] == ["folder /"]
+
+
+def test_shared_filesystems_are_whole_paths() -> None:
+    with pytest.raises(PlanError, match="'srv' is not the whole path"):
+        made("", shared=("srv",))
+
+
+def test_uncovered_folders() -> None:
+    assert uncovered(["/a/b", "/a", "/ab", "/c/./d/"], ["/c"]) == ["/a", "/ab"]

@@ -1,0 +1,476 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Whether guests may migrate: the smallest fault makes the answer another one."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+from dataclasses import replace
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import label_domains
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis as across
+from ansible_collections.svirt.fleet.plugins.module_utils._core.migrate import check
+from ansible_collections.svirt.fleet.plugins.module_utils._core.migrate.move import Fleet, reachable_storage
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.support.fleets import PROCESS, disk, host, nfs
+from tests.unit.support.fleets import guest as running
+
+CODE = "s0:c40,c300,c600,c900"
+OTHER = "s0:c41,c301,c601,c901"
+BASE = f"{PROCESS}s0"
+EXPORT = "/srv/vms"
+
+
+def hypervisor(name: str, *guests: s.Guest, storage: t.Sequence[s.Storage] = ()) -> s.Snapshot:
+    """A host that mounts the share and is as it should be."""
+    daemon = s.Daemon("libvirtd", 900, "system_u:system_r:virtd_t:s0-s0:c0.c31", started_at=2000.0)
+    conf = s.QemuConf("/etc/libvirt/qemu.conf", present=True, changed_at=1000.0)
+    models = [s.SecurityModel("selinux", "0", {"kvm": BASE}), s.SecurityModel("dac")]
+    libvirt = s.Libvirt(True, daemon, True, "QEMU", "11.3.0", conf, models)
+    return host(name, guests, libvirt=libvirt, storage=list(storage) or [nfs("/share", "nfs:filer:/vol")])
+
+
+def static(
+    name: str, level: str = CODE, *files: str, active: bool = True, mount: str = "/share", **parts: t.Any
+) -> s.Guest:
+    label = s.SecLabel("selinux", "static", True, f"{PROCESS}{level}")
+    paths = files or (f"/share/{name}.qcow2",)
+    facts: dict[str, t.Any] = {"live": [label] if active else [], "persistent_labels": [label], "active": active}
+    return running(f"uuid-{name}", level if active else None, *paths, mount=mount, name=name, **{**facts, **parts})
+
+
+def dynamic(name: str, level: str = "s0:c1,c2", *files: str, mount: str = "/share", **parts: t.Any) -> s.Guest:
+    label = s.SecLabel("selinux", "dynamic", True, f"{PROCESS}{level}")
+    paths = files or (f"/share/{name}.qcow2",)
+    return running(f"uuid-{name}", level, *paths, mount=mount, name=name, **{"live": [label], **parts})
+
+
+def fleet(*hosts: s.Snapshot, **parts: t.Any) -> Fleet:
+    return Fleet(
+        "kvm2",
+        {one.host.name: one for one in hosts},
+        [across.view(one.host.name, one) for one in hosts],
+        [reachable_storage(one.host.name, one) for one in hosts],
+        **parts,
+    )
+
+
+def asked(*hosts: s.Snapshot, guest: str = "web", **parts: t.Any) -> check.Answer:
+    (answer,) = check.check([guest], fleet(*hosts, **parts))
+    return answer
+
+
+def why(answer: check.Answer) -> list[str]:
+    return [f"{reason.status}: {reason.why}" for reason in answer.reasons]
+
+
+def source(*more: s.Guest, web: s.Guest | None = None) -> s.Snapshot:
+    return hypervisor("kvm1", web or static("web"), *more)
+
+
+TARGET = hypervisor("kvm2", static("db", OTHER))
+
+
+def target(**parts: t.Any) -> s.Snapshot:
+    return replace(copy.deepcopy(TARGET), **parts)
+
+
+# -- yes -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_guest_of_its_own_label_may_go() -> None:
+    answer = asked(source(), TARGET)
+    assert (answer.verdict, why(answer)) == ("allowed", [])
+    assert answer.document() == {
+        "asked": "web",
+        "guest": "web",
+        "uuid": "uuid-web",
+        "from": "kvm1",
+        "to": "kvm2",
+        "verdict": "allowed",
+        "reasons": [],
+    }
+    assert asked(source(), TARGET, guest="uuid-web").verdict == "allowed"
+
+
+def test_a_drawn_label_may_go_where_no_label_is_written_to_shared_storage() -> None:
+    plain = [nfs("/share", "nfs:filer:/vol", labelled=False)]
+    hosts = [hypervisor("kvm1", dynamic("web"), storage=plain), hypervisor("kvm2", storage=plain)]
+    assert why(asked(*hosts)) == []
+
+
+def test_the_guest_itself_is_nobodys_neighbour() -> None:
+    defined = static("web", active=False)
+    helper = s.Process(7, "swtpm", context=f"{PROCESS}{CODE}", guest="uuid-web")
+    assert why(asked(source(), target(guests=[defined], processes=[helper]))) == []
+
+
+def test_one_that_is_off_is_asked_about_its_label_only() -> None:
+    assert why(asked(source(web=static("web", active=False)), TARGET)) == []
+
+
+# -- which guest -----------------------------------------------------------------------------------------------------
+
+
+def test_a_guest_that_nobody_has() -> None:
+    assert why(asked(source(), TARGET, guest="nobody")) == ["refused: no host has such a guest; give its name or uuid"]
+    answer = asked(source(), TARGET, guest="nobody", unread={"kvm9": "down"})
+    assert (answer.verdict, answer.uuid) == ("unknown", None)
+    assert why(answer) == ["unknown: no host that was read has such a guest, and kvm9 could not be read"]
+
+
+def test_a_name_that_several_have() -> None:
+    third = hypervisor("kvm3", replace(static("other", OTHER), name="web"))
+    assert "several guests have this name, on kvm1, kvm3" in why(asked(source(), TARGET, third))[0]
+    assert asked(source(), TARGET, third, guest="uuid-web").name == "web"
+
+
+def test_one_that_is_there_already_or_runs_twice() -> None:
+    there = target(guests=[static("web")])
+    assert why(asked(TARGET, there)) == ["refused: it is on kvm2 already"]
+    assert "refused: it runs on kvm2 too: a migration is under way, or one was cut off" in why(asked(source(), there))
+
+
+def test_guests_of_another_kind() -> None:
+    assert "it is of kind lxc" in why(asked(source(web=static("web", kind="lxc")), TARGET))[0]
+
+
+# -- the target ------------------------------------------------------------------------------------------------------
+
+
+def with_types(**facts: t.Any) -> s.SELinux:
+    known = {"known": True, "permissive": False, "constrained": True}
+    return s.SELinux(mode="enforcing", types=[s.TypeFacts("svirt_t", **{**known, **facts})])
+
+
+def with_models(models: list[s.SecurityModel] | None) -> s.Libvirt:
+    return replace(TARGET.libvirt, models=models)
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"selinux": replace(TARGET.selinux, mode="permissive")}, "refused: SELinux on kvm2 is permissive"),
+        ({"selinux": replace(TARGET.selinux, mode="disabled")}, "refused: SELinux on kvm2 is disabled"),
+        ({"selinux": replace(TARGET.selinux, mls=False)}, "refused: the policy of kvm2 has no categories"),
+        (
+            {"selinux": with_types(known=False)},
+            "refused: its label has type svirt_t, which the policy of kvm2 does not",
+        ),
+        ({"selinux": with_types(permissive=True)}, "refused: its label has type svirt_t, which is permissive on kvm2"),
+        (
+            {"selinux": with_types(constrained=False)},
+            "refused: its label has type svirt_t, which categories do not bind",
+        ),
+        (
+            {"selinux": with_types(constrained=None)},
+            "unknown: what the policy of kvm2 says of type svirt_t is not known",
+        ),
+        (
+            {"selinux": s.SELinux(mode="enforcing")},
+            "unknown: what the policy of kvm2 says of type svirt_t is not known",
+        ),
+        ({"libvirt": with_models(None)}, "unknown: which security drivers libvirt on kvm2 has is not known"),
+        (
+            {"libvirt": with_models([s.SecurityModel("dac")])},
+            "refused: libvirt on kvm2 runs without the SELinux driver",
+        ),
+        (
+            {"libvirt": with_models([s.SecurityModel("selinux", "0", {"kvm": BASE.replace("svirt_t", "other_t")})])},
+            "refused: its label has type svirt_t; libvirt on kvm2 gives guests of kind kvm type other_t",
+        ),
+        (
+            {"libvirt": with_models([s.SecurityModel("selinux", "0", {"qemu": BASE})])},
+            "unknown: which type libvirt on kvm2 gives guests of kind kvm is not known",
+        ),
+    ],
+)
+def test_a_target_that_would_not_hold_it(parts: dict[str, t.Any], reason: str) -> None:
+    answer = asked(source(), target(**parts))
+    assert any(told.startswith(reason) for told in why(answer)), why(answer)
+    assert answer.verdict == reason.partition(":")[0]
+
+
+@pytest.mark.parametrize("area", ["selinux", "libvirt", "guests", "processes", "containers", "storage"])
+def test_what_of_the_target_was_not_read_is_no_yes(area: str) -> None:
+    there = target()
+    there.coverage[area] = s.Coverage(s.UNKNOWN, "not root")
+    answer = asked(source(), there)
+    assert answer.verdict == "unknown"
+    assert all("kvm2" in reason.why and "not root" in reason.why for reason in answer.reasons)
+
+
+@pytest.mark.parametrize("area", ["guests", "images", "storage"])
+def test_what_of_the_source_was_not_read_is_no_yes(area: str) -> None:
+    here = source()
+    here.coverage[area] = s.Coverage(s.UNKNOWN, "not root")
+    assert why(asked(here, TARGET)) == [f"unknown: not all {area} of kvm1 are known: not root"]
+
+
+def test_a_target_without_libvirt() -> None:
+    there = target()
+    there.coverage["libvirt"] = s.Coverage(s.NOT_APPLICABLE, "no libvirt daemon for QEMU is installed")
+    assert "refused: kvm2 is none for guests that are kept apart: no libvirt" in why(asked(source(), there))[0]
+
+
+def test_a_target_that_was_not_read() -> None:
+    answer = asked(source(), unread={"kvm2": "it is down"})
+    assert (answer.verdict, why(answer)) == ("unknown", ["unknown: kvm2 could not be read: it is down"])
+    assert why(asked(source())) == ["unknown: kvm2 could not be read: it is none of the hosts that were looked at"]
+
+
+# -- the label -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "word"),
+    [
+        (CODE, "has the categories of"),
+        ("s0:c900,c600,c300,c40", "has the categories of"),
+        ("s0:c40,c300", "holds the categories of"),
+        ("s0", "holds the categories of"),
+        ("s0:c0.c1023", "lies within the categories of"),
+    ],
+)
+def test_a_label_that_meets_one_on_the_target(level: str, word: str) -> None:
+    answer = asked(source(), target(guests=[static("db", level)]))
+    assert why(answer) == [f"refused: its label {PROCESS}{CODE} {word} guest db on kvm2 ({PROCESS}{level})"]
+
+
+def test_a_label_that_a_guest_there_is_defined_with() -> None:
+    waiting = static("db", OTHER, persistent_labels=[s.SecLabel("selinux", "static", True, f"{PROCESS}{CODE}")])
+    for there in (static("db", active=False), waiting):
+        (told,) = why(asked(source(), target(guests=[there])))
+        assert "has the categories of guest db, which is defined so on kvm2" in told
+
+
+def test_other_labels_on_the_target() -> None:
+    stray = s.Process(9, "qemu", context=f"{PROCESS}{CODE}")
+    assert "process 9 (qemu) on kvm2" in why(asked(source(), target(processes=[stray])))[0]
+    pod = s.ContainerLabel(f"system_u:system_r:container_t:{CODE}")
+    assert "container on kvm2" in why(asked(source(), target(containers=[pod])))[0]
+    assert why(asked(source(), target(containers=[s.ContainerLabel("system_u:system_r:container_t:s0")]))) == []
+
+
+def test_a_label_there_that_is_not_known() -> None:
+    blind = static("db", OTHER, context=None)
+    assert why(asked(source(), target(guests=[blind]))) == ["unknown: guest db on kvm2 has a label that was not read"]
+    odd = static("db", OTHER, context="odd")
+    assert "has a label that cannot be understood" in why(asked(source(), target(guests=[odd])))[0]
+
+
+@pytest.mark.parametrize(
+    ("web", "reason"),
+    [
+        (static("web", live=[]), "unknown: its live XML was not read"),
+        (static("web", live=[s.SecLabel("selinux", "none")]), "refused: it runs without confinement"),
+        (static("web", live=[s.SecLabel("selinux", "static", True, "x")]), "unknown: its static label cannot be und"),
+        (static("web", context=f"{PROCESS}{OTHER}"), f"refused: it runs as {PROCESS}{OTHER}, though its XML says"),
+        (static("web", context=None), "unknown: the label of its process was not read"),
+        (static("web", "s0:c40"), "refused: its label system_u:system_r:svirt_t:s0:c40 has fewer than two categories"),
+        (static("web", error="odd XML"), "unknown: it could not be read wholly on kvm1: odd XML"),
+        (dynamic("web"), "refused: its label is drawn, and /share/web.qcow2 lies on labelled shared storage"),
+    ],
+)
+def test_a_guest_that_must_not_go_as_it_is(web: s.Guest, reason: str) -> None:
+    assert any(told.startswith(reason) for told in why(asked(source(web=web), TARGET)))
+
+
+def test_a_drawn_label_and_the_targets_type() -> None:
+    plain = [nfs("/share", "nfs:filer:/vol", labelled=False)]
+    there = replace(hypervisor("kvm2", storage=plain), selinux=with_types(permissive=True))
+    told = why(asked(hypervisor("kvm1", dynamic("web"), storage=plain), there))
+    assert told == ["refused: libvirt on kvm2 gives it type svirt_t, which is permissive on kvm2"]
+
+
+# -- shared storage --------------------------------------------------------------------------------------------------
+
+
+def test_a_guest_of_a_third_host_with_files_that_the_target_mounts() -> None:
+    second = nfs("/more", "nfs:filer:/more")
+    there = hypervisor("kvm2", storage=[*TARGET.storage, second])
+    third = hypervisor("kvm3", static("mail", CODE, "/more/mail.qcow2", mount="/more"), storage=[second])
+    (told,) = why(asked(source(), there, third))
+    assert "has the categories of guest mail on kvm3" in told
+    assert "has files on labelled storage that kvm2 mounts" in told
+    assert why(asked(source(), TARGET, third)) == []  # kvm2 does not mount it
+
+
+def test_a_guest_of_a_third_host_whose_files_are_elsewhere_is_not_met() -> None:
+    root = s.Storage("/", "ext4", "/dev/vda1", True, identity="uuid:5eed")
+    third = hypervisor("kvm3", static("mail", CODE, "/var/mail.qcow2", mount="/"), storage=[root, *TARGET.storage])
+    assert why(asked(source(), TARGET, third)) == []
+
+
+def test_a_third_host_that_is_not_known_wholly() -> None:
+    third = hypervisor("kvm3", static("mail", OTHER, context="odd"))
+    (told,) = why(asked(source(), TARGET, third))
+    assert told.startswith("unknown: kvm3 shares labelled storage with kvm2: guest 'mail' could not be compared")
+    (told,) = why(asked(source(), TARGET, unread={"kvm9": "down", "kvm8": "down"}))
+    assert told.startswith("unknown: kvm8, kvm9 could not be read, and may have guests with its label")
+
+
+# -- the disks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("storage", "allowed"),
+    [
+        ([nfs("/share", "nfs:filer:/vol")], True),
+        ([nfs("/share", "nfs:filer:/vol"), nfs("/share/sub", "nfs:filer:/sub")], True),
+        ([nfs("/other", "nfs:filer:/vol")], False),
+        ([nfs("/share", "nfs:filer:/elsewhere")], False),
+        ([nfs("/share", "nfs:filer:/vol"), s.Storage("/share/web.qcow2", "ext4", "/dev/sda", True)], False),
+        ([s.Storage("/", "ext4", "/dev/sda1", True, identity="uuid:1")], False),
+    ],
+)
+def test_the_disk_must_be_there_at_its_path(storage: list[s.Storage], allowed: bool) -> None:
+    answer = asked(source(), hypervisor("kvm2", storage=storage))
+    assert (answer.verdict == "allowed") is allowed
+    if not allowed:
+        assert "refused: /share/web.qcow2 cannot be reached on kvm2" in why(answer)[0]
+
+
+def test_a_disk_on_local_storage() -> None:
+    root = s.Storage("/", "ext4", "/dev/vda1", True, identity="uuid:5eed")
+    here = hypervisor("kvm1", static("web", CODE, "/var/web.qcow2", mount="/"), storage=[root])
+    told = why(asked(here, hypervisor("kvm2", storage=[root])))
+    assert told == ["refused: /var/web.qcow2 lies on storage that kvm1 shares with no host"]
+
+
+def resource(**facts: t.Any) -> s.Resource:
+    item = disk("/share/web.qcow2", "/share")
+    return replace(item, file=replace(item.file, **facts))
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (resource(mount=None), "unknown: /share/web.qcow2 could not be looked at on kvm1: it is not there"),
+        (resource(exists=None, error="it hangs"), "unknown: /share/web.qcow2 could not be looked at on kvm1: it hangs"),
+        (resource(resolved="/share/real"), "unknown: /share/web.qcow2 goes through a link"),
+        (
+            replace(resource(), path="/dev/vg/web", in_namespace=True),
+            "unknown: whether kvm2 has the device /dev/vg/web",
+        ),
+    ],
+)
+def test_a_disk_that_is_not_known(item: s.Resource, reason: str) -> None:
+    answer = asked(source(web=static("web", resources=[item])), TARGET)
+    assert answer.verdict == "unknown"
+    assert any(told.startswith(reason) for told in why(answer))
+
+
+def test_what_libvirt_makes_on_the_target_need_not_be_there() -> None:
+    nvram = replace(disk("/var/lib/libvirt/qemu/nvram/web.fd", "/"), kind="nvram")
+    assert why(asked(source(web=static("web", resources=[disk("/share/a", "/share"), nvram])), TARGET)) == []
+
+
+def test_block_devices_are_known_by_their_identity() -> None:
+    item = disk("/dev/vg/web", "/dev/vg/web", kind="block")
+
+    def on(name: str, identity: str | None, *guests: s.Guest) -> s.Snapshot:
+        device = s.Storage("/dev/vg/web", "block", "253:1", True, identity=identity)
+        return hypervisor(name, *guests, storage=[*TARGET.storage, device])
+
+    here = on("kvm1", "lvm:a/b", static("web", resources=[item]))
+    assert why(asked(here, on("kvm2", "lvm:a/b"))) == []
+    assert why(asked(here, on("kvm2", "lvm:a/c"))) == ["refused: /dev/vg/web is another device on kvm2"]
+    assert why(asked(here, on("kvm2", None))) == ["unknown: whether kvm2 has the device /dev/vg/web is not known"]
+
+
+# -- the exporter ----------------------------------------------------------------------------------------------------
+
+
+def exporter(conf: s.QemuConf | None) -> s.Snapshot:
+    root = s.Storage("/", "ext4", "/dev/vda1", True, exports=[EXPORT], labelled_exports=[EXPORT])
+    one = hypervisor("kvm1", static("web", CODE, f"{EXPORT}/web.qcow2", mount="/"), storage=[root])
+    return replace(one, libvirt=replace(one.libvirt, conf=conf))
+
+
+CLIENT = hypervisor(
+    "kvm2", static("db", OTHER, f"{EXPORT}/db.qcow2", mount=EXPORT), storage=[nfs(EXPORT, f"nfs:kvm1:{EXPORT}")]
+)
+
+
+def conf(*folders: str, **parts: t.Any) -> s.QemuConf:
+    assigned = [s.Assignment("shared_filesystems", list(folders), 1)] if folders else []
+    return s.QemuConf("/etc/libvirt/qemu.conf", True, assigned, **{"changed_at": 1000.0, **parts})
+
+
+def test_an_exporter_whose_libvirt_knows_it() -> None:
+    assert why(asked(exporter(conf(EXPORT)), CLIENT)) == []
+    assert why(asked(exporter(conf("/srv")), CLIENT)) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (conf(), f"refused: kvm1 exports {EXPORT}, and shared_filesystems of its qemu.conf does not name it"),
+        (conf("/srv/vms-old"), f"refused: kvm1 exports {EXPORT}, and shared_filesystems"),
+        (None, f"unknown: whether libvirt on kvm1 knows that it exports {EXPORT}: the file could not be read"),
+        (conf(EXPORT, changed_at=2003.0), "unknown: whether libvirt on kvm1 has read shared_filesystems is not known"),
+        (conf(EXPORT, changed_at=None), "unknown: whether libvirt on kvm1 has read shared_filesystems is not known"),
+        (
+            conf(EXPORT, problems=[s.ConfProblem(3, "syntax", "", "expecting a value")]),
+            f"unknown: whether libvirt on kvm1 knows that it exports {EXPORT}: libvirt cannot parse the file",
+        ),
+    ],
+)
+def test_an_exporter_whose_libvirt_does_not(written: s.QemuConf | None, reason: str) -> None:
+    answer = asked(exporter(written), CLIENT)
+    assert len(answer.reasons) == 1
+    assert why(answer)[0].startswith(reason)
+
+
+# -- label domains ---------------------------------------------------------------------------------------------------
+
+
+def domains(*entries: dict[str, t.Any]) -> dict[str, label_domains.LabelDomain]:
+    named = label_domains.parse_domains(list(entries))
+    return label_domains.by_host(label_domains.derive([], named))
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ([{"name": "prod", "hosts": ["kvm1", "kvm2"]}], None),
+        ([{"name": "prod", "hosts": ["kvm3"]}], None),
+        ([{"name": "prod", "hosts": ["kvm1", "kvm2"], "migration": False}], "label domain prod has no migration"),
+        (
+            [{"name": "prod", "hosts": ["kvm1"]}, {"name": "test", "hosts": ["kvm2"]}],
+            "kvm1 is in label domain prod and kvm2 is in label domain test",
+        ),
+        ([{"name": "prod", "hosts": ["kvm1"]}], "kvm1 is in label domain prod and kvm2 is in none"),
+    ],
+)
+def test_a_guest_stays_in_its_domain(entries: list[dict[str, t.Any]], reason: str | None) -> None:
+    told = why(asked(source(), TARGET, domains=domains(*entries)))
+    assert [reason in one for one in told] == [True] if reason else told == []
+
+
+# -- against brute force ---------------------------------------------------------------------------------------------
+
+SETS = st.sets(st.integers(0, 5), min_size=2, max_size=4)
+
+
+@given(SETS, st.lists(SETS, max_size=4))
+def test_a_static_label_goes_only_where_no_set_holds_another(own: set[int], others: list[set[int]]) -> None:
+    def level(numbers: set[int]) -> str:
+        return f"s0:{CategorySet.of(numbers)}"
+
+    guests = [static(f"g{number}", level(numbers)) for number, numbers in enumerate(others)]
+    answer = asked(source(web=static("web", level(own))), target(guests=guests))
+    meets = any(own <= numbers or numbers <= own for numbers in others)
+    assert answer.verdict == ("refused" if meets else "allowed")
+
+
+def test_each_guest_has_an_answer_in_the_order_of_the_questions() -> None:
+    answers = check.check(["nobody", "web", "nobody"], fleet(source(), TARGET))
+    assert [(one.asked, one.verdict) for one in answers] == [("nobody", "refused"), ("web", "allowed")]

@@ -1,0 +1,149 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What logs prove about denials."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.denials import Denial, Log, Soak, counts, soak
+from hypothesis import given
+from hypothesis import strategies as st
+
+BOOT = 1_700_000_000.0
+CONTEXTS = "scontext=system_u:system_r:{}:s0:c1,c2 tcontext=system_u:object_r:{}:s0 tclass={} permissive={}"
+
+
+def avc(at: float, source: str = "svirt_t", permissive: int = 1, comm: str = '"qemu"', target: str = "proc_t") -> str:
+    contexts = CONTEXTS.format(source, target, "file", permissive)
+    return f'type=AVC msg=audit({at:.3f}:7): avc:  denied  {{ read open }} for  pid=1 comm={comm} dev="x" {contexts}'
+
+
+def loaded(at: float) -> str:
+    return f"type=MAC_POLICY_LOAD msg=audit({at:.3f}:3): auid=0 ses=1 lsm=selinux res=1"
+
+
+def read(*lines: str, booted_at: float | None = BOOT, types: tuple[str, ...] = ()) -> Soak:
+    log = Log()
+    log.take(lines)
+    return soak(log, booted_at, types)
+
+
+def start(at: float = BOOT - 5) -> str:
+    return f"type=DAEMON_START msg=audit({at:.3f}:1): op=start"
+
+
+def test_a_denial_since_the_boot_counts() -> None:
+    found = read(start(), avc(BOOT - 1), avc(BOOT + 10), avc(BOOT + 20))
+    assert found == Soak(BOOT, (Denial("svirt_t", "open read", "file", "proc_t", 2, BOOT + 20),))
+    assert found.denials[0].document()["permissions"] == ["open", "read"]
+
+
+def test_what_was_stopped_already_is_not_lost() -> None:
+    assert read(start(), avc(BOOT + 10, permissive=0)).denials == ()
+
+
+def test_a_policy_that_is_loaded_anew_begins_a_new_soak() -> None:
+    assert read(start(), avc(BOOT + 10), loaded(BOOT + 20)) == Soak(BOOT + 20)
+    assert len(read(start(), loaded(BOOT + 20), avc(BOOT + 30)).denials) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "type=MAC_STATUS msg=audit(1700000050.000:4): enforcing=0 old_enforcing=1 auid=0 ses=1 enabled=1",
+        "type=MAC_CONFIG_CHANGE msg=audit(1700000050.000:4): bool=virt_use_nfs val=0 old_val=1 auid=0",
+        "node=kvm1 type=MAC_POLICY_LOAD msg=audit(1700000050.000:4): auid=0",
+        "[    50.000000] audit: type=1403 audit(1700000050.000:2): auid=4294967295 lsm=selinux res=1",
+        "1700000050.123456 kvm1 kernel: audit: type=1404 audit(1700000050.000:2): enforcing=0 old_enforcing=1 auid=0",
+        "1700000050.000000 kvm1 audit: MAC_POLICY_LOAD auid=0 ses=1 lsm=selinux res=1",
+        "1700000050.000000 kvm1 audit[312]: MAC_POLICY_LOAD auid=0 ses=1 lsm=selinux res=1",
+    ],
+)
+def test_what_makes_the_kernel_forget(line: str) -> None:
+    assert read(start(), avc(BOOT + 10), line) == Soak(BOOT + 50)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "type=MAC_STATUS msg=audit(1700000050.000:4): enforcing=1 old_enforcing=0 auid=0 ses=1",
+        avc(BOOT + 50, comm='"type=1403"'),
+        avc(BOOT + 50, comm='"type=MAC_POLICY_LOAD"'),
+        avc(BOOT + 50, comm='"MAC_STATUS"'),
+        "type=USER_CMD msg=audit(1700000050.000:4): pid=1 cmd=747970653D31343033",
+    ],
+)
+def test_what_only_looks_like_it(line: str) -> None:
+    found = read(start(), avc(BOOT + 10), line)
+    assert found.since == BOOT
+    assert found.denials
+
+
+def test_a_process_cannot_lie_about_its_label() -> None:
+    found = read(start(), avc(BOOT + 10, comm='"scontext=a:b:user_t:s0"'), avc(BOOT + 11, comm='"permissive=0"'))
+    assert [(denial.source, denial.count) for denial in found.denials] == [("svirt_t", 2)]
+
+
+def test_other_domains_are_told_apart() -> None:
+    found = read(
+        start(), avc(BOOT + 1, "sshd_t"), avc(BOOT + 2, "virtqemud_t"), avc(BOOT + 3, "mine_t"), types=("mine_t",)
+    )
+    assert [denial.source for denial in found.denials] == ["mine_t", "virtqemud_t"]
+    assert [denial.source for denial in found.others] == ["sshd_t"]
+    assert [denial.source for denial in found.of("sshd_t")] == ["sshd_t"]
+
+
+def test_lines_of_the_kernel_and_of_the_journal() -> None:
+    contexts = CONTEXTS.format("svirt_t", "proc_t", "dir", 1)
+    found = read(
+        "1700000000.000001 kvm1 kernel: Linux version 6.12",
+        f"1700000010.5 kvm1 kernel: audit: type=1400 audit(1700000010.000:3): avc:  denied  {{ search }} {contexts}",
+        f"1700000011.500000 kvm1 audit[9]: AVC avc:  denied  {{ write }} for pid=1 {contexts}",
+    )
+    assert [(denial.permissions, denial.last) for denial in found.denials] == [
+        ("search", BOOT + 10),
+        ("write", BOOT + 11.5),
+    ]
+
+
+def test_a_denial_without_a_sound_label_counts() -> None:
+    line = f"type=AVC msg=audit({BOOT + 1}:7): avc:  denied  {{ read }} for  pid=1"
+    assert [denial.source for denial in read(start(), line).denials] == ["?"]
+
+
+def test_what_proves_nothing() -> None:
+    assert "begins after" in read(start(BOOT + 1000)).problem
+    assert "no record" in read().problem
+    assert "no record since" in read(start()).problem
+    assert "booted" in read(start(), avc(BOOT + 1), booted_at=None).problem
+    suppressed = "1700000005.1 kvm1 kernel: kauditd_printk_skb: 20 callbacks suppressed"
+    assert "dropped" in read(start(), suppressed, avc(BOOT + 10)).problem
+    assert read(start(), suppressed, loaded(BOOT + 10)).problem == ""
+    assert soak(Log(problem="no log"), BOOT, ()).problem == "no log"
+
+
+def test_a_log_that_begins_late_is_whole_since_a_policy_was_loaded() -> None:
+    found = read(start(BOOT + 1000), loaded(BOOT + 2000), avc(BOOT + 2100))
+    assert (found.since, len(found.denials)) == (BOOT + 2000, 1)
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"), [("svirt_t", True), ("virtlogd_t", True), ("sshd_t", False), ("?", True)]
+)
+def test_whose_denials_count(type_: str, expected: bool) -> None:
+    assert counts(type_, ()) is expected
+
+
+_LINES = st.lists(
+    st.one_of(
+        st.text(max_size=60),
+        st.sampled_from([start(), avc(BOOT + 1), loaded(BOOT + 2), "type=AVC audit(1.1:1): avc:  denied {"]),
+    ),
+    max_size=6,
+)
+
+
+@given(_LINES)
+def test_any_text_is_read_and_no_line_is_more_than_one_denial(lines: list[str]) -> None:
+    found = read(*lines)
+    assert sum(denial.count for denial in (*found.denials, *found.others)) <= len(lines)

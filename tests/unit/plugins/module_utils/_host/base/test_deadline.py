@@ -1,0 +1,141 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.deadline import Job
+
+
+def test_items_come_in_order_and_whole() -> None:
+    big = "x" * 3_000_000  # many times what a pipe holds
+    job = Job(lambda: iter(({"a": 1}, big, None)), 20)
+    assert list(job.items()) == [{"a": 1}, big, None]
+    assert (job.problem, job.bug) == ("", False)
+
+
+def test_what_came_before_a_hang_is_kept() -> None:
+    def work() -> t.Iterator[str]:
+        yield "first"
+        time.sleep(60)
+        yield "never"
+
+    begin = time.monotonic()
+    job = Job(work, 0.3)
+    assert list(job.items()) == ["first"]
+    assert job.problem == "no answer within 0.3 s"
+    assert time.monotonic() - begin < 5
+    assert _gone(job)
+
+
+def test_a_child_that_dies_is_noticed() -> None:
+    def work() -> t.Iterator[int]:
+        yield 1
+        os.kill(os.getpid(), 9)
+
+    job = Job(work, 20)
+    assert list(job.items()) == [1]
+    assert job.problem == "the reader died before it was done"
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    def work() -> t.Iterator[str]:
+        while True:
+            yield "x" * 1000
+
+    job = Job(work, 20, limit=50_000)
+    assert len(list(job.items())) <= 50
+    assert job.problem == "the answer is larger than the probe takes"
+    assert _gone(job)
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "bug"),
+    [
+        (HostReadError("libvirt says no"), "libvirt says no", False),
+        (PermissionError(13, "Permission denied", "/x"), "/x: Permission denied", False),
+        (KeyError("oops"), "KeyError: 'oops'", True),
+        (ModuleNotFoundError("No module named 'libvirt'"), "ModuleNotFoundError: No module named 'libvirt'", True),
+    ],
+)
+def test_errors_of_the_child_are_told(error: Exception, problem: str, bug: bool) -> None:
+    def work() -> t.Iterator[int]:
+        yield from ()
+        raise error
+
+    job = Job(work, 20)
+    assert list(job.items()) == []
+    assert (job.problem, job.bug) == (problem, bug)
+
+
+def test_a_reader_that_stops_early_ends_the_child() -> None:
+    def work() -> t.Iterator[int]:
+        yield 1
+        time.sleep(60)
+
+    job = Job(work, 50)
+    items = job.items()
+    assert next(items) == 1
+    items.close()  # type: ignore[attr-defined]
+    assert _gone(job)
+
+
+def test_the_child_has_none_of_our_descriptors(tmp_path: Path) -> None:
+    with (tmp_path / "held").open("w"):
+
+        def work() -> t.Iterator[str]:
+            for name in os.listdir("/proc/self/fd"):
+                with contextlib.suppress(FileNotFoundError):  # the listing's own
+                    yield os.readlink(f"/proc/self/fd/{name}")
+
+        seen = list(Job(work, 20).items())
+    assert seen[:3] == ["/dev/null"] * 3
+    assert not [path for path in seen if path.endswith("held")]
+
+
+def test_a_child_whose_parent_died_keeps_to_its_deadline_and_lets_go(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+
+    def work() -> t.Iterator[int]:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            (tmp_path / "held").touch()
+            time.sleep(60)
+        yield 1
+
+    parent = os.fork()
+    if parent == 0:
+        Job(work, 1)
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        os._exit(0)
+    os.waitpid(parent, 0)
+    begin = time.monotonic()
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    assert time.monotonic() - begin < 20
+
+
+def test_many_children_work_side_by_side() -> None:
+    def work() -> t.Iterator[int]:
+        time.sleep(0.4)
+        yield 1
+
+    begin = time.monotonic()
+    jobs = [Job(work, 20) for _number in range(5)]
+    assert [list(job.items()) for job in jobs] == [[1]] * 5
+    assert time.monotonic() - begin < 1.8
+
+
+def _gone(job: Job) -> bool:
+    with pytest.raises(ChildProcessError):
+        os.waitpid(job._pid, os.WNOHANG)
+    return True

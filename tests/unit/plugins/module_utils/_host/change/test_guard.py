@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Real files in a folder, below what the kernel of a captured host says."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import guard as plan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import (
+    LINK,
+    PROGRAM,
+    SCRIPT,
+    SETTINGS,
+    Options,
+)
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guard as guard_hook
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
+
+from tests.unit.support import hosts
+from tests.unit.support.captured import Tree
+from tests.unit.support.hooks import DOMAIN, HostRoot, answer, tree
+
+OPTIONS = Options("print('guard')\n")
+
+
+class Commands:
+    """Stands for Ansible's run_command."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.calls: list[tuple[list[str], bytes | None]] = []
+
+    def __call__(
+        self, command: list[str], data: bytes | None = None, binary_data: bool = False
+    ) -> tuple[int, str, str]:
+        assert binary_data
+        self.calls.append((command, data))
+        status = self.statuses.pop(0) if self.statuses else 0
+        return status, "", "SyntaxError: oh\n" if status else ""
+
+
+def guard(tmp_path: Path, files: Tree | None = None, commands: Commands | None = None) -> Guard:
+    top = tmp_path / "host"
+    (top / "usr/local/lib").mkdir(parents=True, exist_ok=True)
+    (top / "usr/sbin").mkdir(parents=True, exist_ok=True)
+    (top / "etc/libvirt").mkdir(parents=True, exist_ok=True)
+    return Guard(HostRoot(files or tree(), answer), commands or Commands(), str(top))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> t.Iterator[Journal]:
+    with Journal("guard_hook", str(tmp_path / "journal")) as opened:
+        yield opened
+
+
+def install(found: Guard, journal: Journal, options: Options = OPTIONS) -> list[plan.Step]:
+    steps = plan.install(options, found.look())
+    found.install(steps, journal)
+    return steps
+
+
+def everything(top: str) -> dict[str, t.Any]:
+    """Every file, link and folder with all that counts."""
+    found: dict[str, t.Any] = {}
+    for path in sorted(Path(top).rglob("*")):
+        facts = path.lstat()
+        if path.is_symlink():
+            found[str(path)] = os.readlink(path)
+        else:
+            xattrs = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+            found[str(path)] = (facts.st_mode, facts.st_uid, xattrs, path.read_bytes() if path.is_file() else None)
+    return found
+
+
+def test_the_guard_is_put_in_place_and_a_second_run_finds_nothing_to_do(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path)
+    seen = found.look()
+    assert seen.missing_folders == (
+        "/usr/local/lib/svirt-fleet",
+        "/etc/svirt-fleet",
+        "/etc/libvirt/hooks",
+        "/etc/libvirt/hooks/qemu.d",
+    )
+    steps = install(found, journal)
+    after = found.look()
+    assert plan.facts(after) == plan.facts(plan.applied(seen, steps))
+    assert plan.install(OPTIONS, after) == []
+    assert os.readlink(found.top + LINK) == PROGRAM
+    assert stat.S_IMODE(os.stat(found.top + PROGRAM).st_mode) == 0o755
+    assert os.getxattr(found.top + PROGRAM, "security.selinux") == b"system_u:object_r:bin_t:s0\0"
+    assert os.getxattr(found.top + SCRIPT, "security.selinux") == b"system_u:object_r:lib_t:s0\0"
+
+
+def test_the_program_is_tried_before_libvirt_sees_it(tmp_path: Path, journal: Journal) -> None:
+    class Looking(Commands):
+        def __call__(
+            self, command: list[str], data: bytes | None = None, binary_data: bool = False
+        ) -> tuple[int, str, str]:
+            seen.append((command, os.path.lexists(top + LINK), os.path.exists(top + SCRIPT)))
+            return super().__call__(command, data, binary_data)
+
+    seen: list[tuple[list[str], bool, bool]] = []
+    top = str(tmp_path / "host")
+    install(guard(tmp_path, commands=Looking()), journal)
+    assert seen == [([top + PROGRAM, "--self-test"], False, True)]
+
+
+def test_a_guard_that_does_not_work_is_not_put_in_place(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path, commands=Commands(1))
+    with pytest.raises(HostWriteError, match=r"svirt-guard --self-test ended with status 1: SyntaxError: oh"):
+        install(found, journal)
+    assert not os.path.lexists(found.top + LINK)
+    assert not os.path.exists(found.top + PROGRAM)
+    assert not os.path.exists(found.top + SCRIPT)
+
+
+def test_an_update_that_does_not_work_leaves_the_guard_as_it_was(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path, commands=Commands(0, 1))
+    install(found, journal)
+    before = everything(found.top)
+    with pytest.raises(HostWriteError):
+        install(found, journal, Options("print('worse')\n", errors="refuse"))
+    assert everything(found.top) == before
+
+
+def test_the_script_is_tried_before_anything_is_written(tmp_path: Path) -> None:
+    commands = Commands(1)
+    found = guard(tmp_path, commands=commands)
+    with pytest.raises(HostWriteError, match="no guard was put in place"):
+        found.test(b"print()")
+    assert commands.calls == [([plan.PYTHON, "-ISB", "-", "--self-test"], b"print()")]
+
+
+def test_taking_it_away_and_putting_back(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path)
+    pristine = everything(found.top)
+    install(found, journal)
+    there = everything(found.top)
+    assert journal.path is not None
+    made = entries_of(journal.path)
+    found.remove(plan.remove(found.look()), journal)
+    assert not any(os.path.lexists(found.top + path) for path in (LINK, PROGRAM, SCRIPT, SETTINGS))
+    taken = entries_of(journal.path)[len(made) :]
+    for entry in reversed(taken):
+        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+    assert everything(found.top) == there
+    for entry in reversed(made):
+        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+    assert everything(found.top) == pristine
+    for entry in reversed(made):  # a rollback that is done twice
+        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+    assert everything(found.top) == pristine
+
+
+def test_a_folder_that_others_use_by_now_stays(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path)
+    install(found, journal)
+    other = Path(found.top + LINK).parent / "other"
+    other.write_text("#!/bin/sh\n")
+    assert journal.path is not None
+    for entry in reversed(entries_of(journal.path)):
+        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+    assert sorted(path.name for path in other.parent.iterdir()) == ["other"]
+
+
+def test_a_link_of_another_is_not_replaced_by_a_rollback(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path)
+    install(found, journal)
+    found.remove(plan.remove(found.look()), journal)
+    os.symlink("/opt/hook", found.top + LINK)
+    assert journal.path is not None
+    entry = next(entry for entry in entries_of(journal.path) if entry.before.get("link"))
+    with pytest.raises(HostWriteError, match="is another link by now"):
+        guard_hook.restore(entry)
+
+
+def test_a_wrong_label_owner_and_mode_are_put_right(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path)
+    install(found, journal)
+    os.setxattr(found.top + PROGRAM, "security.selinux", b"system_u:object_r:virt_etc_rw_t:s0\0")
+    os.chown(found.top + PROGRAM, 1000, 1000)
+    os.chmod(found.top + PROGRAM, 0o777)  # noqa: S103 - the fault
+    assert [step.path for step in install(found, journal)] == [PROGRAM]
+    facts = os.stat(found.top + PROGRAM)
+    assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (0, 0, 0o755)
+    assert os.getxattr(found.top + PROGRAM, "security.selinux") == b"system_u:object_r:bin_t:s0\0"
+
+
+def test_a_file_in_the_links_place_is_anothers(tmp_path: Path) -> None:
+    found = guard(tmp_path)
+    Path(found.top + LINK).parent.mkdir(parents=True)
+    Path(found.top + LINK).write_text("#!/bin/sh\n")
+    with pytest.raises(PlanError, match="is not the guard's link"):
+        plan.install(OPTIONS, found.look())
+
+
+def test_a_host_whose_daemon_may_run_the_guard(tmp_path: Path) -> None:
+    found = guard(tmp_path)
+    os.setxattr(found.top + "/etc/libvirt", "security.selinux", b"system_u:object_r:virt_etc_t:s0\0")
+    assert found.objections(found.look()) == []
+
+
+def test_a_daemon_that_may_not_is_an_objection(tmp_path: Path) -> None:
+    found = guard(tmp_path, tree(bin_type="shadow_t"))
+    os.setxattr(found.top + "/etc/libvirt", "security.selinux", b"system_u:object_r:user_home_t:s0\0")
+    assert [text.split(" do this to ")[1] for text in found.objections(found.look())] == [
+        "system_u:object_r:shadow_t:s0: read, open, execute, execute_no_trans (file)",
+        "system_u:object_r:shadow_t:s0: read, open, execute, execute_no_trans (file)",
+        "system_u:object_r:user_home_t:s0: read (lnk_file)",
+    ]
+    permissive = guard(tmp_path, tree(domain="system_u:system_r:virtqemud_t:s0", bin_type="shadow_t"))
+    assert permissive.objections(permissive.look()) == []
+
+
+def test_a_daemon_that_sleeps_is_judged_by_the_label_that_it_would_get(tmp_path: Path) -> None:
+    found = guard(tmp_path, tree(started_at=None, bin_type="shadow_t"))
+    assert DOMAIN in found.objections(found.look())[0]
+    files = tree(started_at=None)
+    del files.entries["/usr/sbin/libvirtd"]
+    assert "the domain of libvirt's daemon is not known" in guard(tmp_path, files).objections(found.look())[0]
+
+
+def test_without_selinux_there_are_no_objections_and_no_labels(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path, hosts.apparmor())
+    assert found.objections(found.look()) == []
+    assert found.refusal() == "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
+    assert guard(tmp_path).refusal() == ""
+    install(found, journal)
+    assert "security.selinux" not in os.listxattr(found.top + PROGRAM)
+
+
+def test_when_the_daemon_calls_the_guard(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path)
+    install(found, journal)
+    why = "libvirtd looks for hooks when it starts, and it started before the guard was there"
+    assert found.pending(now=True) == why
+    assert found.pending(now=False) == why
+    later = guard(tmp_path, tree(started_at=time.time() + 60))
+    assert later.pending(now=False) == ""
+    assert later.pending(now=True) == why  # whatever the clock says
+    asleep = guard(tmp_path, tree(started_at=None))
+    assert asleep.pending(now=True) == ""
+
+
+def test_a_daemon_that_has_found_another_hook_looks_anew_each_time(tmp_path: Path, journal: Journal) -> None:
+    found = guard(tmp_path, tree(started_at=time.time() + 60))
+    install(found, journal)
+    other = Path(found.top + LINK).parent / "other"
+    other.write_text("#!/bin/sh\n")
+    assert found.pending(now=True) != ""  # it cannot be executed
+    other.chmod(0o755)
+    assert found.pending(now=True) == ""
+    other.unlink()
+    main = Path(found.top + LINK).parent.parent / "qemu"
+    main.write_text("#!/bin/sh\n")
+    main.chmod(0o755)
+    assert found.pending(now=True) == ""
+    assert guard(tmp_path).pending(now=True) != ""  # the hook is younger than the daemon

@@ -1,0 +1,125 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The policy store: what is in it, and what is in the journal before it changes."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError, HostWriteError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import BooleanFacts, Module
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import policy_store
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.policy_store import Store
+
+from tests.unit.support.selinux_host import FS, LOCAL, MODULES, SelinuxHost
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> SelinuxHost:
+    return SelinuxHost(tmp_path / "host")
+
+
+def store(host: SelinuxHost) -> Store:
+    return Store(host.root, host.tools, "default")
+
+
+def test_the_administrators_modules(host: SelinuxHost) -> None:
+    host.module(300, "three", "(three)")
+    host.module(400, "four", "(four)")
+    host.write(f"{MODULES}/400/plain/cil", "(not packed)")
+    host.write(f"{MODULES}/400/empty/lang_ext", "cil")
+    host.write(f"{MODULES}/disabled/x", "")
+    assert store(host).modules() == [
+        Module(300, "three", b"(three)"),
+        Module(400, "empty", None),
+        Module(400, "four", b"(four)"),
+        Module(400, "plain", b"(not packed)"),
+    ]
+
+
+def test_a_store_that_is_not_there_or_broken(host: SelinuxHost) -> None:
+    assert Store(host.root, host.tools, "mls").modules() == []
+    host.write(f"{MODULES}/400/broken/cil", b"BZh9 this is none")
+    with pytest.raises(HostReadError, match="cannot be unpacked"):
+        store(host).modules()
+
+
+def test_what_the_distribution_makes_permissive(host: SelinuxHost) -> None:
+    host.module(100, "virtd", "(typepermissive virtqemud_t)")
+    host.module(200, "vendor", "(typepermissive vendor_t)")
+    host.module(400, "ours", "(typepermissive svirt_t)")
+    assert store(host).shipped_permissive() == {"virtqemud_t", "vendor_t"}
+
+
+def test_booleans_and_where_their_lasting_value_is_from(host: SelinuxHost) -> None:
+    host.boolean("other", True)
+    found = store(host).booleans(["virt_use_nfs", "virt_use_usb", "other", "none"])
+    assert found == {
+        "virt_use_nfs": BooleanFacts(False, False),
+        "virt_use_usb": BooleanFacts(True, True),
+        "other": BooleanFacts(True, None),
+    }
+    host.write(LOCAL, "virt_use_nfs=1\n")
+    assert store(host).booleans(["virt_use_nfs"]) == {"virt_use_nfs": BooleanFacts(False, True)}
+
+
+def test_modules_are_kept_whole_before_they_go(host: SelinuxHost, tmp_path: Path) -> None:
+    host.module(400, "old", "(old)")
+    host.module(400, "compiled", "(x)", "pp")
+    with Journal("selinux_state", str(tmp_path / "journal")) as journal:
+        store(host).change([("fresh", b"(fresh)"), ("compiled", b"(y)")], [(400, "old")], journal)
+    (entry,) = entries_of(str(journal.path))
+    assert (entry.kind, entry.subject) == ("policy_module", "400/fresh 400/compiled 400/old")
+    kept = {item["name"]: (item["language"], item["content"]) for item in entry.before["modules"]}
+    assert kept == {
+        "fresh": ("cil", None),
+        "compiled": ("pp", base64.b64encode(b"high level").decode()),
+        "old": ("cil", base64.b64encode(b"(old)").decode()),
+    }
+    (call,) = host.calls
+    assert call[:3] == ["semodule", "-s", "default"]
+    assert [word for word in call[3:] if word.startswith("-") or word in ("400", "old")] == [
+        *("-X", "400", "-i", "-X", "400", "-i", "-X", "400", "-r", "old")
+    ]
+    assert host.modules() == {"fresh": "(fresh)", "compiled": "(y)"}
+    policy_store.restore(entry, host.tools)
+    assert host.modules()["old"] == "(old)"
+    assert "fresh" not in host.modules()
+
+
+def test_modules_that_a_killed_run_did_not_install_are_not_removed(host: SelinuxHost, tmp_path: Path) -> None:
+    host.failing["semodule"] = "killed"
+    with Journal("selinux_state", str(tmp_path / "journal")) as journal, pytest.raises(HostWriteError):
+        store(host).change([("fresh", b"(fresh)")], [], journal)
+    (entry,) = entries_of(str(journal.path))
+    del host.failing["semodule"]
+    before = host.modules()
+    policy_store.restore(entry, host.tools)
+    policy_store.restore(entry, host.tools)
+    assert host.modules() == before
+
+
+def test_no_source_is_left_behind(host: SelinuxHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    host.failing["semodule"] = "no"
+    with Journal("selinux_state", str(tmp_path / "journal")) as journal, pytest.raises(HostWriteError):
+        store(host).change([("fresh", b"(fresh)")], [], journal)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["host", "journal"]
+
+
+def test_a_policy_that_cannot_be_kept_is_not_replaced(host: SelinuxHost, tmp_path: Path) -> None:
+    Path(host.root.at(f"{FS}/policy")).unlink()
+    with (
+        Journal("selinux_state", str(tmp_path / "journal")) as journal,
+        pytest.raises(HostWriteError, match="cannot be kept for a rollback"),
+    ):
+        store(host).load(["svirt_t"], journal)
+    assert (host.calls, journal.path) == ([], None)
+
+
+def test_a_kernel_that_takes_no_value(host: SelinuxHost) -> None:
+    with pytest.raises(HostWriteError, match="booleans/none does not take it"):
+        policy_store.activate(host.tools, {"none": True})

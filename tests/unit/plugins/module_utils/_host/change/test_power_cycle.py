@@ -1,0 +1,259 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guests that are stopped and started: only those that were named and need it, and none after one that went wrong."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import power_cycle
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import power_cycle as guest_power
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guest_definitions import Facts, Session, survey
+
+from tests.unit.support import factory, virt
+
+OWN = factory.process_label("s0:c40,c300,c600,c900")
+FACTS = Facts(True, frozenset(("svirt_t",)), factory.DAEMON)
+MAC = "52:54:00:00:00:01"
+
+
+@pytest.fixture
+def host() -> virt.FakeHost:
+    """Two guests that wait for a label, one that has it, one that is off, and one that is transient."""
+    made = virt.FakeHost()
+    made.add(
+        "static", virt.domain("static", virt.seclabel("static", OWN)), virt.domain("static"), process=factory.DAEMON
+    )
+    made.add("dynamic", virt.domain("dynamic"), virt.domain("dynamic"), process=factory.DAEMON)
+    made.add("fine", virt.domain("fine"), virt.domain("fine"), process=factory.process_label("s0:c1,c2"))
+    made.add("off", virt.domain("off", virt.seclabel("static", OWN)))
+    made.add("transient", None, virt.domain("transient"), process=factory.DAEMON)
+    return made
+
+
+def run(host: virt.FakeHost, *names: str, guarded: bool = False, **way: t.Any) -> dict[str, t.Any]:
+    session = Session(host, host)
+    found = survey(session, FACTS)
+    how = guest_power.Way(**{"timeout": 0.05, "pause": 0.01, **way})
+    cycles, made = power_cycle.plan(found, names, guarded, how.sure)
+    outcome = guest_power.cycle(session, found, cycles, how)
+    return power_cycle.done(cycles, made, outcome.refused, outcome.failed, outcome.labels)
+
+
+def test_only_those_that_need_it(host: virt.FakeHost) -> None:
+    result = run(host, "static", "dynamic", "fine", "off", "static")
+    assert host.calls == ["shutdown static", "create static", "shutdown dynamic", "create dynamic"]
+    assert [(line["subject"], line["from"], line["to"]) for line in result["plan"]] == [
+        ("guest static", factory.DAEMON, f"static {OWN}"),
+        ("guest dynamic", factory.DAEMON, "dynamic (libvirt's default)"),
+    ]
+    assert [state["label"] for state in result["before"]] == [factory.DAEMON] * 2
+    assert [state["label"] for state in result["after"]] == [OWN, factory.process_label("s0:c900,c901")]
+    assert (result["changed"], result["refused"], result["pending"]) == (True, [], [])
+    host.calls.clear()
+    assert run(host, "static", "dynamic", "fine", "off")["changed"] is False
+    assert host.calls == []
+
+
+def test_a_filter_that_waits(host: virt.FakeHost) -> None:
+    reference = "<filterref filter='clean-traffic'/>"
+    host.add(
+        "wire",
+        virt.domain("wire", cards=virt.card(MAC, reference)),
+        virt.domain("wire", cards=virt.card(MAC)),
+        process=factory.process_label("s0:c3,c4"),
+    )
+    result = run(host, "wire")
+    assert "gets its network filter (clean-traffic)" in result["plan"][0]["why"]
+    assert run(host, "wire")["changed"] is False
+
+
+def test_a_guest_with_several_needs_is_cycled_once_and_says_all(host: virt.FakeHost) -> None:
+    macs = [MAC, "52:54:00:00:00:02"]
+    now = "".join(virt.card(mac) for mac in macs)
+    then = "".join(virt.card(mac, "<filterref filter='clean-traffic'/>") for mac in macs)
+    host.add("much", virt.domain("much", cards=then), virt.domain("much", cards=now), process=factory.DAEMON)
+    result = run(host, "much")
+    assert host.calls == ["shutdown much", "create much"]
+    (why,) = [line["why"] for line in result["plan"]]
+    assert [part.split(" ")[0] for part in why.split("; ")] == ["it", "its", "interface", "interface"]
+
+
+def test_who_must_not_be_cycled(host: virt.FakeHost) -> None:
+    host.guests[virt.uuid("static")].saved = True
+    host.add("odd", "<domain", virt.domain("odd"), process=factory.DAEMON)
+    result = run(host, "transient", "static", "odd")
+    assert [one["subject"] for one in result["refused"]] == ["guest transient", "guest static", "guest odd"]
+    assert host.calls == []
+
+
+def test_a_name_that_stands_for_no_guest(host: virt.FakeHost) -> None:
+    found = survey(Session(host, host), FACTS)
+    assert power_cycle.absent(found, ["nobody", "static", "nobody", virt.uuid("fine")]) == ["nobody"]
+    assert run(host, "nobody", "dynamic")["changed"] is True
+    assert host.calls == ["shutdown dynamic", "create dynamic"]
+
+
+def test_a_guest_that_does_not_shut_down_runs_on(host: virt.FakeHost) -> None:
+    host.guests[virt.uuid("static")].answers_acpi = False
+    result = run(host, "static", "dynamic")
+    assert host.calls == ["shutdown static", "shutdown dynamic", "create dynamic"]
+    assert result["refused"][0]["why"].startswith("it did not shut down within 0.05 s")
+    assert [(one["subject"], one["needs"]) for one in result["pending"]] == [("guest static", "guest_power_cycle")]
+    assert [state["label"] for state in result["after"]] == [factory.DAEMON, factory.process_label("s0:c900,c901")]
+    assert "not_made" not in result
+
+
+@pytest.mark.parametrize(
+    ("way", "calls"),
+    [
+        ({"force": True}, ["shutdown static", "destroy static", "create static"]),
+        ({"method": "destroy"}, ["destroy static", "create static"]),
+    ],
+)
+def test_a_guest_may_be_ended_when_that_was_asked_for(
+    host: virt.FakeHost, way: dict[str, t.Any], calls: list[str]
+) -> None:
+    host.guests[virt.uuid("static")].answers_acpi = False
+    assert run(host, "static", **way)["changed"] is True
+    assert host.calls == calls
+
+
+def test_after_one_that_does_not_start_no_other_is_stopped(host: virt.FakeHost) -> None:
+    host.guests[virt.uuid("static")].starts = False
+    result = run(host, "static", "dynamic")
+    assert host.calls == ["shutdown static", "create static"]
+    assert result["not_made"] == [
+        {"subject": "guest static", "why": "it is off now and did not start again: unable to set security context"}
+    ]
+    assert [one["subject"] for one in result["refused"]] == ["guest dynamic"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "told"),
+    [
+        ("static", factory.process_label("s0:c1,c2"), "its definition says"),
+        ("dynamic", factory.DAEMON, "does not hold it"),
+        ("dynamic", None, "cannot be read"),
+    ],
+)
+def test_a_guest_that_starts_with_a_wrong_label(host: virt.FakeHost, name: str, label: str | None, told: str) -> None:
+    guest = host.guests[virt.uuid(name)]
+    create = guest.create
+
+    def wrong() -> None:
+        create()
+        guest.process = label
+
+    guest.create = wrong  # type: ignore[method-assign]  # a start that goes wrong
+    assert told in run(host, name)["not_made"][0]["why"]
+
+
+def test_what_somebody_else_did_meanwhile(host: virt.FakeHost) -> None:
+    session = Session(host, host)
+    found = survey(session, FACTS)
+    cycles, _made = power_cycle.plan(found, ["static", "dynamic"])
+    host.guests[virt.uuid("static")].process = OWN
+    del host.guests[virt.uuid("dynamic")]
+    outcome = guest_power.cycle(session, found, cycles, guest_power.Way())
+    assert all("meanwhile" in why for why in outcome.refused.values())
+    assert len(outcome.refused) == 2
+    assert host.calls == []
+
+
+def test_a_guest_that_libvirt_cannot_ask(host: virt.FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_self: virt.FakeGuest, *_flags: int) -> None:
+        raise virt.Error("domain is paused")
+
+    monkeypatch.setattr(virt.FakeGuest, "shutdown", refuse)
+    assert "domain is paused" in run(host, "static")["refused"][0]["why"]
+    monkeypatch.setattr(virt.FakeGuest, "destroyFlags", refuse)
+    assert "could not be stopped" in run(host, "static", force=True)["refused"][0]["why"]
+
+
+# -- a guard that lets nobody start beside a guest that reaches all ----------------------------------------------------
+
+
+@pytest.fixture
+def mixed() -> virt.FakeHost:
+    """Two guests that run unconfined, one that waits for its static label, and one that is fine."""
+    made = virt.FakeHost()
+    held, other = factory.process_label("s0:c1,c2"), factory.process_label("s0:c3,c4")
+    made.add("calm", virt.domain("calm", virt.seclabel("static", OWN)), virt.domain("calm"), process=held)
+    made.add("wild", virt.domain("wild"), virt.domain("wild"), process=factory.DAEMON)
+    made.add("wide", virt.domain("wide"), virt.domain("wide"), process=factory.process_label("s0"))
+    made.add("fine", virt.domain("fine"), virt.domain("fine"), process=other)
+    return made
+
+
+def test_who_stands_in_everybodys_way_is_cycled_first(mixed: virt.FakeHost) -> None:
+    mixed.guests[virt.uuid("wide")].live = None
+    assert run(mixed, "calm", "wild", guarded=True)["refused"] == []
+    assert mixed.calls == ["shutdown wild", "create wild", "shutdown calm", "create calm"]
+
+
+def test_several_of_them_are_off_before_the_first_one_starts(mixed: virt.FakeHost) -> None:
+    assert run(mixed, "calm", "wide", "wild", guarded=True, force=True)["refused"] == []
+    assert mixed.calls == [
+        *("shutdown wide", "shutdown wild", "create wide", "create wild"),
+        *("shutdown calm", "create calm"),
+    ]
+
+
+def test_nobody_is_stopped_who_might_not_get_back(mixed: virt.FakeHost) -> None:
+    result = run(mixed, "calm", "wide", "wild", guarded=True)
+    assert {one["subject"] for one in result["refused"]} == {"guest calm", "guest wide", "guest wild"}
+    assert "all of them have to be off" in result["refused"][0]["why"]
+    assert {one["subject"] for one in result["pending"]} == {"guest calm", "guest wide", "guest wild"}
+    result = run(mixed, "calm", guarded=True)
+    assert "the guard lets no guest start beside guest wide" in result["refused"][0]["why"]
+    assert mixed.calls == []
+    assert run(mixed, "calm", "wide", "wild")["refused"] == []  # without a guard, libvirt lets them
+    assert mixed.calls[:2] == ["shutdown calm", "create calm"]
+
+
+def test_after_one_that_stands_in_the_way_and_does_not_stop_nobody_is_stopped(mixed: virt.FakeHost) -> None:
+    mixed.guests[virt.uuid("wide")].live = None
+    mixed.guests[virt.uuid("wild")].answers_acpi = False
+    result = run(mixed, "calm", "wild", guarded=True)
+    assert mixed.calls == ["shutdown wild"]
+    assert "guest wild still runs" in result["refused"][1]["why"]
+    assert result["changed"] is False
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_guest_whose_label_another_ones_would_hold_is_not_stopped(mixed: virt.FakeHost, guarded: bool) -> None:
+    for name in ("wild", "wide"):
+        mixed.guests[virt.uuid(name)].live = None
+    mixed.add("twin", virt.domain("twin"), virt.domain("twin"), process=OWN)
+    result = run(mixed, "calm", guarded=guarded)
+    assert f"its label {OWN} has the categories that guest twin" in result["refused"][0]["why"]
+    assert mixed.calls == []
+
+
+def test_a_definition_that_the_guard_would_not_let_start(mixed: virt.FakeHost) -> None:
+    for name in ("wild", "wide"):
+        mixed.guests[virt.uuid(name)].live = None
+    cards = (virt.card(MAC, "<filterref filter='clean-traffic'/>"), virt.card(MAC))
+    mixed.add(
+        "none", virt.domain("none", virt.seclabel("none"), cards[0]), virt.domain("none", cards=cards[1]), process=OWN
+    )
+    assert "as its definition has it" in run(mixed, "none", guarded=True)["refused"][0]["why"]
+    assert mixed.calls == []
+
+
+def test_categories_that_were_drawn_by_bad_luck_are_drawn_again(mixed: virt.FakeHost) -> None:
+    for name in ("wild", "wide"):
+        mixed.guests[virt.uuid(name)].live = None
+    guest = mixed.add("luck", virt.domain("luck"), virt.domain("luck"), process=OWN)
+    create, tries = guest.create, iter([False, True])
+
+    def start() -> None:
+        guest.starts = next(tries)
+        create()
+
+    guest.create = start  # type: ignore[method-assign]  # a hook that refuses once
+    mixed.guests[virt.uuid("luck")].live = virt.domain("luck", virt.seclabel("static", OWN))
+    assert "not_made" not in run(mixed, "luck", guarded=True)
+    assert mixed.calls == ["shutdown luck", "create luck", "create luck"]

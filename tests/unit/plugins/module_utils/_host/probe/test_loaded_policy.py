@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.policy_access import Check
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import loaded_policy
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.loaded_policy import LoadedPolicy
+
+from tests.unit.support import hosts
+from tests.unit.support.captured import CapturedRoot, Tree
+
+GUEST = "system_u:system_r:svirt_t:s0:c1,c2"
+OWN = "system_u:object_r:svirt_image_t:s0:c1,c2"
+OTHER = "system_u:object_r:svirt_image_t:s0:c3,c4"
+
+
+def tree(enforce: str = "1") -> Tree:
+    found = Tree()
+    found.file("/sys/fs/selinux/enforce", enforce)
+    for number, (tclass, permissions) in enumerate((("file", ("ioctl", "read", "write")), ("dir", ("search",))), 6):
+        found.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
+        for bit, name in enumerate(permissions, 1):
+            found.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
+    return found
+
+
+class Counting(CapturedRoot):
+    """Keeps what was asked."""
+
+    def __init__(self, files: Tree, error: int = 0) -> None:
+        super().__init__(files, hosts.policy(permissive=("container_t",)))
+        self.questions: list[str] = []
+        self.error = error
+
+    def transact(self, path: str, request: bytes) -> bytes:
+        self.questions.append(request.decode())
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error), path)
+        return super().transact(path, request)
+
+
+def test_the_policy_is_asked_in_the_kernels_words_and_once_for_each_pair() -> None:
+    root = Counting(tree())
+    checks = [Check(GUEST, OWN), Check(GUEST, OTHER), Check(GUEST, OWN, "file", ("read",))]
+    found = LoadedPolicy(root).verdicts(checks)
+    assert [item.status for item in found] == ["allowed", "denied", "allowed"]
+    assert root.questions == [f"{GUEST} {OWN} 6", f"{GUEST} {OTHER} 6"]
+
+
+def test_another_class_has_its_own_number_and_bits() -> None:
+    root = Counting(tree())
+    found = LoadedPolicy(root).verdict(Check(GUEST, OWN, "dir", ("search",)))
+    assert root.questions == [f"{GUEST} {OWN} 7"]
+    assert found.denied == ("search",)
+
+
+def test_a_permissive_domain_is_told_of() -> None:
+    container = "system_u:system_r:container_t:s0:c1,c2"
+    assert LoadedPolicy(Counting(tree())).verdict(Check(container, OWN)).permissive is True
+    assert LoadedPolicy(Counting(tree())).verdict(Check(GUEST, OWN)).permissive is False
+
+
+def test_what_the_policy_does_not_know_is_unknown() -> None:
+    policy = LoadedPolicy(Counting(tree()))
+    label = policy.verdict(Check("system_u:system_r:nobody_t:s0", OWN))
+    assert label.problem == f"the loaded policy knows no label system_u:system_r:nobody_t:s0 or no label {OWN}"
+    assert policy.verdict(Check(GUEST, OWN, "spaceship")).problem == "the loaded policy has no class spaceship"
+    assert policy.verdict(Check(GUEST, OWN, "file", ("fly",))).problem.endswith("class file has no permission fly")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (errno.EACCES, "this process may not ask the loaded policy"),
+        (errno.EPERM, "this process may not ask the loaded policy"),
+        (errno.EIO, "the loaded policy did not answer: /sys/fs/selinux/access: Input/output error"),
+    ],
+)
+def test_a_question_that_fails_is_unknown(error: int, said: str) -> None:
+    found = LoadedPolicy(Counting(tree(), error)).verdict(Check(GUEST, OWN))
+    assert (found.status, found.problem.startswith(said)) == ("unknown", True)
+
+
+def test_a_class_that_cannot_be_read_is_unknown() -> None:
+    files = tree()
+    files.entries["/sys/fs/selinux/class/dir/index"].content = b"many"
+    files.entries["/sys/fs/selinux/class/file/perms/write"].errno = errno.EACCES
+    policy = LoadedPolicy(Counting(files))
+    assert policy.verdict(Check(GUEST, OWN, "dir", ("search",))).problem.startswith("class dir cannot be read")
+    assert policy.verdict(Check(GUEST, OWN)).problem.startswith("permission write of class file cannot be read")
+
+
+def test_without_selinux_nothing_is_known() -> None:
+    policy = LoadedPolicy(CapturedRoot(Tree()))
+    assert (policy.loaded, policy.enforcing) == (False, False)
+    assert policy.verdict(Check(GUEST, OWN)).problem == loaded_policy.OFF
+
+
+def test_selinuxfs_without_a_policy_knows_nothing() -> None:
+    files = Tree()
+    files.file("/sys/fs/selinux/enforce", "0")
+    assert LoadedPolicy(CapturedRoot(files)).verdict(Check(GUEST, OWN)).problem == loaded_policy.OFF
+
+
+def test_a_permissive_host_has_a_policy_and_does_not_enforce_it() -> None:
+    policy = LoadedPolicy(Counting(tree(enforce="0")))
+    assert (policy.loaded, policy.enforcing) == (True, False)
