@@ -169,51 +169,13 @@ summary:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.errors import SvirtError
-from ..module_utils._core.selinux.policy_access import parse_checks, report
-from ..module_utils._host.base.root import Root
-from ..module_utils._host.probe.loaded_policy import OFF, LoadedPolicy
-from ..module_utils._module import fail
+from ..module_utils._backends.isolation_check import ARGUMENTS, run
+from ..module_utils._module import settle
 
 
 def main() -> None:
     """Ask the policy and hand its answers over."""
-    module = AnsibleModule(  # type: ignore[no-untyped-call]
-        argument_spec={
-            "checks": {
-                "type": "list",
-                "elements": "dict",
-                "required": True,
-                "options": {
-                    "source": {"type": "str", "required": True},
-                    "target": {"type": "str", "required": True},
-                    "class": {"type": "str", "default": "file"},
-                    "permissions": {"type": "list", "elements": "str", "default": ["read", "write"]},
-                    "expect": {"type": "str", "choices": ["allowed", "denied"]},
-                },
-            },
-            "fail_on_violation": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        checks = parse_checks(module.params["checks"])
-    except SvirtError as error:
-        fail(module, error)
-    policy = LoadedPolicy(Root())
-    result = report(policy.verdicts(checks), policy.enforcing)
-    if not policy.loaded:
-        result["msg"] = OFF
-    counts = result["summary"]
-    if module.params["fail_on_violation"] and counts["violations"] + counts["unanswered"]:
-        first = (result["violations"] or [item for item in result["unknown"] if item["expect"]])[0]
-        module.fail_json(
-            msg=f"{counts['violations']} expectations are not met and {counts['unanswered']} could not be checked; "
-            f"first: {first['source']} on {first['target']} ({first['class']}), expected {first['expect']}: "
-            f"{first['why']}",
-            **{key: value for key, value in result.items() if key != "msg"},
-        )
-    module.exit_json(changed=False, **result)
+    settle(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), run)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -184,34 +184,18 @@ snapshot_path:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._backends.svirt_info import ARGUMENTS, run
 from ..module_utils._host.base.root import Root
 from ..module_utils._host.probe.daemon import is_installed
-from ..module_utils._host.probe.document import document, pack, summary
-from ..module_utils._host.probe.probe import Options, Probe, Tools
-from ..module_utils._module import respawn_for, runner
+from ..module_utils._module import respawn_for, settle
 
 
 def main() -> None:
     """Read the host once and hand the snapshot over."""
-    module = AnsibleModule(  # type: ignore[no-untyped-call]
-        argument_spec={
-            "timeout": {"type": "int", "default": 30},
-            "orphan_search": {"type": "list", "elements": "path", "default": []},
-            "dest": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    if module.params["timeout"] < 1:
-        module.fail_json(msg=f"timeout is {module.params['timeout']}; give at least 1 second")
-    root = Root()
-    if is_installed(root):
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
+    if is_installed(Root()):
         respawn_for("libvirt")
-    options = Options(float(module.params["timeout"]), tuple(module.params["orphan_search"]))
-    snapshot = Probe(root, options, Tools(run_command=runner(module))).take()
-    whole = document(snapshot)
-    # With dest, the action plugin takes the snapshot out of the result: see pack.
-    result = {"packed": pack(whole)} if module.params["dest"] else {"snapshot": whole, "summary": summary(snapshot)}
-    module.exit_json(changed=False, **result)
+    settle(module, run)
 
 
 if __name__ == "__main__":

@@ -127,84 +127,20 @@ failed_entries:
   elements: dict
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._core.errors import SvirtError
-from ..module_utils._host.base.journal import FOLDER, Journal
+from ..module_utils._backends.svirt_rollback import ARGUMENTS, run
 from ..module_utils._host.base.root import Root
-from ..module_utils._host.change import rollback
-from ..module_utils._host.change.boot_loader import Tools
-from ..module_utils._host.change.selinux import restorers
 from ..module_utils._host.probe.daemon import is_installed
-from ..module_utils._module import fail, respawn_for, runner
+from ..module_utils._module import respawn_for, settle
 
 
 def main() -> None:
     """Put the runs back unless in check mode, and tell of each thing."""
-    module = AnsibleModule(  # type: ignore[no-untyped-call]
-        argument_spec={"runs": {"type": "int"}}, supports_check_mode=True
-    )
-    count = module.params["runs"]
-    if count is not None and count < 1:
-        module.fail_json(msg=f"runs is {count}; give at least 1, or leave it out for all")
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     if is_installed(Root()):
         respawn_for("libvirt")
-    try:
-        result = _run(module, count)
-    except SvirtError as error:
-        fail(module, error)
-    wrong = [*result["refused"], *result["failed_entries"]]
-    if wrong:
-        told = "; ".join(f"{item['subject']}: {item['why']}" for item in wrong)
-        module.fail_json(msg=f"not everything was put back, and its runs stay in the journal: {told}", **result)
-    module.exit_json(**result)
-
-
-def _run(module: AnsibleModule, count: int | None) -> dict[str, t.Any]:
-    before = rollback.runs(folder=FOLDER)
-    if module.check_mode or not before:
-        return _result(module, before, before[:count], before[count or len(before) :])
-    with Journal("svirt_rollback", FOLDER) as journal:
-        before = rollback.runs(folder=FOLDER)  # again: a run may have ended while the lock was waited for
-        wanted = before[:count]
-        # The diff is made before anything is put back.
-        result = _result(module, before, wanted, [])
-        tools = Tools(run_command=runner(module), find=module.get_bin_path)
-        outcome = rollback.put_back(wanted, journal, {**rollback.RESTORERS, **restorers(tools)})
-        rollback.reload_units(outcome, runner(module))
-    result["refused"] = _named(outcome.refused)
-    result["failed_entries"] = _named(outcome.failed)
-    result["pending"] = rollback.pending(entry for _run, entry in outcome.restored)
-    result["after"] = rollback.document(rollback.runs(folder=FOLDER))
-    result["changed"] = bool(outcome.restored) or result["before"] != result["after"]
-    return result
-
-
-def _result(
-    module: AnsibleModule,
-    before: list[rollback.Run],
-    wanted: list[rollback.Run],
-    after: list[rollback.Run],
-) -> dict[str, t.Any]:
-    """What would be put back when nothing fails."""
-    result = {
-        "changed": bool(wanted),
-        "before": rollback.document(before),
-        "after": rollback.document(after),
-        "plan": rollback.plan(wanted),
-        "pending": rollback.pending(entry for run in wanted for entry in run.entries),
-        "refused": [],
-        "failed_entries": _named((run.name, run.problem) for run in wanted if run.problem),
-    }
-    if module._diff:
-        result["diff"] = rollback.diffs(wanted)
-    return result
-
-
-def _named(items: t.Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"subject": subject, "why": why} for subject, why in items]
+    settle(module, run)
 
 
 if __name__ == "__main__":
