@@ -13,6 +13,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._core.errors import FailedError, SvirtError
+from ._host.base.daemons import is_installed
+from ._host.base.root import Root
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -47,8 +49,18 @@ def runner(module: AnsibleModule) -> t.Callable[..., tuple[int, str, str]]:
     return functools.partial(module.run_command, cwd="/")
 
 
+def settle_with_libvirt(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]]) -> t.NoReturn:
+    """Run a module that needs libvirt's binding, and exit with its result.
+
+    Without a daemon there is nothing to connect to, so no other Python is looked for.
+    """
+    if is_installed(Root()):
+        respawn_for("libvirt")
+    settle(module, run)
+
+
 def settle(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]]) -> t.NoReturn:
-    """Do a module's work, and hand over what came of it."""
+    """Run a module and exit with its result."""
     call = Call(module.params, module.check_mode, module._diff, runner(module), module.get_bin_path)
     try:
         result = run(call)

@@ -95,17 +95,13 @@ refused:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.hardening_look import ARGUMENTS, run
-from ..module_utils._host.base.root import Root
-from ..module_utils._host.probe.daemon import is_installed
-from ..module_utils._module import respawn_for, settle
+from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
     """Ask each module, and tell."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    if is_installed(Root()):
-        respawn_for("libvirt")
-    settle(module, run)
+    settle_with_libvirt(module, run)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from dataclasses import replace
 from .._core.errors import PlanError
 from .._core.harden import category_range
 from .._core.harden.category_range import PRESENT, REPAIRED, STATES, Plan, Seen
+from .._host.base.daemons import is_installed
 from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change.category_range import CategoryRange
-from .._host.probe.daemon import is_installed
 from .._host.probe.probe import Tools
 from .._module import Call
 

@@ -11,9 +11,10 @@ import typing as t
 
 from .._core.errors import PlanError
 from .._core.harden.qemu_conf import Plan, Wish, plan, settings_of
+from .._host.base.daemons import is_installed
 from .._host.base.root import Root
 from .._host.change.qemu_conf import Facts, read, write
-from .._host.probe.daemon import CONF, is_installed
+from .._host.probe.daemon import CONF
 from .._module import Call
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {

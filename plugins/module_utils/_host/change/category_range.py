@@ -21,6 +21,7 @@ from ..._core.selinux.policy_access import Check
 from ..._core.snapshot.model import Snapshot
 from ..._core.system.unit_files import UnitFile, folders, is_drop_in, units
 from ..base import file_write
+from ..base.daemons import SOCKETS
 from ..base.journal import Entry, Journal, sync_folder
 from ..base.root import Root, label_of, reason
 from ..probe import daemon, processes
@@ -55,7 +56,7 @@ class CategoryRange:
         else:
             found = daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
         policy = LoadedPolicy(self.root)
-        if found is None or found.name not in daemon.SOCKETS:
+        if found is None or found.name not in SOCKETS:
             return Seen(None, policy.loaded)
         running, unknown = plan.running(snapshot) if snapshot else (None, "nobody asked")
         init = (self.root.line("/proc/1/attr/current") or "").rstrip("\0") or None

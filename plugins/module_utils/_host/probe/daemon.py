@@ -13,13 +13,10 @@ import typing as t
 from ..._core.errors import HostReadError
 from ..._core.libvirt import qemu_conf
 from ..._core.snapshot.model import Daemon, Libvirt, Process, QemuConf
+from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
 from ..base.root import Root, reason
 from . import processes
 
-#: Daemon -> its control socket. libvirt-sock is virtproxyd's where the modular daemons run.
-SOCKETS = {"virtqemud": "/run/libvirt/virtqemud-sock", "libvirtd": "/run/libvirt/libvirt-sock"}
-XEN_SOCKETS = {"virtxend": "/run/libvirt/virtxend-sock", "libvirtd": "/run/libvirt/libvirt-sock"}
-_FOLDERS = ("/usr/sbin", "/usr/bin", "/usr/local/sbin")
 CONF = "/etc/libvirt/qemu.conf"
 #: The daemon that holds the QEMU driver's lock writes its pid here.
 _DRIVER_PID = "/run/libvirt/qemu/driver.pid"
@@ -36,7 +33,7 @@ def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt
     """The daemon in charge: the one that holds the driver, else the one that runs, else what a client would start."""
     sockets = XEN_SOCKETS if xen else SOCKETS
     system = {item.role: item for item in daemons if item.uid in (0, None) and item.role in sockets}
-    installed = [name for name in sockets if _installed(root, name)]
+    installed = [name for name in sockets if has_daemon(root, name)]
     holder = root.line(_DRIVER_PID)
     running = [name for name, item in system.items() if str(item.pid) == holder] or [
         name for name in sockets if name in system
@@ -50,11 +47,6 @@ def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt
             found.daemon.pid, found.daemon.context = process.pid, process.context
             found.daemon.started_at = process.started_at
     return found
-
-
-def is_installed(root: Root) -> bool:
-    """Whether a daemon that runs guests is installed."""
-    return any(_installed(root, name) for name in {**SOCKETS, **XEN_SOCKETS})
 
 
 def may_connect(root: Root, found: Libvirt) -> str:
@@ -104,10 +96,6 @@ def changes(root: Root, paths: t.Iterable[str]) -> dict[str, float]:
             continue
         found[path] = max(float(facts.st_mtime), float(facts.st_ctime))
     return found
-
-
-def _installed(root: Root, name: str) -> bool:
-    return any(root.exists(f"{folder}/{name}") for folder in _FOLDERS)
 
 
 def configuration(root: Root) -> tuple[QemuConf | None, str]:

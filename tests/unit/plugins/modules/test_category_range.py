@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import category_range as work
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import rollback
@@ -51,7 +52,7 @@ def run(
     monkeypatch.setattr(work, "Root", lambda: RangeRoot(host, hosts.policy()))
     monkeypatch.setattr(work, "CategoryRange", lambda *_: actor(host, tmp_path, systemd))
     monkeypatch.setattr(work, "Journal", functools.partial(Journal, folder=str(tmp_path / "journal")))
-    monkeypatch.setattr(category_range, "respawn_for", lambda _binding: None)
+    monkeypatch.setattr(_module, "respawn_for", lambda _binding: None)
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
         with patch_module_args(arguments), pytest.raises(SystemExit):

@@ -28,9 +28,9 @@ def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.A
 def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Bindings that a respawn was tried for; the host is an EL 9 without its binding."""
     found: list[str] = []
-    for place in (svirt_info, backend):
+    for place in (_module, backend):
         monkeypatch.setattr(place, "Root", lambda: CapturedRoot(hosts.el9(), hosts.policy()))
-    monkeypatch.setattr(svirt_info, "respawn_for", found.append)
+    monkeypatch.setattr(_module, "respawn_for", found.append)
     return found
 
 
@@ -61,7 +61,7 @@ def test_two_calls_in_one_process_do_not_meet(asked_for: list[str], capsys: pyte
 def test_a_host_without_libvirt_needs_no_other_python(
     asked_for: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in (svirt_info, backend):
+    for place in (_module, backend):
         monkeypatch.setattr(place, "Root", lambda: CapturedRoot(hosts.bare(), hosts.policy()))
     assert run(capsys)["summary"]["coverage"]["libvirt"]["status"] == "not_applicable"
     assert asked_for == []
