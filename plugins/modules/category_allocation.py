@@ -30,6 +30,7 @@ description:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
+  - svirt.fleet._options.store
 attributes:
   check_mode:
     support: full
@@ -40,13 +41,6 @@ attributes:
   idempotent:
     support: full
 options:
-  store:
-    description:
-      - URL of the database. V(sqlite:///FILE) with a path that starts at the working directory, V(sqlite:////FILE) with
-        a whole path, or V(postgresql://USER@HOST/DATABASE).
-      - Keep the password of a server in C(~/.pgpass) or in C(PGPASSWORD), not in the URL. It is never shown.
-    type: str
-    default: sqlite:///svirt-fleet.db
   operation:
     description:
       - V(reserve) gives labels and ranges to all that have none, and says what is to be applied on each host.

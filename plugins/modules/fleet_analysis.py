@@ -24,6 +24,7 @@ description:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
+  - svirt.fleet._options.snapshots
 attributes:
   check_mode:
     support: full
@@ -38,10 +39,6 @@ attributes:
     details:
       - From the same snapshots comes the same report, but for the time in it.
 options:
-  snapshots:
-    description: Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
-    type: path
-    required: true
   hosts:
     description:
       - Names in the inventory of all hosts that must be judged.

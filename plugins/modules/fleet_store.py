@@ -21,6 +21,8 @@ description:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
+  - svirt.fleet._options.snapshots
+  - svirt.fleet._options.store
 attributes:
   check_mode:
     support: full
@@ -31,17 +33,6 @@ attributes:
   idempotent:
     support: full
 options:
-  store:
-    description:
-      - URL of the database. V(sqlite:///FILE) with a path that starts at the working directory, V(sqlite:////FILE) with
-        a whole path, or V(postgresql://USER@HOST/DATABASE).
-      - Keep the password of a server in C(~/.pgpass) or in C(PGPASSWORD), not in the URL. It is never shown.
-    type: str
-    default: sqlite:///svirt-fleet.db
-  snapshots:
-    description: Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
-    type: path
-    required: true
   hosts:
     description: Names in the inventory of the hosts whose snapshots are to be stored.
     type: list

@@ -98,20 +98,11 @@ options:
         not asked whether libvirt may watch packets, for it will be another one. Outside of check mode it is ignored.
     type: bool
     default: false
-  strict:
-    description:
-      - Fail when anything was refused. Otherwise RV(refused) says what and why.
-    type: bool
-    default: false
-  timeout:
-    description:
-      - Seconds that libvirt may take for all of it.
-      - Another run of this collection's modules on the host is waited for besides, for up to a minute.
-    type: int
-    default: 120
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.actiongroup_svirt
+  - svirt.fleet._options.strict
+  - svirt.fleet._options.timeout
 attributes:
   check_mode:
     support: full

@@ -63,11 +63,6 @@ options:
     type: list
     elements: dict
     default: []
-  foreseen_context:
-    description:
-      - RV(svirt.fleet.category_range#module:context) of an earlier task, where a restart of the daemon followed it. In
-        check mode the daemon is then taken to run with this label. Outside of check mode it is ignored.
-    type: str
   foreseen_driver:
     description:
       - RV(svirt.fleet.libvirt_restart#module:selinux_driver) of an earlier task, in check mode.
@@ -78,11 +73,6 @@ options:
       - RV(svirt.fleet.guard_hook#module:after) of an earlier task, in check mode.
     type: dict
     default: {}
-  strict:
-    description:
-      - Fail when anything was refused. Otherwise RV(refused) says what and why.
-    type: bool
-    default: false
   timeout:
     description:
       - Seconds that libvirt may take besides, for all else.
@@ -92,6 +82,8 @@ options:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.actiongroup_svirt
+  - svirt.fleet._options.strict
+  - svirt.fleet._options.foreseen_context
 attributes:
   check_mode:
     support: full

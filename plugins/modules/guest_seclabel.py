@@ -60,31 +60,18 @@ options:
     elements: str
     choices: [none, foreign_type, few_categories, wide, static_without_relabel]
     default: []
-  foreseen_context:
-    description:
-      - RV(svirt.fleet.category_range#module:context) of an earlier task, where a restart of the daemon followed it. In
-        check mode the daemon is then taken to run with this label. Outside of check mode it is ignored.
-    type: str
   foreseen_driver:
     description:
       - RV(svirt.fleet.libvirt_restart#module:selinux_driver) of an earlier task. In check mode libvirt is then taken to
         run with the SELinux driver. Outside of check mode it is ignored.
     type: bool
     default: false
-  strict:
-    description:
-      - Fail when anything was refused. Otherwise RV(refused) says what and why.
-    type: bool
-    default: false
-  timeout:
-    description:
-      - Seconds that libvirt may take for all of it.
-      - Another run of this collection's modules on the host is waited for besides, for up to a minute.
-    type: int
-    default: 120
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.actiongroup_svirt
+  - svirt.fleet._options.strict
+  - svirt.fleet._options.timeout
+  - svirt.fleet._options.foreseen_context
 attributes:
   check_mode:
     support: full

@@ -32,6 +32,7 @@ description:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
+  - svirt.fleet._options.snapshots
 attributes:
   check_mode:
     support: full
@@ -46,10 +47,6 @@ attributes:
     details:
       - From the same snapshots comes the same answer.
 options:
-  snapshots:
-    description: Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
-    type: path
-    required: true
   hosts:
     description:
       - Names in the inventory of all hosts of the fleet. Guests of hosts that are left out are not seen.

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleError
 from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_store
+from ansible_collections.svirt.fleet.plugins.doc_fragments import _options
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
@@ -235,7 +236,8 @@ def test_what_cannot_be_meant_is_refused(fleet: Fleet, operation: str, arguments
 def test_the_documentation_names_what_there_is(fleet: Fleet) -> None:
     name = "ansible_collections.svirt.fleet.plugins.modules.category_allocation"
     module = importlib.import_module(name)
-    options = yaml.safe_load(module.DOCUMENTATION)["options"]
+    shared = yaml.safe_load(_options.ModuleDocFragment.STORE)["options"]
+    options = {**yaml.safe_load(module.DOCUMENTATION)["options"], **shared}
     assert set(options) == set(category_allocation.ARGUMENTS)
     for option, spec in category_allocation.ARGUMENTS.items():
         assert options[option].get("default") == spec.get("default"), option

@@ -1,0 +1,59 @@
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This fragment is PRIVATE to the collection: it can change or go at any time.
+# Do not use it from other collections.
+"""Options that several modules document with the same words."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    STRICT = r"""
+options:
+  strict:
+    description:
+      - Fail when anything was refused. Otherwise RV(refused) says what and why.
+    type: bool
+    default: false
+"""
+
+    # Of modules that change guests' definitions.
+    TIMEOUT = r"""
+options:
+  timeout:
+    description:
+      - Seconds that libvirt may take for all of it.
+      - Another run of this collection's modules on the host is waited for besides, for up to a minute.
+    type: int
+    default: 120
+"""
+
+    FORESEEN_CONTEXT = r"""
+options:
+  foreseen_context:
+    description:
+      - RV(svirt.fleet.category_range#module:context) of an earlier task, where a restart of the daemon followed it. In
+        check mode the daemon is then taken to run with this label. Outside of check mode it is ignored.
+    type: str
+"""
+
+    SNAPSHOTS = r"""
+options:
+  snapshots:
+    description: Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
+    type: path
+    required: true
+"""
+
+    STORE = r"""
+options:
+  store:
+    description:
+      - URL of the database. V(sqlite:///FILE) with a path that starts at the working directory, V(sqlite:////FILE) with
+        a whole path, or V(postgresql://USER@HOST/DATABASE).
+      - Keep the password of a server in C(~/.pgpass) or in C(PGPASSWORD), not in the URL. It is never shown.
+    type: str
+    default: sqlite:///svirt-fleet.db
+"""
