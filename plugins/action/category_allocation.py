@@ -9,16 +9,14 @@ import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
 from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, parse_domains
 from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ..module_utils._core.allocate.static_labels import Wishes
-from ..module_utils._core.errors import PlanError, SvirtError
+from ..module_utils._core.errors import PlanError
 from ..module_utils._core.facts.storage import HostStorage, host_storage
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _ledger, _snapshots
+from ..plugin_utils._action import Arguments, ControllerAction, write
 from ..plugin_utils._store import DEFAULT_URL, Store
 
 OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
@@ -48,24 +46,15 @@ MAX_TOLD = 1000
 _MAX_TENANT = 64
 
 
-class ActionModule(ActionBase):
-    """Works on the store and on what the probe left; contacts no host, and runs once for all hosts of the play."""
+class ActionModule(ControllerAction):
+    """Works on the store, with the snapshots of the folder or of the store."""
 
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    ARGUMENTS = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        arguments: dict[str, t.Any] = validated[1]
-        try:
-            _sensible(arguments)
-            done = _operate(arguments, time.time(), bool(self._task.check_mode))
-        except SvirtError as error:
-            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # as above
-        result.update(_told(done))
+    def work(self, arguments: Arguments) -> dict[str, t.Any]:
+        _sensible(arguments)
+        done = _operate(arguments, time.time(), bool(self._task.check_mode))
+        result = _told(done)
         if self._task.diff:
             result["diff"] = _diff(arguments["store"], done)
         if arguments["dest"]:
@@ -193,9 +182,7 @@ def _diff(url: str, done: _ledger.Result) -> dict[str, str]:
 
 
 def _written(path: Path, hosts: dict[str, t.Any]) -> dict[str, t.Any]:
-    try:
-        _snapshots.write_json(path, hosts)
-    except OSError as error:
-        why = f"{path} could not be written: {error.strerror or error}; name another place with dest"
-        return {"failed": True, "msg": f"{why}. The ledger has the labels: run again"}
+    problem = write("dest", path, hosts)
+    if problem:
+        return {"failed": True, "msg": f"{problem}. The ledger has the labels: run again"}
     return {"dest": str(path)}

@@ -11,8 +11,6 @@ import importlib
 import typing as t
 from pathlib import Path
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils import color
 from ansible.utils.display import Display
 
@@ -24,10 +22,10 @@ from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.fleet import policy_answers
 from ..module_utils._core.audit.rules.catalogue import judge
-from ..module_utils._core.errors import SvirtError
 from ..module_utils._core.harden import fresh_labels, shared_use
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
+from ..plugin_utils._action import Arguments, ControllerAction, write
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
@@ -50,32 +48,24 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 _MAX_WIDTH = 140
 
 
-class ActionModule(ActionBase):
-    """Reads what the probe left on the controller; contacts no host, and runs once for all hosts of the play."""
+class ActionModule(ControllerAction):
+    """Reads the snapshots of the folder, judges them, and writes the report."""
 
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    ARGUMENTS = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        arguments = self._arguments()
+    def work(self, arguments: Arguments) -> dict[str, t.Any]:
         now = datetime.datetime.now(datetime.UTC)
-        try:
-            accepted = waivers.parse(arguments["waivers"])
-            ledger, pools = _ledger(arguments), _pools(arguments)
-        except SvirtError as error:
-            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, task_vars or {}))
+        accepted = waivers.parse(arguments["waivers"])
+        ledger, pools = _ledger(arguments), _pools(arguments)
+        documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, self.variables))
         document, path = documents["report"], Path(arguments["report"]).absolute()
         problems = [
-            _written(option, Path(arguments[option]).absolute(), made)
+            write(option, Path(arguments[option]).absolute(), made, indent=1)
             for option, made in documents.items()
             if arguments[option]
         ]
         problem = next(filter(None, problems), "")
-        result.update(changed=False, report=str(path), **_told(document))
+        result: dict[str, t.Any] = {"changed": False, "report": str(path), **_told(document)}
         asking = bool(arguments["questions"] and documents["questions"])
         if not asking:
             _show(document, path)  # else there is more to be known first
@@ -83,10 +73,6 @@ class ActionModule(ActionBase):
         if problem:
             result["msg"] = problem
         return result
-
-    def _arguments(self) -> dict[str, t.Any]:
-        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # as above
-        return t.cast(dict[str, t.Any], validated[1])
 
 
 def _answers(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any]) -> policy_answers.Answers | None:
@@ -173,15 +159,6 @@ def _host(
         why = f"the rules failed on its snapshot, which is a fault of this collection: {error!r}"
         Display().vvv(f"{name}: {why}")
         return report.unread(name, why[:500]), None
-
-
-def _written(option: str, path: Path, document: dict[str, t.Any]) -> str:
-    """Write what an option names; the problem in words, when that fails."""
-    try:
-        _snapshots.write_json(path, document, indent=1)
-    except OSError as error:
-        return f"{path} could not be written: {error.strerror or error}; name another place with {option}"
-    return ""
 
 
 def _show(document: dict[str, t.Any], path: Path) -> None:

@@ -9,13 +9,10 @@ import typing as t
 from collections.abc import Iterator
 from itertools import islice
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-
-from ..module_utils._core.errors import SvirtError
 from ..module_utils._core.snapshot.document import encode
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
+from ..plugin_utils._action import Arguments, ControllerAction
 from ..plugin_utils._store import DEFAULT_URL, Store, Stored, packed
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -27,22 +24,13 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 _AT_A_TIME = 200
 
 
-class ActionModule(ActionBase):
-    """Reads what the probe left on the controller; contacts no host, and runs once for all hosts of the play."""
+class ActionModule(ControllerAction):
+    """Reads the snapshots of the folder, and writes them into the store."""
 
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    ARGUMENTS = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        try:
-            result.update(_keep(validated[1], bool(self._task.check_mode)))
-        except SvirtError as error:
-            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # as above
-        return result
+    def work(self, arguments: Arguments) -> dict[str, t.Any]:
+        return _keep(arguments, bool(self._task.check_mode))
 
 
 def _keep(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:

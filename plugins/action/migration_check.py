@@ -7,17 +7,16 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils._core.allocate import label_domains
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.text import escape
-from ..module_utils._core.errors import LabelDomainError
+from ..module_utils._core.errors import PlanError
 from ..module_utils._core.migrate import check
 from ..module_utils._core.migrate.move import ALLOWED, REFUSED, UNKNOWN, Fleet, reachable_storage
 from ..plugin_utils import _snapshots
+from ..plugin_utils._action import Arguments, ControllerAction
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
@@ -30,36 +29,25 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 _WORDS = {ALLOWED: "yes", REFUSED: "no", UNKNOWN: "unknown"}
 
 
-class ActionModule(ActionBase):
-    """Reads what the probe left on the controller; contacts no host, and runs once for all hosts of the play."""
+class ActionModule(ControllerAction):
+    """Reads the snapshots of the folder, and answers for each guest."""
 
-    BYPASS_HOST_LOOP = True
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    ARGUMENTS = ARGUMENTS
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        validated = self.validate_argument_spec(argument_spec=ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
-        arguments = t.cast("dict[str, t.Any]", validated[1])
+    def work(self, arguments: Arguments) -> dict[str, t.Any]:
         if not arguments["guests"]:
-            why = "guests is empty: give the names or uuids of the guests that are to migrate"
-            raise AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # as above
-        try:
-            answers = check.check(arguments["guests"], _fleet(arguments))
-        except LabelDomainError as error:
-            raise AnsibleActionFail(str(error)) from error  # type: ignore[no-untyped-call]  # as above
+            raise PlanError("guests is empty: give the names or uuids of the guests that are to migrate")
+        answers = check.check(arguments["guests"], _fleet(arguments))
         counts = {verdict: sum(one.verdict == verdict for one in answers) for verdict in _WORDS}
         _show(answers)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-        result.update(
-            changed=False,
-            answers=[one.document() for one in answers],
-            counts=counts,
-            msg=f"migration to {arguments['target']}: {told}",
-            failed=counts[ALLOWED] < len(answers),
-        )
-        return result
+        return {
+            "changed": False,
+            "answers": [one.document() for one in answers],
+            "counts": counts,
+            "msg": f"migration to {arguments['target']}: {told}",
+            "failed": counts[ALLOWED] < len(answers),
+        }
 
 
 def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:

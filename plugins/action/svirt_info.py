@@ -9,13 +9,13 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core.errors import SchemaError
 from ..module_utils._core.snapshot.document import decode_snapshot
 from ..module_utils._host.probe.document import summary, unpack
 from ..plugin_utils import _snapshots
+from ..plugin_utils._action import failure
 
 _UNFINISHED = "the probe did not finish"
 
@@ -36,8 +36,7 @@ class ActionModule(ActionBase):
             result.update(self._probe(arguments, variables))
             return result
         if self._task.async_val:
-            why = "dest does not go with async: the result comes when nobody is there to write it"
-            raise AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+            raise failure("dest does not go with async: the result comes when nobody is there to write it")
         keeper = _Keeper(_folder(dest), str(variables["inventory_hostname"]))
         keeper.unread(_UNFINISHED)  # first, so that an earlier snapshot is never taken for today's
         try:
@@ -71,7 +70,7 @@ class _Keeper:
         try:
             return _snapshots.write_unread(self._folder, self._host, why, time.time())
         except OSError as error:
-            raise AnsibleActionFail(f"dest {self._folder} cannot be written: {error}") from error  # type: ignore[no-untyped-call]  # as above
+            raise failure(f"dest {self._folder} cannot be written: {error}") from error
 
     def keep(self, answer: dict[str, t.Any]) -> dict[str, t.Any]:
         """Write the snapshot of a module's answer; the task's result."""
@@ -87,7 +86,7 @@ class _Keeper:
         try:
             path = _snapshots.write_snapshot(self._folder, self._host, document)
         except OSError as error:
-            raise AnsibleActionFail(f"dest {self._folder} cannot be written: {error}") from error  # type: ignore[no-untyped-call]  # as above
+            raise failure(f"dest {self._folder} cannot be written: {error}") from error
         # Counted here: of what the host says, only what was checked goes on.
         kept: dict[str, t.Any] = {key: answer[key] for key in ("warnings", "deprecations") if key in answer}
         return {"changed": False, "summary": summary(snapshot), "snapshot_path": str(path), **kept}
@@ -95,5 +94,5 @@ class _Keeper:
 
 def _folder(dest: t.Any) -> Path:
     if not isinstance(dest, str) or not dest:
-        raise AnsibleActionFail(f"dest is {dest!r}; give the path of a folder on the controller")  # type: ignore[no-untyped-call]  # as above
+        raise failure(f"dest is {dest!r}; give the path of a folder on the controller")
     return Path(os.path.expandvars(dest)).expanduser().absolute()

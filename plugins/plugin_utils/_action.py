@@ -1,0 +1,60 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the action plugins share: arguments, failures, files on the controller.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._core.errors import SvirtError
+from . import _snapshots
+
+Arguments = dict[str, t.Any]
+
+
+class ControllerAction(ActionBase):
+    """Works on the controller alone: contacts no host, and runs once for all hosts of the play."""
+
+    BYPASS_HOST_LOOP = True
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    #: The argument spec.
+    ARGUMENTS: t.ClassVar[dict[str, dict[str, t.Any]]]
+    #: The variables of the task.
+    variables: t.Mapping[str, t.Any]
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        validated = self.validate_argument_spec(argument_spec=self.ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+        self.variables = task_vars or {}
+        try:
+            result.update(self.work(validated[1]))
+        except SvirtError as error:
+            raise failure(str(error)) from error
+        return result
+
+    def work(self, arguments: Arguments) -> dict[str, t.Any]:
+        """What the task returns. Raises SvirtError for failures with a message for the user."""
+        raise NotImplementedError
+
+
+def failure(why: str) -> AnsibleActionFail:
+    """The exception that fails a task with a message."""
+    return AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+
+
+def write(option: str, path: Path, document: t.Any, indent: int | None = None) -> str:
+    """Write the JSON file that an option names; the problem in words when that fails, else empty."""
+    try:
+        _snapshots.write_json(path, document, indent)
+    except OSError as error:
+        return f"{path} could not be written: {error.strerror or error}; name another place with {option}"
+    return ""
