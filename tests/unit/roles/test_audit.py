@@ -23,7 +23,7 @@ ROLE = Path(__file__).resolve().parents[3] / "roles" / "audit"
 def role_tasks() -> list[dict[str, object]]:
     """The role's tasks behind its probe."""
     tasks = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text())
-    return [task for task in tasks if "svirt.fleet.svirt_info" not in task]
+    return [task for task in tasks if task.get("ansible.builtin.import_tasks") != "read.yml"]
 
 
 @pytest.mark.parametrize("mode", [(), ("--check",)], ids=["plain", "check mode"])
