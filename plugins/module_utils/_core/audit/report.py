@@ -15,6 +15,7 @@ import typing as t
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
+from ..facts.words import and_more
 from ..snapshot.document import encode
 from ..snapshot.model import Coverage
 from . import waivers as w
@@ -154,8 +155,8 @@ def _in_doubt(outcome: Outcome) -> bool:
 
 
 def _joined(gaps: list[str]) -> str:
-    more = len(gaps) - 3
-    return "; ".join(gaps[:3]) + (f"; and {more} more" if more > 0 else "")
+    more = and_more(len(gaps) - 3)
+    return "; ".join(gaps[:3]) + (f";{more}" if more else "")
 
 
 def _fails(findings: t.Iterable[Finding], fail_on: str) -> bool:

@@ -23,6 +23,7 @@ from ..errors import PlanError
 from ..facts import images
 from ..facts.guests import selinux_off
 from ..facts.subjects import HOST, guest_name, image_name
+from ..facts.words import some
 from ..libvirt import file_labels
 from ..libvirt.qemu_conf import doubt_of, setting
 from ..paths import below, below_any
@@ -50,7 +51,6 @@ CLOSED = (0, 0, 0o600)
 _KEEPERS = frozenset(("virtlockd", "sanlock"))
 _REMEMBERED = "trusted.libvirt.security."
 _FTYPES = {"file": "f", "dir": "d", "block": "b", "char": "c", "socket": "s", "fifo": "p"}
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ class _Repairs:
         subject = image_name(file.path)
         guests = {use.guest.uuid: use.guest for use in file.active}
         if len(guests) > 1:
-            return Left(subject, f"{_some([guest_name(guest) for guest in guests.values()])} use it at once")
+            return Left(subject, f"{some([guest_name(guest) for guest in guests.values()])} use it at once")
         guest = next(iter(guests.values()))
         own = next((use.resource for use in file.active if use.own and use.resource.expected), None)
         if own is None or own.expected is None:
@@ -461,7 +461,7 @@ class _Judge:
         if target.pid is not None:
             return ""
         if self.wishes.within and not below_any(target.path, self.wishes.within):
-            return f"it does not lie in {_some(self.wishes.within)}"
+            return f"it does not lie in {some(self.wishes.within)}"
         if target.relabel and not seen.labelled and not selinux_off(self.snapshot):
             return "its storage keeps no labels of its own"
         return ""
@@ -479,7 +479,7 @@ class _Judge:
             return f"it is not known who has it open: {seen.blind}"
         others = [item for item in seen.holders if not self._may_hold(target, item)]
         if others:
-            return f"in use: open by {_some([_holder(item) for item in others])}"
+            return f"in use: open by {some([_holder(item) for item in others])}"
         return ""
 
     @staticmethod
@@ -553,10 +553,6 @@ def _holder(holder: Holder) -> str:
 
 def _owner(uid: int, gid: int, mode: int) -> str:
     return f"{uid}:{gid} {mode:04o}"
-
-
-def _some(names: t.Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def result(

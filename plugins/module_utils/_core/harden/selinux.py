@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import PlanError
+from ..facts.words import some
 from ..selinux.booleans import DOORS, closed
 from ..selinux.denials import Soak
 from ..selinux.shipped_types import SHIPPED_PERMISSIVE
@@ -79,12 +80,10 @@ def judge(soak: Soak, soak_seconds: int, now: float, autorelabel: bool) -> Verdi
     if soak.problem or soak.since is None:
         return Verdict(refused=f"whether anything would be denied is not known: {soak.problem}")
     if soak.denials:
-        kinds = "; ".join(
-            f"{item.source} {{{item.permissions}}} {item.target}:{item.class_}" for item in soak.denials[:5]
-        )
-        more = f" and {len(soak.denials) - 5} more" if len(soak.denials) > 5 else ""
+        kinds = [f"{item.source} {{{item.permissions}}} {item.target}:{item.class_}" for item in soak.denials]
+        told = some(kinds, 5, "; ")
         return Verdict(
-            refused=f"enforcing would deny: {kinds}{more}. Repair the cause, then load the policy anew (load_policy)"
+            refused=f"enforcing would deny: {told}. Repair the cause, then load the policy anew (load_policy)"
         )
     left = soak.since + soak_seconds - now
     if left > 0:

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, replace
 
 from ..errors import LabelError
 from ..facts.storage import HostStorage, Sharing, file_path, host_storage
+from ..facts.words import some
 from ..selinux.context import Level, parse_context
 from ..snapshot.model import UNKNOWN, Guest, Resource, Snapshot, Storage
 
 #: So many names are told in a reason.
-_SHOWN = 3
 _DEVICES = ("block", "char")
 
 
@@ -156,12 +156,12 @@ class _Folder:
     @staticmethod
     def _why(others: t.Sequence[Usage], unread: t.Sequence[str], blind: t.Sequence[str]) -> str:
         if unread:
-            return f"{_some(sorted(unread))} could not be read, and may use it"
+            return f"{some(sorted(unread))} could not be read, and may use it"
         doubts = [other.doubt for other in others if other.doubt]
         if doubts:
-            return _some(doubts)
+            return some(doubts)
         if blind:
-            return f"files of {_some(blind)} could not be looked at"
+            return f"files of {some(blind)} could not be looked at"
         if not others:
             return "no other host that uses the storage was audited"
         return ""
@@ -214,7 +214,3 @@ def _doubt(host: str, snapshot: Snapshot, running: t.Iterable[Guest]) -> str:
         if any(_on_storage(item) and item.file.mount is None for item in guest.resources):
             return f"files of guest {guest.name} on {host} could not be looked at"
     return ""
-
-
-def _some(names: t.Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

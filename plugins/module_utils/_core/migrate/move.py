@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from ..allocate.label_domains import LabelDomain
 from ..audit.fleet.analysis import View
+from ..facts import words
 from ..facts.storage import HostStorage, Sharing, host_storage
 from ..snapshot.model import Guest, Snapshot
 
 ALLOWED, REFUSED, UNKNOWN = "allowed", "refused", "unknown"
 #: So many names are told in a reason.
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,5 @@ def reachable_storage(host: str, snapshot: Snapshot) -> HostStorage:
 
 
 def some(names: t.Collection[str]) -> str:
-    """The first of the names, and how many more there are."""
-    ordered = sorted(names)
-    more = len(ordered) - _SHOWN
-    return ", ".join(ordered[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    """The first of the names in order, and how many more there are."""
+    return words.some(sorted(names))

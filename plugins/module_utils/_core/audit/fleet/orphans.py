@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from ...errors import LabelError
 from ...facts.images import shared_orphans
 from ...facts.storage import Sharing, file_path
+from ...facts.words import some
 from ...selinux.context import parse_context
 from ...snapshot.model import Orphan, Snapshot
 from ..finding import Finding, finding_of
@@ -127,13 +128,9 @@ def _doubt(users: t.Sequence[Stock], unread: t.Sequence[str]) -> str:
     """Why it cannot be told, if so."""
     doubtful = [user.host for user in users if user.doubtful]
     if unread:
-        return f"{_some(unread)} could not be read"
+        return f"{some(unread)} could not be read"
     if doubtful:
-        return f"not all labels on {_some(doubtful)} could be read"
+        return f"not all labels on {some(doubtful)} could be read"
     if len(users) < 2:
         return "no other host that uses the storage was audited"
     return ""
-
-
-def _some(names: t.Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
