@@ -20,6 +20,7 @@ import typing as t
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
+from ..paths import below
 from ..snapshot.model import Resource, Snapshot, Storage
 
 
@@ -50,7 +51,7 @@ def host_storage(host: str, snapshot: Snapshot) -> HostStorage:
 
 def _mount_of(path: str, mounts: t.Iterable[str]) -> str:
     """The mount that a folder is on: an export on which another file system is mounted does not show what is below."""
-    return max((mount for mount in mounts if _below(path, mount)), key=len, default="")
+    return max((mount for mount in mounts if below(path, mount)), key=len, default="")
 
 
 def file_path(item: Resource) -> str:
@@ -129,7 +130,7 @@ class Sharing:
         keys: set[str] = set()
         for mount, path in files:
             keys.update(host.mounts.get(mount, ()))
-            keys.update(item.key for item in host.exports if item.mount == mount and _below(path, item.path))
+            keys.update(item.key for item in host.exports if item.mount == mount and below(path, item.path))
         return keys
 
     def proof(self, key: str) -> str:
@@ -160,7 +161,7 @@ class Sharing:
                 (export, "server name")
                 for host in named
                 for export in self._hosts[host].exports
-                if _below(path, export.path) or _below_root(export.path, path)
+                if below(path, export.path) or _below_root(export.path, path)
             ]
         guessed = [
             export for folder in _folders(path) for export in self._by_path.get(folder, ()) if export.host != entry.host
@@ -191,10 +192,6 @@ def _folders(path: str) -> list[str]:
     """A path and all folders that it is below; the topmost is the empty text."""
     parts = path.rstrip("/").split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def _below_root(export: str, path: str) -> bool:

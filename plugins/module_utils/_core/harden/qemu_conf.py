@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ..errors import PlanError
 from ..libvirt import qemu_conf
 from ..libvirt.qemu_conf_edit import Edit, change
+from ..paths import below
 from ..snapshot.model import QemuConf
 
 DRIVER, SHARED = "security_driver", "shared_filesystems"
@@ -127,14 +128,9 @@ def uncovered(folders: t.Iterable[str], named: t.Sequence[str]) -> list[str]:
     """The folders that lie neither in a named one nor in one another, sorted."""
     found: list[str] = []
     for folder in sorted({posixpath.normpath(path) for path in folders}):
-        if not any(_below(folder, other) for other in (*named, *found)):
+        if not any(below(folder, other) for other in (*named, *found)):
             found.append(folder)
     return found
-
-
-def _below(path: str, folder: str) -> bool:
-    folder = folder.rstrip("/")
-    return path == folder or path.startswith(folder + "/")
 
 
 def _keep_same_driver(wanted: dict[str, t.Any], conf: QemuConf) -> None:

@@ -14,6 +14,8 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ..paths import below
+
 #: File systems that are reached over a network or are clustered: libvirt's own list, and more that behave alike.
 REMOTE_TYPES = frozenset(
     (
@@ -157,7 +159,7 @@ def _options(text: str) -> tuple[str, ...]:
 
 
 def _under(path: str, folder: str) -> bool:
-    return folder == "/" or path == folder or path.startswith(folder.rstrip("/") + "/")
+    return folder == "/" or below(path, folder)
 
 
 def _logical_lines(text: str) -> t.Iterator[str]:

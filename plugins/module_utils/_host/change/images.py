@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 
 from ..._core.errors import HostReadError, HostWriteError, PlanError, SvirtError
 from ..._core.harden.images import CLOSED, Change, Holder, Seen, Target
+from ..._core.paths import below
 from ..base.deadline import Job
 from ..base.journal import Entry, Journal
 from ..base.paths import MountTable, may_hang
@@ -66,7 +67,7 @@ def opened(path: str, within: t.Sequence[str] = (), pid: int | None = None) -> t
     Links are followed in the path of a folder of ``within`` that the file lies in, for its owner chose it, and nowhere
     else: a link below it is an error. With ``pid``, the path starts at that process's own root.
     """
-    start = next((one for one in sorted(within, key=len, reverse=True) if _below(path, one)), "/")
+    start = next((one for one in sorted(within, key=len, reverse=True) if below(path, one)), "/")
     rest = path[len(start.rstrip("/")) :] if pid is None else path
     handle = os.open(start if pid is None else f"/proc/{pid}/root/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -140,10 +141,6 @@ def _by(handle: int) -> str:
     return f"/proc/self/fd/{handle}"
 
 
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
 @dataclass(repr=False, eq=False)
 class Survey:
     """A look at many files just before they change: what they are, and who has them open."""
@@ -187,7 +184,7 @@ class Survey:
 
     def _real(self, target: Target) -> str:
         """Where the file lies, with the links in the path of its folder followed."""
-        folder = next((one for one in sorted(self.within, key=len, reverse=True) if _below(target.path, one)), None)
+        folder = next((one for one in sorted(self.within, key=len, reverse=True) if below(target.path, one)), None)
         if folder is None:
             return target.path
         return os.path.realpath(folder).rstrip("/") + target.path[len(folder.rstrip("/")) :]
@@ -296,7 +293,7 @@ def _entry(change: Change, state: State, within: t.Sequence[str]) -> Entry:
         change.target.path,
         {
             "pid": change.target.pid,
-            "within": [folder for folder in within if _below(change.target.path, folder)],
+            "within": [folder for folder in within if below(change.target.path, folder)],
             "shared": change.shared,
             "device": state.device,
             "inode": state.inode,

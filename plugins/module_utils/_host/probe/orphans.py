@@ -11,6 +11,7 @@ import posixpath
 import typing as t
 from dataclasses import dataclass, field
 
+from ..._core.paths import below_any
 from ..._core.snapshot.model import FileFacts, Orphan
 from ..base.deadline import Job
 from ..base.paths import MountTable, Paths, may_hang
@@ -173,6 +174,6 @@ def outermost(folders: t.Iterable[str]) -> list[str]:
     """Without folders inside others of the list."""
     kept: list[str] = []
     for folder in sorted(folders):
-        if not any(folder == other or folder.startswith(other.rstrip("/") + "/") for other in kept):
+        if not below_any(folder, kept):
             kept.append(folder)
     return kept
