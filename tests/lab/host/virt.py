@@ -86,13 +86,6 @@ def running() -> list[str]:
     return sorted(domain.name() for domain in connection().listAllDomains(1))
 
 
-def inactive_xml(name: str) -> str:
-    """The persistent XML as libvirt would write it again, with nothing left out."""
-    import libvirt
-
-    return str(lookup(name).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
-
-
 def filter_xml(name: str) -> str:
     """A network filter as the host defines it."""
     return str(connection().nwfilterLookupByName(name).XMLDesc(0))

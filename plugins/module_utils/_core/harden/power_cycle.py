@@ -23,7 +23,7 @@ from ..snapshot.model import SecLabel
 from .guest_definition import POWER_CYCLE, Definition, Plan, Survey
 from .seclabel import DYNAMIC, NONE, STATIC, meeting, needs_cycle, shown
 
-SHUTDOWN, DESTROY = "shutdown", "destroy"
+SHUTDOWN = "shutdown"
 
 
 @dataclass(frozen=True)

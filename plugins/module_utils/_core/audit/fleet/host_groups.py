@@ -14,7 +14,7 @@ from ...facts.storage import Sharing
 
 
 class Neighbours:
-    """Each host's island (hosts that storage connects) and domain (islands that migration pools connect), by number."""
+    """Each host's domain (hosts that shared storage or migration pools connect), by number."""
 
     def __init__(self, hosts: t.Sequence[str], sharing: Sharing, pools: t.Sequence[t.Sequence[str]] = ()) -> None:
         users: dict[str, list[str]] = defaultdict(list)
@@ -27,7 +27,6 @@ class Neighbours:
         self.pools = [sorted(known.intersection(pool)) for pool in pools]
         self._sharing = sharing
         self._shared_keys = {key for key, names in users.items() if len(names) > 1}
-        self.islands = _components(hosts, shared)
         self.domains = _components(hosts, [*shared, *self.pools])
         #: Hosts that the operator names as ones that guests migrate between.
         self.pooled = {host for pool in self.pools if len(pool) > 1 for host in pool}
