@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, parse_domains
 from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
+from ..module_utils._core.allocate.operations import FleetRead, OperationResult
 from ..module_utils._core.allocate.static_labels import Wishes
 from ..module_utils._core.errors import PlanError
 from ..module_utils._core.facts.storage import HostStorage, host_storage
@@ -78,7 +79,7 @@ def _sensible(arguments: t.Mapping[str, t.Any]) -> None:
         raise PlanError(f"quarantine_days is {arguments['quarantine_days']}; give 0 or more")
 
 
-def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> _ledger.Result:
+def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> OperationResult:
     hosts, guests, days = arguments["hosts"], arguments["guests"], float(arguments["quarantine_days"])
     operation = arguments["operation"]
     wishes = Wishes(_tenants(arguments), arguments["default_tenant"], frozenset(guests), arguments["allow_unread"])
@@ -127,7 +128,7 @@ def _readings(
             yield host, _snapshots.read_stored(transaction, host, oldest)
 
 
-def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> _ledger.FleetRead:
+def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> FleetRead:
     """All snapshots, host by host: of each only what labels need is kept."""
     named = parse_domains(arguments["domains"], arguments["strategy"])
     hosts = sorted({*arguments["hosts"], *(host for one in named for host in one.hosts)})
@@ -140,10 +141,10 @@ def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> _ledge
             storage.append(host_storage(host, reading))
         else:
             unread[host] = reading.why
-    return _ledger.FleetRead(hosts, uses, storage, unread, named, arguments["strategy"])
+    return FleetRead(hosts, uses, storage, unread, named, arguments["strategy"])
 
 
-def _told(done: _ledger.Result) -> dict[str, t.Any]:
+def _told(done: OperationResult) -> dict[str, t.Any]:
     plan = [change.told() for change in done.changes]
     notes = {"refused": done.refused, "pending": done.pending}
     told = {name: [note.told() for note in found[:MAX_TOLD]] for name, found in notes.items()}
@@ -170,7 +171,7 @@ def _label(row: t.Any) -> dict[str, t.Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _diff(url: str, done: _ledger.Result) -> dict[str, str]:
+def _diff(url: str, done: OperationResult) -> dict[str, str]:
     name = Store(url).name
     lines = [(change.subject, change.old, change.new) for change in done.changes[:MAX_TOLD]]
     return {

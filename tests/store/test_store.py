@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import Wishes
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _migrations
@@ -19,9 +20,9 @@ from tests.unit.support.labels import guest, use, uuid
 EVENT = "INSERT INTO svirt_events (at, domain, subject, action, old, new) VALUES (1, 'd', 's', 'a', '', 'n')"
 
 
-def fleet(*numbers: int) -> _ledger.FleetRead:
+def fleet(*numbers: int) -> FleetRead:
     uses = [use("kvm1", *(guest(number) for number in numbers))]
-    return _ledger.FleetRead(["kvm1"], uses, named=parse_domains([{"name": "prod", "hosts": ["kvm1"]}]))
+    return FleetRead(["kvm1"], uses, named=parse_domains([{"name": "prod", "hosts": ["kvm1"]}]))
 
 
 def test_labels_and_snapshots_come_back(url: str) -> None:

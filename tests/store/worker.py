@@ -18,6 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import GuestUse, HostUse
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead, OperationResult
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import Wishes
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
@@ -43,7 +44,7 @@ def uuid(number: int) -> str:
     return f"00000000-0000-4000-8000-{number:012}"
 
 
-def fleet(chance: random.Random) -> _ledger.FleetRead:
+def fleet(chance: random.Random) -> FleetRead:
     """The fleet as somebody may see it: some guests are gone, some have a label of the code already."""
     code = next(domain.code for domain in DOMAINS if domain.name == "prod")
     guests: dict[str, list[GuestUse]] = {host: [] for host in STATIC_HOSTS}
@@ -59,7 +60,7 @@ def fleet(chance: random.Random) -> _ledger.FleetRead:
         guests[host].append(GuestUse(host, uuid(number), f"guest{number}", defined=defined, held=held))
     uses = [HostUse(host, tuple(mine), baselabels={"kvm": BASE}) for host, mine in guests.items()]
     uses += [HostUse(host) for host in RANGE_HOSTS]
-    return _ledger.FleetRead([*STATIC_HOSTS, *RANGE_HOSTS], uses, named=DOMAINS)
+    return FleetRead([*STATIC_HOSTS, *RANGE_HOSTS], uses, named=DOMAINS)
 
 
 def work(url: str, log: Path, seed: int) -> None:
@@ -85,7 +86,7 @@ def work(url: str, log: Path, seed: int) -> None:
             stream.flush()
 
 
-def _something(store: Store, chance: random.Random, now: float, fuse: _Fuse) -> _ledger.Result:
+def _something(store: Store, chance: random.Random, now: float, fuse: _Fuse) -> OperationResult:
     fuse.lay(store)
     some = {uuid(number) for number in chance.sample(range(GUESTS), chance.randrange(1, 12))}
     days = chance.choice([0.0, 0.0, 30.0])

@@ -53,6 +53,17 @@ HOST_ORDER = (("base",), ("probe",), ("change",))
 _READ = frozenset(("", "snapshot", "selinux", "system", "libvirt"))
 HOST_TAKES = {"base": _READ, "probe": _READ, "change": _READ | {"harden"}}
 
+#: What the ledger's SQL may take from allocate, by file: operations, types, and the JSON of a host's memory.
+LEDGER_TAKES = {
+    "": {"operations"},
+    "operations": {"FleetRead", "LedgerState", "LedgerUpdate", "Operation", "OperationResult"},
+    "ledger": {"NO_RANK", "Row"},
+    "ranges": {"Slot"},
+    "labels_in_use": {"HostUse", "recalled", "stored"},
+    "static_labels": {"Wishes"},
+}
+_LIFECYCLE = re.compile(r"\b(reserved|published|observed|quarantined|released)\b", re.IGNORECASE)
+
 MOST_FILES_OF_A_FOLDER = 16
 MOST_LINES_OF_A_FUNCTION = 60
 MOST_CODE_LINES_OF_A_MODULE = 11
@@ -138,6 +149,24 @@ def impurities(source: str, depth: int = 0) -> list[str]:
     for name, method in called(tree):
         if name in (IMPURE_METHODS if method else IMPURE_CALLS):
             found.append(f"calls {name}()")
+    return found
+
+
+def ledger_judgements(source: str) -> list[str]:
+    """What in the ledger's SQL judges: imports beyond LEDGER_TAKES, reads of a row's state, names of states."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and "allocate" in (parts := (node.module or "").split(".")):
+            file = ".".join(parts[parts.index("allocate") + 1 :])
+            names = {alias.name for alias in node.names} - LEDGER_TAKES.get(file, set())
+            found += [f"takes {file or 'allocate'}.{name}" for name in sorted(names)]
+        elif isinstance(node, ast.Attribute) and node.attr in ("state", "until"):
+            found.append(f"reads .{node.attr}")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in docstrings:
+            found += [f"names {state}" for state in _LIFECYCLE.findall(node.value)]
     return found
 
 
@@ -281,6 +310,25 @@ def test_readers_and_actors_do_not_judge() -> None:
         if name.startswith("ansible.")
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "complaints"),
+    [
+        ("from ..module_utils._core.allocate import lifecycle", ["takes allocate.lifecycle"]),
+        ("from ..module_utils._core.allocate.ledger import RELEASED, Row", ["takes ledger.RELEASED"]),
+        ("from ..module_utils._core.allocate.static_labels import allocate", ["takes static_labels.allocate"]),
+        ("[row for row in rows if row.state in states]", ["reads .state"]),
+        ("transaction.rows(\"SELECT uuid FROM svirt_labels WHERE state <> 'released'\")", ["names released"]),
+        ('def f():\n    """List released rows."""\n    return operations.unreleased(rows)', []),
+    ],
+)
+def test_a_judgement_in_the_sql_of_the_ledger_is_noticed(source: str, complaints: list[str]) -> None:
+    assert ledger_judgements(source) == complaints
+
+
+def test_the_sql_of_the_ledger_holds_no_judgement() -> None:
+    assert ledger_judgements((PLUGINS / "plugin_utils" / "_ledger.py").read_text()) == []
 
 
 def test_a_backend_bears_the_name_of_its_module() -> None:

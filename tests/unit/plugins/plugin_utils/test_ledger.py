@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import static_labels as a
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import HostUse, label_use
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead, OperationResult
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import host_storage
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange
@@ -37,22 +38,22 @@ def store(url: str) -> Store:
     return Store(url)
 
 
-def fleet(*uses: HostUse, unread: t.Collection[str] = (), domain: t.Any = None, **parts: t.Any) -> _ledger.FleetRead:
+def fleet(*uses: HostUse, unread: t.Collection[str] = (), domain: t.Any = None, **parts: t.Any) -> FleetRead:
     """These hosts, in one domain named prod unless the test says otherwise."""
     hosts = sorted({*(one.host for one in uses), *unread})
     named = [{"name": "prod", "hosts": hosts, **(domain or {})}]
     reasons = dict.fromkeys(unread, "unreachable")
-    return _ledger.FleetRead(hosts, uses, unread=reasons, **{"named": parse_domains(named), **parts})
+    return FleetRead(hosts, uses, unread=reasons, **{"named": parse_domains(named), **parts})
 
 
-def auto(*uses: HostUse, hosts: t.Sequence[str] = (), storage: str = "nfs:filer:/vms") -> _ledger.FleetRead:
+def auto(*uses: HostUse, hosts: t.Sequence[str] = (), storage: str = "nfs:filer:/vms") -> FleetRead:
     """These hosts, in a domain that nobody named: they share storage."""
     read = {one.host: snapshot(one.host, storage=[nfs("/vms", storage)]) for one in uses}
     mounts = [host_storage(name, one) for name, one in read.items()]
-    return _ledger.FleetRead(sorted({*read, *hosts}), uses, mounts)
+    return FleetRead(sorted({*read, *hosts}), uses, mounts)
 
 
-def steps(result: _ledger.Result) -> list[tuple[str, str, str]]:
+def steps(result: OperationResult) -> list[tuple[str, str, str]]:
     return [(change.action, change.old, change.new) for change in result.changes]
 
 
@@ -166,7 +167,7 @@ def test_a_domain_of_unread_hosts_is_remembered(store: Store) -> None:
     made = _ledger.reserve(store, one, a.Wishes(), 2.0)
     assert (made.changes, made.refused) == ([], [])
     assert made.domains[0]["hosts"] == ["kvm1", "kvm2"]
-    none = _ledger.observe(store, _ledger.FleetRead(["kvm1", "kvm2"]), 30, 3.0)
+    none = _ledger.observe(store, FleetRead(["kvm1", "kvm2"]), 30, 3.0)
     assert none.changes == []
     assert len(none.pending) == 2
 
