@@ -80,7 +80,7 @@ def _rules_head() -> list[str]:
     ]
 
 
-def _overview(rules: Iterable[finding.Rule]) -> Iterator[str]:
+def _overview(rules: Iterable[finding.RuleBase]) -> Iterator[str]:
     yield "| rule | severity | cost | title |"
     yield "| --- | --- | --- | --- |"
     for rule in rules:
@@ -88,7 +88,7 @@ def _overview(rules: Iterable[finding.Rule]) -> Iterator[str]:
     yield ""
 
 
-def _details(rules: Iterable[finding.Rule]) -> Iterator[str]:
+def _details(rules: Iterable[finding.RuleBase]) -> Iterator[str]:
     family = ""
     for rule in rules:
         if rule.id.partition("-")[0] != family:

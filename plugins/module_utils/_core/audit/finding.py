@@ -50,6 +50,16 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class FleetHit(Hit):
+    """A fault that shows only when hosts are compared."""
+
+    #: Empty for a fault that is not of one host.
+    host: str = ""
+    #: Class of reach, E1 to E4.
+    reach: str | None = None
+
+
+@dataclass(frozen=True)
 class Unsure:
     """A subject that could not be judged, and why."""
 
@@ -58,8 +68,8 @@ class Unsure:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One rule of the catalogue. Everything that is said about it, here, in docs and in reports, is said once."""
+class RuleBase:
+    """Texts and data of a rule, stated once for reports and docs."""
 
     id: str
     title: str
@@ -70,10 +80,17 @@ class Rule:
     cost: str
     #: Areas of the snapshot that must have been read for the rule to speak.
     needs: tuple[str, ...]
-    check: t.Callable[[Snapshot, Settings], t.Iterable[Hit | Unsure]]
+    check: t.Callable[..., t.Iterable[Hit | Unsure]]
     references: tuple[str, ...] = ()
     #: Why no fault can be injected in the lab, where that is so.
     unproved: str = ""
+
+
+@dataclass(frozen=True)
+class Rule(RuleBase):
+    """Rule about one host. Its check takes the host's snapshot."""
+
+    check: t.Callable[[Snapshot, Settings], t.Iterable[Hit | Unsure]]
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,7 @@ def fingerprint(rule: str, host: str, key: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def finding_of(rule: Rule, host: str, hit: Hit, reach: str | None = None) -> Finding:
+def finding_of(rule: RuleBase, host: str, hit: Hit, reach: str | None = None) -> Finding:
     """The finding that a rule's hit on a host makes."""
     return Finding(
         rule=rule.id,

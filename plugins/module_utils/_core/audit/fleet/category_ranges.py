@@ -18,8 +18,7 @@ from ...facts.guests import draws_categories, qemu_guests
 from ...libvirt.category_range import DaemonRange, libvirt_range
 from ...selinux.context import MAX_CATEGORY, CategorySet, read_context
 from ...snapshot.model import Snapshot
-from .. import finding as f
-from ..rules.fleet import NARROW, OUTSIDE, OVERLAP
+from ..finding import FleetHit
 from .host_groups import Neighbours
 from .labelled import Placed
 from .reach_now import in_order, listed
@@ -70,23 +69,29 @@ def _mask(drawn: DaemonRange) -> int:
     return CategorySet.of(range(max(drawn.low, 0), min(drawn.high, MAX_CATEGORY) + 1)).mask
 
 
-def of_hosts(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[f.Finding]:
-    """What is wrong with a host's range by itself."""
-    for host, one in sorted(ranges.items()):
-        evidence = {"range": str(one.drawn), "pairs": one.drawn.pairs}
-        if one.drawn.pairs < max(_ROOM * one.inside, one.dynamic):
-            severity = "critical" if one.inside >= one.drawn.pairs else None
-            counts = {"running_dynamic": one.inside, "dynamic": one.dynamic}
-            yield f.finding_of(NARROW, host, f.Hit(str(one.drawn), "range", {**evidence, **counts}, severity=severity))
-        if one.outside:
-            told = {"range": str(one.drawn), **listed("guests", in_order(one.outside))}
-            yield f.finding_of(OUTSIDE, host, f.Hit(str(one.drawn), "range", told))
+def narrow(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[FleetHit]:
+    """Ranges with too few pairs for the host's guests."""
+    for host, use_ in sorted(ranges.items()):
+        drawn = use_.drawn
+        if drawn.pairs < max(_ROOM * use_.inside, use_.dynamic):
+            counts = {"running_dynamic": use_.inside, "dynamic": use_.dynamic}
+            evidence = {"range": str(drawn), "pairs": drawn.pairs, **counts}
+            severity = "critical" if use_.inside >= drawn.pairs else None
+            yield FleetHit(str(drawn), "range", evidence, severity=severity, host=host)
 
 
-def between_hosts(
+def outgrown(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[FleetHit]:
+    """Hosts with guests that run outside of the range."""
+    for host, use_ in sorted(ranges.items()):
+        if use_.outside:
+            evidence = {"range": str(use_.drawn), **listed("guests", in_order(use_.outside))}
+            yield FleetHit(str(use_.drawn), "range", evidence, host=host)
+
+
+def overlapping(
     ranges: t.Mapping[str, RangeUse], statics: t.Iterable[Placed], near: Neighbours
-) -> t.Iterator[f.Finding]:
-    """Ranges that overlap inside a label domain: one finding for each run of them."""
+) -> t.Iterator[FleetHit]:
+    """Ranges that overlap inside a label domain: one hit for each run of them."""
     outside: dict[int, list[int]] = {}
     for one in statics:
         outside.setdefault(near.domains[one.host], []).append(one.level.categories.mask)
@@ -100,7 +105,7 @@ def between_hosts(
             evidence = {"ranges": shown, "hosts": sorted(run)}
             subject = f"c{low}.c{high}"
             key = "\0".join(f"{host} {run[host]}" for host in sorted(run))
-            yield f.finding_of(OVERLAP, "", f.Hit(subject, key, evidence))
+            yield FleetHit(subject, key, evidence)
 
 
 def _runs(known: t.Mapping[str, DaemonRange]) -> list[dict[str, DaemonRange]]:

@@ -11,8 +11,7 @@ import typing as t
 from collections import defaultdict
 from dataclasses import replace
 
-from .. import finding as f
-from ..rules.fleet import TWOFOLD
+from ..finding import FleetHit
 from .labelled import Placed
 from .reach_now import in_order, listed
 
@@ -33,8 +32,8 @@ def told_apart(placed: t.Iterable[Placed], uuids: t.Container[str]) -> list[Plac
     return [replace(one, who=f"{one.uuid} on {one.host}") if one.uuid in uuids else one for one in placed]
 
 
-def findings(twice_: t.Iterable[t.Sequence[Placed]]) -> t.Iterator[f.Finding]:
-    """One finding for all guests that the same hosts have in common."""
+def hits(twice_: t.Iterable[t.Sequence[Placed]]) -> t.Iterator[FleetHit]:
+    """One hit for all guests that the same hosts have in common."""
     by_hosts: dict[tuple[str, ...], list[Placed]] = defaultdict(list)
     for members in twice_:
         by_hosts[tuple(sorted({one.host for one in members}))].extend(members)
@@ -42,4 +41,4 @@ def findings(twice_: t.Iterable[t.Sequence[Placed]]) -> t.Iterator[f.Finding]:
         names = sorted({one.uuid for one in members})
         subject = f"guest {members[0].name}" if len(names) == 1 else f"{len(names)} guests on {' and '.join(hosts[:4])}"
         evidence = {**listed("guests", in_order(members)), "hosts": list(hosts)}
-        yield f.finding_of(TWOFOLD, "", f.Hit(subject, "\0".join([*hosts, *names]), evidence))
+        yield FleetHit(subject, "\0".join([*hosts, *names]), evidence)

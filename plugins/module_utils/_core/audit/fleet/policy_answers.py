@@ -17,8 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from ...selinux.context import MAX_TEXT
-from .. import finding as f
-from ..rules.fleet import ENGINES
+from ..finding import FleetHit
 from .labelled import Placed
 from .reach_now import Group
 
@@ -96,7 +95,7 @@ class Confirmation:
         self._full: set[int] = set()
         self.questions: dict[str, list[Question]] = defaultdict(list)
         on: dict[str, set[Question]] = defaultdict(set)
-        for group in sorted(groups, key=lambda one: (one.rule.id, one.host, one.key)):
+        for group in sorted(groups, key=_precedence):
             wanted = _pairs(group)
             fitting = [one for one in wanted if one in on[one.host] or len(on[one.host]) < MAX_PER_HOST]
             if wanted and not fitting:
@@ -107,15 +106,15 @@ class Confirmation:
                     self.questions[one.host].append(one)
             self._asked[id(group)] = fitting
 
-    def finding(self, group: Group, **more: t.Any) -> f.Finding:
-        """The group as a finding that says who decided."""
+    def hit(self, group: Group, **more: t.Any) -> FleetHit:
+        """The group as a hit whose evidence says who decided."""
         decided, why = self._decide(group)
         evidence: dict[str, t.Any] = {"decided_by": decided, **({"unconfirmed_because": why} if why else {}), **more}
-        if group.rule is ENGINES:
+        if group.containers:
             severity = {CONFIRMED: "critical", DENIED: "info"}.get(decided)
         else:
             severity = "high" if decided == DENIED else None
-        return group.finding(severity=severity, **evidence)
+        return group.hit(severity=severity, **evidence)
 
     def _decide(self, group: Group) -> tuple[str, str]:
         asked = self._asked[id(group)]
@@ -131,6 +130,11 @@ class Confirmation:
         reasons = [f"the policy could not answer: {why}" for status, why in heard if status != "denied" and why]
         reasons += [self._answers.failed[one.host] for one in asked if one.host in self._answers.failed]
         return ALGEBRA, next(iter(reasons), "the host did not answer all that was asked")
+
+
+def _precedence(group: Group) -> tuple[bool, bool, str, str]:
+    """Sort key for a host's limited questions: shared storage, then one host, then containers."""
+    return group.containers, group.reach != "E2", group.host, group.key
 
 
 def _pairs(group: Group) -> list[Question]:
@@ -151,6 +155,6 @@ def _reaches(group: Group, one: Placed, other: Placed) -> bool:
     """One edge of the graph: another guest, on the host or hosts that the class is about, at a level that is below."""
     if one.who == other.who or (one.host == other.host) != (group.reach == "E1"):
         return False
-    if group.rule is ENGINES and one.kind == other.kind:
+    if group.containers and one.kind == other.kind:
         return False
     return one.level.dominates(other.level)

@@ -13,8 +13,7 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass
 
-from .. import finding as f
-from ..rules.fleet import CHANCE
+from ..finding import FleetHit
 from .labelled import Placed
 from .reach_now import in_order
 
@@ -42,14 +41,16 @@ class Chance:
     #: Guests of some of the levels.
     examples: t.Sequence[t.Sequence[Placed]] = ()
 
-    def finding(self) -> f.Finding:
-        """All of it as one finding."""
+    def hits(self) -> t.Iterator[FleetHit]:
+        """All equal pairs as one hit."""
+        if not self.equal:
+            return
         evidence = {
             "equal_pairs": self.equal,
             "expected_pairs": round(self.expected, 2),
             "examples": [[one.told() for one in in_order(group)[:MAX_EXAMPLES]] for group in self.examples],
         }
-        return f.finding_of(CHANCE, "", f.Hit("fleet", "fleet", evidence), "E4")
+        yield FleetHit("fleet", "fleet", evidence, reach="E4")
 
 
 def count(guests: t.Sequence[Placed], told: t.Container[str]) -> Chance:

@@ -22,8 +22,7 @@ from dataclasses import dataclass, field
 
 from ...facts.storage import Sharing
 from ...selinux.dominance import compare
-from .. import finding as f
-from ..rules.fleet import ENGINES, LOCAL, SHARED
+from ..finding import FleetHit
 from .labelled import Placed
 
 #: So many members of a group are in its evidence.
@@ -63,7 +62,6 @@ class Held:
 class Group:
     """All that is reached by one level, in one class."""
 
-    rule: f.Rule
     reach: str
     #: The host of class E1.
     host: str
@@ -73,14 +71,16 @@ class Group:
     reached: t.Sequence[Placed]
     #: Class E2: storage on which they meet, and how it is known that hosts share it.
     storage: t.Mapping[str, str] = field(default_factory=dict)
+    #: Containers against guests, not guests against guests.
+    containers: bool = False
 
     @property
     def members(self) -> list[Placed]:
         """Each once."""
         return in_order({id(one): one for one in (*self.reaching, *self.reached)}.values())
 
-    def finding(self, **more: t.Any) -> f.Finding:
-        """The group as a finding; ``more`` is evidence, and the severity where it is not the rule's."""
+    def hit(self, **more: t.Any) -> FleetHit:
+        """The group as a hit; ``more`` is evidence, and the severity where it is not the rule's."""
         members = self.members
         reaching = {id(one) for one in self.reaching}
         equal = [one for one in members if one.key == self.key]
@@ -96,8 +96,8 @@ class Group:
             evidence["shared_by"] = sorted(set(self.storage.values()))
         # Who is in the group is part of what the finding is: a waiver of today's pair must not cover tomorrow's third.
         names = sorted({one.who for one in members})
-        hit = f.Hit(self.key, "\0".join([self.key, *names]), evidence, severity=severity)
-        return f.finding_of(self.rule, self.host, hit, self.reach)
+        key = "\0".join([self.key, *names])
+        return FleetHit(self.key, key, evidence, severity=severity, host=self.host, reach=self.reach)
 
 
 def listed(name: str, members: t.Sequence[Placed]) -> dict[str, t.Any]:
@@ -144,7 +144,7 @@ def _same_host(key: str, holders: t.Sequence[Placed], victims: t.Iterable[Placed
         here[one.host].append(one)
     for host in sorted({one.host for one in holders}):
         if several(here[host]):
-            yield Group(LOCAL, "E1", host, key, [one for one in holders if one.host == host], here[host])
+            yield Group("E1", host, key, [one for one in holders if one.host == host], here[host])
 
 
 def _shared_storage(
@@ -166,7 +166,7 @@ def _shared_storage(
             reached.update((id(one), one) for one in hit)
             reaching.update((id(one), one) for one in _with_another_elsewhere(attackers, hit))
     if met:
-        yield Group(SHARED, "E2", "", key, list(reaching.values()), list(reached.values()), met)
+        yield Group("E2", "", key, list(reaching.values()), list(reached.values()), met)
 
 
 def _with_another_elsewhere(members: t.Sequence[Placed], others: t.Iterable[Placed]) -> list[Placed]:
@@ -191,5 +191,5 @@ def containers(host: str, found: t.Sequence[Placed], guests: t.Sequence[Placed])
         upper = [one for k in (key, *above.get(key, ())) for one in machines.of(k)]
         reached = [one for k in (key, *compared.below.get(key, ())) for one in machines.of(k)]
         if upper or reached:
-            made.append(Group(ENGINES, "E1", host, key, [*group, *upper], [*group, *reached]))
+            made.append(Group("E1", host, key, [*group, *upper], [*group, *reached], containers=True))
     return made, compared.skipped

@@ -16,8 +16,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ...facts.guest_label import MAX_CATEGORIES
-from .. import finding as f
-from ..rules.fleet import MEETING
+from ..finding import FleetHit
 from .host_groups import Neighbours
 from .labelled import Placed
 from .reach_now import Group, Held, in_order, listed
@@ -34,8 +33,8 @@ class Meeting:
     members: t.Sequence[Placed]
     by: t.Sequence[str]
 
-    def finding(self) -> f.Finding:
-        """The group as a finding."""
+    def hit(self) -> FleetHit:
+        """The group as a hit."""
         equal = [one for one in self.members if one.key == self.key]
         lower = [one for one in self.members if one.key != self.key]
         evidence = {
@@ -47,7 +46,7 @@ class Meeting:
             "meet_by": list(self.by),
         }
         names = sorted({one.uuid for one in self.members})
-        return f.finding_of(MEETING, "", f.Hit(self.key, "\0".join([self.key, *names]), evidence), "E3")
+        return FleetHit(self.key, "\0".join([self.key, *names]), evidence, reach="E3")
 
 
 def meetings(

@@ -13,8 +13,7 @@ from collections import defaultdict
 from ...allocate.ledger import Row
 from ...errors import LabelError
 from ...selinux.context import CategorySet, parse_level
-from .. import finding as f
-from ..rules.fleet import COPIED, DRIFT
+from ..finding import FleetHit
 from .labelled import Placed
 from .reach_now import Held, in_order, listed
 
@@ -26,15 +25,15 @@ _MAX_SHOWN = 200
 _GIVEN = ("published", "observed")
 
 
-def copied(statics: t.Iterable[Placed], told: t.Collection[str]) -> t.Iterator[f.Finding]:
-    """One finding per example; levels that a finding about reach names already are left to it."""
+def copied(statics: t.Iterable[Placed], told: t.Collection[str]) -> t.Iterator[FleetHit]:
+    """One hit per example; levels that a finding about reach names already are left to it."""
     for key, group in sorted(Held(one for one in statics if one.level.categories in EXAMPLES).items()):
         if key in told:
             continue
         members = in_order(group)
         evidence = {"level": key, **listed("guests", members), "hosts": sorted({one.host for one in members})}
         names = sorted({one.uuid for one in members})
-        yield f.finding_of(COPIED, "", f.Hit(key, "\0".join([key, *names]), evidence))
+        yield FleetHit(key, "\0".join([key, *names]), evidence)
 
 
 def is_example(key: str) -> bool:
@@ -47,7 +46,7 @@ def is_example(key: str) -> bool:
 
 def drift(
     ledger: t.Sequence[Row], statics: t.Iterable[Placed], running: t.Collection[str], whole: bool
-) -> t.Iterator[f.Finding]:
+) -> t.Iterator[FleetHit]:
     """What ledger and fleet say differently, by kind. An empty ledger is one that is not used.
 
     ``running`` are uuids of guests that run; ``whole``: all hosts were read, so who is not seen is gone.
@@ -85,7 +84,7 @@ _KINDS = {
 }
 
 
-def _drift(kind: str, entries: list[dict[str, t.Any]]) -> f.Finding:
+def _drift(kind: str, entries: list[dict[str, t.Any]]) -> FleetHit:
     subject, severity = _KINDS[kind]
     evidence: dict[str, t.Any] = {
         "guests": entries[:_MAX_SHOWN],
@@ -94,7 +93,7 @@ def _drift(kind: str, entries: list[dict[str, t.Any]]) -> f.Finding:
     if len(entries) > _MAX_SHOWN:
         evidence["guests_in_all"] = len(entries)
     names = sorted({f"{entry['uuid']} {entry['level']}" for entry in entries})
-    return f.finding_of(DRIFT, "", f.Hit(subject, "\0".join([kind, *names]), evidence, severity=severity))
+    return FleetHit(subject, "\0".join([kind, *names]), evidence, severity=severity)
 
 
 def _row(row: Row, found: list[str]) -> dict[str, t.Any]:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules across hosts as data. What finds their faults: see fleet/analysis.py.
+"""Rules across hosts. Each check takes the comparison of all hosts, which audit/fleet/comparison.py makes.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -8,19 +8,75 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
-from ...snapshot.model import Snapshot
 from .. import finding as f
+from ..fleet import category_ranges, duplicate_uuids, static_labels
+from ..fleet.comparison import Comparison
+from ..fleet.reach_now import Group
 from ._common import NIST_AC4, NIST_CM3, NIST_CM6, NIST_SC4, NIST_SC39, NIST_SI2
 
 _REFERENCES = (NIST_SC4, NIST_SC39, NIST_AC4)
 
 
-def _across(_snapshot: Snapshot, _settings: f.Settings) -> t.Iterable[f.Hit | f.Unsure]:
-    return ()  # no single host shows it: the fleet's analysis looks at all of them
+@dataclass(frozen=True)
+class FleetRule(f.RuleBase):
+    """Rule across hosts. Its check takes the comparison of all hosts."""
+
+    check: t.Callable[[Comparison], t.Iterable[f.FleetHit]]
 
 
-SHARED = f.Rule(
+def _groups(fleet: Comparison, groups: t.Iterable[Group]) -> t.Iterator[f.FleetHit]:
+    for group in groups:
+        copied = {"copied_from_documentation": True} if static_labels.is_example(group.key) else {}
+        yield fleet.confirmation.hit(group, **copied)
+
+
+def _shared_storage(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return _groups(fleet, (group for group in fleet.groups if not group.containers and group.reach == "E2"))
+
+
+def _same_host(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return _groups(fleet, (group for group in fleet.groups if not group.containers and group.reach == "E1"))
+
+
+def _containers(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return _groups(fleet, (group for group in fleet.groups if group.containers))
+
+
+def _meetings(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return (meeting.hit() for meeting in fleet.meetings)
+
+
+def _by_chance(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return fleet.by_chance.hits()
+
+
+def _overlapping(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return category_ranges.overlapping(fleet.ranges, fleet.statics, fleet.near)
+
+
+def _narrow(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return category_ranges.narrow(fleet.ranges)
+
+
+def _outgrown(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return category_ranges.outgrown(fleet.ranges)
+
+
+def _drift(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return static_labels.drift(fleet.ledger, fleet.statics, fleet.running, fleet.whole)
+
+
+def _copied(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return static_labels.copied(fleet.statics, fleet.reported)
+
+
+def _twofold(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return duplicate_uuids.hits(fleet.twice.values())
+
+
+SHARED = FleetRule(
     id="CAT-001",
     title="Guests on different hosts can open each other's files on shared storage",
     severity="critical",
@@ -36,11 +92,11 @@ SHARED = f.Rule(
     ),
     cost="guest_power_cycle",
     needs=("guests", "storage"),
-    check=_across,
+    check=_shared_storage,
     references=_REFERENCES,
 )
 
-LOCAL = f.Rule(
+LOCAL = FleetRule(
     id="CAT-002",
     title="Guests on one host can open each other's files",
     severity="critical",
@@ -55,11 +111,11 @@ LOCAL = f.Rule(
     ),
     cost="guest_power_cycle",
     needs=("guests",),
-    check=_across,
+    check=_same_host,
     references=_REFERENCES,
 )
 
-MEETING = f.Rule(
+MEETING = FleetRule(
     id="CAT-003",
     title="Guests could open each other's files once they meet on one host",
     severity="high",
@@ -74,11 +130,11 @@ MEETING = f.Rule(
     ),
     cost="guest_power_cycle",
     needs=("guests",),
-    check=_across,
+    check=_meetings,
     references=_REFERENCES,
 )
 
-CHANCE = f.Rule(
+CHANCE = FleetRule(
     id="CAT-004",
     title="Guests on different hosts have equal categories, with no storage in common",
     severity="info",
@@ -90,10 +146,10 @@ CHANCE = f.Rule(
     fix="Nothing is urgent. Many more than expected point to labels that were copied; ranges per host end it.",
     cost="none",
     needs=("guests",),
-    check=_across,
+    check=_by_chance,
 )
 
-OVERLAP = f.Rule(
+OVERLAP = FleetRule(
     id="CAT-005",
     title="Category ranges of hosts that share storage or guests overlap",
     severity="medium",
@@ -110,11 +166,11 @@ OVERLAP = f.Rule(
     ),
     cost="daemon_restart",
     needs=("libvirt", "storage"),
-    check=_across,
+    check=_overlapping,
     references=(NIST_SC4, NIST_AC4, NIST_CM6),
 )
 
-NARROW = f.Rule(
+NARROW = FleetRule(
     id="CAT-006",
     title="A host's category range is too narrow for its guests",
     severity="high",
@@ -130,11 +186,11 @@ NARROW = f.Rule(
     ),
     cost="daemon_restart",
     needs=("libvirt", "guests"),
-    check=_across,
+    check=_narrow,
     references=(NIST_CM6,),
 )
 
-OUTSIDE = f.Rule(
+OUTSIDE = FleetRule(
     id="CAT-007",
     title="Guests run with categories outside their daemon's range",
     severity="info",
@@ -147,10 +203,10 @@ OUTSIDE = f.Rule(
     fix="Power-cycle the guests when their owners agree: each then draws from the range. Nothing else is needed.",
     cost="guest_power_cycle",
     needs=("libvirt", "guests"),
-    check=_across,
+    check=_outgrown,
 )
 
-DRIFT = f.Rule(
+DRIFT = FleetRule(
     id="CAT-008",
     title="The ledger of labels and the fleet disagree",
     severity="medium",
@@ -165,11 +221,11 @@ DRIFT = f.Rule(
     ),
     cost="operator",
     needs=("guests",),
-    check=_across,
+    check=_drift,
     references=(NIST_CM3, NIST_CM6),
 )
 
-COPIED = f.Rule(
+COPIED = FleetRule(
     id="CAT-009",
     title="A static label was copied from documentation",
     severity="medium",
@@ -185,11 +241,11 @@ COPIED = f.Rule(
     ),
     cost="guest_power_cycle",
     needs=("guests",),
-    check=_across,
+    check=_copied,
     references=(NIST_SC4, NIST_CM6),
 )
 
-TWOFOLD = f.Rule(
+TWOFOLD = FleetRule(
     id="CAT-010",
     title="One guest runs on two hosts",
     severity="high",
@@ -205,11 +261,11 @@ TWOFOLD = f.Rule(
     ),
     cost="operator",
     needs=("guests",),
-    check=_across,
+    check=_twofold,
     references=(NIST_SC4, NIST_SI2),
 )
 
-ENGINES = f.Rule(
+ENGINES = FleetRule(
     id="CAT-011",
     title="A container and a guest have categories in common",
     severity="high",
@@ -225,9 +281,11 @@ ENGINES = f.Rule(
     ),
     cost="operator",
     needs=("guests", "containers"),
-    check=_across,
+    check=_containers,
     references=_REFERENCES,
 )
 
 #: In the order of their ids.
-RULES = (*(SHARED, LOCAL, MEETING, CHANCE, OVERLAP, NARROW, OUTSIDE, DRIFT, COPIED, TWOFOLD, ENGINES),)
+RULES: tuple[FleetRule, ...] = (
+    *(SHARED, LOCAL, MEETING, CHANCE, OVERLAP, NARROW, OUTSIDE, DRIFT, COPIED, TWOFOLD, ENGINES),
+)

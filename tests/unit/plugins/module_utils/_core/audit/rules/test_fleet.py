@@ -8,7 +8,7 @@ import re
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding as f
-from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis, comparison
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.fleet import RULES
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 
@@ -41,12 +41,20 @@ def test_a_fault_keeps_its_fingerprint(case: FleetCase) -> None:
     assert judged(case)[0].fingerprint == judged(case)[0].fingerprint
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_check_of_the_rule_finds_the_fault(case: FleetCase) -> None:
+    views = [comparison.view(one.host.name, one) for one in case.hosts()]
+    fleet = comparison.compare_hosts(views, (), case.pools, case.ledger)
+    hits = [(rule.id, hit.subject, hit.reach) for rule in RULES for hit in rule.check(fleet)]
+    assert hits == [(case.rule, case.subject, case.reach)]
+
+
 def test_every_rule_has_a_fault() -> None:
     assert {case.rule for case in CASES} == {rule.id for rule in RULES}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_texts_and_data_of_a_rule(rule: f.Rule) -> None:
+def test_texts_and_data_of_a_rule(rule: f.RuleBase) -> None:
     assert re.fullmatch(r"CAT-\d{3}", rule.id)
     assert rule.severity in f.SEVERITIES
     assert rule.scope in f.SCOPES
