@@ -142,19 +142,20 @@ def main() -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     clean_copy.refresh()
 
+    tree = proof.Tree.now()
     started, outcomes = time.monotonic(), list[Outcome]()
     for turn in plan_test(args.scenario) if args.plan == "test" else PLANS[args.plan]():
         if turn.checks:
             outcomes += run_all(turn.checks, turn.at_a_time)
-    return conclude(args.plan, outcomes, time.monotonic() - started)
+    return conclude(args.plan, outcomes, time.monotonic() - started, tree)
 
 
-def conclude(plan: str, outcomes: list[Outcome], seconds: float) -> int:
+def conclude(plan: str, outcomes: list[Outcome], seconds: float, tree: proof.Tree) -> int:
     """Say what the run showed; its exit status."""
     for line in (*proof.failed_tests(outcomes), *proof.table(outcomes, seconds)):
         say(line)
     if plan in ("test", "proof"):
-        proof.write(plan, outcomes, seconds)
+        proof.write(plan, outcomes, seconds, tree)
         say(f"     written to {proof.FILE.relative_to(environment.ROOT)}")
     failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
     say(f"==> failed: {', '.join(failed)}" if failed else f"==> all {len(outcomes)} checks passed")

@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,28 @@ def table(outcomes: Sequence[Outcome], seconds: float) -> Iterator[str]:
         yield f"     WARNING: more than {LONG} minutes; CI ends at 90, and a slow day is twice as long"
 
 
-def document(plan: str, outcomes: Sequence[Outcome], seconds: float, commit: str, changed: bool) -> dict[str, Any]:
-    """The run as build/proof.json has it: seconds of wall clock, and pytest's counts by its own words."""
+@dataclass(frozen=True)
+class Tree:
+    """What the checkout holds: its commit, and whether anything in it is not committed."""
+
+    commit: str
+    changed: bool
+
+    @classmethod
+    def now(cls) -> Tree:
+        return cls(git("rev-parse", "HEAD"), bool(git("status", "--porcelain")))
+
+
+def document(plan: str, outcomes: Sequence[Outcome], seconds: float, before: Tree, after: Tree) -> dict[str, Any]:
+    """The run as build/proof.json has it: seconds of wall clock, and pytest's counts by its own words.
+
+    before, after: the checkout when the run began and when it ended. A run proves a commit only if both are the same.
+    """
     return {
         "plan": plan,
-        "commit": commit,
-        "uncommitted_changes": changed,
+        "commit": before.commit,
+        "uncommitted_changes": before.changed or after.changed,
+        "same_tree_to_the_end": before == after,
         "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "result": "passed" if all(each.passed for each in outcomes) else "failed",
         "seconds": round(seconds, 1),
@@ -50,10 +67,9 @@ def document(plan: str, outcomes: Sequence[Outcome], seconds: float, commit: str
     }
 
 
-def write(plan: str, outcomes: Sequence[Outcome], seconds: float, path: Path = FILE) -> None:
-    """Keep what a run showed of the commit that it ran on."""
-    found = document(plan, outcomes, seconds, git("rev-parse", "HEAD"), bool(git("status", "--porcelain")))
-    path.write_text(json.dumps(found, indent=2) + "\n")
+def write(plan: str, outcomes: Sequence[Outcome], seconds: float, before: Tree, path: Path = FILE) -> None:
+    """Keep what a run showed of the commit that it began with."""
+    path.write_text(json.dumps(document(plan, outcomes, seconds, before, Tree.now()), indent=2) + "\n")
 
 
 def git(*words: str) -> str:

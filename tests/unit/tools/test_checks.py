@@ -73,7 +73,17 @@ def test_table_begins_with_the_longest_and_warns_of_a_run_that_is_too_long() -> 
 
 def test_proof_names_the_commit_and_every_check() -> None:
     outcomes = [outcome("mypy", True, 60.04), outcome("molecule fleet", False, 900.0)]
-    found = json.loads(json.dumps(proof.document("proof", outcomes, 960.0, "5a8afcb", True)))
-    assert (found["commit"], found["uncommitted_changes"], found["result"]) == ("5a8afcb", True, "failed")
+    tree = proof.Tree("5a8afcb", changed=False)
+    found = json.loads(json.dumps(proof.document("proof", outcomes, 960.0, tree, tree)))
+    assert (found["commit"], found["uncommitted_changes"], found["result"]) == ("5a8afcb", False, "failed")
+    assert found["same_tree_to_the_end"]
     assert found["checks"][0] == {"name": "mypy", "result": "passed", "seconds": 60.0, "count": {"passed": 3}}
     assert [each["result"] for each in found["checks"]] == ["passed", "failed"]
+
+
+@pytest.mark.parametrize("after", [proof.Tree("e025ab8", changed=False), proof.Tree("5a8afcb", changed=True)])
+def test_proof_tells_of_a_tree_that_changed_under_it(after: proof.Tree) -> None:
+    before = proof.Tree("5a8afcb", changed=False)
+    found = proof.document("proof", [outcome("mypy", True, 60.0)], 60.0, before, after)
+    assert (found["commit"], found["same_tree_to_the_end"]) == ("5a8afcb", False)
+    assert found["uncommitted_changes"] == after.changed
