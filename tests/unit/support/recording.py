@@ -33,7 +33,8 @@ def _load() -> types.SimpleNamespace:
     for prefix in ("ansible_collections.svirt.fleet.plugins", "plugins"):
         try:
             modules = {
-                name.split(".")[-1]: importlib.import_module(f"{prefix}.module_utils._host.{name}") for name in _WANTED
+                name.rpartition(".")[2]: importlib.import_module(f"{prefix}.module_utils._host.{name}")
+                for name in _WANTED
             }
             modules["errors"] = importlib.import_module(f"{prefix}.module_utils._core.errors")
         except ModuleNotFoundError:
