@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 #
-# The newcomer's door. Every target does its own set-up below build/ and uses again what is there.
+# Entry point for users. Every target does its own set-up below build/ and reuses what exists there.
 
 .DEFAULT_GOAL := help
 SCENARIO ?=
@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/build/venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export LC_ALL := C.UTF-8
 
-help: ## Show these targets
+help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 audit: venv ## Audit the hypervisors of INVENTORY=file, or of the embedded lab
@@ -29,7 +29,7 @@ ifeq ($(origin INVENTORY),file)
 endif
 	@ansible-playbook svirt.fleet.audit -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
 
-harden: venv ## Harden the hypervisors of INVENTORY=file, or of the embedded lab, whose soak for denials is off
+harden: venv ## Harden the hypervisors of INVENTORY=file, or of the embedded lab (there without the soak for denials)
 ifeq ($(origin INVENTORY),file)
 	@$(PYTHON) -m tests.lab up --install
 	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report -e selinux_soak_seconds=0
@@ -41,16 +41,16 @@ drill: venv ## Show the breach on the embedded lab, repair it, show that every a
 	@$(PYTHON) -m tests.lab up --install
 	@$(PYTHON) -m tests.drill
 
-lab: venv ## Start two enforcing hypervisors and leave an inventory for them
+lab: venv ## Start two enforcing hypervisors and write an inventory for them
 	@$(PYTHON) -m tests.lab up --install
 
-lab-down: ## Stop what `make lab` started
+lab-down: ## Stop the lab that `make lab` started
 	@$(PYTHON) -m tests.lab down
 
-bench: venv ## Measure the probe and the audit beside what else does the same
+bench: venv ## Measure the probe and the audit against alternatives
 	@$(PYTHON) -m tests.bench
 
-test: venv-test ## Everything that CI runs, one scenario beside the story (SCENARIO=name chooses it)
+test: venv-test ## Everything that CI runs, with one scenario besides `default` (SCENARIO=name selects it)
 	@$(SETUP) importer
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.tools.checks test $(if $(SCENARIO),--scenario $(SCENARIO))
@@ -60,7 +60,7 @@ proof: venv-test ## All scenarios and everything else, before a release; writes 
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.tools.checks proof
 
-soak: venv-test ## The scenarios and the ledger in full: every fault by itself, many kills. It takes hours
+soak: venv-test ## The scenarios and the ledger in full: every fault by itself, many kills; takes hours
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.tools.checks soak
 
@@ -73,7 +73,7 @@ sanity: venv-test ## ansible-test sanity, on a clean copy of the checkout
 unit: venv-test ## Unit and property tests
 	@$(PYTHON) -m pytest
 
-docs: venv ## Write docs/rules.md and the other references from the code
+docs: venv ## Generate docs/rules.md and the other references from the code
 	@$(PYTHON) -m tests.tools.reference
 
 clean: ## Stop the lab and remove build/
