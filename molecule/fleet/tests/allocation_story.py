@@ -18,12 +18,8 @@ from reaching import drilled, kept
 
 from tests.drill import stage
 from tests.drill.outcome import Attempt
-from tests.lab import faults
 from tests.lab.lab import Lab
 from tests.scenarios.looks import States, runs, taken
-
-#: The fault that reach.yml took back: a file that still has the label that a guest had before.
-DOUBTED = "image-off-label-of-other-host"
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,6 @@ def tell(lab: Lab) -> Story:
         **static,
     )
     say("power-cycled")
-    faults.inject("kvm2", DOUBTED, lab=lab.folder)
     attempts = drilled(lab)
     say("drilled again")
     foretold, done, again = allocations

@@ -10,15 +10,18 @@ from collections.abc import Iterator
 import pytest
 from allocating import domain
 from allocation_story import Story, tell
-from reaching import FAULTS
+from reaching import FAULTS, LOST
 
 from tests.drill.matrix import matrix
-from tests.drill.outcome import numbers_of
+from tests.drill.outcome import BREACHED, numbers_of
 from tests.lab import faults
-from tests.lab.host.domains import Disk, Guest, domain_xml, static_level, static_seclabel
+from tests.lab.host.domains import SHARE, Disk, Guest, domain_xml, static_level, static_seclabel
 from tests.lab.lab import Lab
 from tests.scenarios.node import Node
 from tests.scenarios.playbooks import audit
+
+#: The disk of the fault that reach.yml undoes before the allocation.
+UNDONE = f"{SHARE}/left2.raw"
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +79,14 @@ def test_with_all_of_them_cycled_no_guest_reaches_another(story: Story) -> None:
     assert story.cycled.categories == set(), story.cycled.run.output
 
 
-def test_drill_is_refused_everywhere_in_the_end(story: Story) -> None:
-    assert numbers_of(story.attempts).refused, matrix(story.attempts)
+def test_drill_opens_no_disk_of_another_guest_in_the_end(story: Story) -> None:
+    # allocate gives guests other labels, and leaves files of no guest alone: IMG-005 names this one.
+    opened = {(each.attacker, each.disk.path) for each in story.attempts if each.result == BREACHED}
+    assert opened == {("node1", LOST.path)}, matrix(story.attempts)
+    assert numbers_of(story.attempts).unknown == 0, matrix(story.attempts)
     then, now = (
-        {(each.host, each.attacker, each.disk.path) for each in part} for part in (story.before, story.attempts)
+        {(each.host, each.attacker, each.disk.path) for each in part if each.disk.path != UNDONE}
+        for part in (story.before, story.attempts)
     )
     assert now == then, "the same attempts as before"
 
