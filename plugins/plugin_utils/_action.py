@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from abc import abstractmethod
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
@@ -41,9 +42,9 @@ class ControllerAction(ActionBase):
             raise failure(str(error)) from error
         return result
 
+    @abstractmethod
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
         """What the task returns. Raises SvirtError for failures with a message for the user."""
-        raise NotImplementedError
 
 
 def failure(why: str) -> AnsibleActionFail:
