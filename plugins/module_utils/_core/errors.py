@@ -11,7 +11,17 @@ import typing as t
 
 
 class SvirtError(Exception):
-    """Something is wrong with what was given or read; the message names it, what was seen, and what to do."""
+    """Something is wrong with what was given or read; the message names it, what was seen, and what to do.
+
+    ``code`` is for programs and tests: lower-case words joined by underscores, stable between releases.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        if code:
+            self.code = code
 
 
 class LabelError(SvirtError):
