@@ -25,7 +25,7 @@ from ..module_utils._core.audit.rules.catalogue import judge
 from ..module_utils._core.harden import fresh_labels, shared_use
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
-from ..plugin_utils._action import Arguments, ControllerAction, write
+from ..plugin_utils._action import Arguments, ControllerAction, negative, write
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
@@ -39,6 +39,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "ledger": {"type": "str"},
     "power_cycle": {"type": "list", "elements": "str", "default": []},
     "fail_on": {"type": "str", "choices": list(report.THRESHOLDS), "default": "high"},
+    "enforce": {"type": "bool", "default": True},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "local"},
     "permissive_allowed": {"type": "list", "elements": "str", "default": []},
     "waivers": {"type": "list", "elements": "dict", "default": []},
@@ -65,13 +66,14 @@ class ActionModule(ControllerAction):
             if arguments[option]
         ]
         problem = next(filter(None, problems), "")
-        result: dict[str, t.Any] = {"changed": False, "report": str(path), **_told(document)}
-        asking = bool(arguments["questions"] and documents["questions"])
-        if not asking:
+        asked = len(documents["questions"]) if arguments["questions"] else 0
+        result: dict[str, t.Any] = {"changed": False, "report": str(path), "asked": asked, **_told(document)}
+        if not asked:
             _show(document, path)  # else there is more to be known first
-        result["failed"] = bool(problem) or (document["verdict"] != PASS and not asking)
         if problem:
-            result["msg"] = problem
+            return {**result, "failed": True, "msg": problem}
+        if arguments["enforce"] and not asked and document["verdict"] != PASS:
+            raise negative(result)
         return result
 
 

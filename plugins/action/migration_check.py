@@ -16,7 +16,7 @@ from ..module_utils._core.errors import PlanError
 from ..module_utils._core.migrate import check
 from ..module_utils._core.migrate.move import ALLOWED, REFUSED, UNKNOWN, Fleet, reachable_storage
 from ..plugin_utils import _snapshots
-from ..plugin_utils._action import Arguments, ControllerAction
+from ..plugin_utils._action import Arguments, ControllerAction, negative
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
@@ -41,13 +41,15 @@ class ActionModule(ControllerAction):
         counts = {verdict: sum(one.verdict == verdict for one in answers) for verdict in _WORDS}
         _show(answers)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-        return {
+        result = {
             "changed": False,
             "answers": [one.document() for one in answers],
             "counts": counts,
             "msg": f"migration to {arguments['target']}: {told}",
-            "failed": counts[ALLOWED] < len(answers),
         }
+        if counts[ALLOWED] < len(answers):
+            raise negative(result)
+        return result
 
 
 def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:

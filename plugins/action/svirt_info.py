@@ -14,8 +14,8 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._core.errors import SchemaError
 from ..module_utils._core.snapshot.document import decode_snapshot
 from ..module_utils._host.probe.document import summary, unpack
-from ..plugin_utils import _snapshots
-from ..plugin_utils._action import failure
+from ..plugin_utils import _failure, _snapshots
+from ..plugin_utils._action import failure, negative
 
 _UNFINISHED = "the probe did not finish"
 
@@ -41,10 +41,13 @@ class ActionModule(ActionBase):
         keeper.unread(_UNFINISHED)  # first, so that an earlier snapshot is never taken for today's
         try:
             super().run(tmp, task_vars)
-            return keeper.keep(self._probe(arguments, variables))
+            kept = keeper.keep(self._probe(arguments, variables))
         except BaseException as error:  # unreachable, become, interrupted: Ansible tells of it, and so does the file
-            keeper.unread(str(error) or type(error).__name__)
+            keeper.unread(_failure.explained(str(error) or type(error).__name__))
             raise
+        if kept.get("failed"):
+            raise negative(kept)  # the host failed, not this plugin: no origin in our source is shown
+        return kept
 
     def _probe(self, arguments: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
         return t.cast(
@@ -75,8 +78,8 @@ class _Keeper:
     def keep(self, answer: dict[str, t.Any]) -> dict[str, t.Any]:
         """Write the snapshot of a module's answer; the task's result."""
         if answer.get("failed"):
-            path = self.unread(str(answer.get("msg") or "the module failed without a message"))
-            return {**answer, "snapshot_path": str(path)}
+            why = _failure.cause(answer)
+            return {**answer, "msg": why, "snapshot_path": str(self.unread(why))}
         try:
             document = unpack(answer.get("packed"))
             snapshot = decode_snapshot(document)

@@ -16,8 +16,8 @@ description:
   - Applies all rules about hosts, guests and images to snapshots that M(svirt.fleet.svirt_info) put on the controller,
     and compares the categories of all running guests across hosts.
   - Writes a report in JSON and prints a summary of it.
-  - Fails when the verdict is V(fail) or V(unknown), unless it is to ask O(questions) first. The report is written
-    before that.
+  - Fails when the verdict is V(fail) or V(unknown), unless it is to ask O(questions) first or O(enforce) is V(false).
+    The report is written before that.
   - A host with no snapshot, or one that is old or invalid, is unknown. What is unknown is never a pass.
   - Contacts no host, and runs once for all hosts of a play, as with C(run_once). It needs a strategy that keeps hosts
     in step, such as P(ansible.builtin.linear#strategy), so that the probe of all hosts has ended.
@@ -103,6 +103,12 @@ options:
     type: str
     choices: [critical, high, medium, low, info, never]
     default: high
+  enforce:
+    description:
+      - Fail when the verdict is V(fail) or V(unknown).
+      - With V(false) a later task has to do so, such as M(svirt.fleet.fleet_verdict).
+    type: bool
+    default: true
   profile:
     description:
       - What storage the guests are meant to be on. It decides which SELinux booleans may be on.
@@ -152,6 +158,7 @@ options:
 seealso:
   - module: svirt.fleet.svirt_info
   - module: svirt.fleet.isolation_check
+  - module: svirt.fleet.fleet_verdict
 """
 
 EXAMPLES = r"""
@@ -186,6 +193,11 @@ hosts:
   returned: always
   type: dict
   sample: {total: 4, fail: 2, unknown: 1, pass: 1, not_applicable: 0}
+asked:
+  description: Number of hosts whose loaded policy is to be asked first (RV(verdict) is then not final).
+  returned: always
+  type: int
+  sample: 0
 report:
   description: Path of the report.
   returned: always

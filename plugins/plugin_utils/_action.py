@@ -47,6 +47,20 @@ class ControllerAction(ActionBase):
         """What the task returns. Raises SvirtError for failures with a message for the user."""
 
 
+class NegativeVerdict(AnsibleActionFail):
+    """Fails a task because of its answer. Nothing went wrong, so ansible-core shows the message without an origin."""
+
+    @property
+    def omit_exception_key(self) -> bool:
+        """Leave out the error that ansible-core 2.19 and later show as a crash of the task."""
+        return True
+
+
+def negative(result: dict[str, t.Any]) -> NegativeVerdict:
+    """The exception that fails a task with its own result, of which ``msg`` is shown."""
+    return NegativeVerdict(result["msg"], result=result)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+
+
 def failure(why: str) -> AnsibleActionFail:
     """The exception that fails a task with a message."""
     return AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # untyped in ansible-core

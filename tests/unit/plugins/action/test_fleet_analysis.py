@@ -18,6 +18,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
+from tests.unit.support.actions import finished
 from tests.unit.support.fleets import guest, host, rule
 
 
@@ -65,7 +66,7 @@ class Fleet:
             shared_loader_obj=MagicMock(),
         )
         action._load_name = "svirt.fleet.fleet_analysis"  # as the plugin loader does
-        return action.run(task_vars={"hostvars": hostvars or {}})
+        return finished(lambda: action.run(task_vars={"hostvars": hostvars or {}}))
 
     def written(self) -> dict[str, t.Any]:
         return t.cast(dict[str, t.Any], json.loads(self.report.read_text()))

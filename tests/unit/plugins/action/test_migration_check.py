@@ -17,6 +17,7 @@ from ansible_collections.svirt.fleet.plugins.modules import migration_check as m
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
 from tests.unit.plugins.module_utils._core.migrate.test_check import CODE, OTHER, hypervisor, static
+from tests.unit.support.actions import finished
 
 Check = t.Callable[..., dict[str, t.Any]]
 
@@ -44,7 +45,7 @@ def check(tmp_path: Path, shown: list[str]) -> Check:
             shared_loader_obj=MagicMock(),
         )
         action._load_name = "svirt.fleet.migration_check"  # as the plugin loader does
-        return action.run(task_vars={})
+        return finished(lambda: action.run(task_vars={}))
 
     return run
 

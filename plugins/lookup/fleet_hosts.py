@@ -1,0 +1,70 @@
+# Copyright: svirt.fleet contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Host pattern of a play, refused when the run would skip parts of the playbook or reach no host."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible import context
+from ansible.errors import AnsibleLookupError
+from ansible.inventory.manager import InventoryManager
+from ansible.plugins.lookup import LookupBase
+
+#: Options that only list or parse.
+_LISTINGS = ("listhosts", "listtasks", "listtags", "syntax")
+
+
+class LookupModule(LookupBase):
+    """Checks the run before it hands out the pattern."""
+
+    def run(self, terms: t.Any, variables: t.Any = None, **kwargs: t.Any) -> list[str]:
+        patterns = [str(pattern) for pattern in _flat(terms)]
+        arguments = context.CLIARGS
+        if any(arguments.get(option) for option in _LISTINGS):
+            return patterns
+        for problem in (skipped(arguments), self._empty(patterns, variables["groups"], arguments.get("subset"))):
+            if problem:
+                raise AnsibleLookupError(problem)
+        group = kwargs.get("group")
+        if group is None:
+            return patterns
+        return [*patterns, f"&{group}" if group in variables["groups"] else "!all"]
+
+    def _empty(self, patterns: list[str], groups: t.Mapping[str, list[str]], limit: str | None) -> str:
+        manager = InventoryManager(self._loader, parse=False)  # type: ignore[no-untyped-call]
+        for group, hosts in groups.items():
+            manager.add_group(group)  # type: ignore[no-untyped-call]
+            for host in hosts:
+                manager.add_host(host, group=group)  # type: ignore[no-untyped-call]
+        shown = ", ".join(patterns)
+        if not manager.get_hosts(patterns):  # type: ignore[no-untyped-call]
+            return f"the inventory has no host that {shown!r} selects, so nothing would be done; correct svirt_hosts"
+        manager.subset(limit)  # type: ignore[no-untyped-call]
+        if not manager.get_hosts(patterns):  # type: ignore[no-untyped-call]
+            return f"no host that {shown!r} selects is within --limit {limit!r}, so nothing would be done"
+        return ""
+
+
+def skipped(arguments: t.Mapping[str, t.Any]) -> str:
+    """The option of the command line that leaves tasks out, as an error; empty: none does."""
+    tags = sorted(set(arguments.get("tags") or ()) - {"all"})
+    options = {
+        f"--tags {','.join(tags)}": tags,
+        f"--skip-tags {','.join(arguments.get('skip_tags') or ())}": arguments.get("skip_tags"),
+        f"--start-at-task {arguments.get('start_at_task')!r}": arguments.get("start_at_task"),
+        "--step": arguments.get("step"),
+    }
+    given = " and ".join(option for option, value in options.items() if value)
+    if not given:
+        return ""
+    return f"{given} would leave out parts of this playbook, and its verdict with them; run it without"
+
+
+def _flat(terms: t.Any) -> t.Iterator[t.Any]:
+    for term in terms:
+        if isinstance(term, (list, tuple)):
+            yield from _flat(term)
+        else:
+            yield term

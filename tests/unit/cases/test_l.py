@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Section L: no way through Ansible ends green without a verdict, and the cause of a failure is shown whole."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.svirt.fleet.plugins.lookup.fleet_hosts import skipped
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _failure
+
+from tests.unit.support.playbooks import play
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml") if path.stem != "survey")
+MIGRATION = ("-e", '{"svirt_migration_guests": ["web"], "svirt_migration_target": "here"}')
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A host that answers, of which nothing is found: this machine runs no hypervisor."""
+    path = tmp_path / "hosts.ini"
+    path.write_text(f"[kvm]\nhere ansible_connection=local ansible_python_interpreter={sys.executable}\n")
+    return path
+
+
+def test_l1_every_play_takes_its_hosts_from_the_lookup() -> None:
+    for path in (ROOT / "playbooks").glob("*.yml"):
+        for part in yaml.safe_load(path.read_text()):
+            if "hosts" in part:
+                assert part["hosts"].startswith("{{ query('svirt.fleet.fleet_hosts', "), f"{path.name}: {part['name']}"
+                assert not part.get("tags"), path.name
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (("--tags", "anything"), {}),
+        (("--skip-tags", "always,all"), {}),
+        (("--start-at-task", "Judge the fleet"), {}),
+        ((), {"ANSIBLE_RUN_TAGS": "anything"}),
+        ((), {"ANSIBLE_SKIP_TAGS": "all"}),
+    ],
+    ids=["tags", "skip-tags", "start-at-task", "tags of the environment", "skip-tags of the environment"],
+)
+def test_l1_a_run_that_leaves_tasks_out_fails(
+    here: Path, name: str, options: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    run = play(name, here, *options, *(MIGRATION if name == "migration_check" else ()), **environment)
+    assert run.status != 0
+    assert "would leave out parts of this playbook" in run.output
+    assert "TASK" not in run.output
+
+
+@pytest.mark.parametrize("options", [("--list-tasks", "--tags", "x"), ("--list-hosts",), ("--syntax-check",)])
+def test_l1_listings_are_no_runs(here: Path, options: tuple[str, ...]) -> None:
+    assert play("audit", here, *options).status == 0
+
+
+@pytest.mark.parametrize("limit", ["localhost", "nobody", "here,!here"])
+def test_l1_a_limit_that_leaves_no_host_fails(here: Path, limit: str) -> None:
+    assert play("audit", here, "--limit", limit).status != 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"tags": ["all"], "skip_tags": ()}, ""),
+        ({}, ""),
+        ({"tags": ["all", "x"]}, "--tags x"),
+        ({"tags": ["always"]}, "--tags always"),
+        ({"skip_tags": ["x"]}, "--skip-tags x"),
+        ({"start_at_task": "Verdict"}, "--start-at-task 'Verdict'"),
+        ({"step": True}, "--step"),
+    ],
+)
+def test_l1_options_that_leave_tasks_out(arguments: dict[str, t.Any], named: str) -> None:
+    assert skipped(arguments).partition(" would ")[0] == named
+
+
+def test_l2_the_closing_failure_is_the_task_verdict_and_looks_like_no_crash(here: Path) -> None:
+    run = play("audit", here, "-e", "ansible_python_interpreter=/nonexistent/python")
+    assert run.status == 2
+    closing = run.output.partition("TASK [svirt.fleet.audit : Verdict]")[2]
+    assert "verdict unknown: 0 of 1 hosts fail" in closing
+    for sign in ("[ERROR]", "Origin:", "Traceback", "MODULE FAILURE", "json char"):
+        assert sign not in run.output, run.output
+
+
+def test_l2_a_run_in_which_nothing_was_judged_has_no_verdict(here: Path) -> None:
+    book = here.parent / "book.yml"
+    judged: list[t.Any] = [{}, {"skipped": True, "changed": False}, {"verdict": "pass", "msg": "x", "asked": 2}, "pass"]
+    for answer in judged:
+        task = {"svirt.fleet.fleet_verdict": {"judged": answer}}
+        book.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+        assert play(str(book), here).status == 2, answer
+
+
+FAILURES = {
+    "sudo without a password": (
+        {"msg": "MODULE FAILURE: No start of json char found", "module_stderr": "sudo: a password is required"},
+        "let the user that Ansible connects as become root",
+    ),
+    "not in sudoers": (
+        {"msg": "MODULE FAILURE", "module_stderr": "anna is not in the sudoers file.", "rc": 1},
+        "let the user that Ansible connects as become root",
+    ),
+    "no sudo": ({"msg": "MODULE FAILURE", "module_stderr": "/bin/sh: 1: sudo: not found", "rc": 127}, "install sudo"),
+    "no interpreter": (
+        {"msg": "The module interpreter '/none' was not found.", "module_stderr": "/bin/sh: 1: /none: not found"},
+        "set ansible_python_interpreter",
+    ),
+    "an old Python": (
+        {"msg": "MODULE FAILURE", "module_stderr": "SyntaxError: future feature annotations is not defined", "rc": 1},
+        "set ansible_python_interpreter to a Python 3.9",
+    ),
+    "a full disk": ({"msg": "MODULE FAILURE", "module_stderr": "OSError: No space left on device"}, "free space"),
+    "a broken library": ({"msg": "MODULE FAILURE", "module_stderr": "Segmentation fault", "rc": 139}, ""),
+}
+
+
+@pytest.mark.parametrize("name", list(FAILURES))
+def test_l3_the_cause_of_a_failure_is_whole_and_its_remedy_comes_first(name: str) -> None:
+    answer, remedy = FAILURES[name]
+    why = _failure.cause(answer)
+    assert why.startswith(remedy)
+    assert answer["module_stderr"] in why
+    assert "json char" not in why
