@@ -88,7 +88,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Status:
+class FileStatus:
     """What a file's label says, and whose use of the file shows it."""
 
     status: str
@@ -124,23 +124,23 @@ def _identity(guest: Guest, resource: Resource) -> tuple[t.Any, ...]:
     return ("path", file.resolved or resource.path)
 
 
-def status(snapshot: Snapshot, file: File) -> Status:
+def status(snapshot: Snapshot, file: File) -> FileStatus:
     """The one thing that a file's label says."""
     types = file_labels.ImageTypes.of(snapshot.selinux.image_types)
     first = next((use for use in file.active if use.resource.role != file_labels.UNTOUCHED), file.uses[0])
     if file.storage is not None and not_real(file.storage) and not file.in_namespace:
-        return Status(UNREAL, first)
+        return FileStatus(UNREAL, first)
     if file.facts.exists is False:
         return _gone(first)
     label = file.facts.label
     labelled = any(use.resource.role != file_labels.UNTOUCHED for use in file.uses)
     if not label:
         why = file.facts.error or "its label could not be read"
-        return Status(UNSURE if labelled else SILENT, first, why)
+        return FileStatus(UNSURE if labelled else SILENT, first, why)
     if _is_open(file, label, types):
-        return Status(OPEN, first)
+        return FileStatus(OPEN, first)
     if not labelled:
-        return Status(SILENT, first)
+        return FileStatus(SILENT, first)
     if file.active:
         return _while_running(snapshot, file, label, types)
     return _at_rest(file, label, types)
@@ -151,10 +151,10 @@ def not_real(storage: Storage) -> bool:
     return storage.type != BLOCK and (not storage.labelled or storage.context is not None)
 
 
-def _gone(use: Use) -> Status:
+def _gone(use: Use) -> FileStatus:
     if use.guest.active and use.own:
-        return Status(UNSURE, use, "its guest runs, but the file is not there")
-    return Status(SILENT, use)
+        return FileStatus(UNSURE, use, "its guest runs, but the file is not there")
+    return FileStatus(SILENT, use)
 
 
 def _is_open(file: File, label: str, types: file_labels.ImageTypes) -> bool:
@@ -174,25 +174,25 @@ def _is_open(file: File, label: str, types: file_labels.ImageTypes) -> bool:
 _WORST_FIRST = (LOST, WRONG, UNSURE, FITS, SILENT)
 
 
-def _while_running(snapshot: Snapshot, file: File, label: str, types: file_labels.ImageTypes) -> Status:
+def _while_running(snapshot: Snapshot, file: File, label: str, types: file_labels.ImageTypes) -> FileStatus:
     """The worst of what the label is to each running guest that uses the file."""
     found = [_for_one(snapshot, file, use, label, types) for use in file.active]
     return min(found, key=lambda item: _WORST_FIRST.index(item.status))
 
 
-def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: file_labels.ImageTypes) -> Status:
+def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: file_labels.ImageTypes) -> FileStatus:
     verdict = file_labels.acceptable(use.resource, True, label, types)
     if use.resource.role == file_labels.UNTOUCHED:
-        return Status(SILENT, use)
+        return FileStatus(SILENT, use)
     if verdict.status != file_labels.DRIFT:
-        return Status(FITS if verdict.status == file_labels.FITS else UNSURE, use, verdict.why)
+        return FileStatus(FITS if verdict.status == file_labels.FITS else UNSURE, use, verdict.why)
     if file.storage is None and not file.in_namespace and type_of(label) != types.image:
-        return Status(UNSURE, use, "it carries another label than its guest gives it, but its storage is not known")
+        return FileStatus(UNSURE, use, "it carries another label than its guest gives it, but its storage is not known")
     wanted, found = read_context(use.resource.expected), read_context(label)
     if wanted is None or found is None:
-        return Status(UNSURE, use, unreadable(label if found is None else use.resource.expected, "its label"))
+        return FileStatus(UNSURE, use, unreadable(label if found is None else use.resource.expected, "its label"))
     lost = use.own and not _lets_in(snapshot, use.guest, wanted, found, label)
-    return Status(LOST if lost else WRONG, use, verdict.why)
+    return FileStatus(LOST if lost else WRONG, use, verdict.why)
 
 
 def _lets_in(snapshot: Snapshot, guest: Guest, wanted: Context, found: Context, label: str) -> bool:
@@ -209,14 +209,14 @@ def _of_type(source: str, guest: Guest) -> bool:
     return bool(guest.context) and type_of(source) == type_of(guest.context or "")
 
 
-def _at_rest(file: File, label: str, types: file_labels.ImageTypes) -> Status:
+def _at_rest(file: File, label: str, types: file_labels.ImageTypes) -> FileStatus:
     use = next((use for use in file.uses if use.own), file.uses[0])
     found = [file_labels.acceptable(use.resource, False, label, types).status for use in file.uses]
     if file_labels.STALE not in found or file_labels.same(label, types.shared_label):
-        return Status(FITS, use)
+        return FileStatus(FITS, use)
     if file.shared_with_hosts:
-        return Status(UNSURE, use, "it carries a guest's categories, and its guest may run on another host")
-    return Status(LEFT, use)
+        return FileStatus(UNSURE, use, "it carries a guest's categories, and its guest may run on another host")
+    return FileStatus(LEFT, use)
 
 
 def asked_by_guests(snapshot: Snapshot) -> t.Iterator[Access]:
@@ -271,13 +271,13 @@ def may_be_used_elsewhere(snapshot: Snapshot, orphan: Orphan) -> bool:
     return storage is not None and shared_with_hosts(storage, orphan.path)
 
 
-def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, Status]]:
+def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, FileStatus]]:
     """Every file with its status; none while SELinux is off."""
     if not selinux_off(snapshot):
         yield from ((file, status(snapshot, file)) for file in files(snapshot))
 
 
-def guests_may_read(snapshot: Snapshot, file: File, found: Status) -> bool | str:
+def guests_may_read(snapshot: Snapshot, file: File, found: FileStatus) -> bool | str:
     """Whether every guest's QEMU may read an image at rest that is its own guest's only; a text: why it is unknown."""
     meant = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
     if found.status != FITS or file.active or meant or not found.use.own or file.facts.kind == "dir":

@@ -106,7 +106,9 @@ def with_seclabel(xml: str, seclabel: SecLabel | None) -> str:
     made = [_seclabel_tree(node) for node in _parsed(result, "domain")[1].all("seclabel") if _is_selinux(node)]
     wanted = [] if fresh is None else [_seclabel_tree(_parsed(fresh.decode(), "seclabel")[1])]
     if made != wanted:
-        raise DomainXmlError("the edited XML does not have the <seclabel> that was asked for; nothing was changed")
+        raise DomainXmlError(
+            "the edited XML does not have the <seclabel> that was asked for; nothing was changed", "not_edited"
+        )
     return result
 
 
@@ -129,7 +131,9 @@ def with_filter(xml: str, mac: str, wanted: Filter | None) -> str:
     result = _applied(data, edits)
     _same_but(xml, result, lambda tree: _without_filter(tree, mac), "filterref")
     if _card(_card_node(_parsed(result, "domain", "interface")[1], mac)).filter != wanted:
-        raise DomainXmlError("the edited XML does not have the <filterref> that was asked for; nothing was changed")
+        raise DomainXmlError(
+            "the edited XML does not have the <filterref> that was asked for; nothing was changed", "not_edited"
+        )
     return result
 
 
@@ -152,7 +156,7 @@ def interface_xml(xml: str, mac: str) -> str:
         tag = re.sub(r"""(\stype\s*=\s*)(['"])bridge\2""", r"\1\2network\2", text[:head], count=1)
         text = tag + text[head:]
         if _parsed(text, "interface")[1].attributes.get("type") != "network":
-            raise DomainXmlError(f"interface {mac}: its type could not be set to that of its network")
+            raise DomainXmlError(f"interface {mac}: its type could not be set to that of its network", "not_edited")
     return text
 
 
@@ -189,7 +193,7 @@ def _filter_text(wanted: Filter) -> bytes:
 
 def _quoted(text: str) -> str:
     if _CONTROL.search(text):
-        raise DomainXmlError(f"{text[:80]!r} holds a character that XML cannot carry")
+        raise DomainXmlError(f"{text[:80]!r} holds a character that XML cannot carry", "not_in_xml")
     for character, escape in _ESCAPES:
         text = text.replace(character, escape)
     return text
@@ -208,7 +212,7 @@ def _indented(text: bytes, indent: bytes) -> bytes:
 def _insertion(data: bytes, parent: _Node, after: _Node | None, text: bytes) -> tuple[int, int, bytes]:
     """A new child, behind another one, on a line of its own where the others have theirs."""
     if parent.inner is None:
-        raise DomainXmlError(f"<{parent.tag}> is empty; there is no place for another element in it")
+        raise DomainXmlError(f"<{parent.tag}> is empty; there is no place for another element in it", "no_place")
     if after is None:
         return parent.inner, parent.inner, _indented(text, b"")
     indent = _space(data, parent, after)
@@ -233,7 +237,7 @@ def _applied(data: bytes, edits: list[tuple[int, int, bytes]]) -> str:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-class _Reader:
+class _TreeReader:
     """Builds the tree of one text."""
 
     def __init__(self, data: bytes) -> None:
@@ -251,14 +255,14 @@ class _Reader:
         try:
             self.parser.Parse(self.data, True)
         except expat.ExpatError as error:
-            raise DomainXmlError(f"the XML does not parse: {error}") from error
+            raise DomainXmlError(f"the XML does not parse: {error}", "xml_malformed") from error
         if self.root is None:
-            raise DomainXmlError("the XML has no element")
+            raise DomainXmlError("the XML has no element", "xml_malformed")
         return self.root
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self.open) >= MAX_DEPTH:
-            raise DomainXmlError(f"the XML is nested deeper than {MAX_DEPTH} elements")
+            raise DomainXmlError(f"the XML is nested deeper than {MAX_DEPTH} elements", "xml_too_large")
         node = _Node(tag, attributes, self.parser.CurrentByteIndex)
         node.end = _tag_end(self.data, node.start)
         if self.data[node.end - 2 : node.end - 1] != b"/":
@@ -279,7 +283,9 @@ class _Reader:
         self.open[-1].text += text
 
     def _doctype(self, name: str, *_ids: t.Any) -> None:
-        raise DomainXmlError(f"the XML declares a DOCTYPE ({name[:40]!r}); libvirt never writes one, so it is refused")
+        raise DomainXmlError(
+            f"the XML declares a DOCTYPE ({name[:40]!r}); libvirt never writes one, so it is refused", "xml_doctype"
+        )
 
 
 def _tag_end(data: bytes, start: int) -> int:
@@ -291,21 +297,24 @@ def _tag_end(data: bytes, start: int) -> int:
     tag = match.group() if match else b""
     if any(one in tag for one in _BREAKS) and any(one in value for value in _VALUE.findall(tag) for one in _BREAKS):
         raise DomainXmlError(
-            "a value in the XML holds a line end or a tab, which libvirt would not read back; it was left alone"
+            "a value in the XML holds a line end or a tab, which libvirt would not read back; it was left alone",
+            "line_end_in_value",
         )
     return start + len(tag)
 
 
 def _parsed(xml: str, *roots: str) -> tuple[bytes, _Node]:
     if len(xml) > MAX_XML or xml.count("<") > MAX_TAGS:
-        raise DomainXmlError(f"XML of {len(xml)} characters and {xml.count('<')} tags is larger than any guest's")
+        raise DomainXmlError(
+            f"XML of {len(xml)} characters and {xml.count('<')} tags is larger than any guest's", "xml_too_large"
+        )
     try:
         data = xml.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DomainXmlError(f"the XML is not text: {error}") from error
-    root = _Reader(data).read()
+        raise DomainXmlError(f"the XML is not text: {error}", "xml_malformed") from error
+    root = _TreeReader(data).read()
     if root.tag not in roots:
-        raise DomainXmlError(f"expected <{roots[0]}>, found <{root.tag[:80]}>")
+        raise DomainXmlError(f"expected <{roots[0]}>, found <{root.tag[:80]}>", "xml_root")
     return data, root
 
 
@@ -322,10 +331,12 @@ def _card_nodes(root: _Node) -> list[_Node]:
 
 def _card_node(root: _Node, mac: str) -> _Node:
     if not _MAC.match(mac.lower()):
-        raise DomainXmlError(f"{mac[:40]!r} is not a MAC address such as 52:54:00:12:34:56")
+        raise DomainXmlError(f"{mac[:40]!r} is not a MAC address such as 52:54:00:12:34:56", "not_a_mac")
     found = [node for node in _card_nodes(root) if _mac(node) == mac.lower()]
     if len(found) != 1:
-        raise DomainXmlError(f"{len(found) or 'no'} interfaces have the MAC address {mac}; exactly one must")
+        raise DomainXmlError(
+            f"{len(found) or 'no'} interfaces have the MAC address {mac}; exactly one must", "not_one_interface"
+        )
     return found[0]
 
 
@@ -389,7 +400,7 @@ def _same_but(before: str, after: str, without: t.Callable[[_Node], None], what:
         without(root)
         trees.append(_canonical(root))
     if trees[0] != trees[1]:
-        raise DomainXmlError(f"an edit of <{what}> would change more than that; nothing was changed")
+        raise DomainXmlError(f"an edit of <{what}> would change more than that; nothing was changed", "not_edited")
 
 
 def _difference(one: _Tree, other: _Tree, path: str) -> str:

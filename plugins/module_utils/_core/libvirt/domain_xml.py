@@ -152,7 +152,7 @@ class Domain:
 
 
 @dataclass
-class Status:
+class GuestStatus:
     """A running guest, from libvirt's status XML: also there when the daemon is not."""
 
     domain: Domain
@@ -169,23 +169,23 @@ def parse_domain(xml: str) -> Domain:
     """A guest from its XML (live or persistent). Raises DomainXmlError."""
     root = _root(xml)
     if root.tag != "domain":
-        raise DomainXmlError(f"expected <domain>, found <{root.tag[:80]}>{_of(xml)}")
+        raise DomainXmlError(f"expected <domain>, found <{root.tag[:80]}>{_of(xml)}", "xml_root")
     return _domain(root, xml)
 
 
-def parse_status(xml: str) -> Status:
+def parse_status(xml: str) -> GuestStatus:
     """A running guest from /run/libvirt/qemu/NAME.xml. Raises DomainXmlError."""
     root = _root(xml)
     element = root.find("domain")
     if root.tag != "domstatus" or element is None:
-        raise DomainXmlError(f"expected <domstatus> around <domain>, found <{root.tag[:80]}>{_of(xml)}")
+        raise DomainXmlError(f"expected <domstatus> around <domain>, found <{root.tag[:80]}>{_of(xml)}", "xml_root")
     domain = _domain(element, xml)
     # Written since 3.0 when virtlogd serves this guest; its absence means that QEMU opens the files itself.
     domain.logd = root.find("chardevStdioLogd") is not None
     domain.state_dirs = _state_dirs(root)
     taints = (_TAINTS.get(item.get("flag", "")) for item in root.findall("taint"))
     domain.risks = sorted({*domain.risks, *(risk for risk in taints if risk)})
-    return Status(
+    return GuestStatus(
         domain=domain,
         state=root.get("state", "unknown"),
         reason=root.get("reason"),
@@ -223,17 +223,21 @@ class _Tree(ElementTree.TreeBuilder):
     """Refuses a DOCTYPE wherever the parser meets one."""
 
     def doctype(self, name: str, *_ids: str | None) -> None:
-        raise DomainXmlError(f"the XML declares a DOCTYPE ({name[:40]!r}); libvirt never writes one, so it is refused")
+        raise DomainXmlError(
+            f"the XML declares a DOCTYPE ({name[:40]!r}); libvirt never writes one, so it is refused", "xml_doctype"
+        )
 
 
 def _root(xml: str) -> ElementTree.Element:
     if len(xml) > MAX_XML:
-        raise DomainXmlError(f"XML of {len(xml)} characters is longer than {MAX_XML}{_of(xml)}")
+        raise DomainXmlError(f"XML of {len(xml)} characters is longer than {MAX_XML}{_of(xml)}", "xml_too_large")
     if xml.count("<") > MAX_TAGS:
-        raise DomainXmlError(f"XML has more than {MAX_TAGS} tags{_of(xml)}")
+        raise DomainXmlError(f"XML has more than {MAX_TAGS} tags{_of(xml)}", "xml_too_large")
     prolog = _PROLOG.match(xml)
     if prolog is not None and xml.startswith("<!", prolog.end()):
-        raise DomainXmlError(f"the XML declares a DOCTYPE; libvirt never writes one, so it is refused{_of(xml)}")
+        raise DomainXmlError(
+            f"the XML declares a DOCTYPE; libvirt never writes one, so it is refused{_of(xml)}", "xml_doctype"
+        )
     try:
         # A builder in Python costs as much as all the parsing: only for what might hold a DOCTYPE.
         target = _Tree() if "<!DOCTYPE" in xml else None
@@ -244,7 +248,7 @@ def _root(xml: str) -> ElementTree.Element:
     except DomainXmlError:
         raise
     except (ElementTree.ParseError, ValueError) as error:
-        raise DomainXmlError(f"the XML does not parse: {error}{_of(xml)}") from error
+        raise DomainXmlError(f"the XML does not parse: {error}{_of(xml)}", "xml_malformed") from error
 
 
 def _escaped(xml: str) -> str:
@@ -274,7 +278,7 @@ def _domain(root: ElementTree.Element, xml: str) -> Domain:
     try:
         name = _text(root, "name")
         if not name:
-            raise DomainXmlError("the guest has no <name>")
+            raise DomainXmlError("the guest has no <name>", "no_name")
         devices = root.find("devices")
         devices = ElementTree.Element("devices") if devices is None else devices
         return Domain(
@@ -290,14 +294,14 @@ def _domain(root: ElementTree.Element, xml: str) -> Domain:
         )
     except DomainXmlError as error:
         known = _of(xml)
-        raise error if known in str(error) else DomainXmlError(f"{error}{known}") from error
+        raise error if known in str(error) else DomainXmlError(f"{error}{known}", error.code) from error
 
 
 def _uuid(text: str | None) -> str:
     try:
         return str(uuidlib.UUID((text or "").strip()))
     except ValueError:
-        raise DomainXmlError(f"the guest has no proper <uuid>: {(text or '')[:60]!r}") from None
+        raise DomainXmlError(f"the guest has no proper <uuid>: {(text or '')[:60]!r}", "no_uuid") from None
 
 
 def _seclabel(element: ElementTree.Element) -> SecLabel:
@@ -368,7 +372,7 @@ def _chain(disk: ElementTree.Element) -> list[Source]:
     while store is not None and store.find("source") is not None:
         chain.append(_source(store, store.get("type", "file")))
         if len(chain) > MAX_CHAIN:
-            raise DomainXmlError(f"a backing chain is deeper than {MAX_CHAIN}")
+            raise DomainXmlError(f"a backing chain is deeper than {MAX_CHAIN}", "chain_too_deep")
         store = store.find("backingStore")
     return chain
 
@@ -636,7 +640,9 @@ def _attribute(element: ElementTree.Element, path: str, name: str) -> str | None
 
 def _bounded(text: str | None) -> str | None:
     if text is not None and len(text) > MAX_NAME:
-        raise DomainXmlError(f"a name or path of {len(text)} characters, {text[:40]!r}…, is longer than {MAX_NAME}")
+        raise DomainXmlError(
+            f"a name or path of {len(text)} characters, {text[:40]!r}…, is longer than {MAX_NAME}", "text_too_long"
+        )
     return text
 
 

@@ -59,7 +59,7 @@ class ImageTypes:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LabelVerdict:
     """What a file's label is worth, and why."""
 
     status: str
@@ -88,7 +88,7 @@ def resources(domain: Domain, active: bool, selinux: ImageTypes) -> list[Resourc
     A running guest whose live XML has no SELinux <seclabel> (the driver is off) has only untouched files.
     """
     seclabel = confinement(domain.seclabels)
-    plan = _Plan(domain, active, selinux, seclabel, relabels(seclabel) and not (active and seclabel is None))
+    plan = _ResourceList(domain, active, selinux, seclabel, relabels(seclabel) and not (active and seclabel is None))
     found: dict[tuple[str, str, str], Resource] = {}
     for device in domain.devices:
         for item in plan.of(device):
@@ -99,7 +99,7 @@ def resources(domain: Domain, active: bool, selinux: ImageTypes) -> list[Resourc
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _ResourceList:
     domain: Domain
     active: bool
     types: ImageTypes
@@ -263,30 +263,30 @@ def _kept(own: SecLabel) -> bool:
     return own.relabel is False
 
 
-def acceptable(resource: Resource, active: bool, label: str | None, types: ImageTypes) -> Verdict:
+def acceptable(resource: Resource, active: bool, label: str | None, types: ImageTypes) -> LabelVerdict:
     """Whether the label that a file carries is one that libvirt would have set or left there."""
     if resource.role == UNTOUCHED:
-        return Verdict(UNJUDGED, "libvirt does not label this file")
+        return LabelVerdict(UNJUDGED, "libvirt does not label this file")
     if not label:
-        return Verdict(UNJUDGED, "the file's label is not known")
+        return LabelVerdict(UNJUDGED, "the file's label is not known")
     if not active:
         return _at_rest(resource, label, types)
     if resource.expected is None:
-        return Verdict(UNJUDGED, "the label that libvirt would set is not known")
+        return LabelVerdict(UNJUDGED, "the label that libvirt would set is not known")
     if same(label, resource.expected):
-        return Verdict(FITS)
-    return Verdict(DRIFT, f"expected {resource.expected}")
+        return LabelVerdict(FITS)
+    return LabelVerdict(DRIFT, f"expected {resource.expected}")
 
 
-def _at_rest(resource: Resource, label: str, types: ImageTypes) -> Verdict:
+def _at_rest(resource: Resource, label: str, types: ImageTypes) -> LabelVerdict:
     type_ = labels.type_of(label)
     if type_ != types.image:
-        return Verdict(FITS, "left by design" if type_ == types.content else "")
+        return LabelVerdict(FITS, "left by design" if type_ == types.content else "")
     if same(label, types.shared_label):
         if resource.role == SHARED:
-            return Verdict(FITS, "libvirt never sets the label of a shareable disk back")
-        return Verdict(STALE, "every guest may write the file")
-    return Verdict(STALE, "the label of a guest that does not run; libvirt did not set it back")
+            return LabelVerdict(FITS, "libvirt never sets the label of a shareable disk back")
+        return LabelVerdict(STALE, "every guest may write the file")
+    return LabelVerdict(STALE, "the label of a guest that does not run; libvirt did not set it back")
 
 
 def same(left: str, right: str) -> bool:

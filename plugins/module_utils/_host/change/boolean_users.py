@@ -34,7 +34,7 @@ class DoorUse:
     root: Root
     table: processes.Table
     facts: SELinux
-    _found: list[guests.Found] | None = field(default=None, init=False)
+    _found: list[guests.ReadGuest] | None = field(default=None, init=False)
     _problem: str = field(default="", init=False)
 
     def of(self, name: str) -> str:
@@ -101,7 +101,7 @@ class DoorUse:
                 return f"{self.root.line(f'/proc/{name}/comm')} runs here"
         return ""
 
-    def _guests(self) -> list[guests.Found]:
+    def _guests(self) -> list[guests.ReadGuest]:
         if self._found is None:
             status = guests.status_names(self.root)
             guests.read_status(self.root, status)

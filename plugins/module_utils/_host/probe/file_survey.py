@@ -23,7 +23,7 @@ _LABELLED = frozenset(("image", "shared", "content", "own"))
 
 
 @dataclass(repr=False, eq=False)
-class Holdings:
+class FileSurvey:
     """Fills in the snapshot's files, storage and orphans; the guests and their paths are there already."""
 
     root: Root
@@ -55,7 +55,7 @@ class Holdings:
             self._storage()
 
     def _files(self) -> None:
-        reader = guest_files.Reader(self.root, self.mounts, self.timeout)
+        reader = guest_files.FileReader(self.root, self.mounts, self.timeout)
         outside: list[Resource] = []
         for guest in self.snapshot.guests:
             inside = [item for item in guest.resources if guest.pid is not None and item.path.startswith("/dev/")]
@@ -76,7 +76,7 @@ class Holdings:
         if not self.complete:
             self.ledger.unknown("images", "files of guests that could not be read wholly are not known")
 
-    def _keep(self, item: Resource, seen: guest_files.Look) -> None:
+    def _keep(self, item: Resource, seen: guest_files.PathFacts) -> None:
         item.file = seen.facts
         self.ledger.unknown("images", seen.facts.error)
         if seen.facts.kind == "block":
@@ -90,7 +90,7 @@ class Holdings:
         if not self.root.privileged:
             self.ledger.unknown("orphans", NEEDS_ROOT)
             return
-        owned = orphans.Owned()
+        owned = orphans.OwnedFiles()
         images: list[str] = []
         for guest in self.snapshot.guests:
             for item in guest.resources:
@@ -98,7 +98,7 @@ class Holdings:
                 if item.role in _LABELLED and item.file.kind != "block":
                     images.append(item.file.resolved or item.path)
         types = frozenset((*selinux.IMAGE_TYPES[:1], *self.snapshot.selinux.image_types[:1]))
-        search = orphans.Search(self.root, self.mounts, owned, types, self.timeout, frozenset(self.stuck))
+        search = orphans.OrphanSearch(self.root, self.mounts, owned, types, self.timeout, frozenset(self.stuck))
         search.run({*orphans.FOLDERS, *self._folders(images), *self.orphan_search})
         self.snapshot.orphans = [search.found[path] for path in sorted(search.found)]
         self.ledger.unknown("orphans", *search.problems)

@@ -30,14 +30,14 @@ _KINDS = (
 )
 
 
-class Look(t.NamedTuple):
+class PathFacts(t.NamedTuple):
     """Facts about one path, and the device that it is, if it is one."""
 
     facts: FileFacts
     rdev: int = 0
 
 
-def look(root: Root, paths: Paths, path: str, prefix: str = "") -> Look:
+def look(root: Root, paths: Paths, path: str, prefix: str = "") -> PathFacts:
     """Facts about one path; what cannot be read is said in them."""
     facts = FileFacts()
     try:
@@ -50,12 +50,12 @@ def look(root: Root, paths: Paths, path: str, prefix: str = "") -> Look:
         facts.device, facts.inode = device(seen.st_dev), seen.st_ino
         facts.label = label_of(root.getxattr(prefix + real, LABEL))
         facts.remembered = _remembered(root, prefix + real)
-        return Look(facts, seen.st_rdev if facts.kind in ("block", "char") else 0)
+        return PathFacts(facts, seen.st_rdev if facts.kind in ("block", "char") else 0)
     except (FileNotFoundError, NotADirectoryError):
-        return Look(FileFacts(exists=False))
+        return PathFacts(FileFacts(exists=False))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         facts.error = reason(error)
-        return Look(facts)
+        return PathFacts(facts)
 
 
 def device(number: int) -> str:
@@ -73,7 +73,7 @@ def _remembered(root: Root, path: str) -> Remembered | None:
     return Remembered(values["selinux"], references, values["timestamp_selinux"])
 
 
-class Reader:
+class FileReader:
     """Looks at many paths: local ones here, those on storage that may hang in a child for each storage."""
 
     def __init__(self, root: Root, mounts: MountTable, timeout: float) -> None:
@@ -85,15 +85,15 @@ class Reader:
         self.stuck: dict[str, str] = {}
         self.bugs: list[str] = []
 
-    def look_all(self, wanted: t.Iterable[str]) -> dict[str, Look]:
+    def look_all(self, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
         """Facts about each of these paths on the host."""
-        found: dict[str, Look] = {}
+        found: dict[str, PathFacts] = {}
         remote: dict[str, list[str]] = {}
         for path in sorted(set(wanted)):
             try:
                 mount = self._mounts.of(self.local.resolve(path))
             except (OSError, ValueError) as error:
-                found[path] = Look(FileFacts(error=reason(error)))
+                found[path] = PathFacts(FileFacts(error=reason(error)))
                 continue
             if mount is not None and may_hang(mount):
                 remote.setdefault(mount.mount, []).append(path)
@@ -105,13 +105,13 @@ class Reader:
             found.update(self._answers(point, paths, job))
         return found
 
-    def look_inside(self, pid: int, wanted: t.Iterable[str]) -> dict[str, Look]:
+    def look_inside(self, pid: int, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
         """Facts about each of these paths as the process sees them, in its own mount namespace."""
         prefix = f"/proc/{pid}/root"
         try:
             self._root.stat(prefix + "/")
         except OSError as error:  # not there or not for us: that says nothing of the files
-            return {path: Look(FileFacts(error=reason(error))) for path in wanted}
+            return {path: PathFacts(FileFacts(error=reason(error))) for path in wanted}
         paths = Paths(self._root, MountTable(()), prefix)
         return {path: look(self._root, paths, path, prefix) for path in set(wanted)}
 
@@ -127,12 +127,12 @@ class Reader:
 
         return work
 
-    def _answers(self, point: str, wanted: list[str], job: Job) -> dict[str, Look]:
-        found: dict[str, Look] = {}
+    def _answers(self, point: str, wanted: list[str], job: Job) -> dict[str, PathFacts]:
+        found: dict[str, PathFacts] = {}
         for path, plain, rdev in job.items():
             memory = plain["remembered"]
             plain["remembered"] = Remembered(*memory) if memory else None
-            found[path] = Look(FileFacts(**plain), rdev)
+            found[path] = PathFacts(FileFacts(**plain), rdev)
             found[path].facts.mount = point if found[path].facts.exists else None
         if job.problem:
             self.stuck[point] = job.problem
@@ -140,5 +140,5 @@ class Reader:
                 self.bugs.append(job.problem)
         why = f"{point}: {job.problem or 'no answer for this file'}"
         for path in wanted:
-            found.setdefault(path, Look(FileFacts(error=why, mount=point)))
+            found.setdefault(path, PathFacts(FileFacts(error=why, mount=point)))
         return found

@@ -19,7 +19,7 @@ from .coverage import Ledger
 
 
 @dataclass(repr=False, eq=False)
-class Census:
+class GuestList:
     """The guests, by uuid, and whether any of them or of their files may be missing."""
 
     guests: list[Guest] = field(default_factory=list)
@@ -28,38 +28,38 @@ class Census:
 
 
 @dataclass(repr=False, eq=False)
-class Taker:
-    """Takes the census of one host."""
+class GuestLister:
+    """Takes the listing of one host."""
 
     root: Root
     ledger: Ledger
     libvirt: Libvirt
     status: guests.StatusFiles
 
-    def take(self, job: Job | None, alive: t.Container[int], types: ImageTypes) -> Census:
+    def take(self, job: Job | None, alive: t.Container[int], types: ImageTypes) -> GuestList:
         """Find every guest and name its files. ``alive`` are the pids of QEMU processes."""
         guests.read_status(self.root, self.status)
         self.ledger.unknown("guests", self.status.problem)
-        census = Census()
+        listing = GuestList()
         found = self._answered(job) if job is not None else {}
         if job is None or job.problem:  # what libvirt did not tell, its files do
             others, problems = guests.without_libvirt(self.root, self.status, alive)
             self.ledger.unknown("guests", *problems)
-            census.complete = not problems
+            listing.complete = not problems
             found = {**{item.guest.uuid: item for item in others}, **found}
         for _uuid, item in sorted(found.items()):
             guests.fill_resources(self.root, item, types)
-            census.guests.append(item.guest)
+            listing.guests.append(item.guest)
             if item.guest.error or item.domain is None:
-                census.complete = False
+                listing.complete = False
                 self.ledger.unknown("guests", f"a guest could not be read wholly: {item.guest.error}")
-        return census
+        return listing
 
-    def _answered(self, job: Job) -> dict[str, guests.Found]:
+    def _answered(self, job: Job) -> dict[str, guests.ReadGuest]:
         """Guests as libvirt lists them; what came before it hung is kept."""
-        found: dict[str, guests.Found] = {}
+        found: dict[str, guests.ReadGuest] = {}
         for item in libvirt_reader.gather(job.items()):
-            if isinstance(item, libvirt_reader.Listed):
+            if isinstance(item, libvirt_reader.ListedGuest):
                 found[item.uuid] = guests.from_libvirt(self.root, item, self.status)
                 continue
             self.libvirt.connected, self.libvirt.driver = item.connected, item.driver

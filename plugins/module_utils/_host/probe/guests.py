@@ -17,10 +17,10 @@ from xml.etree import ElementTree
 
 from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt import file_labels
-from ..._core.libvirt.domain_xml import MAX_XML, Domain, Source, Status, parse_domain, parse_status
+from ..._core.libvirt.domain_xml import MAX_XML, Domain, GuestStatus, Source, parse_domain, parse_status
 from ..._core.snapshot.model import Guest, Interface
 from ..base.root import Root, reason
-from .libvirt_reader import Listed
+from .libvirt_reader import ListedGuest
 
 RUN = "/run/libvirt/qemu"
 ETC = "/etc/libvirt/qemu"
@@ -30,7 +30,7 @@ _STATES = frozenset(("running", "paused", "shutoff", "crashed", "pmsuspended"))
 
 
 @dataclass(repr=False, eq=False)
-class Found:
+class ReadGuest:
     """A guest, and its description, from which its files follow."""
 
     guest: Guest
@@ -42,7 +42,7 @@ class StatusFiles:
     """What /run/libvirt/qemu says of running guests."""
 
     names: list[str] = field(default_factory=list)
-    by_uuid: dict[str, Status] = field(default_factory=dict)
+    by_uuid: dict[str, GuestStatus] = field(default_factory=dict)
     #: File that does not parse -> why.
     broken: dict[str, str] = field(default_factory=dict)
     problem: str = ""
@@ -80,7 +80,7 @@ def read_status(root: Root, files: StatusFiles) -> None:
             files.broken[name] = reason(error)
 
 
-def from_libvirt(root: Root, listed: Listed, files: StatusFiles) -> Found:
+def from_libvirt(root: Root, listed: ListedGuest, files: StatusFiles) -> ReadGuest:
     """A guest that libvirt lists."""
     made = Guest(
         uuid=listed.uuid,
@@ -90,7 +90,7 @@ def from_libvirt(root: Root, listed: Listed, files: StatusFiles) -> Found:
         persistent=listed.persistent,
         error=listed.error,
     )
-    found = Found(made)
+    found = ReadGuest(made)
     status = files.by_uuid.get(listed.uuid) if listed.active else None
     inactive = _parse(made, listed.inactive)
     if status is not None:
@@ -105,22 +105,22 @@ def from_libvirt(root: Root, listed: Listed, files: StatusFiles) -> Found:
     return found
 
 
-def without_libvirt(root: Root, files: StatusFiles, alive: t.Container[int]) -> tuple[list[Found], list[str]]:
+def without_libvirt(root: Root, files: StatusFiles, alive: t.Container[int]) -> tuple[list[ReadGuest], list[str]]:
     """Guests by libvirt's files alone. A status file whose process is gone is left over from a crash."""
     problems = [f"{RUN}/{name}.xml: {why}" for name, why in files.broken.items()]
     problems += [files.problem] if files.problem else []
-    found: dict[str, Found] = {}
+    found: dict[str, ReadGuest] = {}
     for uuid, status in files.by_uuid.items():
         if status.pid is None or status.pid not in alive:
             continue
         state = status.state if status.state in _STATES else "unknown"
         made = Guest(uuid, status.domain.name, state, active=True, persistent=False, source="status_xml")
-        found[uuid] = Found(made)
+        found[uuid] = ReadGuest(made)
         _live(found[uuid], status.domain, status.pid)
     for uuid, domain in _definitions(root, problems):
         if uuid not in found:
             made = Guest(uuid, domain.name, "shutoff", active=False, source="persistent_xml")
-            found[uuid] = Found(made)
+            found[uuid] = ReadGuest(made)
         found[uuid].guest.persistent = True
         _persistent(found[uuid], domain)
     return list(found.values()), problems
@@ -157,14 +157,14 @@ def _parse(made: Guest, xml: str | None) -> Domain | None:
         return None
 
 
-def _live(found: Found, domain: Domain, pid: int | None) -> None:
+def _live(found: ReadGuest, domain: Domain, pid: int | None) -> None:
     found.domain = domain
     found.guest.live = domain.seclabels
     found.guest.pid = pid
     _describe(found.guest, domain)
 
 
-def _persistent(found: Found, domain: Domain | None) -> None:
+def _persistent(found: ReadGuest, domain: Domain | None) -> None:
     if domain is None:
         return
     found.guest.persistent_labels = domain.seclabels
@@ -197,7 +197,7 @@ def _pid_file(root: Root, name: str) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
-def fill_resources(root: Root, found: Found, types: file_labels.ImageTypes) -> None:
+def fill_resources(root: Root, found: ReadGuest, types: file_labels.ImageTypes) -> None:
     """The guest's files, with their paths; what they look like comes later."""
     if found.domain is None:
         return

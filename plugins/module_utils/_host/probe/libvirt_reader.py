@@ -30,7 +30,7 @@ _MAX_CAPABILITIES = 16 * 1024 * 1024
 
 
 @dataclass(repr=False, eq=False)
-class Listed:
+class ListedGuest:
     """A guest as libvirt lists it."""
 
     uuid: str
@@ -46,7 +46,7 @@ class Listed:
 
 
 @dataclass(repr=False, eq=False)
-class Answer:
+class LibvirtAnswer:
     """What the daemon answered."""
 
     connected: bool = False
@@ -55,7 +55,7 @@ class Answer:
     models: list[SecurityModel] | None = None
     filters: list[NetworkFilter] | None = None
     networks: list[Network] | None = None
-    guests: list[Listed] = field(default_factory=list)
+    guests: list[ListedGuest] = field(default_factory=list)
     #: Why the answer is not whole.
     problem: str = ""
 
@@ -129,13 +129,13 @@ def _domain(libvirt: t.Any, domain: t.Any, state: int, persistent: bool, known: 
     return item
 
 
-def gather(items: t.Iterable[dict[str, t.Any]]) -> t.Iterator[Listed | Answer]:
+def gather(items: t.Iterable[dict[str, t.Any]]) -> t.Iterator[ListedGuest | LibvirtAnswer]:
     """Typed data from a child's items: each guest as it comes, and at the end what is known of the daemon."""
-    answer = Answer()
+    answer = LibvirtAnswer()
     for item in items:
         answer.connected = True
         if "uuid" in item:
-            yield Listed(**item)
+            yield ListedGuest(**item)
         elif "driver" in item:
             answer.driver = item["driver"]
             number = int(item["version"])

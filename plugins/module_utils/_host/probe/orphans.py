@@ -34,7 +34,7 @@ MAX_DEPTH = 8
 
 
 @dataclass(repr=False, eq=False)
-class Owned:
+class OwnedFiles:
     """What guests own: nothing of it is an orphan."""
 
     paths: set[str] = field(default_factory=set)
@@ -50,12 +50,12 @@ class Owned:
 
 
 @dataclass(repr=False, eq=False)
-class Search:
+class OrphanSearch:
     """A bounded walk through folders."""
 
     root: Root
     mounts: MountTable
-    owned: Owned
+    owned: OwnedFiles
     types: frozenset[str]
     timeout: float
     #: Mount points of storage that did not answer already: once is enough to wait.

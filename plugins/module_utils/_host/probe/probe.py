@@ -18,8 +18,8 @@ from ..base.deadline import Job
 from ..base.root import Root
 from . import daemon, guests, libvirt_reader, processes, selinux, system
 from .coverage import Ledger
-from .file_survey import NEEDS_ROOT, Holdings
-from .guest_list import Census, Taker
+from .file_survey import NEEDS_ROOT, FileSurvey
+from .guest_list import GuestList, GuestLister
 
 Ask = t.Callable[[str, t.Collection[str]], t.Iterable[dict[str, t.Any]]]
 
@@ -79,7 +79,7 @@ class Probe:
             for area in ("boot", "images", "storage", "orphans"):
                 self.ledger.unknown(area, "not asked for")
         elif self.ledger.applies("storage") or self.ledger.applies("orphans"):
-            Holdings(
+            FileSurvey(
                 self.root, self.ledger, snapshot, self.options.timeout, tuple(self.options.orphan_search), complete
             ).read()
         self._questions(snapshot, security.oracle, table)
@@ -166,19 +166,19 @@ class Probe:
         """The guests; gives whether all of them and all their files are known."""
         if not self.ledger.applies("guests"):
             return True
-        census = Census(complete=False)
+        listing = GuestList(complete=False)
         with self.ledger.area("guests"):
-            taker = Taker(self.root, self.ledger, snapshot.libvirt, self.status)
+            lister = GuestLister(self.root, self.ledger, snapshot.libvirt, self.status)
             alive = {seen.process.pid for seen in table.guests}
-            census = taker.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
+            listing = lister.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
             if snapshot.libvirt.connected and snapshot.libvirt.daemon is not None:
                 daemon.complete(self.root, snapshot.libvirt.daemon, table.booted_at)
-        snapshot.guests = census.guests
+        snapshot.guests = listing.guests
         processes.match_guests(table, {item.pid: item.uuid for item in snapshot.guests if item.pid is not None})
         for item in snapshot.guests:
             if item.pid is not None:
                 item.context = table.context_of(item.pid) or selinux.current(self.root, item.pid)
-        return census.complete
+        return listing.complete
 
     def _questions(self, snapshot: s.Snapshot, oracle: selinux.Oracle | None, table: processes.Table) -> None:
         """What the loaded policy says of the types and labels that were seen."""

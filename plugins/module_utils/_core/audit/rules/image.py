@@ -28,7 +28,7 @@ Results = t.Iterable[t.Union[Hit, Unsure]]
 _SHOWN = 10
 
 
-def _evidence(file: images.File, found: images.Status, **more: t.Any) -> dict[str, t.Any]:
+def _evidence(file: images.File, found: images.FileStatus, **more: t.Any) -> dict[str, t.Any]:
     guest = found.use.guest
     return {
         "label": file.facts.label,
@@ -52,7 +52,7 @@ def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
             yield Hit(image_name(file.path), file.path, _evidence(file, found))
 
 
-def _left(file: images.File, found: images.Status) -> Hit:
+def _left(file: images.File, found: images.FileStatus) -> Hit:
     """No running guest uses the file, so this one can be set right at once."""
     remembered = file.facts.remembered
     return Hit(

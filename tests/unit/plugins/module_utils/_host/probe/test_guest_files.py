@@ -96,7 +96,7 @@ def test_a_loop_of_links_is_an_error(tree: Tree, table: MountTable) -> None:
     tree.link("/two", "one")
     with pytest.raises(OSError, match="symbolic links"):
         Paths(CapturedRoot(tree), table).resolve("/one")
-    seen = guest_files.Reader(CapturedRoot(tree), table, 5).look_all(["/one"])
+    seen = guest_files.FileReader(CapturedRoot(tree), table, 5).look_all(["/one"])
     assert seen["/one"].facts.exists is None
     assert "symbolic links" in seen["/one"].facts.error
 
@@ -104,7 +104,7 @@ def test_a_loop_of_links_is_an_error(tree: Tree, table: MountTable) -> None:
 def test_facts_of_a_file(tree: Tree, table: MountTable) -> None:
     tree.file("/data/c.raw", label=hosts.IMAGE_LABEL, uid=107, gid=36, mode=0o640, ino=77)
     tree.remembers("/data/c.raw", hosts.REST_LABEL, 2)
-    facts = guest_files.Reader(CapturedRoot(tree), table, 5).look_all(["/data/link.raw"])["/data/link.raw"].facts
+    facts = guest_files.FileReader(CapturedRoot(tree), table, 5).look_all(["/data/link.raw"])["/data/link.raw"].facts
     assert (facts.exists, facts.kind, facts.label) == (True, "file", hosts.IMAGE_LABEL)
     assert (facts.uid, facts.gid, facts.mode, facts.device, facts.inode) == (107, 36, 0o640, "254:1", 77)
     assert (facts.mount, facts.resolved) == ("/data", "/data/c.raw")
@@ -114,12 +114,12 @@ def test_facts_of_a_file(tree: Tree, table: MountTable) -> None:
 @pytest.mark.parametrize(("count", "references"), [("1", 1), ("", None), ("-1", None), ("9" * 30, None), ("x", None)])
 def test_a_count_of_references_that_is_none(tree: Tree, table: MountTable, count: str, references: int | None) -> None:
     tree.entries["/data/c.raw"].xattrs["trusted.libvirt.security.ref_selinux"] = count.encode() + b"\0"
-    facts = guest_files.Reader(CapturedRoot(tree), table, 5).look_all(["/data/c.raw"])["/data/c.raw"].facts
+    facts = guest_files.FileReader(CapturedRoot(tree), table, 5).look_all(["/data/c.raw"])["/data/c.raw"].facts
     assert facts.remembered == Remembered(None, references, None)
 
 
 def test_paths_that_are_none(tree: Tree, table: MountTable) -> None:
-    seen = guest_files.Reader(CapturedRoot(tree), table, 5).look_all(["/data/c.raw/below", "/nul\0byte", "/none"])
+    seen = guest_files.FileReader(CapturedRoot(tree), table, 5).look_all(["/data/c.raw/below", "/nul\0byte", "/none"])
     assert seen["/data/c.raw/below"].facts.exists is False
     assert seen["/none"].facts.exists is False
     assert seen["/nul\0byte"].facts.error == "embedded null byte"
@@ -127,7 +127,7 @@ def test_paths_that_are_none(tree: Tree, table: MountTable) -> None:
 
 def test_files_on_far_storage_are_read_in_a_child(tree: Tree, table: MountTable) -> None:
     tree.remembers("/srv/vms/a.raw", hosts.REST_LABEL, 1)
-    seen = guest_files.Reader(CapturedRoot(tree), table, 10).look_all(
+    seen = guest_files.FileReader(CapturedRoot(tree), table, 10).look_all(
         ["/images/a.raw", "/mnt/old/d.raw", "/srv/vms/none"]
     )
     facts = seen["/images/a.raw"].facts
@@ -138,7 +138,7 @@ def test_files_on_far_storage_are_read_in_a_child(tree: Tree, table: MountTable)
 
 def test_storage_that_hangs_costs_its_own_files_only(tree: Tree, table: MountTable) -> None:
     tree.file("/srv/vms/stuck.raw")
-    reader = guest_files.Reader(Far(tree), table, 0.5)
+    reader = guest_files.FileReader(Far(tree), table, 0.5)
     begin = time.monotonic()
     seen = reader.look_all(["/srv/vms/a.raw", "/srv/vms/stuck.raw", "/srv/vms/z.raw", "/data/c.raw", "/mnt/old/d.raw"])
     assert time.monotonic() - begin < 10
@@ -157,9 +157,9 @@ def test_far_storage_is_never_touched_but_in_a_child(tree: Tree, table: MountTab
     root = Far(tree)
     with pytest.raises(AssertionError):
         root.stat("/srv/vms/a.raw")
-    reader = guest_files.Reader(root, table, 10)
+    reader = guest_files.FileReader(root, table, 10)
     assert reader.look_all(["/images/a.raw"])["/images/a.raw"].facts.label == hosts.REST_LABEL
-    search = orphans.Search(root, table, orphans.Owned(), frozenset(("svirt_image_t",)), 10)
+    search = orphans.OrphanSearch(root, table, orphans.OwnedFiles(), frozenset(("svirt_image_t",)), 10)
     search.run(["/images", "/srv", "/data"])
     assert (list(search.found), search.bugs, reader.bugs) == (["/srv/vms/x.raw"], [], [])
 
@@ -236,9 +236,9 @@ def test_a_partition_is_a_part_of_its_disk() -> None:
     assert storage.block_device(CapturedRoot(tree), "/dev/sda2", 8 << 8 | 2).identity == "wwn:6001:2"
 
 
-def search(tree: Tree, table: MountTable, folders: t.Iterable[str], **more: t.Any) -> orphans.Search:
-    found = orphans.Search(
-        CapturedRoot(tree), table, more.pop("owned", orphans.Owned()), frozenset(("svirt_image_t",)), 10, **more
+def search(tree: Tree, table: MountTable, folders: t.Iterable[str], **more: t.Any) -> orphans.OrphanSearch:
+    found = orphans.OrphanSearch(
+        CapturedRoot(tree), table, more.pop("owned", orphans.OwnedFiles()), frozenset(("svirt_image_t",)), 10, **more
     )
     found.run(folders)
     return found
@@ -262,7 +262,7 @@ def test_a_walk_is_bounded_and_says_so(tree: Tree, table: MountTable) -> None:
 def test_a_walk_keeps_out_of_owned_and_far_folders(tree: Tree, table: MountTable) -> None:
     label = "system_u:object_r:svirt_image_t:s0:c1,c2"
     tree.file("/data/tpm/tpm2/state", label=label)
-    owned = orphans.Owned({"/data/tpm"})
+    owned = orphans.OwnedFiles({"/data/tpm"})
     tree.file("/srv/vms/y.raw", label=label)
     assert search(tree, table, ["/data", "/srv"], owned=owned).found == {}
 
@@ -273,7 +273,7 @@ def test_storage_that_did_not_answer_once_is_not_asked_again(tree: Tree, table: 
 
 
 def test_a_guest_that_ended_leaves_its_devices_unknown() -> None:
-    seen = guest_files.Reader(CapturedRoot(Tree()), MountTable(()), 5).look_inside(77, ["/dev/vda"])
+    seen = guest_files.FileReader(CapturedRoot(Tree()), MountTable(()), 5).look_inside(77, ["/dev/vda"])
     assert (seen["/dev/vda"].facts.exists, seen["/dev/vda"].facts.error) == (
         None,
         "/proc/77/root/: No such file or directory",

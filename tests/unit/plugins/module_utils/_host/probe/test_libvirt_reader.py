@@ -117,10 +117,10 @@ def binding(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return made
 
 
-def ask(known: t.Collection[str] = ()) -> tuple[list[libvirt_reader.Listed], libvirt_reader.Answer]:
+def ask(known: t.Collection[str] = ()) -> tuple[list[libvirt_reader.ListedGuest], libvirt_reader.LibvirtAnswer]:
     *listed, answer = libvirt_reader.gather(libvirt_reader.ask("qemu:///system", known))
-    assert isinstance(answer, libvirt_reader.Answer)
-    return [item for item in listed if isinstance(item, libvirt_reader.Listed)], answer
+    assert isinstance(answer, libvirt_reader.LibvirtAnswer)
+    return [item for item in listed if isinstance(item, libvirt_reader.ListedGuest)], answer
 
 
 @pytest.mark.parametrize("stats", [True, False])
