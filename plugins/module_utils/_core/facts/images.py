@@ -1,8 +1,8 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every file that guests here use, each once, with all its users, and the one thing that its label says.
+"""Files of this host's guests: each file once, with all its users and the status of its label.
 
-A file has one status, so that one fault is told by one rule. In the order in which they are looked for:
+Each file has exactly one status, so that one fault is reported by one rule. Statuses, in order of precedence:
 
 - ``UNREAL``  its storage holds no labels of its own: what is read there says nothing of this file
 - ``OPEN``    the image type without categories, which every guest may write, though no disk of it is shareable
@@ -68,7 +68,7 @@ class File:
 
     @property
     def active(self) -> tuple[Use, ...]:
-        """Its users that run."""
+        """Its running users."""
         return tuple(use for use in self.uses if use.guest.active)
 
     @property
@@ -89,7 +89,7 @@ class File:
 
 @dataclass(frozen=True)
 class FileStatus:
-    """What a file's label says, and whose use of the file shows it."""
+    """Status of a file's label, and the use that it was judged by."""
 
     status: str
     use: Use
@@ -104,15 +104,15 @@ def shared_with_hosts(storage: Storage, path: str) -> bool:
 def files(snapshot: Snapshot) -> list[File]:
     """Every file of the guests, by path. One file under several names is one file."""
     storage = {entry.mount: entry for entry in snapshot.storage}
-    found: dict[tuple[t.Any, ...], list[Use]] = {}
+    by_identity: dict[tuple[t.Any, ...], list[Use]] = {}
     for guest in qemu_guests(snapshot):
         for resource in guest.resources:
-            found.setdefault(_identity(guest, resource), []).append(Use(guest, resource))
-    made = []
-    for uses in found.values():
+            by_identity.setdefault(_identity(guest, resource), []).append(Use(guest, resource))
+    result = []
+    for uses in by_identity.values():
         facts = uses[0].resource.file
-        made.append(File(uses[0].resource.path, facts, tuple(uses), storage.get(facts.mount or "")))
-    return sorted(made, key=lambda file: (file.path, file.uses[0].guest.uuid))
+        result.append(File(uses[0].resource.path, facts, tuple(uses), storage.get(facts.mount or "")))
+    return sorted(result, key=lambda file: (file.path, file.uses[0].guest.uuid))
 
 
 def _identity(guest: Guest, resource: Resource) -> tuple[t.Any, ...]:
@@ -125,7 +125,7 @@ def _identity(guest: Guest, resource: Resource) -> tuple[t.Any, ...]:
 
 
 def status(snapshot: Snapshot, file: File) -> FileStatus:
-    """The one thing that a file's label says."""
+    """Status of a file's label."""
     types = file_labels.ImageTypes.of(snapshot.selinux.image_types)
     first = next((use for use in file.active if use.resource.role != file_labels.UNTOUCHED), file.uses[0])
     if file.storage is not None and not_real(file.storage) and not file.in_namespace:
@@ -164,7 +164,7 @@ def _is_open(file: File, label: str, types: file_labels.ImageTypes) -> bool:
         return False  # it has categories, or another type
     if any(use.resource.shareable or use.resource.role == file_labels.SHARED for use in file.active or file.uses):
         return False
-    # A guest without categories has such files by right: its own label is the fault, and is told there.
+    # A guest without categories has such files by right: the fault is its own label, which has a rule of its own.
     return not any(
         use.resource.role == file_labels.IMAGE and file_labels.same(label, use.resource.expected or "")
         for use in file.active
@@ -176,8 +176,8 @@ _WORST_FIRST = (LOST, WRONG, UNSURE, FITS, SILENT)
 
 def _while_running(snapshot: Snapshot, file: File, label: str, types: file_labels.ImageTypes) -> FileStatus:
     """The worst of what the label is to each running guest that uses the file."""
-    found = [_for_one(snapshot, file, use, label, types) for use in file.active]
-    return min(found, key=lambda item: _WORST_FIRST.index(item.status))
+    statuses = [_for_one(snapshot, file, use, label, types) for use in file.active]
+    return min(statuses, key=lambda item: _WORST_FIRST.index(item.status))
 
 
 def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: file_labels.ImageTypes) -> FileStatus:
@@ -188,19 +188,19 @@ def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: file_l
         return FileStatus(FITS if verdict.status == file_labels.FITS else UNSURE, use, verdict.why)
     if file.storage is None and not file.in_namespace and type_of(label) != types.image:
         return FileStatus(UNSURE, use, "it carries another label than its guest gives it, but its storage is not known")
-    wanted, found = read_context(use.resource.expected), read_context(label)
-    if wanted is None or found is None:
-        return FileStatus(UNSURE, use, unreadable(label if found is None else use.resource.expected, "its label"))
-    lost = use.own and not _lets_in(snapshot, use.guest, wanted, found, label)
+    wanted, actual = read_context(use.resource.expected), read_context(label)
+    if wanted is None or actual is None:
+        return FileStatus(UNSURE, use, unreadable(label if actual is None else use.resource.expected, "its label"))
+    lost = use.own and not _lets_in(snapshot, use.guest, wanted, actual, label)
     return FileStatus(LOST if lost else WRONG, use, verdict.why)
 
 
-def _lets_in(snapshot: Snapshot, guest: Guest, wanted: Context, found: Context, label: str) -> bool:
+def _lets_in(snapshot: Snapshot, guest: Guest, wanted: Context, actual: Context, label: str) -> bool:
     """Whether a process with the guest's own categories may write a file of this label."""
-    if not wanted.high.dominates(found.high):
+    if not wanted.high.dominates(actual.high):
         return False
     # Guests write their image type; for any other type the loaded policy's word is needed.
-    return found.type == wanted.type or any(
+    return actual.type == wanted.type or any(
         access.write for access in snapshot.selinux.access if access.target == label and _of_type(access.source, guest)
     )
 
@@ -211,8 +211,8 @@ def _of_type(source: str, guest: Guest) -> bool:
 
 def _at_rest(file: File, label: str, types: file_labels.ImageTypes) -> FileStatus:
     use = next((use for use in file.uses if use.own), file.uses[0])
-    found = [file_labels.acceptable(use.resource, False, label, types).status for use in file.uses]
-    if file_labels.STALE not in found or file_labels.same(label, types.shared_label):
+    verdicts = [file_labels.acceptable(use.resource, False, label, types).status for use in file.uses]
+    if file_labels.STALE not in verdicts or file_labels.same(label, types.shared_label):
         return FileStatus(FITS, use)
     if file.shared_with_hosts:
         return FileStatus(UNSURE, use, "it carries a guest's categories, and its guest may run on another host")
@@ -277,10 +277,10 @@ def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, FileStatus]]:
         yield from ((file, status(snapshot, file)) for file in files(snapshot))
 
 
-def guests_may_read(snapshot: Snapshot, file: File, found: FileStatus) -> bool | str:
+def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bool | str:
     """Whether every guest's QEMU may read an image at rest that is its own guest's only; a text: why it is unknown."""
     meant = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
-    if found.status != FITS or file.active or meant or not found.use.own or file.facts.kind == "dir":
+    if judgement.status != FITS or file.active or meant or not judgement.use.own or file.facts.kind == "dir":
         return False  # what a directory (a TPM's state) lets in depends on the files in it
     let_in = owner_lets_in(snapshot, file.facts)
     asked = [access for access in asked_by_guests(snapshot) if access.target == file.facts.label]
@@ -297,7 +297,7 @@ def owner_is_stale(snapshot: Snapshot, file: File) -> bool | None:
     if remembered is None or file.active or file.shared_with_hosts or file.in_namespace:
         return False
     if status(snapshot, file).status in (LEFT, OPEN):
-        return False  # told there, with the same repair
+        return False  # reported by IMG-001 or IMG-006, with the same repair
     if remembered.references is None:
         return None
     return remembered.references > 0 or of_another_boot(snapshot, remembered.timestamp)

@@ -3,7 +3,7 @@
 """Edits of a guest's XML that leave everything else as it is, byte for byte.
 
 A parser finds where an element starts and ends; the text there is replaced, and nothing is written anew. The result is
-parsed again and compared, so that an edit either is exactly what was asked for or is not made.
+parsed again and compared, so that an edit is either exact or refused.
 
 The XML comes from libvirt, but tenants chose parts of it: it is read with bounds and without DTDs.
 
@@ -41,11 +41,11 @@ class Filter:
     parameters: tuple[tuple[str, str], ...] = ()
 
     def values(self, name: str) -> list[str]:
-        """The values of one parameter."""
-        return [value for one, value in self.parameters if one == name]
+        """Values of a parameter."""
+        return [value for key, value in self.parameters if key == name]
 
     def shown(self) -> str:
-        """In one line, for people."""
+        """One line for people."""
         return " ".join([self.name, *(f"{name}={value}" for name, value in self.parameters)])
 
 
@@ -103,9 +103,9 @@ def with_seclabel(xml: str, seclabel: SecLabel | None) -> str:
     edits += [_removal(data, root, node) for node in old]
     result = _applied(data, edits)
     _same_but(xml, result, _without_selinux, "seclabel")
-    made = [_seclabel_tree(node) for node in _parsed(result, "domain")[1].all("seclabel") if _is_selinux(node)]
+    result_labels = [_seclabel_tree(node) for node in _parsed(result, "domain")[1].all("seclabel") if _is_selinux(node)]
     wanted = [] if fresh is None else [_seclabel_tree(_parsed(fresh.decode(), "seclabel")[1])]
-    if made != wanted:
+    if result_labels != wanted:
         raise DomainXmlError(
             "the edited XML does not have the <seclabel> that was asked for; nothing was changed", "not_edited"
         )
@@ -160,14 +160,14 @@ def interface_xml(xml: str, mac: str) -> str:
     return text
 
 
-def same_guest(one: str, other: str) -> bool:
+def same_guest(left: str, right: str) -> bool:
     """Whether two texts say the same, but for order between unlike elements and space between elements."""
-    return _canonical(_parsed(one, "domain")[1]) == _canonical(_parsed(other, "domain")[1])
+    return _canonical(_parsed(left, "domain")[1]) == _canonical(_parsed(right, "domain")[1])
 
 
-def first_difference(one: str, other: str) -> str:
-    """The path of the first element in which two texts of one guest differ; empty when there is none."""
-    return _difference(_canonical(_parsed(one, "domain")[1]), _canonical(_parsed(other, "domain")[1]), "")
+def first_difference(left: str, right: str) -> str:
+    """The path of the first element in which two texts of the same guest differ; empty when there is none."""
+    return _difference(_canonical(_parsed(left, "domain")[1]), _canonical(_parsed(right, "domain")[1]), "")
 
 
 # -- texts -----------------------------------------------------------------------------------------------------------
@@ -295,7 +295,8 @@ def _tag_end(data: bytes, start: int) -> int:
     """
     match = _TAG.match(data, start)
     tag = match.group() if match else b""
-    if any(one in tag for one in _BREAKS) and any(one in value for value in _VALUE.findall(tag) for one in _BREAKS):
+    broken = any(character in tag for character in _BREAKS)
+    if broken and any(character in value for value in _VALUE.findall(tag) for character in _BREAKS):
         raise DomainXmlError(
             "a value in the XML holds a line end or a tab, which libvirt would not read back; it was left alone",
             "line_end_in_value",
@@ -332,12 +333,12 @@ def _card_nodes(root: _Node) -> list[_Node]:
 def _card_node(root: _Node, mac: str) -> _Node:
     if not _MAC.match(mac.lower()):
         raise DomainXmlError(f"{mac[:40]!r} is not a MAC address such as 52:54:00:12:34:56", "not_a_mac")
-    found = [node for node in _card_nodes(root) if _mac(node) == mac.lower()]
-    if len(found) != 1:
+    matching = [node for node in _card_nodes(root) if _mac(node) == mac.lower()]
+    if len(matching) != 1:
         raise DomainXmlError(
-            f"{len(found) or 'no'} interfaces have the MAC address {mac}; exactly one must", "not_one_interface"
+            f"{len(matching) or 'no'} interfaces have the MAC address {mac}; exactly one must", "not_one_interface"
         )
-    return found[0]
+    return matching[0]
 
 
 def _mac(node: _Node) -> str | None:
@@ -347,19 +348,19 @@ def _mac(node: _Node) -> str | None:
 
 def _card(node: _Node) -> Card:
     source, port, reference = node.first("source"), node.first("virtualport"), node.first("filterref")
-    found = None
+    filterref = None
     if reference is not None:
-        parameters = [one.attributes for one in reference.all("parameter")]
-        found = Filter(
+        parameters = [parameter.attributes for parameter in reference.all("parameter")]
+        filterref = Filter(
             reference.attributes.get("filter", ""),
-            tuple((one.get("name", ""), one.get("value", "")) for one in parameters),
+            tuple((parameter.get("name", ""), parameter.get("value", "")) for parameter in parameters),
         )
     return Card(
         mac=_mac(node),
         type=node.attributes.get("type", ""),
         network=source.attributes.get("network") if source is not None else None,
         virtualport=port.attributes.get("type") if port is not None else None,
-        filter=found,
+        filter=filterref,
     )
 
 
@@ -403,10 +404,10 @@ def _same_but(before: str, after: str, without: t.Callable[[_Node], None], what:
         raise DomainXmlError(f"an edit of <{what}> would change more than that; nothing was changed", "not_edited")
 
 
-def _difference(one: _Tree, other: _Tree, path: str) -> str:
-    here = f"{path}/{one[0]}"
-    if one == other:
+def _difference(left: _Tree, right: _Tree, path: str) -> str:
+    here = f"{path}/{left[0]}"
+    if left == right:
         return ""
-    if one[:3] != other[:3] or len(one[3]) != len(other[3]):
+    if left[:3] != right[:3] or len(left[3]) != len(right[3]):
         return here
-    return next((found for a, b in zip(one[3], other[3]) if (found := _difference(a, b, here))), here)
+    return next((below for a, b in zip(left[3], right[3]) if (below := _difference(a, b, here))), here)

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A guest's XML to typed data: labels, every file that libvirt may label, interfaces, and what is risky.
+"""Parse a guest's XML: labels, every file that libvirt may label, interfaces, and risks.
 
 The XML is chosen by tenants in part (names, metadata, paths), so it is read with bounds and without DTDs, and
 nothing in it is trusted: names and paths are passed on just as they are.
@@ -29,7 +29,7 @@ MAX_NAME = 4096
 #: libvirt itself gives up on deeper backing chains (VIR_MAX_BACKING_CHAIN is 200).
 MAX_CHAIN = 200
 
-#: What may be said in ``Domain.risks``. The one list of these names.
+#: Values of ``Domain.risks``.
 RISKS: dict[str, str] = {
     "custom_argv": "<qemu:commandline> passes arguments or environment past libvirt's knowledge",
     "custom_capabilities": "<qemu:capabilities> overrides what libvirt found QEMU able to do",
@@ -107,7 +107,7 @@ class Source:
 
 @dataclass
 class Device:
-    """Something of the host that the guest uses."""
+    """A file or device of the host that the guest uses."""
 
     #: disk, cdrom, floppy, nvram, loader, kernel, initrd, shim, dtb, acpi, fw_cfg, tpm, chardev, …: see file_labels.py
     kind: str
@@ -319,23 +319,23 @@ def _seclabel(element: ElementTree.Element) -> SecLabel:
 def _source(holder: ElementTree.Element, kind: str) -> Source:
     """The storage source below ``holder``: a disk, a backing store, a mirror, a data store or an NVRAM."""
     element = holder.find("source")
-    found = Source(kind, format=_format(holder))
+    source = Source(kind, format=_format(holder))
     if element is None:
-        return found
+        return source
     attribute = _SOURCE_ATTRIBUTE.get(kind)
-    found.path = _bounded(element.get(attribute)) if attribute else None
+    source.path = _bounded(element.get(attribute)) if attribute else None
     if kind == "vhostuser":
-        found.path = _bounded(element.get("path"))
+        source.path = _bounded(element.get("path"))
     elif kind == "nvme":
-        found.address = _pci(element.find("address"))
+        source.address = _pci(element.find("address"))
     elif kind == "volume":
-        found.pool, found.volume = _bounded(element.get("pool")), _bounded(element.get("volume"))
-    found.fdgroup = _bounded(element.get("fdgroup"))
-    found.seclabels = [_seclabel(item) for item in element.findall("seclabel")]
+        source.pool, source.volume = _bounded(element.get("pool")), _bounded(element.get("volume"))
+    source.fdgroup = _bounded(element.get("fdgroup"))
+    source.seclabels = [_seclabel(item) for item in element.findall("seclabel")]
     store = element.find("dataStore")
     if store is not None:
-        found.data_file = _source(store, store.get("type", "file"))
-    return found
+        source.data_file = _source(store, store.get("type", "file"))
+    return source
 
 
 def _format(holder: ElementTree.Element) -> str | None:
@@ -360,10 +360,10 @@ def _disks(devices: ElementTree.Element) -> t.Iterator[Device]:
 
 
 def _mirror(element: ElementTree.Element) -> Source:
-    found = _source(element, element.get("type", "file"))
-    if found.path is None:
-        found.path = _bounded(element.get("file"))  # the form that older versions wrote
-    return found
+    mirror = _source(element, element.get("type", "file"))
+    if mirror.path is None:
+        mirror.path = _bounded(element.get("file"))  # the form that older versions wrote
+    return mirror
 
 
 def _chain(disk: ElementTree.Element) -> list[Source]:
@@ -445,10 +445,10 @@ def _chardevs(devices: ElementTree.Element) -> t.Iterator[Device]:
     # These four are what libvirt walks; redirdev, rng and shmem sockets get no label.
     for tag in ("serial", "parallel", "channel", "console"):
         for item in devices.findall(tag):
-            found = _chardev(item, "chardev")
-            if found is not None:
-                found.target = _attribute(item, "target", "name") or f"{tag}{_attribute(item, 'target', 'port') or ''}"
-                yield found
+            device = _chardev(item, "chardev")
+            if device is not None:
+                device.target = _attribute(item, "target", "name") or f"{tag}{_attribute(item, 'target', 'port') or ''}"
+                yield device
 
 
 def _chardev(item: ElementTree.Element, kind: str) -> Device | None:
@@ -465,9 +465,9 @@ def _smartcard(item: ElementTree.Element) -> t.Iterator[Device]:
     if item.get("mode") == "host-certificates":
         yield _file("smartcard", _text(item, "database") or "/etc/pki/nssdb", readonly=True)
     elif item.get("mode") == "passthrough":
-        found = _chardev(item, "smartcard_chardev")
-        if found is not None:
-            yield found
+        device = _chardev(item, "smartcard_chardev")
+        if device is not None:
+            yield device
 
 
 def _hostdev(item: ElementTree.Element) -> Device:
@@ -564,7 +564,7 @@ def _interface(item: ElementTree.Element) -> Interface:
         names = ("network", "bridge", "dev", "path", "name")
         origin = next((source.get(name) for name in names if source.get(name)), None)
     reference = item.find("filterref")
-    # A status file has beside the type of the definition what the network made of it.
+    # Live XML has, beside the defined type, the type that the network resolved to.
     actual = _attribute(item, "actual", "type")
     parameters = [] if reference is None else reference.findall("parameter")
     return Interface(
@@ -573,7 +573,7 @@ def _interface(item: ElementTree.Element) -> Interface:
         source=_bounded(origin),
         target=_attribute(item, "target", "dev"),
         filter=None if reference is None else _bounded(reference.get("filter")),
-        parameters=sorted(f"{one.get('name', '')}={one.get('value', '')}" for one in parameters),
+        parameters=sorted(f"{parameter.get('name', '')}={parameter.get('value', '')}" for parameter in parameters),
         virtualport=_attribute(item, "actual/virtualport", "type") or _attribute(item, "virtualport", "type"),
     )
 
@@ -634,8 +634,8 @@ def _text(element: ElementTree.Element, path: str) -> str | None:
 
 
 def _attribute(element: ElementTree.Element, path: str, name: str) -> str | None:
-    found = element.find(path)
-    return None if found is None else _bounded(found.get(name))
+    child = element.find(path)
+    return None if child is None else _bounded(child.get(name))
 
 
 def _bounded(text: str | None) -> str | None:

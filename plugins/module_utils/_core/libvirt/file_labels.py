@@ -68,9 +68,9 @@ class LabelVerdict:
 
 def confinement(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:
     """The <seclabel> that the SELinux driver acts on: its own, or one that names no model. None: dynamic by default."""
-    found = list(seclabels)
-    own = [item for item in found if item.model == "selinux"]
-    return next(iter(own or [item for item in found if item.model is None]), None)
+    candidates = list(seclabels)
+    own = [item for item in candidates if item.model == "selinux"]
+    return next(iter(own or [item for item in candidates if item.model is None]), None)
 
 
 def relabels(seclabel: SecLabel | None) -> bool:
@@ -89,13 +89,13 @@ def resources(domain: Domain, active: bool, selinux: ImageTypes) -> list[Resourc
     """
     seclabel = confinement(domain.seclabels)
     plan = _ResourceList(domain, active, selinux, seclabel, relabels(seclabel) and not (active and seclabel is None))
-    found: dict[tuple[str, str, str], Resource] = {}
+    by_key: dict[tuple[str, str, str], Resource] = {}
     for device in domain.devices:
         for item in plan.of(device):
-            found.setdefault((item.kind, item.target, item.path), item)
+            by_key.setdefault((item.kind, item.target, item.path), item)
     for item in plan.of_guest():
-        found.setdefault((item.kind, item.target, item.path), item)
-    return sorted(found.values(), key=lambda item: (item.kind, item.target, item.path))
+        by_key.setdefault((item.kind, item.target, item.path), item)
+    return sorted(by_key.values(), key=lambda item: (item.kind, item.target, item.path))
 
 
 @dataclass(frozen=True)

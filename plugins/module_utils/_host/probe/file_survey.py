@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What guests hold: their files as they are on the host, the storage under these, and files that nobody owns.
+"""Survey of files: files of guests as they are on the host, the storage below them, and files without an owner.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,7 +17,7 @@ from . import guest_files, guests, orphans, selinux, storage
 from .coverage import Ledger
 
 NEEDS_ROOT = "the probe did not run as root"
-#: More mounts of network file systems are not told of, unless they hold guests' files.
+#: More mounts of network file systems are listed only where they hold guests' files.
 _MAX_REMOTE = 1000
 _LABELLED = frozenset(("image", "shared", "content", "own"))
 
@@ -41,7 +41,7 @@ class FileSurvey:
     stuck: dict[str, str] = field(default_factory=dict)
 
     def read(self) -> None:
-        """Look at everything. Errors are in the coverage."""
+        """Read all areas. Errors go into the coverage."""
         with self.ledger.area("storage"):
             self.mounts, problem = storage.mount_table(self.root)
             self.exported, more = storage.exports(self.root)
@@ -119,10 +119,10 @@ class FileSurvey:
             mount = self.mounts.of(item.path)
             if mount is not None:
                 used[mount.mount] = mount
-        # A guest here can come to them, whether or not one has a file there by now; so can one that migrates here.
+        # Guests of this host, and guests that migrate here, can reach them even without a file there today.
         for mount in self.mounts.remote()[:_MAX_REMOTE]:
             used.setdefault(mount.mount, mount)
         known = [mount for mount in used.values() if mount is not None]
-        found = storage.describe(self.root, self.mounts, known, self.exported)
-        found += [storage.block_device(self.root, path, number) for path, number in self.devices.items()]
-        self.snapshot.storage = sorted(found, key=lambda item: item.mount)
+        entries = storage.describe(self.root, self.mounts, known, self.exported)
+        entries += [storage.block_device(self.root, path, number) for path, number in self.devices.items()]
+        self.snapshot.storage = sorted(entries, key=lambda item: item.mount)

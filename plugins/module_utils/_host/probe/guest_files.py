@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the files of guests look like: owner, mode, label, what libvirt remembers of it.
+"""Read facts about files of guests: owner, mode, label, remembered owner.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -31,14 +31,14 @@ _KINDS = (
 
 
 class PathFacts(t.NamedTuple):
-    """Facts about one path, and the device that it is, if it is one."""
+    """Facts about a path, and its device number where it is a device."""
 
     facts: FileFacts
     rdev: int = 0
 
 
 def look(root: Root, paths: Paths, path: str, prefix: str = "") -> PathFacts:
-    """Facts about one path; what cannot be read is said in them."""
+    """Read the facts about a path; errors are part of the facts."""
     facts = FileFacts()
     try:
         real = paths.resolve(path)
@@ -87,23 +87,23 @@ class FileReader:
 
     def look_all(self, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
         """Facts about each of these paths on the host."""
-        found: dict[str, PathFacts] = {}
+        facts: dict[str, PathFacts] = {}
         remote: dict[str, list[str]] = {}
         for path in sorted(set(wanted)):
             try:
                 mount = self._mounts.of(self.local.resolve(path))
             except (OSError, ValueError) as error:
-                found[path] = PathFacts(FileFacts(error=reason(error)))
+                facts[path] = PathFacts(FileFacts(error=reason(error)))
                 continue
             if mount is not None and may_hang(mount):
                 remote.setdefault(mount.mount, []).append(path)
             else:
-                found[path] = look(self._root, self.local, path)
-                found[path].facts.mount = mount.mount if mount and found[path].facts.exists else None
+                facts[path] = look(self._root, self.local, path)
+                facts[path].facts.mount = mount.mount if mount and facts[path].facts.exists else None
         jobs = [(point, paths, Job(self._far(paths), self._timeout)) for point, paths in sorted(remote.items())]
         for point, paths, job in jobs:
-            found.update(self._answers(point, paths, job))
-        return found
+            facts.update(self._answers(point, paths, job))
+        return facts
 
     def look_inside(self, pid: int, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
         """Facts about each of these paths as the process sees them, in its own mount namespace."""
@@ -128,17 +128,17 @@ class FileReader:
         return work
 
     def _answers(self, point: str, wanted: list[str], job: Job) -> dict[str, PathFacts]:
-        found: dict[str, PathFacts] = {}
+        facts: dict[str, PathFacts] = {}
         for path, plain, rdev in job.items():
             memory = plain["remembered"]
             plain["remembered"] = Remembered(*memory) if memory else None
-            found[path] = PathFacts(FileFacts(**plain), rdev)
-            found[path].facts.mount = point if found[path].facts.exists else None
+            facts[path] = PathFacts(FileFacts(**plain), rdev)
+            facts[path].facts.mount = point if facts[path].facts.exists else None
         if job.problem:
             self.stuck[point] = job.problem
             if job.bug:
                 self.bugs.append(job.problem)
         why = f"{point}: {job.problem or 'no answer for this file'}"
         for path in wanted:
-            found.setdefault(path, PathFacts(FileFacts(error=why, mount=point)))
-        return found
+            facts.setdefault(path, PathFacts(FileFacts(error=why, mount=point)))
+        return facts

@@ -23,13 +23,13 @@ class GuestList:
     """The guests, by uuid, and whether any of them or of their files may be missing."""
 
     guests: list[Guest] = field(default_factory=list)
-    #: Nothing is missing: only then can it be said of a file that no guest owns it.
+    #: Nothing is missing: only then is a file without an owner an orphan.
     complete: bool = True
 
 
 @dataclass(repr=False, eq=False)
 class GuestLister:
-    """Takes the listing of one host."""
+    """Lists the guests of a host."""
 
     root: Root
     ledger: Ledger
@@ -41,13 +41,13 @@ class GuestLister:
         guests.read_status(self.root, self.status)
         self.ledger.unknown("guests", self.status.problem)
         listing = GuestList()
-        found = self._answered(job) if job is not None else {}
-        if job is None or job.problem:  # what libvirt did not tell, its files do
+        by_uuid = self._answered(job) if job is not None else {}
+        if job is None or job.problem:  # libvirt's files stand in for its answer
             others, problems = guests.without_libvirt(self.root, self.status, alive)
             self.ledger.unknown("guests", *problems)
             listing.complete = not problems
-            found = {**{item.guest.uuid: item for item in others}, **found}
-        for _uuid, item in sorted(found.items()):
+            by_uuid = {**{item.guest.uuid: item for item in others}, **by_uuid}
+        for _uuid, item in sorted(by_uuid.items()):
             guests.fill_resources(self.root, item, types)
             listing.guests.append(item.guest)
             if item.guest.error or item.domain is None:
@@ -57,14 +57,14 @@ class GuestLister:
 
     def _answered(self, job: Job) -> dict[str, guests.ReadGuest]:
         """Guests as libvirt lists them; what came before it hung is kept."""
-        found: dict[str, guests.ReadGuest] = {}
+        by_uuid: dict[str, guests.ReadGuest] = {}
         for item in libvirt_reader.gather(job.items()):
             if isinstance(item, libvirt_reader.ListedGuest):
-                found[item.uuid] = guests.from_libvirt(self.root, item, self.status)
+                by_uuid[item.uuid] = guests.from_libvirt(self.root, item, self.status)
                 continue
             self.libvirt.connected, self.libvirt.driver = item.connected, item.driver
             self.libvirt.version, self.libvirt.models = item.version, item.models
             self.libvirt.filters, self.libvirt.networks = item.filters, item.networks
         for area in ("libvirt", "guests") if job.problem else ():
             (self.ledger.bug if job.bug else self.ledger.unknown)(area, f"libvirt: {job.problem}")
-        return found
+        return by_uuid

@@ -82,7 +82,7 @@ def read_status(root: Root, files: StatusFiles) -> None:
 
 def from_libvirt(root: Root, listed: ListedGuest, files: StatusFiles) -> ReadGuest:
     """A guest that libvirt lists."""
-    made = Guest(
+    guest = Guest(
         uuid=listed.uuid,
         name=listed.name,
         state=listed.state,
@@ -90,40 +90,40 @@ def from_libvirt(root: Root, listed: ListedGuest, files: StatusFiles) -> ReadGue
         persistent=listed.persistent,
         error=listed.error,
     )
-    found = ReadGuest(made)
+    read = ReadGuest(guest)
     status = files.by_uuid.get(listed.uuid) if listed.active else None
-    inactive = _parse(made, listed.inactive)
+    inactive = _parse(guest, listed.inactive)
     if status is not None:
-        _live(found, status.domain, status.pid)
+        _live(read, status.domain, status.pid)
     elif listed.active:
-        domain = _parse(made, listed.live)
+        domain = _parse(guest, listed.live)
         if domain is not None:
-            _live(found, domain, _pid_file(root, listed.name))
-        elif not made.error:
-            made.error = files.broken.get(listed.name, "its live XML could not be read")
-    _persistent(found, inactive)
-    return found
+            _live(read, domain, _pid_file(root, listed.name))
+        elif not guest.error:
+            guest.error = files.broken.get(listed.name, "its live XML could not be read")
+    _persistent(read, inactive)
+    return read
 
 
 def without_libvirt(root: Root, files: StatusFiles, alive: t.Container[int]) -> tuple[list[ReadGuest], list[str]]:
     """Guests by libvirt's files alone. A status file whose process is gone is left over from a crash."""
     problems = [f"{RUN}/{name}.xml: {why}" for name, why in files.broken.items()]
     problems += [files.problem] if files.problem else []
-    found: dict[str, ReadGuest] = {}
+    by_uuid: dict[str, ReadGuest] = {}
     for uuid, status in files.by_uuid.items():
         if status.pid is None or status.pid not in alive:
             continue
         state = status.state if status.state in _STATES else "unknown"
-        made = Guest(uuid, status.domain.name, state, active=True, persistent=False, source="status_xml")
-        found[uuid] = ReadGuest(made)
-        _live(found[uuid], status.domain, status.pid)
+        guest = Guest(uuid, status.domain.name, state, active=True, persistent=False, source="status_xml")
+        by_uuid[uuid] = ReadGuest(guest)
+        _live(by_uuid[uuid], status.domain, status.pid)
     for uuid, domain in _definitions(root, problems):
-        if uuid not in found:
-            made = Guest(uuid, domain.name, "shutoff", active=False, source="persistent_xml")
-            found[uuid] = ReadGuest(made)
-        found[uuid].guest.persistent = True
-        _persistent(found[uuid], domain)
-    return list(found.values()), problems
+        if uuid not in by_uuid:
+            guest = Guest(uuid, domain.name, "shutoff", active=False, source="persistent_xml")
+            by_uuid[uuid] = ReadGuest(guest)
+        by_uuid[uuid].guest.persistent = True
+        _persistent(by_uuid[uuid], domain)
+    return list(by_uuid.values()), problems
 
 
 def _definitions(root: Root, problems: list[str]) -> t.Iterator[tuple[str, Domain]]:
@@ -147,38 +147,38 @@ def _xml_names(root: Root, folder: str) -> list[str]:
     return [name[:-4] for name in root.names(folder) if name.endswith(".xml")]
 
 
-def _parse(made: Guest, xml: str | None) -> Domain | None:
+def _parse(guest: Guest, xml: str | None) -> Domain | None:
     if xml is None:
         return None
     try:
         return parse_domain(xml)
     except DomainXmlError as error:
-        made.error = reason(error)
+        guest.error = reason(error)
         return None
 
 
-def _live(found: ReadGuest, domain: Domain, pid: int | None) -> None:
-    found.domain = domain
-    found.guest.live = domain.seclabels
-    found.guest.pid = pid
-    _describe(found.guest, domain)
+def _live(read: ReadGuest, domain: Domain, pid: int | None) -> None:
+    read.domain = domain
+    read.guest.live = domain.seclabels
+    read.guest.pid = pid
+    _describe(read.guest, domain)
 
 
-def _persistent(found: ReadGuest, domain: Domain | None) -> None:
+def _persistent(read: ReadGuest, domain: Domain | None) -> None:
     if domain is None:
         return
-    found.guest.persistent_labels = domain.seclabels
-    if found.guest.active:
-        found.guest.persistent_interfaces = _sorted(domain.interfaces)
+    read.guest.persistent_labels = domain.seclabels
+    if read.guest.active:
+        read.guest.persistent_interfaces = _sorted(domain.interfaces)
     else:
-        found.domain = domain
-        _describe(found.guest, domain)
+        read.domain = domain
+        _describe(read.guest, domain)
 
 
-def _describe(made: Guest, domain: Domain) -> None:
-    made.kind = domain.kind
-    made.interfaces = _sorted(domain.interfaces)
-    made.risks = domain.risks
+def _describe(guest: Guest, domain: Domain) -> None:
+    guest.kind = domain.kind
+    guest.interfaces = _sorted(domain.interfaces)
+    guest.risks = domain.risks
 
 
 def _sorted(interfaces: t.Iterable[Interface]) -> list[Interface]:
@@ -197,15 +197,15 @@ def _pid_file(root: Root, name: str) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
-def fill_resources(root: Root, found: ReadGuest, types: file_labels.ImageTypes) -> None:
+def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -> None:
     """The guest's files, with their paths; what they look like comes later."""
-    if found.domain is None:
+    if read.domain is None:
         return
-    for device in found.domain.devices:
+    for device in read.domain.devices:
         for source in (device.source, *device.backing):
             if source.path is None:
                 source.path = _path_of(root, source)
-    found.guest.resources = file_labels.resources(found.domain, found.guest.active, types)
+    read.guest.resources = file_labels.resources(read.domain, read.guest.active, types)
 
 
 def _path_of(root: Root, source: Source) -> str | None:
@@ -241,13 +241,13 @@ def _volume(root: Root, pool: str, volume: str) -> str | None:
 
 def pools(root: Root) -> list[str]:
     """The names of the storage pools that libvirt has files of."""
-    found: set[str] = set()
+    names: set[str] = set()
     for folder in _POOLS:
         try:
-            found |= set(_xml_names(root, folder))
+            names |= set(_xml_names(root, folder))
         except OSError:
             continue
-    return sorted(found)
+    return sorted(names)
 
 
 def pool_folder(root: Root, pool: str) -> str | None:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What libvirt itself says, by one read-only connection. Runs in a child with a deadline: see deadline.py.
+"""Read libvirt's state over one read-only connection. Runs in a child with a deadline: see deadline.py.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -47,7 +47,7 @@ class ListedGuest:
 
 @dataclass(repr=False, eq=False)
 class LibvirtAnswer:
-    """What the daemon answered."""
+    """The daemon's answer."""
 
     connected: bool = False
     driver: str | None = None
@@ -96,11 +96,11 @@ def texts(libvirt: t.Any, listing: t.Callable[[], t.Iterable[t.Any]]) -> list[st
         things = listing()
     except libvirt.libvirtError:
         return None
-    found: list[str] = []
+    xmls: list[str] = []
     for thing in things:
         with contextlib.suppress(libvirt.libvirtError):
-            found.append(thing.XMLDesc(0))
-    return found
+            xmls.append(thing.XMLDesc(0))
+    return xmls
 
 
 def _states(libvirt: t.Any, connection: t.Any) -> list[tuple[t.Any, int]]:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that carry a guest's categories though no guest here owns them.
+"""Search for files that carry a guest's categories although no guest of this host owns them.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -35,7 +35,7 @@ MAX_DEPTH = 8
 
 @dataclass(repr=False, eq=False)
 class OwnedFiles:
-    """What guests own: nothing of it is an orphan."""
+    """Files that guests own: none of them is an orphan."""
 
     paths: set[str] = field(default_factory=set)
     inodes: set[tuple[str | None, int | None]] = field(default_factory=set)

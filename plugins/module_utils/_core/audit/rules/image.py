@@ -3,8 +3,8 @@
 """Rules about guests' files and the storage that they lie on.
 
 Which of IMG-001, IMG-002 and IMG-006 a file's label falls under is decided once, in ``facts/images.py``. Devices in a
-guest's own /dev are IMG-010. A file that still carries a guest's label is not also told to be readable (IMG-007) or
-to have a remembered owner (IMG-009): one repair settles all.
+guest's own /dev are IMG-010. A file that still carries a guest's label is not also reported as readable (IMG-007) or
+as remembered (IMG-009): one repair covers all three.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -28,37 +28,37 @@ Results = t.Iterable[t.Union[Hit, Unsure]]
 _SHOWN = 10
 
 
-def _evidence(file: images.File, found: images.FileStatus, **more: t.Any) -> dict[str, t.Any]:
-    guest = found.use.guest
+def _evidence(file: images.File, status: images.FileStatus, **more: t.Any) -> dict[str, t.Any]:
+    guest = status.use.guest
     return {
         "label": file.facts.label,
-        "expected": found.use.resource.expected,
+        "expected": status.use.resource.expected,
         "guest": guest.name,
         "uuid": guest.uuid,
         "running": guest.active,
-        "kind": found.use.resource.kind,
+        "kind": status.use.resource.kind,
         **more,
     }
 
 
 def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, found in images.judged(snapshot):
-        if found.status == images.UNSURE:
-            yield Unsure(image_name(file.path), found.why)
-        elif found.status == images.LEFT:
-            yield _left(file, found)
-        elif found.status == images.WRONG and not file.in_namespace:
-            yield Hit(image_name(file.path), file.path, _evidence(file, found))
+    for file, status in images.judged(snapshot):
+        if status.status == images.UNSURE:
+            yield Unsure(image_name(file.path), status.why)
+        elif status.status == images.LEFT:
+            yield _left(file, status)
+        elif status.status == images.WRONG and not file.in_namespace:
+            yield Hit(image_name(file.path), file.path, _evidence(file, status))
 
 
-def _left(file: images.File, found: images.FileStatus) -> Hit:
-    """No running guest uses the file, so this one can be set right at once."""
+def _left(file: images.File, status: images.FileStatus) -> Hit:
+    """No running guest uses the file, so its label can be repaired at once."""
     remembered = file.facts.remembered
     return Hit(
         image_name(file.path),
         file.path,
-        _evidence(file, found, remembered=remembered.label if remembered else None),
+        _evidence(file, status, remembered=remembered.label if remembered else None),
         cost="none",
         fix=(
             "Make sure that no process has the file open. Then set the label that its folder gives (restorecon -F "
@@ -71,11 +71,11 @@ def _left(file: images.File, found: images.FileStatus) -> Hit:
 
 def _lost(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, found in images.judged(snapshot):
-        if found.status == images.LOST and not file.in_namespace:
-            yield Hit(image_name(file.path), file.path, _evidence(file, found, process=found.use.guest.context))
-        elif found.status == images.UNSURE and found.use.guest.active:
-            yield Unsure(image_name(file.path), found.why)
+    for file, status in images.judged(snapshot):
+        if status.status == images.LOST and not file.in_namespace:
+            yield Hit(image_name(file.path), file.path, _evidence(file, status, process=status.use.guest.context))
+        elif status.status == images.UNSURE and status.use.guest.active:
+            yield Unsure(image_name(file.path), status.why)
 
 
 def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -100,7 +100,7 @@ def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:
     """Images that libvirt labels and takes for local ones, by the exported folder that they lie in."""
-    found: dict[str, set[str]] = {}
+    by_folder: dict[str, set[str]] = {}
     for file in images.files(snapshot):
         if file.in_namespace or file.storage is None or not any(use.own for use in file.uses):
             continue
@@ -108,8 +108,8 @@ def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:
             continue  # exported once more, but libvirt knows such a file system for a shared one by itself
         over = [folder for folder in file.storage.exports if below(file.real_path, folder)]
         if over:
-            found.setdefault(max(over, key=len), set()).add(file.real_path)
-    return found
+            by_folder.setdefault(max(over, key=len), set()).add(file.real_path)
+    return by_folder
 
 
 def _some(paths: t.Iterable[str]) -> dict[str, t.Any]:
@@ -119,29 +119,29 @@ def _some(paths: t.Iterable[str]) -> dict[str, t.Any]:
 
 def _dynamic_on_shared(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    found: dict[str, tuple[str, set[str], set[str]]] = {}
+    by_guest: dict[str, tuple[str, set[str], set[str]]] = {}
     for file in [] if selinux_off(snapshot) else images.files(snapshot):
         storage = file.storage
         if storage is None or file.in_namespace or not _seen_by_others(storage, file.real_path):
             continue
         for use in file.uses:
             if use.own and draws_categories(use.guest):
-                _name, paths, mounts = found.setdefault(use.guest.uuid, (guest_name(use.guest), set(), set()))
+                _name, paths, mounts = by_guest.setdefault(use.guest.uuid, (guest_name(use.guest), set(), set()))
                 paths.add(file.path)
                 mounts.add(storage.identity or storage.mount)
-    for uuid, (name, paths, mounts) in sorted(found.items()):
+    for uuid, (name, paths, mounts) in sorted(by_guest.items()):
         yield Hit(name, uuid, {"storage": sorted(mounts), **_some(paths)})
 
 
 def _seen_by_others(storage: Storage, path: str) -> bool:
-    """Another host sees the very label that this one sets."""
+    """Whether another host sees the label that this host sets."""
     if images.not_real(storage) or storage.type == images.BLOCK:
         return False
     return storage.remote or below_any(path, storage.labelled_exports)
 
 
 def orphan_hit(orphan: Orphan) -> Hit:
-    """A file that carries the label of no guest, as a finding."""
+    """Hit for a file that carries the label of no guest."""
     return Hit(image_name(orphan.path), orphan.path, {"label": orphan.label, "mount": orphan.mount})
 
 
@@ -153,11 +153,11 @@ def _orphans(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, found in images.judged(snapshot):
-        if found.status == images.OPEN:
-            yield Hit(image_name(file.path), file.path, _evidence(file, found, mode=_octal(file.facts.mode)))
-        elif found.status == images.UNSURE and not file.facts.label:
-            yield Unsure(image_name(file.path), found.why)
+    for file, status in images.judged(snapshot):
+        if status.status == images.OPEN:
+            yield Hit(image_name(file.path), file.path, _evidence(file, status, mode=_octal(file.facts.mode)))
+        elif status.status == images.UNSURE and not file.facts.label:
+            yield Unsure(image_name(file.path), status.why)
 
 
 def _octal(mode: int | None) -> str | None:
@@ -166,31 +166,31 @@ def _octal(mode: int | None) -> str | None:
 
 def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, found in images.judged(snapshot):
-        if found.status == images.UNSURE and not file.active and not file.facts.label:
-            yield Unsure(image_name(file.path), found.why)
-        readable = images.guests_may_read(snapshot, file, found)
+    for file, status in images.judged(snapshot):
+        if status.status == images.UNSURE and not file.active and not file.facts.label:
+            yield Unsure(image_name(file.path), status.why)
+        readable = images.guests_may_read(snapshot, file, status)
         if isinstance(readable, str):
             yield Unsure(image_name(file.path), readable)
         elif readable:
             facts = file.facts
             more = {"owner": facts.uid, "group": facts.gid, "mode": _octal(facts.mode)}
-            yield Hit(image_name(file.path), file.path, _evidence(file, found, **more))
+            yield Hit(image_name(file.path), file.path, _evidence(file, status, **more))
 
 
 def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
     if selinux_off(snapshot):
         yield from off_is_unsure(snapshot)  # mounts do not show then whether they keep labels
         return
-    found: dict[str, tuple[Storage, set[str]]] = {}
+    by_mount: dict[str, tuple[Storage, set[str]]] = {}
     for file in images.files(snapshot):
         if file.in_namespace or not any(use.resource.kind in images.OWN_KINDS for use in file.uses):
             continue
         if file.storage is not None and images.not_real(file.storage):
-            found.setdefault(file.storage.mount, (file.storage, set()))[1].add(file.path)
+            by_mount.setdefault(file.storage.mount, (file.storage, set()))[1].add(file.path)
         elif file.storage is None and file.facts.exists:
             yield Unsure(image_name(file.path), "the storage that it lies on could not be read")
-    for mount, (storage, paths) in sorted(found.items()):
+    for mount, (storage, paths) in sorted(by_mount.items()):
         evidence = {"type": storage.type, "source": storage.source, "context": storage.context, **_some(paths)}
         # A fleet that chose such storage has said so by its profile; it stays no more than owner and mode.
         severity = None if settings.profile == "local" else "medium"
@@ -215,16 +215,16 @@ def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _in_namespace(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, found in images.judged(snapshot):
+    for file, status in images.judged(snapshot):
         if not file.in_namespace:
             continue
-        if found.status in (images.LOST, images.WRONG):
-            severity = "critical" if found.status == images.LOST else None
-            evidence = _evidence(file, found, pid=found.use.guest.pid)
-            key = f"{found.use.guest.uuid}\0{file.path}"  # each guest has a /dev of its own
+        if status.status in (images.LOST, images.WRONG):
+            severity = "critical" if status.status == images.LOST else None
+            evidence = _evidence(file, status, pid=status.use.guest.pid)
+            key = f"{status.use.guest.uuid}\0{file.path}"  # each guest has a /dev of its own
             yield Hit(image_name(file.path), key, evidence, severity=severity)
-        elif found.status == images.UNSURE:
-            yield Unsure(image_name(file.path), found.why)
+        elif status.status == images.UNSURE:
+            yield Unsure(image_name(file.path), status.why)
 
 
 _BACK = (
