@@ -47,7 +47,8 @@ FINAL = ("start", "begin")
 EARLY = (("prepare", "begin"), ("migrate", "begin"), ("restore", "begin"))
 
 EVERYTHING = (1 << 1024) - 1
-_LEVEL = re.compile(r"s(\d{1,4})(?::([c0-9.,]{1,4096}))?\Z")
+_LEVEL = re.compile(r"s(0|[1-9][0-9]{0,3})(?::([c0-9.,]{1,4096}))?\Z")
+_CATEGORIES = re.compile(r"c(0|[1-9][0-9]{0,3})(?:\.c(0|[1-9][0-9]{0,3}))?\Z")
 
 
 class GuardError(Exception):
@@ -97,19 +98,22 @@ class Guest(t.NamedTuple):
 
 
 def level_of(label: str) -> Level:
-    """The high level of a label, which decides what a process reaches. Raises GuardError."""
-    parts = label.split(":", 3)
-    match = _LEVEL.match(parts[3].split("-")[-1]) if len(parts) == 4 else None
-    if match is None:
+    """The high level of a label, which decides what a process reaches. Raises GuardError, also where the kernel would
+    not take the label: no process can have it.
+    """
+    parts = label.rstrip("\0\n").split(":", 3)
+    ends = [_LEVEL.match(end) for end in parts[3].split("-")] if len(parts) == 4 and len(label) <= MAX_TEXT else []
+    levels = [Level(int(match[1]), categories_of(match[2] or "")) for match in ends if match]
+    if not 1 <= len(levels) == len(ends) <= 2 or not levels[-1].reaches(levels[0]):
         raise GuardError(f"the level of the label {shown(label)} cannot be understood")
-    return Level(int(match[1]), categories_of(match[2] or ""))
+    return levels[-1]
 
 
 def categories_of(text: str) -> int:
     """A bit mask of c1,c5.c7. Raises GuardError."""
     mask = 0
     for part in text.split(",") if text else []:
-        match = re.match(r"c(\d{1,4})(?:\.c(\d{1,4}))?\Z", part)
+        match = _CATEGORIES.match(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not first <= last < 1024:
             raise GuardError(f"the categories {shown(text)} cannot be understood")
