@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lists of names in messages.
+"""Lists of names in messages. Outside all folders: the readers and writers of _host use them too.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """

@@ -15,9 +15,9 @@ import typing as t
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
-from ..facts.words import and_more
 from ..snapshot.document import encode
 from ..snapshot.model import Coverage
+from ..words import and_more
 from . import waivers as w
 from .finding import FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN, Finding, Outcome, at_least, order
 from .fleet import analysis as across

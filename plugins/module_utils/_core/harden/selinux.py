@@ -12,10 +12,10 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import PlanError
-from ..facts.words import some
 from ..selinux.booleans import DOORS, closed
 from ..selinux.denials import Soak
 from ..selinux.shipped_types import SHIPPED_PERMISSIVE
+from ..words import some
 from . import boot_entries
 
 #: Gives what is known of denials; it is asked only where it matters.

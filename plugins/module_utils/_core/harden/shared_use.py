@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, replace
 
 from ..errors import LabelError
 from ..facts.storage import HostStorage, Sharing, file_path, host_storage
-from ..facts.words import some
 from ..selinux.context import Level, parse_context
 from ..snapshot.model import UNKNOWN, Guest, Resource, Snapshot, Storage
+from ..words import some
 
 #: So many names are told in a reason.
 _DEVICES = ("block", "char")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from .. import words
 from ..allocate.label_domains import LabelDomain
 from ..audit.fleet.analysis import View
-from ..facts import words
 from ..facts.storage import HostStorage, Sharing, host_storage
 from ..snapshot.model import Guest, Snapshot
 

@@ -18,6 +18,7 @@ import typing as t
 from ..._core.errors import HostReadError, HostWriteError, PlanError
 from ..._core.selinux import file_contexts as core
 from ..._core.selinux.file_contexts import Rule
+from ..._core.words import some
 from ..base.deadline import Job
 from ..base.journal import Entry, Journal
 from ..base.root import Root, reason, text_of
@@ -72,9 +73,8 @@ def apply(root: Root, policy: str, changes: t.Sequence[tuple[Rule, Rule]], journ
 
 def entry(rules: t.Sequence[Rule]) -> Entry:
     """Rules as they are, for the journal: one entry, for they are put back in one transaction too."""
-    more = f" and {len(rules) - 1} more" if len(rules) > 1 else ""
     plain = [{"target": rule.target, "ftype": rule.ftype, "context": rule.context} for rule in rules]
-    return Entry(KIND, f"{rules[0].subject}{more}", {"rules": plain})
+    return Entry(KIND, some([rule.subject for rule in rules], 1), {"rules": plain})
 
 
 def restore(found: Entry) -> None:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was looked at wholly, what was not and why: a reader's error costs its own area, never the snapshot.
+"""Coverage of the probe: which areas were read wholly, which were not and why. An error costs its own area only.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -12,14 +12,15 @@ import typing as t
 
 from ..._core.errors import SvirtError
 from ..._core.snapshot import model as s
+from ..._core.words import and_more
 from ..base.root import reason
 
 _MAX_WHY = 1000
 _MAX_REASONS = 8
 
 
-class Ledger:
-    """Collects the reasons per area. With ``strict``, errors that nobody foresaw are raised: for tests."""
+class CoverageLog:
+    """Reasons per area. With ``strict``, unexpected errors are raised: for tests."""
 
     def __init__(self, strict: bool = False) -> None:
         self._strict = strict
@@ -27,23 +28,23 @@ class Ledger:
         self._not_applicable: dict[str, str] = {}
 
     def unknown(self, area: str, *reasons: str) -> None:
-        """Part of the area could not be looked at. Empty reasons say nothing."""
+        """Part of the area could not be read. Empty reasons are ignored."""
         self._unknown[area] += [why for why in reasons if why and why not in self._unknown[area]]
 
     def not_applicable(self, area: str, why: str) -> None:
-        """There is no such thing on this host."""
+        """The area does not exist on this host."""
         self._not_applicable.setdefault(area, why)
 
     def applies(self, area: str) -> bool:
-        """Whether the area is one to be looked at."""
+        """Whether the area exists on this host."""
         return area not in self._not_applicable
 
     def whole(self, area: str) -> bool:
-        """Whether nothing is missing so far."""
+        """Whether the area has no gap so far."""
         return not self._unknown[area]
 
     def bug(self, area: str, why: str) -> None:
-        """A child ended by an error that nobody foresaw."""
+        """A child process ended by an unexpected error."""
         if self._strict:
             raise AssertionError(f"{area}: {why}")
         self.unknown(area, why)
@@ -56,7 +57,7 @@ class Ledger:
         except (OSError, SvirtError) as error:
             for area in areas:
                 self.unknown(area, reason(error))
-        except Exception as error:  # whatever a host holds, its other areas are told
+        except Exception as error:  # whatever a host holds, its other areas are read
             if self._strict:
                 raise
             for area in areas:
@@ -72,5 +73,5 @@ class Ledger:
         reasons = self._unknown[area]
         if not reasons:
             return s.Coverage(s.OK)
-        more = f"; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
-        return s.Coverage(s.UNKNOWN, "; ".join(reasons[:_MAX_REASONS])[:_MAX_WHY] + more)
+        why = "; ".join(reasons[:_MAX_REASONS])[:_MAX_WHY]
+        return s.Coverage(s.UNKNOWN, why + and_more(len(reasons) - _MAX_REASONS))

@@ -14,7 +14,7 @@ from ..._core.system.mounts import Export
 from ..base.paths import MountTable
 from ..base.root import Root
 from . import guest_files, guests, orphans, selinux, storage
-from .coverage import Ledger
+from .coverage import CoverageLog
 
 NEEDS_ROOT = "the probe did not run as root"
 #: More mounts of network file systems are listed only where they hold guests' files.
@@ -27,7 +27,7 @@ class FileSurvey:
     """Fills in the snapshot's files, storage and orphans; the guests and their paths are there already."""
 
     root: Root
-    ledger: Ledger
+    ledger: CoverageLog
     snapshot: Snapshot
     timeout: float
     orphan_search: tuple[str, ...]

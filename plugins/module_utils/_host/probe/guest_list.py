@@ -15,7 +15,7 @@ from ..._core.snapshot.model import Guest, Libvirt
 from ..base.deadline import Job
 from ..base.root import Root
 from . import guests, libvirt_reader
-from .coverage import Ledger
+from .coverage import CoverageLog
 
 
 @dataclass(repr=False, eq=False)
@@ -32,7 +32,7 @@ class GuestLister:
     """Lists the guests of a host."""
 
     root: Root
-    ledger: Ledger
+    ledger: CoverageLog
     libvirt: Libvirt
     status: guests.StatusFiles
 

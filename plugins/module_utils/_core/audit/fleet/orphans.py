@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from ...errors import LabelError
 from ...facts.images import shared_orphans
 from ...facts.storage import Sharing, file_path
-from ...facts.words import some
 from ...selinux.context import parse_context
 from ...snapshot.model import Orphan, Snapshot
+from ...words import some
 from ..finding import Finding, finding_of
 from ..rules.image import ORPHAN, orphan_hit
 from .labelled import Placed

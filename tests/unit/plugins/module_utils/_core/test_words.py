@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.words import and_more, some
+from ansible_collections.svirt.fleet.plugins.module_utils._core.words import and_more, some
 
 
 @pytest.mark.parametrize(
