@@ -138,13 +138,16 @@ results:
     why:
       description: Why the status is V(unknown), else empty.
       type: str
+    code:
+      description: The same for programs, such as V(label_unknown). It does not change between releases.
+      type: str
 violations:
-  description: Checks whose expectation is not met, each with C(why).
+  description: Checks whose expectation is not met, each with C(why) and C(code).
   returned: always
   type: list
   elements: dict
 unknown:
-  description: Checks that could not be answered, each with C(why).
+  description: Checks that could not be answered, each with C(why) and C(code).
   returned: always
   type: list
   elements: dict
@@ -174,7 +177,7 @@ from ..module_utils._module import settle
 
 
 def main() -> None:
-    """Ask the policy and hand its answers over."""
+    """Run the module and exit with its result."""
     settle(AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True), run)  # type: ignore[no-untyped-call]
 
 

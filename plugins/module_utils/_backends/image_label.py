@@ -19,8 +19,8 @@ from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change import file_contexts
 from .._host.change import images as image_label
+from .._host.probe.loaded_policy import LoadedPolicy
 from .._host.probe.probe import Options, Probe, Tools
-from .._host.probe.selinux import Oracle
 from .._module import Call
 
 
@@ -108,6 +108,6 @@ def _known(root: Root, snapshot: Snapshot, wishes: images.Wishes) -> None:
     """Raises PlanError for a label that the kernel would not take."""
     if snapshot.selinux.mode == "disabled":
         return
-    unknown = images.unknown_labels(snapshot, wishes, Oracle(root, mls=True).ask)
+    unknown = images.unknown_labels(wishes, LoadedPolicy(root).lacks)
     if unknown:
         raise PlanError(f"the loaded policy does not know the label {unknown[0]}; name one that it knows")

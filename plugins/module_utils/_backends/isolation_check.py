@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loaded policy, asked what it lets processes do to files.
+"""Access queries to the loaded policy.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -33,7 +33,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Ask the policy and hand its answers over. Raises SvirtError."""
+    """Ask the policy and return its answers. Raises SvirtError."""
     checks = parse_checks(call.params["checks"])
     policy = LoadedPolicy(Root())
     result = report(policy.verdicts(checks), policy.enforcing)
@@ -47,5 +47,5 @@ def run(call: Call) -> dict[str, t.Any]:
         )
         raise FailedError(why, result)
     if not policy.loaded:
-        result["msg"] = OFF
+        result["msg"] = OFF.text
     return {"changed": False, **result}

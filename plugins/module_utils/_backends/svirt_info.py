@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host read once, as a snapshot.
+"""The snapshot of a host.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -23,10 +23,10 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Read the host, and hand the snapshot over. Raises SvirtError."""
+    """Read the host and return its snapshot. Raises SvirtError."""
     params = call.params
     if params["timeout"] < 1:
-        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "timeout_too_short")
     options = Options(float(params["timeout"]), tuple(params["orphan_search"]))
     snapshot = Probe(Root(), options, Tools(run_command=call.run_command)).take()
     whole = document(snapshot)

@@ -43,7 +43,7 @@ def policy(permissive: t.Collection[str] = (), constrained: t.Collection[str] = 
             source, target = parse_context(words[0]), parse_context(words[1])
         except LabelError:
             return None
-        if source.type not in _TYPES or not {target.type} & (_FILES | _TYPES):
+        if not {source.type, target.type} <= _FILES | _TYPES:
             return None
         free = source.type not in _CONSTRAINED
         allowed = 0

@@ -23,14 +23,13 @@ from ..errors import PlanError
 from ..facts import images
 from ..facts.guests import selinux_off
 from ..facts.subjects import HOST, guest_name, image_name
-from ..facts.words import some
 from ..libvirt import file_labels
 from ..libvirt.qemu_conf import doubt_of, setting
 from ..paths import below, below_any
 from ..selinux.context import parse_context, read_context, type_of, unreadable
 from ..selinux.file_contexts import NONE, Rule, label_by
-from ..selinux.shipped_types import SHIPPED_GUEST_TYPES
 from ..snapshot.model import NOT_APPLICABLE, OK, Guest, Snapshot
+from ..words import some
 from .shared_use import Elsewhere
 
 # What may be repaired.
@@ -521,14 +520,11 @@ class _Judge:
         return ""
 
 
-def unknown_labels(snapshot: Snapshot, wishes: Wishes, ask: t.Callable[[str, str], object | None]) -> list[str]:
-    """Labels of the wishes that the loaded policy does not know. ``ask`` gives its answer for a process and a file."""
-    process = f"system_u:system_r:{(snapshot.selinux.guest_types or SHIPPED_GUEST_TYPES)[0]}:s0"
-    if ask(process, process) is None:
-        return []  # it answers nothing
+def unknown_labels(wishes: Wishes, lacks: t.Callable[[str], bool]) -> list[str]:
+    """Labels of the wishes that the loaded policy does not know. ``lacks`` asks it about one label."""
     labels = {wish.label for wish in wishes.labels if wish.label} | {wishes.fallback}
     labels |= {rule.context for rule in wishes.rules if rule.context and rule.context != NONE}
-    return sorted(label for label in labels if ask(process, label) is None)
+    return sorted(label for label in labels if lacks(label))
 
 
 def _same_file(inode: int | None, path: str, target: Target, seen: Seen) -> bool:

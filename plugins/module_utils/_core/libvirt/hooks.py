@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..selinux.context import type_of
-from ..selinux.policy_access import Check, Verdict
+from ..selinux.policy_access import AccessVerdict, Check
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def questions(domain: str, label: str, process: str | None) -> list[Check]:
     ]
 
 
-def objections(verdicts: t.Iterable[Verdict]) -> list[str]:
+def objections(verdicts: t.Iterable[AccessVerdict]) -> list[str]:
     """Why the daemon could not do what was asked about. A permissive domain may do what is denied."""
     found = []
     for item in verdicts:

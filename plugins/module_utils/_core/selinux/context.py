@@ -43,7 +43,7 @@ class CategorySet:
         mask = 0
         for category in categories:
             if not 0 <= category <= MAX_CATEGORY:
-                raise LabelError(f"category c{category} is outside c0 to c{MAX_CATEGORY}")
+                raise LabelError(f"category c{category} is outside c0 to c{MAX_CATEGORY}", "category_out_of_range")
             mask |= 1 << category
         return cls(mask)
 
@@ -138,7 +138,8 @@ def parse_categories(text: str) -> CategorySet:
         low = _category(first, text)
         high = _category(last, text) if dot else low
         if high < low:
-            raise LabelError(f"category set {text!r}: {part!r} runs backwards; write the lower category first")
+            why = f"category set {text!r}: {part!r} runs backwards; write the lower category first"
+            raise LabelError(why, "category_order")
         mask |= (1 << (high + 1)) - (1 << low)
     return CategorySet(mask)
 
@@ -151,10 +152,11 @@ def parse_level(text: str) -> Level:
     if match is None:
         raise LabelError(
             f"level {text!r} does not start with a sensitivity such as s0; if mcstransd translated it to a name, "
-            "read the raw label instead (the security.selinux xattr, /proc/PID/attr/current)"
+            "read the raw label instead (the security.selinux xattr, /proc/PID/attr/current)",
+            "level_malformed",
         )
     if colon and not categories:
-        raise LabelError(f"level {text!r} ends with a colon; leave it out or name the categories")
+        raise LabelError(f"level {text!r} ends with a colon; leave it out or name the categories", "level_malformed")
     return Level(int(match.group(1)), parse_categories(categories))
 
 
@@ -165,7 +167,8 @@ def parse_range(text: str) -> tuple[Level, Level]:
     low = parse_level(low_text)
     high = parse_level(high_text) if dash else low
     if not high.dominates(low):
-        raise LabelError(f"range {text!r}: the high level {high} does not dominate the low level {low}")
+        why = f"range {text!r}: the high level {high} does not dominate the low level {low}"
+        raise LabelError(why, "range_order")
     return low, high
 
 
@@ -178,11 +181,12 @@ def parse_context(text: str) -> Context:
     text = text.rstrip("\0\n")
     parts = text.split(":", 3)
     if len(parts) < 4:
-        raise LabelError(f"label {text!r} has no level; expected user:role:type:level, so the policy may lack MCS")
+        why = f"label {text!r} has no level; expected user:role:type:level, so the policy may lack MCS"
+        raise LabelError(why, "level_missing")
     user, role, type_, range_ = parts
     for name in (user, role, type_):
         if not _NAME.match(name):
-            raise LabelError(f"label {text!r}: {name!r} is not an SELinux identifier")
+            raise LabelError(f"label {text!r}: {name!r} is not an SELinux identifier", "identifier_malformed")
     low, high = parse_range(range_)
     return Context(user, role, type_, low, high)
 
@@ -210,16 +214,18 @@ def reaches(process: Context, target: Context, constrained: bool) -> bool:
 def _category(text: str, whole: str) -> int:
     match = _CATEGORY.match(text)
     if match is None:
-        raise LabelError(f"category set {whole!r}: {text!r} is not a category such as c17")
+        raise LabelError(f"category set {whole!r}: {text!r} is not a category such as c17", "category_malformed")
     number = int(match.group(1))
     if number > MAX_CATEGORY:
-        raise LabelError(f"category set {whole!r}: c{number} is outside c0 to c{MAX_CATEGORY}")
+        why = f"category set {whole!r}: c{number} is outside c0 to c{MAX_CATEGORY}"
+        raise LabelError(why, "category_out_of_range")
     return number
 
 
 def _bounded(text: str, what: str) -> None:
     if len(text) > MAX_TEXT:
-        raise LabelError(f"{what} of {len(text)} characters starting {text[:40]!r} is longer than {MAX_TEXT}")
+        why = f"{what} of {len(text)} characters starting {text[:40]!r} is longer than {MAX_TEXT}"
+        raise LabelError(why, "too_long")
 
 
 @functools.lru_cache(maxsize=4096)  # several rules read each label, and many files have the same

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions to the loaded policy, and what its answers mean: who may do what to which object.
+"""Access queries to the loaded policy, and the meaning of its answers.
 
 Sources: the kernel's answer on /sys/fs/selinux/access, "allowed decided auditallow auditdeny seqno flags", of which
 the first four are bit masks in hexadecimal; bit 0 of the flags says that the source's domain is permissive.
@@ -15,6 +15,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import LabelError, PlanError
+from ..result import Reason
 from .context import parse_context
 
 #: More than any host needs at once; each check costs the host one question.
@@ -28,45 +29,45 @@ _PERMISSIVE = 1
 
 @dataclass(frozen=True)
 class Check:
-    """May a process with this label do this to an object with that label?"""
+    """Query: may a process with the label ``source`` do this to an object with the label ``target``?"""
 
     source: str
     target: str
     tclass: str = "file"
     permissions: tuple[str, ...] = ("read", "write")
-    #: What the operator takes for granted: allowed, denied, or nothing.
+    #: What the operator expects: allowed, denied, or nothing.
     expect: str | None = None
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the kernel said on one source, target and class; or why nothing is known."""
+class AccessVector:
+    """The kernel's answer for one source, target and class; or why there is none."""
 
     allowed: int = 0
     permissive: bool = False
-    problem: str = ""
+    problem: Reason | None = None
 
 
 @dataclass(frozen=True)
-class ClassFacts:
+class PolicyClass:
     """A class of the loaded policy: its number, and the bit of each permission; or why they are not known."""
 
     index: int = 0
     bits: t.Mapping[str, int] = field(default_factory=dict)
-    problem: str = ""
+    problem: Reason | None = None
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AccessVerdict:
     """The answer to a check."""
 
     check: Check
     allowed: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
-    #: The policy lets this domain do what it denies, and only writes it down. None when that is not known.
+    #: The domain is permissive: what is denied is only logged. None: unknown.
     permissive: bool | None = None
-    #: Why nothing is known; empty when all is.
-    problem: str = ""
+    #: Why the answer is unknown; None where it is known.
+    problem: Reason | None = None
 
     @property
     def status(self) -> str:
@@ -77,58 +78,61 @@ class Verdict:
             return "partly"
         return "denied" if self.denied else "allowed"
 
-    def broken(self, enforcing: bool) -> str:
-        """Why the expectation is not met; empty when it is, when there is none, and when nothing is known."""
+    def violation(self, enforcing: bool) -> Reason | None:
+        """Why the expectation is not met; None when it is met, when there is none, and when the answer is unknown."""
         if self.problem or self.check.expect is None:
-            return ""
+            return None
         if self.check.expect == "allowed":
-            return f"denied: {', '.join(self.denied)}" if self.denied else ""
+            return Reason("denied", f"denied: {', '.join(self.denied)}") if self.denied else None
         if self.allowed:
-            return f"allowed: {', '.join(self.allowed)}"
+            return Reason("allowed", f"allowed: {', '.join(self.allowed)}")
         if self.permissive:
-            return "denied by the policy, but the domain is permissive: the denial is only logged"
-        return "" if enforcing else "denied by the policy, but SELinux is permissive: the denial is only logged"
+            why = "denied by the policy, but the domain is permissive: the denial is only logged"
+            return Reason("domain_permissive", why)
+        if enforcing:
+            return None
+        return Reason("host_permissive", "denied by the policy, but SELinux is permissive: the denial is only logged")
 
 
 def parse_checks(items: t.Sequence[t.Mapping[str, t.Any]]) -> list[Check]:
-    """The checks as an operator gave them, with canonical labels. Raises PlanError that says which one is wrong."""
+    """The operator's checks, with canonical labels. Raises PlanError that names the wrong one."""
     if len(items) > MAX_CHECKS:
-        raise PlanError(f"{len(items)} checks were given; at most {MAX_CHECKS} are taken in one call")
+        raise PlanError(f"{len(items)} checks were given; the limit is {MAX_CHECKS} in one call", "too_many_checks")
     return [_check(number, item) for number, item in enumerate(items)]
 
 
-def parse_answer(text: str) -> Answer:
-    """The kernel's answer; one of an unknown form is a problem, not a denial."""
+def parse_answer(text: str) -> AccessVector:
+    """The kernel's answer; an unknown form is a problem, not a denial."""
     fields = text.split()
     try:
-        return Answer(int(fields[0], 16), bool(int(fields[5], 16) & _PERMISSIVE))
+        return AccessVector(int(fields[0], 16), bool(int(fields[5], 16) & _PERMISSIVE))
     except (IndexError, ValueError):
-        return Answer(problem=f"the kernel's answer {text[:80]!r} has an unknown form")
+        why = f"the kernel's answer {text[:80]!r} has an unknown form"
+        return AccessVector(problem=Reason("answer_malformed", why))
 
 
-def verdict(check: Check, facts: ClassFacts, answer: Answer) -> Verdict:
-    """What the answer says on the permissions of the check."""
+def verdict(check: Check, facts: PolicyClass, answer: AccessVector) -> AccessVerdict:
+    """The answer for the permissions of the check."""
     missing = [name for name in check.permissions if name not in facts.bits]
     problem = facts.problem or answer.problem
     if not problem and missing:
-        problem = f"the loaded policy's class {check.tclass} has no permission {', '.join(missing)}"
+        why = f"the loaded policy's class {check.tclass} has no permission {', '.join(missing)}"
+        problem = Reason("permission_unknown", why)
     if problem:
-        return Verdict(check, problem=problem)
+        return AccessVerdict(check, problem=problem)
     allowed = tuple(name for name in check.permissions if answer.allowed & facts.bits[name])
     denied = tuple(name for name in check.permissions if name not in allowed)
-    return Verdict(check, allowed, denied, answer.permissive)
+    return AccessVerdict(check, allowed, denied, answer.permissive)
 
 
-def report(verdicts: t.Sequence[Verdict], enforcing: bool) -> dict[str, t.Any]:
-    """All verdicts as plain data: results, those that break their expectation, those unknown, and numbers."""
-    results = [_document(index, item) for index, item in enumerate(verdicts)]
-    broken = [(index, why) for index, item in enumerate(verdicts) if (why := item.broken(enforcing))]
+def report(verdicts: t.Sequence[AccessVerdict], enforcing: bool) -> dict[str, t.Any]:
+    """Return values: all results, the violated expectations, the unknown answers, and counts."""
+    broken = [(index, why) for index, item in enumerate(verdicts) if (why := item.violation(enforcing))]
     statuses = [item.status for item in verdicts]
-    unknown = [{**_short(index, item), "why": item.problem} for index, item in enumerate(verdicts) if item.problem]
     return {
-        "results": results,
-        "violations": [{**_short(index, verdicts[index]), "why": why} for index, why in broken],
-        "unknown": unknown,
+        "results": [_document(index, item) for index, item in enumerate(verdicts)],
+        "violations": [_with_reason(index, verdicts[index], why) for index, why in broken],
+        "unknown": [_with_reason(index, item, item.problem) for index, item in enumerate(verdicts) if item.problem],
         "summary": {
             "checks": len(verdicts),
             **{word: statuses.count(word) for word in ("allowed", "denied", "partly", "unknown")},
@@ -138,7 +142,7 @@ def report(verdicts: t.Sequence[Verdict], enforcing: bool) -> dict[str, t.Any]:
     }
 
 
-def _document(index: int, item: Verdict) -> dict[str, t.Any]:
+def _document(index: int, item: AccessVerdict) -> dict[str, t.Any]:
     return {
         **_short(index, item),
         "permissions": list(item.check.permissions),
@@ -146,11 +150,16 @@ def _document(index: int, item: Verdict) -> dict[str, t.Any]:
         "allowed": list(item.allowed),
         "denied": list(item.denied),
         "permissive": item.permissive,
-        "why": item.problem,
+        "why": str(item.problem or ""),
+        "code": item.problem.code if item.problem else "",
     }
 
 
-def _short(index: int, item: Verdict) -> dict[str, t.Any]:
+def _with_reason(index: int, item: AccessVerdict, why: Reason) -> dict[str, t.Any]:
+    return {**_short(index, item), "why": why.text, "code": why.code}
+
+
+def _short(index: int, item: AccessVerdict) -> dict[str, t.Any]:
     check = item.check
     return {
         "index": index,
@@ -166,14 +175,16 @@ def _check(number: int, item: t.Mapping[str, t.Any]) -> Check:
     tclass = _name(item.get("class") or "file", f"{where}: class")
     permissions = tuple(dict.fromkeys(_name(name, f"{where}: permission") for name in item.get("permissions") or ()))
     if not 0 < len(permissions) <= MAX_PERMISSIONS:
-        raise PlanError(f"{where} names {len(permissions)} permissions; give 1 to {MAX_PERMISSIONS}, such as read")
+        why = f"{where} names {len(permissions)} permissions; give 1 to {MAX_PERMISSIONS}, such as read"
+        raise PlanError(why, "permission_count")
     source, target = (_label(item[side], f"{where}: {side}") for side in ("source", "target"))
     return Check(source, target, tclass, permissions, item.get("expect"))
 
 
 def _name(text: str, what: str) -> str:
     if not _NAME.match(text):
-        raise PlanError(f"{what} {text[:80]!r} is no name of a policy; expected small letters, digits and underscores")
+        why = f"{what} {text[:80]!r} is not a name in a policy; expected lower-case letters, digits and underscores"
+        raise PlanError(why, "name_malformed")
     return text
 
 
@@ -181,4 +192,4 @@ def _label(text: str, what: str) -> str:
     try:
         return str(parse_context(text))
     except LabelError as error:
-        raise PlanError(f"{what}: {error}") from error
+        raise PlanError(f"{what}: {error}", error.code) from error

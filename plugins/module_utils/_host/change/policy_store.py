@@ -23,7 +23,7 @@ from ..._core.harden import selinux
 from ..._core.harden.selinux import ADMIN_PRIORITY, SHIPPED_PRIORITIES, BooleanFacts, Module
 from ..base.journal import Entry, Journal
 from ..base.root import Root, reason
-from ..probe.selinux import FS
+from ..probe.loaded_policy import FS
 from .boot_loader import Tools
 
 STORE = "/var/lib/selinux"

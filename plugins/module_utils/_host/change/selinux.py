@@ -27,6 +27,7 @@ from ..base import file_write
 from ..base.journal import Entry, Journal
 from ..base.root import Root, reason
 from ..probe import processes, selinux, system
+from ..probe.loaded_policy import FS, LoadedPolicy
 from . import audit_log, policy_store
 from .boolean_users import DoorUse
 from .boot_loader import Loader, Tools
@@ -198,7 +199,7 @@ class Host:
             config=self.config,
             boot_faults=[],
             modules=modules,
-            permissive=self._permissive(reading.oracle),
+            permissive=self._permissive(reading.policy),
             booleans=booleans,
         )
 
@@ -223,10 +224,10 @@ class Host:
         if config is not None and "CONFIG_SECURITY_SELINUX=y" not in config.split("\n"):
             raise PlanError(f"the kernel {release} was built without SELinux; install one that has it")
 
-    def _permissive(self, oracle: selinux.Oracle | None) -> list[str]:
+    def _permissive(self, policy: LoadedPolicy | None) -> list[str]:
         seen = [item.process.context for item in self.table.guests] + [item.context for item in self.table.daemons]
         names = self._guest_types | {type_ for type_ in (type_of(text) for text in seen if text) if type_}
-        return sorted(item.name for item in selinux.types(oracle, names, ()) if item.permissive)
+        return sorted(item.name for item in selinux.types(policy, names, ()) if item.permissive)
 
     def _booleans_wanted(self) -> dict[str, bool]:
         return selinux_plan.wanted_booleans(self.request.profile, self.request.booleans)
@@ -283,7 +284,7 @@ class Host:
 
 def set_enforcing(tools: Tools, on: bool) -> None:
     """Set the mode of the running kernel."""
-    policy_store.write(tools, f"{selinux.FS}/enforce", "1" if on else "0")
+    policy_store.write(tools, f"{FS}/enforce", "1" if on else "0")
 
 
 def digest(content: bytes | None) -> str | None:

@@ -17,9 +17,10 @@ from ..._core.snapshot import model as s
 from ..base.deadline import Job
 from ..base.root import Root
 from . import daemon, guests, libvirt_reader, processes, selinux, system
-from .coverage import Ledger
+from .coverage import CoverageLog
 from .file_survey import NEEDS_ROOT, FileSurvey
 from .guest_list import GuestList, GuestLister
+from .loaded_policy import LoadedPolicy
 
 Ask = t.Callable[[str, t.Collection[str]], t.Iterable[dict[str, t.Any]]]
 
@@ -59,7 +60,7 @@ class Probe:
 
     def take(self) -> s.Snapshot:
         """Read the host. Never raises for what a host may hold: coverage says what could not be read."""
-        self.ledger = Ledger(self.tools.strict)
+        self.coverage = CoverageLog(self.tools.strict)
         taken_at = self.tools.now()
         security = self._selinux()
         table = self._processes(security.facts)
@@ -77,57 +78,57 @@ class Probe:
         complete = self._guests(snapshot, table, job)
         if not self.options.files:
             for area in ("boot", "images", "storage", "orphans"):
-                self.ledger.unknown(area, "not asked for")
-        elif self.ledger.applies("storage") or self.ledger.applies("orphans"):
+                self.coverage.unknown(area, "not asked for")
+        elif self.coverage.applies("storage") or self.coverage.applies("orphans"):
             FileSurvey(
-                self.root, self.ledger, snapshot, self.options.timeout, tuple(self.options.orphan_search), complete
+                self.root, self.coverage, snapshot, self.options.timeout, tuple(self.options.orphan_search), complete
             ).read()
-        self._questions(snapshot, security.oracle, table)
+        self._questions(snapshot, security.policy, table)
         self._finish(snapshot, table)
         return snapshot
 
     def _selinux(self) -> selinux.Reading:
         reading = selinux.Reading(s.SELinux(mode="disabled"))
-        with self.ledger.area("selinux"):
+        with self.coverage.area("selinux"):
             reading = selinux.read(self.root)
-            self.ledger.unknown("selinux", *reading.missing)
+            self.coverage.unknown("selinux", *reading.missing)
         facts = reading.facts
         if facts.mode == "disabled":
             # Where SELinux was configured, AppArmor in its place is a fault, not a choice.
             chosen = "apparmor" in facts.lsms and facts.configured_mode in (None, "disabled")
             for area in ("selinux", "images") if chosen else ():
-                self.ledger.not_applicable(area, _APPARMOR)
+                self.coverage.not_applicable(area, _APPARMOR)
             for area in ("containers", "orphans"):
-                self.ledger.not_applicable(area, _APPARMOR if chosen else _OFF)
+                self.coverage.not_applicable(area, _APPARMOR if chosen else _OFF)
         return reading
 
     def _processes(self, facts: s.SELinux) -> processes.Table:
         table = processes.Table()
-        with self.ledger.area("processes", "containers"):
+        with self.coverage.area("processes", "containers"):
             table = processes.read(self.root, {*facts.guest_types, *selinux.GUEST_TYPES})
             for area in ("processes", "containers"):
-                self.ledger.unknown(area, table.problem)
+                self.coverage.unknown(area, table.problem)
                 if table.hidden:
-                    self.ledger.unknown(area, f"{table.hidden} processes could not be looked at")
+                    self.coverage.unknown(area, f"{table.hidden} processes could not be looked at")
             if not self.root.privileged:
-                self.ledger.unknown("processes", f"{NEEDS_ROOT}: programs of others are known by their names only")
+                self.coverage.unknown("processes", f"{NEEDS_ROOT}: programs of others are known by their names only")
         return table
 
     def _xen(self) -> s.Xen | None:
         if not system.is_xen_host(self.root):
-            self.ledger.not_applicable("xen", "the host does not run Xen")
+            self.coverage.not_applicable("xen", "the host does not run Xen")
             return None
         xen = s.Xen()
-        with self.ledger.area("xen"):
+        with self.coverage.area("xen"):
             run_command = self.tools.run_command
             if run_command is None:
-                self.ledger.unknown("xen", "xl was not asked")
+                self.coverage.unknown("xen", "xl was not asked")
                 return xen
             job = Job(lambda: system.flask(run_command), self.options.timeout)
             for mode, problem in job.items():
                 xen.flask = mode
-                self.ledger.unknown("xen", problem)
-            self.ledger.unknown("xen", job.problem)
+                self.coverage.unknown("xen", problem)
+            self.coverage.unknown("xen", job.problem)
         return xen
 
     def _libvirt(self, table: processes.Table) -> tuple[s.Libvirt, Job | None]:
@@ -135,40 +136,40 @@ class Probe:
         self.status = guests.StatusFiles()
         libvirt = s.Libvirt()
         job = None
-        with self.ledger.area("libvirt", "guests"):
+        with self.coverage.area("libvirt", "guests"):
             xen = system.is_xen_host(self.root)
             libvirt = daemon.find(self.root, table.daemons, xen)
             if not libvirt.installed:
                 for area in ("libvirt", "guests", "images", "storage"):
-                    self.ledger.not_applicable(area, _NO_LIBVIRT)
+                    self.coverage.not_applicable(area, _NO_LIBVIRT)
                 return libvirt, None
             self.status = guests.status_names(self.root)
             why = daemon.may_connect(self.root, libvirt)
             if why:
-                self.ledger.unknown("libvirt", why)
-                self.ledger.unknown("guests", why)
+                self.coverage.unknown("libvirt", why)
+                self.coverage.unknown("guests", why)
             else:
                 uri = libvirt_reader.XEN_URI if xen else libvirt_reader.QEMU_URI
                 names = frozenset(self.status.names)
                 job = Job(lambda: self.tools.ask(uri, names), self.options.timeout)
             libvirt.conf, problem = daemon.configuration(self.root)
-            self.ledger.unknown("libvirt", problem)
+            self.coverage.unknown("libvirt", problem)
             user = daemon.qemu_user(self.root, libvirt.conf)
             libvirt.qemu_uid, libvirt.qemu_gids = user
         return libvirt, job
 
     def _boot(self, snapshot: s.Snapshot) -> None:
-        with self.ledger.area("boot"):
+        with self.coverage.area("boot"):
             snapshot.selinux.boot_entries, problems = system.boot_entries(self.root)
-            self.ledger.unknown("boot", *problems)
+            self.coverage.unknown("boot", *problems)
 
     def _guests(self, snapshot: s.Snapshot, table: processes.Table, job: Job | None) -> bool:
         """The guests; gives whether all of them and all their files are known."""
-        if not self.ledger.applies("guests"):
+        if not self.coverage.applies("guests"):
             return True
         listing = GuestList(complete=False)
-        with self.ledger.area("guests"):
-            lister = GuestLister(self.root, self.ledger, snapshot.libvirt, self.status)
+        with self.coverage.area("guests"):
+            lister = GuestLister(self.root, self.coverage, snapshot.libvirt, self.status)
             alive = {seen.process.pid for seen in table.guests}
             listing = lister.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
             if snapshot.libvirt.connected and snapshot.libvirt.daemon is not None:
@@ -180,7 +181,7 @@ class Probe:
                 item.context = table.context_of(item.pid) or selinux.current(self.root, item.pid)
         return listing.complete
 
-    def _questions(self, snapshot: s.Snapshot, oracle: selinux.Oracle | None, table: processes.Table) -> None:
+    def _questions(self, snapshot: s.Snapshot, policy: LoadedPolicy | None, table: processes.Table) -> None:
         """What the loaded policy says of the types and labels that were seen."""
         facts = snapshot.selinux
         guest_types = {*facts.guest_types, *selinux.GUEST_TYPES}
@@ -191,14 +192,14 @@ class Probe:
         names = guest_types | {type_ for type_ in (type_of(text) for text in labels if text) if type_}
         if facts.mode == "disabled":
             return
-        with self.ledger.area("selinux"):
-            facts.types = selinux.types(oracle, names, facts.image_types)
+        with self.coverage.area("selinux"):
+            facts.types = selinux.types(policy, names, facts.image_types)
             known = {item.name for item in facts.types if item.known}
             files_ = [item.file.label for guest in snapshot.guests for item in guest.resources]
-            facts.access, why = selinux.access(oracle, guest_types & known, selinux.type_labels(files_))
-            self.ledger.unknown("selinux", why, oracle.problem if oracle else "")
+            facts.access, why = selinux.access(policy, guest_types & known, selinux.type_labels(files_))
+            self.coverage.unknown("selinux", why, str(policy.problem or "") if policy else "")
 
     def _finish(self, snapshot: s.Snapshot, table: processes.Table) -> None:
         snapshot.processes = [seen.process for seen in table.guests]
-        snapshot.containers = table.containers if self.ledger.applies("containers") else []
-        snapshot.coverage = self.ledger.result()
+        snapshot.containers = table.containers if self.coverage.applies("containers") else []
+        snapshot.coverage = self.coverage.result()

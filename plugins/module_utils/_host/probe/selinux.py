@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SELinux as the kernel has it, and what the loaded policy answers. No libselinux: selinuxfs says it all.
+"""SELinux on the host: mode, configuration, booleans, and the loaded policy's answers about types and files.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from ..._core.errors import HostReadError
 from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import CategorySet, parse_context
+from ..._core.selinux.policy_access import Check
 from ..._core.snapshot.model import Access, Boolean, SELinux, TypeFacts
 from ..base.root import Root, reason, text_of
+from .loaded_policy import FS, LoadedPolicy
 
-FS = "/sys/fs/selinux"
 CONFIG = "/etc/selinux/config"
 #: What policies ship where the contexts file is missing or not yet read.
 GUEST_TYPES = ("svirt_t", "svirt_tcg_t")
@@ -31,84 +32,36 @@ _BOOLEANS = (
     *("deny_execmem", "deny_ptrace", "mmap_low_allowed", "secure_mode"),
 )
 _MAX_PAIRS = 600
-_PERMISSIVE = 1
-
-
-@dataclass(repr=False, eq=False)
-class Oracle:
-    """Asks the loaded policy. ``problem`` says why it cannot."""
-
-    root: Root
-    mls: bool
-    problem: str = ""
-    _class: bytes = b""
-    _bits: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not self.root.privileged:
-            self.problem = "only root may ask the loaded policy"
-            return
-        try:
-            self._class = self.root.peek(f"{FS}/class/file/index").strip()
-            for name in ("read", "write"):
-                self._bits[name] = 1 << (int(self.root.peek(f"{FS}/class/file/perms/{name}")) - 1)
-        except (OSError, ValueError) as error:
-            self.problem = f"the policy's class file cannot be read: {reason(error)}"
-
-    def context(self, type_: str, level: str, role: str = "system_r") -> str:
-        """A label of that type; without a level where the policy has none."""
-        return f"system_u:{role}:{type_}:{level}" if self.mls else f"system_u:{role}:{type_}"
-
-    def ask(self, source: str, target: str) -> tuple[int, int] | None:
-        """The allowed permissions and the flags for class file; None for a label that the policy does not know."""
-        question = b" ".join((source.encode("utf-8", "surrogateescape"), target.encode("utf-8", "surrogateescape")))
-        try:
-            fields = self.root.transact(f"{FS}/access", question + b" " + self._class).split()
-        except OSError as error:
-            if isinstance(error, PermissionError):
-                self.problem = "the policy does not let this process ask for access decisions"
-            return None
-        try:
-            return int(fields[0], 16), int(fields[5], 16)
-        except (IndexError, ValueError):
-            self.problem = "the kernel's answer on access decisions has an unknown form"
-            return None
-
-    def may(self, source: str, target: str, permission: str) -> bool | None:
-        """Whether the policy allows it; None when it does not know a label."""
-        answer = self.ask(source, target)
-        return None if answer is None else bool(answer[0] & self._bits[permission])
 
 
 @dataclass(repr=False, eq=False)
 class Reading:
-    """What was read, and what could not be."""
+    """Facts, the gaps in them, and the loaded policy."""
 
     facts: SELinux
     #: Why the area is not wholly read; empty when it is.
     missing: list[str] = field(default_factory=list)
-    oracle: Oracle | None = None
+    #: None where it may not be asked: SELinux is off, or the process is not root.
+    policy: LoadedPolicy | None = None
 
 
 def read(root: Root) -> Reading:
     """The host's SELinux state; types and access come later, when it is known which ones matter."""
-    enforce = root.line(f"{FS}/enforce")
-    # Without a policy the file system may be mounted, but nothing is decided.
-    loaded = enforce is not None and root.line(f"{FS}/class/file/index") is not None
-    mode = "disabled" if not loaded else "enforcing" if enforce == "1" else "permissive"
-    reading = Reading(SELinux(mode=mode, lsms=_lsms(root, loaded), autorelabel=root.exists("/.autorelabel")))
+    policy = LoadedPolicy(root)
+    mode = "disabled" if not policy.loaded else "enforcing" if policy.enforcing else "permissive"
+    reading = Reading(SELinux(mode=mode, lsms=_lsms(root, policy.loaded), autorelabel=root.exists("/.autorelabel")))
     facts = reading.facts
     facts.cmdline = root.line("/proc/cmdline")
     _configuration(root, reading)
-    if loaded:
-        mls = root.line(f"{FS}/mls")
-        facts.mls = None if mls is None else mls == "1"
+    if policy.loaded:
+        facts.mls = policy.mls
         version = root.line(f"{FS}/policyvers")
         facts.policy_version = int(version) if version and version.isdigit() else None
         facts.booleans = _booleans(root, reading.missing)
-        reading.oracle = Oracle(root, mls=facts.mls is not False)
-        if reading.oracle.problem:
-            reading.missing.append(reading.oracle.problem)
+        if root.privileged:
+            reading.policy = policy
+        else:
+            reading.missing.append("only root may ask the loaded policy")
     return reading
 
 
@@ -164,60 +117,63 @@ def _booleans(root: Root, missing: list[str]) -> list[Boolean]:
     return found
 
 
-def types(oracle: Oracle | None, names: t.Iterable[str], image_types: t.Iterable[str]) -> list[TypeFacts]:
-    """What the loaded policy says of process types; nothing is known of them without an oracle."""
+def types(policy: LoadedPolicy | None, names: t.Iterable[str], image_types: t.Iterable[str]) -> list[TypeFacts]:
+    """The loaded policy's facts about process types; unknown where it may not be asked."""
     wanted = sorted(set(names))
-    if oracle is None or oracle.problem:
+    if policy is None:
         return [TypeFacts(name) for name in wanted]
     proofs = list(dict.fromkeys((*image_types, *_PROOF_TYPES)))
-    return [_type(oracle, name, proofs) for name in wanted]
+    return [_type(policy, name, proofs) for name in wanted]
 
 
-def _type(oracle: Oracle, name: str, proofs: list[str]) -> TypeFacts:
-    own = oracle.context(name, "s0:c1,c2")
+def _type(policy: LoadedPolicy, name: str, proofs: list[str]) -> TypeFacts:
+    known = None
     # A role that the type is not allowed for makes the label invalid; object_r always fits.
-    for process in (own, oracle.context(name, "s0:c1,c2", "object_r")):
-        answer = oracle.ask(process, process)
-        if answer is not None:
-            permissive = bool(answer[1] & _PERMISSIVE)
-            return TypeFacts(name, True, permissive, _constrained(oracle, process, proofs))
-    return TypeFacts(name, None if oracle.problem else False)
+    for process in (policy.label(name, "s0:c1,c2"), policy.label(name, "s0:c1,c2", "object_r")):
+        answer = policy.permissive(process)
+        if answer.problem is None:
+            return TypeFacts(name, True, answer.permissive, _constrained(policy, process, proofs))
+        known = False if answer.problem.code == "label_unknown" else None
+    return TypeFacts(name, known)
 
 
-def _constrained(oracle: Oracle, process: str, proofs: list[str]) -> bool | None:
-    """Find a file that the type may read with its own categories, and see whether others' keep it off.
+def _constrained(policy: LoadedPolicy, process: str, proofs: list[str]) -> bool | None:
+    """Whether categories bind the type: of a file that it may read with equal categories, it may not with others.
 
-    A type that may read no file proves nothing: None.
+    None: unknown, as the type may read no file at all.
     """
-    if not oracle.mls:
+    if policy.mls is False:
         return False
     for proof in proofs:
-        if oracle.may(process, oracle.context(proof, "s0:c1,c2", "object_r"), "read"):
-            return not oracle.may(process, oracle.context(proof, "s0:c3,c4", "object_r"), "read")
+        if policy.may(process, policy.label(proof, "s0:c1,c2", "object_r"), "read"):
+            other = policy.may(process, policy.label(proof, "s0:c3,c4", "object_r"), "read")
+            return None if other is None else not other
     return None
 
 
-def access(oracle: Oracle | None, guest_types: t.Iterable[str], labels: t.Iterable[str]) -> tuple[list[Access], str]:
-    """What a guest of each type may do to each label, when the file is not its own; and what was left out, if any."""
+def access(
+    policy: LoadedPolicy | None, guest_types: t.Iterable[str], labels: t.Iterable[str]
+) -> tuple[list[Access], str]:
+    """What a guest of each type may do to a file of each label that is not its own; and what was not asked, if any."""
     targets = sorted(set(labels), key=lambda text: (text.count(":") > 3 and "c" in text.split(":", 4)[4], text))
     sources = sorted(set(guest_types))
-    if oracle is None or oracle.problem or not targets or not sources:
+    if policy is None or policy.problem or not targets or not sources:
         return [], ""
     level = f"s0:{_foreign(targets)}"
     room = _MAX_PAIRS // len(sources)
-    found = []
-    for source in (oracle.context(name, level) for name in sources):
+    answers = []
+    for source in (policy.label(name, level) for name in sources):
         for target in targets[:room]:
-            answers = [oracle.may(source, target, permission) for permission in ("read", "write")]
-            if None not in answers:
-                found.append(Access(source, target, read=bool(answers[0]), write=bool(answers[1])))
+            verdict = policy.verdict(Check(source, target))
+            if verdict.problem is None:
+                answers.append(Access(source, target, "read" in verdict.allowed, "write" in verdict.allowed))
     left = len(targets) - room
     why = f"the policy was asked for {room} of {len(targets)} labels" if left > 0 else ""
-    return sorted(found, key=lambda item: (item.source, item.target)), why
+    return sorted(answers, key=lambda item: (item.source, item.target)), why
 
 
 def _foreign(targets: list[str]) -> CategorySet:
-    """Two categories that no file here carries: those of a guest that owns none of the files."""
+    """Two categories that no file here has, as a guest that owns none of the files would have."""
     used = 0
     for target in targets:
         with contextlib.suppress(Exception):
@@ -227,7 +183,7 @@ def _foreign(targets: list[str]) -> CategorySet:
 
 
 def type_labels(labels: t.Iterable[str | None]) -> list[str]:
-    """The distinct labels of a list that may hold None, sorted."""
+    """The distinct labels, sorted, without None."""
     return sorted({text for text in labels if text})
 
 

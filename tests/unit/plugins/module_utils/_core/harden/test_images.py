@@ -424,11 +424,8 @@ def test_paths_of_wishes_are_made_plain() -> None:
 
 def test_labels_that_the_policy_does_not_know() -> None:
     wishes = lp.Wishes(labels=(lp.Wish("/a", "u:object_r:nonsense_t:s0"), lp.Wish("/b")))
-    known = {factory.process_label("s0"), lp.FALLBACK}
-    assert lp.unknown_labels(factory.host(), wishes, lambda _source, target: target in known or None) == [
-        "u:object_r:nonsense_t:s0"
-    ]
-    assert lp.unknown_labels(factory.host(), wishes, lambda _source, _target: None) == []
+    assert lp.unknown_labels(wishes, lambda label: label != lp.FALLBACK) == ["u:object_r:nonsense_t:s0"]
+    assert lp.unknown_labels(wishes, lambda _label: False) == []
 
 
 def test_the_result_tells_what_was_done_and_what_was_not() -> None:

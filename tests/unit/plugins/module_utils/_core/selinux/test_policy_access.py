@@ -6,12 +6,13 @@ import typing as t
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux import policy_access
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.policy_access import (
-    Answer,
+    AccessVector,
+    AccessVerdict,
     Check,
-    ClassFacts,
-    Verdict,
+    PolicyClass,
 )
 
 GUEST = "system_u:system_r:svirt_t:s0:c1,c2"
@@ -30,45 +31,47 @@ def test_labels_are_canonical_and_permissions_are_asked_for_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "code"),
     [
-        ({"source": "system_u:system_r:svirt_t:SystemLow"}, "check 1: source: level 'SystemLow' does not start with"),
-        ({"target": "svirt_image_t"}, "check 1: target: label 'svirt_image_t' has no level"),
-        ({"class": "../booleans"}, "check 1: class '../booleans' is no name of a policy"),
-        ({"permissions": ["read", "a/b"]}, "check 1: permission 'a/b' is no name of a policy"),
-        ({"permissions": []}, "check 1 names 0 permissions; give 1 to 32"),
-        ({"permissions": [f"p{number}" for number in range(33)]}, "check 1 names 33 permissions"),
-        ({"class": "file\n"}, "is no name of a policy"),
+        ({"source": "system_u:system_r:svirt_t:SystemLow"}, "level_malformed"),
+        ({"target": "svirt_image_t"}, "level_missing"),
+        ({"class": "../booleans"}, "name_malformed"),
+        ({"permissions": ["read", "a/b"]}, "name_malformed"),
+        ({"permissions": []}, "permission_count"),
+        ({"permissions": [f"p{number}" for number in range(33)]}, "permission_count"),
+        ({"class": "file\n"}, "name_malformed"),
     ],
 )
-def test_what_cannot_be_asked_is_named(changes: dict[str, t.Any], said: str) -> None:
-    with pytest.raises(PlanError) as caught:
+def test_a_check_that_cannot_be_asked_is_refused_and_numbered(changes: dict[str, t.Any], code: str) -> None:
+    with pytest.raises(PlanError, match="check 1") as caught:
         policy_access.parse_checks([given(), given(**changes)])
-    assert said in str(caught.value)
+    assert caught.value.code == code
 
 
 def test_the_number_of_checks_is_bounded() -> None:
-    with pytest.raises(PlanError, match="10001 checks were given; at most 10000"):
+    with pytest.raises(PlanError) as caught:
         policy_access.parse_checks([given()] * 10_001)
+    assert caught.value.code == "too_many_checks"
 
 
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("43a7f ffffffff 0 ffffffff 1 0", Answer(0x43A7F)),
-        ("10 ffffffff 0 ffffffff 1 1", Answer(0x10, permissive=True)),
-        ("10 ffffffff 0 ffffffff 1 2", Answer(0x10)),
+        ("43a7f ffffffff 0 ffffffff 1 0", AccessVector(0x43A7F)),
+        ("10 ffffffff 0 ffffffff 1 1", AccessVector(0x10, permissive=True)),
+        ("10 ffffffff 0 ffffffff 1 2", AccessVector(0x10)),
     ],
 )
-def test_an_answer_of_the_kernel(text: str, answer: Answer) -> None:
+def test_an_answer_of_the_kernel(text: str, answer: AccessVector) -> None:
     assert policy_access.parse_answer(text) == answer
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "x ffffffff 0 ffffffff 1 0"])
 def test_an_answer_of_unknown_form_is_no_denial(text: str) -> None:
     answer = policy_access.parse_answer(text)
-    assert "has an unknown form" in answer.problem
-    assert policy_access.verdict(Check(GUEST, DISK), ClassFacts(6, BITS), answer).status == "unknown"
+    assert answer.problem is not None
+    assert answer.problem.code == "answer_malformed"
+    assert policy_access.verdict(Check(GUEST, DISK), PolicyClass(6, BITS), answer).status == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -82,42 +85,47 @@ def test_an_answer_of_unknown_form_is_no_denial(text: str) -> None:
 def test_a_verdict_names_what_is_allowed_and_what_is_not(
     mask: int, status: str, allowed: tuple[str, ...], denied: tuple[str, ...]
 ) -> None:
-    found = policy_access.verdict(Check(GUEST, DISK), ClassFacts(6, BITS), Answer(mask))
+    found = policy_access.verdict(Check(GUEST, DISK), PolicyClass(6, BITS), AccessVector(mask))
     assert (found.status, found.allowed, found.denied) == (status, allowed, denied)
 
 
 def test_a_permission_that_the_policy_lacks_is_unknown() -> None:
-    found = policy_access.verdict(Check(GUEST, DISK, "file", ("read", "fly")), ClassFacts(6, BITS), Answer(6))
-    assert (found.status, found.problem) == ("unknown", "the loaded policy's class file has no permission fly")
+    found = policy_access.verdict(Check(GUEST, DISK, "file", ("read", "fly")), PolicyClass(6, BITS), AccessVector(6))
+    assert found.problem is not None
+    assert (found.status, found.problem.code) == ("unknown", "permission_unknown")
     assert (found.allowed, found.denied, found.permissive) == ((), (), None)
 
 
 @pytest.mark.parametrize(
-    ("expect", "mask", "permissive", "enforcing", "why"),
+    ("expect", "mask", "permissive", "enforcing", "code"),
     [
-        ("allowed", 6, False, True, ""),
-        ("allowed", 2, False, True, "denied: write"),
-        ("denied", 32, False, True, ""),
-        ("denied", 2, False, True, "allowed: read"),
-        ("denied", 32, True, True, "denied by the policy, but the domain is permissive: the denial is only logged"),
-        ("denied", 32, False, False, "denied by the policy, but SELinux is permissive: the denial is only logged"),
-        (None, 32, False, True, ""),
+        ("allowed", 6, False, True, None),
+        ("allowed", 2, False, True, "denied"),
+        ("denied", 32, False, True, None),
+        ("denied", 2, False, True, "allowed"),
+        ("denied", 32, True, True, "domain_permissive"),
+        ("denied", 32, False, False, "host_permissive"),
+        (None, 32, False, True, None),
     ],
 )
-def test_expectations(expect: str | None, mask: int, permissive: bool, enforcing: bool, why: str) -> None:
+def test_expectations(expect: str | None, mask: int, permissive: bool, enforcing: bool, code: str | None) -> None:
     check = Check(GUEST, DISK, expect=expect)
-    found = policy_access.verdict(check, ClassFacts(6, BITS), Answer(mask, permissive))
-    assert found.broken(enforcing) == why
+    violation = policy_access.verdict(check, PolicyClass(6, BITS), AccessVector(mask, permissive)).violation(enforcing)
+    assert (violation.code if violation else None) == code
 
 
 def test_what_is_unknown_breaks_nothing_and_passes_nothing() -> None:
-    unknown = Verdict(Check(GUEST, DISK, expect="denied"), problem="no such label")
-    met = Verdict(Check(GUEST, DISK, expect="denied"), denied=("read", "write"), permissive=False)
-    broken = Verdict(Check(GUEST, DISK, expect="denied"), allowed=("read",), denied=("write",), permissive=False)
+    unknown = AccessVerdict(Check(GUEST, DISK, expect="denied"), problem=Reason("label_unknown", "no such label"))
+    met = AccessVerdict(Check(GUEST, DISK, expect="denied"), denied=("read", "write"), permissive=False)
+    broken = AccessVerdict(Check(GUEST, DISK, expect="denied"), allowed=("read",), denied=("write",), permissive=False)
     result = policy_access.report([unknown, met, broken], enforcing=True)
     assert [item["status"] for item in result["results"]] == ["unknown", "denied", "partly"]
-    assert [(item["index"], item["why"]) for item in result["violations"]] == [(2, "allowed: read")]
-    assert [(item["index"], item["why"]) for item in result["unknown"]] == [(0, "no such label")]
+    assert [(item["index"], item["code"], item["why"]) for item in result["violations"]] == [
+        (2, "allowed", "allowed: read")
+    ]
+    assert [(item["index"], item["code"], item["why"]) for item in result["unknown"]] == [
+        (0, "label_unknown", "no such label")
+    ]
     assert result["summary"] == {
         "checks": 3,
         "allowed": 0,

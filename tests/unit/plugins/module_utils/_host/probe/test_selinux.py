@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Access, Boolean, TypeFacts
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import selinux
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.loaded_policy import LoadedPolicy
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Policy, Tree
@@ -22,8 +21,8 @@ def tree() -> Tree:
     return made
 
 
-def oracle(tree: Tree, policy: Policy | None = None, root: bool = True, mls: bool = True) -> selinux.Oracle:
-    return selinux.Oracle(CapturedRoot(tree, policy or hosts.policy(), root), mls)
+def loaded(tree: Tree, policy: Policy | None = None) -> LoadedPolicy:
+    return LoadedPolicy(CapturedRoot(tree, policy or hosts.policy()))
 
 
 def test_an_enforcing_host(tree: Tree) -> None:
@@ -43,7 +42,7 @@ def test_modes(tree: Tree) -> None:
     assert selinux.read(CapturedRoot(tree)).facts.mode == "permissive"
     del tree.entries["/sys/fs/selinux/class/file/index"]  # mounted, but no policy was loaded
     reading = selinux.read(CapturedRoot(tree))
-    assert (reading.facts.mode, reading.oracle) == ("disabled", None)
+    assert (reading.facts.mode, reading.policy) == ("disabled", None)
     assert selinux.read(CapturedRoot(Tree())).facts.mode == "disabled"
 
 
@@ -69,7 +68,7 @@ def test_a_policy_name_cannot_lead_elsewhere(tree: Tree) -> None:
 
 
 def test_types_as_the_policy_has_them(tree: Tree) -> None:
-    asked = oracle(tree, hosts.policy(permissive=("virtqemud_t",)))
+    asked = loaded(tree, hosts.policy(permissive=("virtqemud_t",)))
     found = selinux.types(asked, ["virtqemud_t", "svirt_t", "container_t", "none_t", "swtpm_t"], ["svirt_image_t"])
     assert found == [
         TypeFacts("container_t", True, False, True),
@@ -81,12 +80,12 @@ def test_types_as_the_policy_has_them(tree: Tree) -> None:
 
 
 def test_a_type_without_constraint_is_found_out(tree: Tree) -> None:
-    (facts,) = selinux.types(oracle(tree, hosts.policy(constrained=())), ["svirt_t"], ["svirt_image_t"])
+    (facts,) = selinux.types(loaded(tree, hosts.policy(constrained=())), ["svirt_t"], ["svirt_image_t"])
     assert facts.constrained is False
 
 
 def test_a_type_that_may_read_nothing_proves_nothing(tree: Tree) -> None:
-    (facts,) = selinux.types(oracle(tree, lambda _question: "0 ffffffff 0 ffffffff 1 0"), ["x_t"], ["svirt_image_t"])
+    (facts,) = selinux.types(loaded(tree, lambda _question: "0 ffffffff 0 ffffffff 1 0"), ["x_t"], ["svirt_image_t"])
     assert facts == TypeFacts("x_t", True, False, None)
 
 
@@ -96,7 +95,7 @@ def test_a_type_for_which_the_role_does_not_fit_is_still_known(tree: Tree) -> No
     def only_objects(question: str) -> str | None:
         return rules(question) if ":object_r:" in question.split(" ", maxsplit=1)[0] else None
 
-    (facts,) = selinux.types(oracle(tree, only_objects), ["svirt_t"], ["svirt_image_t"])
+    (facts,) = selinux.types(loaded(tree, only_objects), ["svirt_t"], ["svirt_image_t"])
     assert facts == TypeFacts("svirt_t", True, False, True)
 
 
@@ -107,14 +106,15 @@ def test_without_mls_no_type_is_constrained(tree: Tree) -> None:
         asked.append(question)
         return "6 ffffffff 0 ffffffff 1 0"
 
-    (facts,) = selinux.types(oracle(tree, remember, mls=False), ["svirt_t"], ["svirt_image_t"])
+    tree.file("/sys/fs/selinux/mls", "0")
+    (facts,) = selinux.types(loaded(tree, remember), ["svirt_t"], ["svirt_image_t"])
     assert facts.constrained is False
     assert asked == ["system_u:system_r:svirt_t system_u:system_r:svirt_t 6"]
 
 
 def test_access_is_asked_for_a_guest_that_owns_nothing(tree: Tree) -> None:
     labels = [hosts.IMAGE_LABEL, hosts.REST_LABEL, "system_u:object_r:svirt_image_t:s0", "nonsense"]
-    found, why = selinux.access(oracle(tree), ["svirt_t"], labels)
+    found, why = selinux.access(loaded(tree), ["svirt_t"], labels)
     assert found == [
         Access(GUEST, "system_u:object_r:svirt_image_t:s0", read=True, write=True),
         Access(GUEST, hosts.IMAGE_LABEL, read=False, write=False),
@@ -127,13 +127,13 @@ def test_access_is_asked_for_a_guest_that_owns_nothing(tree: Tree) -> None:
     ("used", "level"), [("c1023", "c1021,c1022"), ("c1022,c1023", "c1020,c1021"), ("c0.c1023", "c1022,c1023")]
 )
 def test_the_asking_guests_categories_are_nobodys(tree: Tree, used: str, level: str) -> None:
-    found, _why = selinux.access(oracle(tree), ["svirt_t"], [f"system_u:object_r:svirt_image_t:s0:{used}"])
+    found, _why = selinux.access(loaded(tree), ["svirt_t"], [f"system_u:object_r:svirt_image_t:s0:{used}"])
     assert [item.source for item in found] == [f"system_u:system_r:svirt_t:s0:{level}"]
 
 
 def test_a_great_many_labels_are_asked_in_part_and_open_ones_first(tree: Tree) -> None:
     labels = [f"system_u:object_r:svirt_image_t:s0:c{low},c{low + 1}" for low in range(800)] + [hosts.REST_LABEL]
-    found, why = selinux.access(oracle(tree), ["svirt_t", "svirt_tcg_t"], labels)
+    found, why = selinux.access(loaded(tree), ["svirt_t", "svirt_tcg_t"], labels)
     assert len(found) == 600
     assert hosts.REST_LABEL in {item.target for item in found}
     assert why == "the policy was asked for 300 of 801 labels"
@@ -143,26 +143,28 @@ def refused(_question: str) -> str | None:
     raise PermissionError(13, "Permission denied")
 
 
+def broken(_question: str) -> str | None:
+    raise OSError(5, "Input/output error")
+
+
 @pytest.mark.parametrize(
-    ("asked", "problem"),
-    [
-        (lambda tree: oracle(tree, root=False), "only root may ask the loaded policy"),
-        (lambda tree: oracle(tree, refused), "the policy does not let this process ask for access decisions"),
-        (
-            lambda tree: oracle(tree, lambda _question: "what"),
-            "the kernel's answer on access decisions has an unknown form",
-        ),
-    ],
+    ("answer", "code"),
+    [(refused, "asking_denied"), (broken, "no_answer"), (lambda _question: "what", "answer_malformed")],
 )
-def test_an_oracle_that_cannot_ask_says_why(
-    tree: Tree, asked: t.Callable[[Tree], selinux.Oracle], problem: str
-) -> None:
-    it = asked(tree)
-    assert selinux.types(it, ["svirt_t"], ["svirt_image_t"]) == [TypeFacts("svirt_t")]
-    assert selinux.access(it, ["svirt_t"], [hosts.REST_LABEL]) == ([], "")
-    assert it.problem == problem
+def test_a_policy_that_does_not_answer_is_unknown_and_says_why(tree: Tree, answer: Policy, code: str) -> None:
+    policy = loaded(tree, answer)
+    assert selinux.types(policy, ["svirt_t"], ["svirt_image_t"]) == [TypeFacts("svirt_t")]
+    assert selinux.access(policy, ["svirt_t"], [hosts.REST_LABEL]) == ([], "")
+    assert policy.problem is not None
+    assert policy.problem.code == code
 
 
-def test_no_oracle_knows_nothing() -> None:
+def test_only_root_asks(tree: Tree) -> None:
+    reading = selinux.read(CapturedRoot(tree, hosts.policy(), root=False))
+    assert reading.policy is None
+    assert reading.missing == ["only root may ask the loaded policy"]
+
+
+def test_without_a_policy_nothing_is_known() -> None:
     assert selinux.types(None, ["svirt_t"], []) == [TypeFacts("svirt_t")]
     assert selinux.access(None, ["svirt_t"], [hosts.REST_LABEL]) == ([], "")
