@@ -90,7 +90,7 @@ def run(call: Call) -> dict[str, t.Any]:
     return result
 
 
-def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.Rule, ...]) -> images.Wishes:
+def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ...]) -> images.Wishes:
     wishes = [images.Wish(folder) for folder in params["folders"]]
     wishes += [images.Wish(item["path"], item["label"]) for item in params["labels"]]
     parse_context(params["fallback"])

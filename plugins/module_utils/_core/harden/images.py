@@ -27,7 +27,7 @@ from ..libvirt import file_labels
 from ..libvirt.qemu_conf import doubt_of, setting
 from ..paths import below, below_any
 from ..selinux.context import parse_context, read_context, type_of, unreadable
-from ..selinux.file_contexts import NONE, Rule, label_by
+from ..selinux.file_contexts import NONE, ContextRule, label_by
 from ..snapshot.model import NOT_APPLICABLE, OK, Guest, Snapshot
 from ..words import some
 from .shared_use import Elsewhere
@@ -72,7 +72,7 @@ class Wishes:
     fallback: str = FALLBACK
     elsewhere: tuple[Elsewhere, ...] = ()
     #: File-context rules that are about to be added: what the policy will say.
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[ContextRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -552,7 +552,9 @@ def _owner(uid: int, gid: int, mode: int) -> str:
 
 
 def result(
-    plan: Plan, contexts: t.Sequence[tuple[Rule, Rule]], not_made: t.Mapping[tuple[int | None, str], str]
+    plan: Plan,
+    contexts: t.Sequence[tuple[ContextRule, ContextRule]],
+    not_made: t.Mapping[tuple[int | None, str], str],
 ) -> dict[str, t.Any]:
     """What the module gives back. ``not_made`` are changes that turned out not to be possible, with the reason."""
     lines = [

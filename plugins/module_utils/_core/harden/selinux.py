@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import PlanError
-from ..selinux.booleans import DOORS, closed
+from ..selinux.booleans import BOOLEAN_EFFECTS, closed
 from ..selinux.denials import Soak
 from ..selinux.shipped_types import SHIPPED_PERMISSIVE
 from ..words import some
@@ -286,8 +286,8 @@ def wanted_booleans(profile: str | None, own: dict[str, bool]) -> dict[str, bool
             raise PlanError(f"booleans: {name[:80]!r} is no name of a boolean")
         if value and name in doors:
             raise PlanError(
-                f"booleans: {name} on means that {DOORS[name].opens}, and profile {profile} has no use for that; "
-                f"choose one that has (see the documentation of profile), or leave it out"
+                f"booleans: {name} on means that {BOOLEAN_EFFECTS[name].opens}, and profile {profile} has no use for "
+                f"that; choose one that has (see the documentation of profile), or leave it out"
             )
     return {**dict.fromkeys(doors if profile else (), False), **own}
 

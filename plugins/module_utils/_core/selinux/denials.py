@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the audit log says of denials, and whether it says all: the evidence before a host becomes enforcing.
+"""Denials in the audit log, and whether the log is complete: the evidence before a host becomes enforcing.
 
 While SELinux is permissive the kernel logs a denial once and then remembers that it let it pass, until the policy is
 loaded anew. So a denial counts until then: that none came in the last hour proves nothing.
@@ -14,6 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ..result import Reason
 from .context import type_of
 
 #: Groups of denials that a result shows.
@@ -43,7 +44,7 @@ _OURS = ("virt", "svirt", "qemu", "swtpm", "passt")
 
 @dataclass(frozen=True)
 class Denial:
-    """One kind of denial, as often as it was logged."""
+    """Equal denials, with their number."""
 
     source: str
     permissions: str
@@ -65,18 +66,18 @@ class Denial:
 
 
 @dataclass(repr=False, eq=False)
-class Log:
-    """What was read of a log."""
+class DenialLog:
+    """Records of an audit log."""
 
-    #: (time, source type, permissions, class, target type), of what was let pass only.
+    #: (time, source type, permissions, class, target type), of denials that were logged only, not enforced.
     denied: list[tuple[float, str, str, str, str]] = field(default_factory=list)
-    #: When a memory of denials began anew: policy loaded, boolean changed, made permissive.
+    #: Times at which the kernel forgot the denials that it had logged: policy loaded, boolean changed, made permissive.
     renewals: list[float] = field(default_factory=list)
     earliest: float | None = None
     latest: float = 0.0
-    #: When the kernel said that it dropped messages.
+    #: Times at which the kernel dropped messages.
     lost: list[float] = field(default_factory=list)
-    #: Why nothing can be said; empty when the log was read.
+    #: Why the log could not be read; empty when it was.
     problem: str = ""
 
     def take(self, lines: t.Iterable[str]) -> None:
@@ -101,47 +102,46 @@ class Log:
         if match is None:
             return
         # Where a field is named twice, the kernel's own comes last: what a process chose comes before it.
-        found = dict(_FIELD.findall(line[match.end() :]))
-        source, target = (type_of(found.get(name, "")) for name in ("scontext", "tcontext"))
-        if found.get("permissive", "1")[:1] != "0":
+        fields = dict(_FIELD.findall(line[match.end() :]))
+        source, target = (type_of(fields.get(name, "")) for name in ("scontext", "tcontext"))
+        if fields.get("permissive", "1")[:1] != "0":
             permissions = " ".join(sorted(match[1].split()))
-            self.denied.append((moment, source or "?", permissions, found.get("tclass", "?")[:40], target or "?"))
+            self.denied.append((moment, source or "?", permissions, fields.get("tclass", "?")[:40], target or "?"))
 
 
 @dataclass(frozen=True)
 class Soak:
-    """What is known since the kernel's memory of denials began."""
+    """Denials since the kernel last forgot those that it had logged."""
 
-    #: When it began; None when that is not known.
+    #: When that was; None: unknown.
     since: float | None
-    #: Of domains that count when the host is to enforce.
+    #: Of domains that keep the host from being made enforcing.
     denials: tuple[Denial, ...] = ()
     #: Of all others.
     others: tuple[Denial, ...] = ()
-    #: Why the log proves nothing; empty when it is whole.
-    problem: str = ""
+    #: Why the log is no evidence; None when it is complete.
+    problem: Reason | None = None
 
     def of(self, type_: str) -> list[Denial]:
         """The denials of one domain."""
         return [denial for denial in (*self.denials, *self.others) if denial.source == type_]
 
 
-def soak(log: Log, booted_at: float | None, types: t.Collection[str]) -> Soak:
-    """Judge whether the log tells of all denials since SELinux last forgot them."""
+def soak(log: DenialLog, booted_at: float | None, types: t.Collection[str]) -> Soak:
+    """Whether the log holds all denials since the kernel last forgot them, and these denials."""
     if log.problem:
-        return Soak(None, problem=log.problem)
+        return Soak(None, problem=Reason("log_unreadable", log.problem))
     if booted_at is None:
-        return Soak(None, problem="when the host booted could not be read")
+        return Soak(None, problem=Reason("boot_time_unknown", "when the host booted could not be read"))
     since = max([booted_at, *log.renewals])
     if log.earliest is None or log.latest < booted_at:
-        return Soak(None, problem="the log has no record since the host booted")
+        return Soak(None, problem=Reason("no_record", "the log has no record since the host booted"))
     if log.earliest > since + _START_SLACK:
-        return Soak(
-            None,
-            problem="the log begins after the host booted; load the policy anew (load_policy), so that it is whole",
-        )
+        why = "the log begins after the host booted; load the policy anew (load_policy), so that it is complete"
+        return Soak(None, problem=Reason("log_begins_late", why))
     if any(moment >= since for moment in log.lost):
-        return Soak(since, problem="the kernel dropped messages; run auditd, then load the policy anew (load_policy)")
+        why = "the kernel dropped messages; run auditd, then load the policy anew (load_policy)"
+        return Soak(since, problem=Reason("messages_dropped", why))
     groups: dict[tuple[str, str, str, str], list[float]] = {}
     for moment, source, permissions, class_, target in log.denied:
         if moment >= since:
@@ -152,7 +152,7 @@ def soak(log: Log, booted_at: float | None, types: t.Collection[str]) -> Soak:
 
 
 def counts(type_: str, types: t.Collection[str]) -> bool:
-    """Whether a denial of the domain keeps a host from being enforcing. A label that makes no sense always does."""
+    """Whether a denial of the domain keeps a host from being made enforcing. One without a valid label always does."""
     return type_ == "?" or type_ in types or type_.startswith(_OURS)
 
 

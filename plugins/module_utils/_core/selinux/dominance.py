@@ -1,11 +1,11 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which levels in use dominate which others, without comparing all with all.
+"""Dominance among the levels of a fleet, without comparing all with all.
 
 Labels of one weight cannot contain one another. So each level is found by its two lowest categories, and a heavier one
 looks only at levels whose two lowest are among its own. A level with so many categories that this is no gain goes
-through all lighter ones. What a whole fleet may cost is bounded: a host that lies may name any labels it likes, and
-must not keep the others from being judged. What went over the bound is named, the cheapest is done first.
+through all lighter ones. The cost of a fleet is bounded: a hostile host may name any labels, and must not keep the
+others from being judged. Levels are compared in order of their cost; those above the bound are named.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -26,8 +26,8 @@ BUDGET = 20_000_000
 FEW = 8
 
 
-class Labelled(t.Protocol):
-    """What has a level."""
+class HasLevel(t.Protocol):
+    """Anything with a level."""
 
     @property
     def level(self) -> Level:
@@ -39,36 +39,36 @@ class Labelled(t.Protocol):
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Levels by their keys: those that each strictly dominates, and those that were not compared."""
+class Dominance:
+    """Strict dominance between levels, by their keys, and the levels that were not compared."""
 
     below: t.Mapping[str, t.Sequence[str]]
     skipped: frozenset[str] = frozenset()
 
 
-_Entry = tuple[str, Labelled]
+_Entry = tuple[str, HasLevel]
 
 
 @dataclass
 class _Index:
-    """Levels by the least that one that dominates them must have."""
+    """Levels by the categories that a dominating level must have at least."""
 
-    #: Levels that are a pair and nothing else, at one sensitivity: there is one of each.
+    #: Levels of two categories, where all levels have one sensitivity: at most one level for each pair.
     exact: dict[int, str] = field(default_factory=dict)
     pairs: dict[int, list[_Entry]] = field(default_factory=dict)
     singles: dict[int, list[_Entry]] = field(default_factory=dict)
     empty: list[_Entry] = field(default_factory=list)
     size: int = 0
 
-    def add(self, key: str, one: Labelled, bits: tuple[int, ...]) -> None:
-        """Put a level where those that dominate it look."""
+    def add(self, key: str, entry: HasLevel, bits: tuple[int, ...]) -> None:
+        """Add a level under its two lowest categories."""
         self.size += 1
         if len(bits) > 1:
-            self.pairs.setdefault(bits[0] << 10 | bits[1], []).append((key, one))
+            self.pairs.setdefault(bits[0] << 10 | bits[1], []).append((key, entry))
         elif bits:
-            self.singles.setdefault(bits[0], []).append((key, one))
+            self.singles.setdefault(bits[0], []).append((key, entry))
         else:
-            self.empty.append((key, one))
+            self.empty.append((key, entry))
 
     def within(self, bits: tuple[int, ...]) -> list[str]:
         """Pairs that a set of categories contains."""
@@ -76,7 +76,7 @@ class _Index:
         if len(bits) * (len(bits) - 1) // 2 > len(exact):
             inside = frozenset(bits)
             return [key for code, key in exact.items() if code >> 10 in inside and code & 1023 in inside]
-        codes = [one << 10 | other for place, one in enumerate(bits) for other in bits[place + 1 :]]
+        codes = [low << 10 | high for place, low in enumerate(bits) for high in bits[place + 1 :]]
         return [exact[code] for code in codes if code in exact]
 
     def candidates(self, bits: tuple[int, ...]) -> list[_Entry]:
@@ -84,70 +84,70 @@ class _Index:
         if len(bits) * (len(bits) - 1) // 2 > self.size:
             lists = (*self.pairs.values(), *self.singles.values(), self.empty)
             return [entry for entries in lists for entry in entries]
-        found = list(self.empty)
+        entries = list(self.empty)
         for bit in bits if self.singles else ():
-            found += self.singles.get(bit, ())
+            entries += self.singles.get(bit, ())
         if self.pairs:
-            codes = (one << 10 | other for place, one in enumerate(bits) for other in bits[place + 1 :])
-            found += [entry for code in codes for entry in self.pairs.get(code, ())]
-        return found
+            codes = (low << 10 | high for place, low in enumerate(bits) for high in bits[place + 1 :])
+            entries += [entry for code in codes for entry in self.pairs.get(code, ())]
+        return entries
 
 
 def few(categories: CategorySet) -> tuple[int, ...]:
-    """The categories one by one, when they are few; empty for more, which are told by their mask alone."""
+    """The categories one by one, when they are at most FEW; empty for more, whose mask alone is used."""
     return tuple(categories) if len(categories) <= FEW else ()
 
 
-def compare(levels: t.Mapping[str, Labelled], budget: int = BUDGET) -> Compared:
-    """For each level those that it strictly dominates. Keys stand for levels, equal ones for equal levels."""
-    one_sensitivity = len({one.level.sensitivity for one in levels.values()}) < 2
+def compare(levels: t.Mapping[str, HasLevel], budget: int = BUDGET) -> Dominance:
+    """For each level those that it strictly dominates. Equal keys stand for equal levels."""
+    one_sensitivity = len({entry.level.sensitivity for entry in levels.values()}) < 2
     index, exact, others = _Index(), {}, {}
-    for key, one in levels.items():
-        bits = one.bits
+    for key, entry in levels.items():
+        bits = entry.bits
         if len(bits) == 2 and one_sensitivity:
             exact[bits[0] << 10 | bits[1]] = key
         else:
-            others[key] = one
+            others[key] = entry
     if not others:
-        return Compared({})
+        return Dominance({})
     index.exact = exact
-    weights = [len(one.bits) or len(one.level.categories) for one in others.values()]
+    weights = [len(entry.bits) or len(entry.level.categories) for entry in others.values()]
     # Nothing dominates the heaviest, the pairs among them, unless sensitivities differ.
     heaviest = max([*weights, 2] if exact else weights) + (not one_sensitivity)
-    for (key, one), weight in zip(others.items(), weights):
+    for (key, entry), weight in zip(others.items(), weights):
         if weight < heaviest:
-            index.add(key, one, one.bits or tuple(one.level.categories))
+            index.add(key, entry, entry.bits or tuple(entry.level.categories))
     upper = others if min(weights) > 1 and one_sensitivity else levels  # pairs dominate what has fewer categories
     return _compared(index, upper, budget)
 
 
-def _compared(index: _Index, upper: t.Mapping[str, Labelled], budget: int) -> Compared:
+def _compared(index: _Index, upper: t.Mapping[str, HasLevel], budget: int) -> Dominance:
     below: dict[str, list[str]] = {}
-    dear: list[tuple[int, str, Labelled]] = []
-    for key, one in upper.items():
-        if not one.bits and one.level.categories.mask:
-            dear.append((index.size + len(index.exact), key, one))
+    costly: list[tuple[int, str, HasLevel]] = []
+    for key, entry in upper.items():
+        if not entry.bits and entry.level.categories.mask:
+            costly.append((index.size + len(index.exact), key, entry))
             continue
-        candidates = index.candidates(one.bits)
+        candidates = index.candidates(entry.bits)
         if len(candidates) > _CHEAP:
-            dear.append((len(candidates), key, one))
+            costly.append((len(candidates), key, entry))
         else:
-            _note(below, key, one, index.within(one.bits), candidates)
+            _add_dominated(below, key, entry, index.within(entry.bits), candidates)
     skipped = []
-    for cost, key, one in sorted(dear, key=lambda item: item[:2]):
+    for cost, key, entry in sorted(costly, key=lambda item: item[:2]):
         budget -= cost
         if budget < 0:
             skipped.append(key)
         else:
-            bits = tuple(one.level.categories)
-            _note(below, key, one, index.within(bits), index.candidates(bits))
-    return Compared(below, frozenset(skipped))
+            bits = tuple(entry.level.categories)
+            _add_dominated(below, key, entry, index.within(bits), index.candidates(bits))
+    return Dominance(below, frozenset(skipped))
 
 
-def _note(
-    below: dict[str, list[str]], own: str, one: Labelled, pairs: t.Iterable[str], candidates: t.Iterable[_Entry]
+def _add_dominated(
+    below: dict[str, list[str]], own: str, entry: HasLevel, pairs: t.Iterable[str], candidates: t.Iterable[_Entry]
 ) -> None:
-    mask, sensitivity = one.level.categories.mask, one.level.sensitivity
+    mask, sensitivity = entry.level.categories.mask, entry.level.sensitivity
     lower = [key for key in pairs if key != own]
     for key, other in candidates:
         theirs = other.level.categories.mask

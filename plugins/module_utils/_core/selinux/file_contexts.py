@@ -1,8 +1,8 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Persistent file-context rules of the administrator: what is there, what is wanted, and what that changes.
+"""The administrator's persistent file-context rules: present, wanted, and the changes between them.
 
-Format of file_contexts.local: one rule a line, of a regular expression, where needed a file type, and a label.
+Format of file_contexts.local: one rule a line: a regular expression, an optional file type, and a label.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -30,8 +30,8 @@ _MAX_TARGET = 5000
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One rule; ``context`` is a label, or None for a rule that is not there."""
+class ContextRule:
+    """One rule; ``context`` is a label, or None for a rule that does not exist."""
 
     target: str
     ftype: str
@@ -39,7 +39,7 @@ class Rule:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Two rules with one key cannot stand side by side."""
+        """Identity: (expression, file type). A later rule with the same key replaces the earlier."""
         return (self.target, self.ftype)
 
     @property
@@ -48,73 +48,76 @@ class Rule:
         return f"file context {self.target} ({self.ftype})"
 
     def matches(self, path: str, ftype: str) -> bool:
-        """Whether the rule is about this file."""
+        """Whether the rule matches this file."""
         try:
             return self.ftype in ("a", ftype) and re.fullmatch(self.target, path) is not None
-        except re.error:  # an expression of another dialect: libselinux will tell once the rule is there
+        except re.error:  # an expression of another dialect: libselinux reports it once the rule is set
             return False
 
 
-def parse(text: str) -> list[Rule]:
-    """The rules of file_contexts.local. Lines that are none are passed over, as libselinux does."""
-    found = []
+def parse(text: str) -> list[ContextRule]:
+    """The rules of file_contexts.local. Other lines are ignored, as libselinux does."""
+    rules = []
     for line in text.splitlines():
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         if len(words) == 2:
-            found.append(Rule(words[0], "a", words[1]))
+            rules.append(ContextRule(words[0], "a", words[1]))
         elif len(words) == 3 and words[1] in _FLAGS:
-            found.append(Rule(words[0], _FLAGS[words[1]], words[2]))
-    return found
+            rules.append(ContextRule(words[0], _FLAGS[words[1]], words[2]))
+    return rules
 
 
-def of_folder(folder: str) -> Rule:
+def of_folder(folder: str) -> ContextRule:
     """The rule for a folder with images, and for all below it."""
     if not folder.startswith("/") or folder.rstrip("/") == "" or "\n" in folder:
-        raise PlanError(f"folder {folder!r} is no absolute path of a folder below /; give the images' own folder")
+        why = f"folder {folder!r} is not an absolute path of a folder below /; give the images' own folder"
+        raise PlanError(why, "folder_not_absolute")
     _must_be_ascii("folder", folder)
     plain = re.sub(r"\s", r"\\s", _SPECIAL.sub(r"\\\1", folder.rstrip("/")))
-    return Rule(f"{plain}(/.*)?", "a", f"system_u:object_r:{IMAGE_TYPE}:s0")
+    return ContextRule(f"{plain}(/.*)?", "a", f"system_u:object_r:{IMAGE_TYPE}:s0")
 
 
-def wanted(document: t.Mapping[str, t.Any]) -> Rule:
-    """A rule from the module's option. Raises PlanError."""
+def wanted(document: t.Mapping[str, t.Any]) -> ContextRule:
+    """A rule from the module's option. Raises PlanError and LabelError."""
     target, ftype = str(document["target"]), str(document["ftype"])
     if not target.startswith("/") or re.search(r"\s", target) or len(target) > _MAX_TARGET:
-        raise PlanError(f"target {target[:200]!r} must start with / and hold no white space; write \\s for a space")
+        why = f"target {target[:200]!r} must start with / and hold no white space; write \\s for a space"
+        raise PlanError(why, "target_malformed")
     _must_be_ascii("target", target)
     if document["state"] == "absent":
-        return Rule(target, ftype, None)
+        return ContextRule(target, ftype, None)
     if not document.get("setype"):
-        raise PlanError(f"target {target[:200]!r} has no setype; name the type, or say state: absent")
+        why = f"target {target[:200]!r} has no setype; name the type, or set state: absent"
+        raise PlanError(why, "type_missing")
     if document["setype"] == NONE:
-        return Rule(target, ftype, NONE)
+        return ContextRule(target, ftype, NONE)
     context = f"{document['seuser']}:object_r:{document['setype']}:{document['selevel']}"
     parse_context(context)
-    return Rule(target, ftype, context)
+    return ContextRule(target, ftype, context)
 
 
 def _must_be_ascii(what: str, text: str) -> None:
     if not text.isascii():
-        raise PlanError(
-            f"{what} {text[:200]!r} is not ASCII, which setfiles refuses; write a dot for each byte beyond it"
-        )
+        why = f"{what} {text[:200]!r} is not ASCII, which setfiles refuses; write a dot for each other byte"
+        raise PlanError(why, "not_ascii")
 
 
-def changes(present: t.Iterable[Rule], wished: t.Iterable[Rule]) -> list[tuple[Rule, Rule]]:
-    """What there is and what there shall be, where they differ, by target. Raises PlanError for wishes that collide."""
+def changes(present: t.Iterable[ContextRule], wished: t.Iterable[ContextRule]) -> list[tuple[ContextRule, ContextRule]]:
+    """Present and wanted rule, where they differ, by target. Raises PlanError for wanted rules that contradict."""
     there = {rule.key: rule for rule in present}
-    asked: dict[tuple[str, str], Rule] = {}
+    asked: dict[tuple[str, str], ContextRule] = {}
     for rule in wished:
         other = asked.setdefault(rule.key, rule)
         if other != rule:
-            raise PlanError(f"{rule.subject} is given twice, with {other.context} and {rule.context}; give it once")
-    pairs = [(there.get(key, Rule(*key, None)), rule) for key, rule in sorted(asked.items())]
+            why = f"{rule.subject} is given twice, with {other.context} and {rule.context}; give it once"
+            raise PlanError(why, "rule_given_twice")
+    pairs = [(there.get(key, ContextRule(*key, None)), rule) for key, rule in sorted(asked.items())]
     return [(old, new) for old, new in pairs if old.context != new.context]
 
 
-def label_by(rules: t.Iterable[Rule], path: str, ftype: str) -> str | None:
+def label_by(rules: t.Iterable[ContextRule], path: str, ftype: str) -> str | None:
     """The label that the last matching rule gives; None when none matches."""
     label = None
     for rule in rules:

@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ..._core.errors import HostReadError
-from ..._core.selinux.denials import Log
+from ..._core.selinux.denials import DenialLog
 from ..base.root import Root, reason
 from .boot_loader import Tools
 
@@ -27,9 +27,9 @@ _JOURNAL = ("-b", "-q", "--no-pager", "-o", "short-unix", "-n", str(_MAX_LINES))
 _KERNEL_OFF = re.compile(r"audit=(?:0|off)\Z")
 
 
-def read(root: Root, tools: Tools, booted_at: float | None) -> Log:
+def read(root: Root, tools: Tools, booted_at: float | None) -> DenialLog:
     """What was denied since the host booted, from the place that gets the records."""
-    log = Log()
+    log = DenialLog()
     words = [word for word in (root.line("/proc/cmdline") or "").split() if word.startswith("audit=")]
     if words and _KERNEL_OFF.match(words[-1]):
         log.problem = f"the kernel was started with {words[-1]} and writes no denial down"
@@ -48,7 +48,7 @@ def _runs(root: Root, program: str) -> bool:
     return any(root.line(f"/proc/{pid}/comm") == program for pid in pids)
 
 
-def _read_files(root: Root, log: Log, booted_at: float | None) -> None:
+def _read_files(root: Root, log: DenialLog, booted_at: float | None) -> None:
     """The current file and the rotated ones, newest first, until one reaches back to the boot."""
     path = _path(root)
     for name in (path, *(f"{path}.{number}" for number in range(1, _MAX_ROTATED))):
@@ -85,7 +85,7 @@ def _bearing(text: str) -> t.Iterator[str]:
     yield from (line for place, line in enumerate(lines) if place in (0, last) or "avc:" in line or "MAC_" in line)
 
 
-def _read_journal(tools: Tools, log: Log) -> bool:
+def _read_journal(tools: Tools, log: DenialLog) -> bool:
     program = tools.find("journalctl")
     if program is None:
         return False
@@ -96,7 +96,7 @@ def _read_journal(tools: Tools, log: Log) -> bool:
     return log.earliest is not None
 
 
-def _read_buffer(tools: Tools, log: Log, booted_at: float | None) -> None:
+def _read_buffer(tools: Tools, log: DenialLog, booted_at: float | None) -> None:
     program = tools.find("dmesg")
     status, text, err = tools.run_command([program]) if program else (1, "", "there is no dmesg")
     if status:

@@ -17,7 +17,7 @@ import typing as t
 
 from ..._core.errors import HostReadError, HostWriteError, PlanError
 from ..._core.selinux import file_contexts as core
-from ..._core.selinux.file_contexts import Rule
+from ..._core.selinux.file_contexts import ContextRule
 from ..._core.words import some
 from ..base.deadline import Job
 from ..base.journal import Entry, Journal
@@ -43,7 +43,7 @@ _TYPES = {"a": 0, "f": 1, "d": 2, "c": 3, "b": 4, "s": 5, "l": 6, "p": 7}
 _MAX_MESSAGE = 1000
 
 
-def local_rules(root: Root, policy: str | None) -> list[Rule]:
+def local_rules(root: Root, policy: str | None) -> list[ContextRule]:
     """The administrator's rules as they are. Raises HostReadError."""
     if not policy or "/" in policy:
         raise HostReadError("/etc/selinux/config names no policy, so there is no place for file contexts")
@@ -56,7 +56,7 @@ def local_rules(root: Root, policy: str | None) -> list[Rule]:
         raise HostReadError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def apply(root: Root, policy: str, changes: t.Sequence[tuple[Rule, Rule]], journal: Journal) -> None:
+def apply(root: Root, policy: str, changes: t.Sequence[tuple[ContextRule, ContextRule]], journal: Journal) -> None:
     """Make the rules so, all or none, with no load of the policy: only labelling reads them.
 
     Raises JournalError and HostWriteError; the rules are then as they were.
@@ -71,7 +71,7 @@ def apply(root: Root, policy: str, changes: t.Sequence[tuple[Rule, Rule]], journ
         raise HostWriteError(f"{missing[0]}: libsemanage did not keep it; look at semanage fcontext -l -C")
 
 
-def entry(rules: t.Sequence[Rule]) -> Entry:
+def entry(rules: t.Sequence[ContextRule]) -> Entry:
     """Rules as they are, for the journal: one entry, for they are put back in one transaction too."""
     plain = [{"target": rule.target, "ftype": rule.ftype, "context": rule.context} for rule in rules]
     return Entry(KIND, some([rule.subject for rule in rules], 1), {"rules": plain})
@@ -80,7 +80,7 @@ def entry(rules: t.Sequence[Rule]) -> Entry:
 def restore(found: Entry) -> None:
     """Put rules back as the journal has them. Raises PlanError and HostWriteError."""
     try:
-        rules = [Rule(item["target"], item["ftype"], item["context"]) for item in found.before["rules"]]
+        rules = [ContextRule(item["target"], item["ftype"], item["context"]) for item in found.before["rules"]]
         known = all(rule.ftype in _TYPES for rule in rules)
     except (KeyError, TypeError):
         known = False
@@ -89,7 +89,7 @@ def restore(found: Entry) -> None:
     commit(rules)
 
 
-def commit(rules: t.Sequence[Rule], timeout: float = TIMEOUT) -> None:
+def commit(rules: t.Sequence[ContextRule], timeout: float = TIMEOUT) -> None:
     """Set these rules, or remove those without a context, in one transaction. Raises HostWriteError."""
 
     def work() -> t.Iterator[t.Any]:
@@ -124,7 +124,7 @@ class _Transaction:
         if not self._handle.value:
             raise OSError(errno.ENOMEM, "libsemanage gives no handle")
 
-    def run(self, rules: t.Iterable[Rule]) -> None:
+    def run(self, rules: t.Iterable[ContextRule]) -> None:
         self._call("semanage_set_reload", self._handle, 0)
         self._must("semanage_connect", self._handle)
         try:
@@ -135,7 +135,7 @@ class _Transaction:
         finally:
             self._call("semanage_disconnect", self._handle)
 
-    def _put(self, rule: Rule) -> None:
+    def _put(self, rule: ContextRule) -> None:
         target = ctypes.c_char_p(rule.target.encode("utf-8", "surrogateescape"))
         number = _TYPES[rule.ftype]
         key = ctypes.c_void_p()

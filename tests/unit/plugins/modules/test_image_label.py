@@ -14,7 +14,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import image_label as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images import REPAIRS
-from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import Rule
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import ContextRule
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import file_contexts
 from ansible_collections.svirt.fleet.plugins.modules import image_label
@@ -39,13 +39,13 @@ class Host:
         self.image.write_bytes(b"x")
         os.setxattr(self.image, LABEL, f"{OLD}\0".encode())
         self.journal = self.folder / "journal"
-        self.commits: list[list[Rule]] = []
+        self.commits: list[list[ContextRule]] = []
 
     @property
     def label(self) -> str:
         return os.getxattr(self.image, LABEL).decode().rstrip("\0")
 
-    def commit(self, rules: t.Sequence[Rule], timeout: float = 0) -> None:
+    def commit(self, rules: t.Sequence[ContextRule], timeout: float = 0) -> None:
         self.commits.append(list(rules))
         self.tree.file(LOCAL, "".join(f"{rule.target} {rule.context}\n" for rule in rules if rule.context))
 
@@ -142,7 +142,7 @@ def test_shared_storage_is_only_touched_with_knowledge(host: Host, run: Run) -> 
         ({"labels": [{"path": "/a", "label": "virt_image_t"}]}, "has no level"),
         ({"labels": [{"path": "/a", "label": "system_u:object_r:nonsense_t:s0"}]}, "does not know the label"),
         ({"fallback": "x"}, "has no level"),
-        ({"folders": ["/"]}, "no absolute path of a folder below /"),
+        ({"folders": ["/"]}, "is not an absolute path of a folder below /"),
         ({"fcontexts": [{"target": "/a", "setype": "nonsense_t"}]}, "does not know the label"),
         ({"fcontexts": [{"target": "/a"}]}, "has no setype"),
     ],

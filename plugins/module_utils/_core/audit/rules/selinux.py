@@ -14,7 +14,7 @@ import typing as t
 
 from ...facts.guests import facts_of, guest_types, selinux_off
 from ...facts.subjects import HOST
-from ...selinux.booleans import DOORS, Door
+from ...selinux.booleans import BOOLEAN_EFFECTS, BooleanEffect
 from ...selinux.context import type_of
 from ...selinux.shipped_types import SHIPPED_GUEST_TYPES, SHIPPED_PERMISSIVE
 from ...snapshot.model import OK, Boolean, Snapshot
@@ -151,34 +151,34 @@ def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
     if not snapshot.selinux.booleans:
         yield Unsure(HOST, "no SELinux boolean could be read")
     for boolean in snapshot.selinux.booleans:
-        door = DOORS.get(boolean.name)
-        if door is None or not (boolean.active or boolean.pending) or settings.profile in door.profiles:
+        effect = BOOLEAN_EFFECTS.get(boolean.name)
+        if effect is None or not (boolean.active or boolean.pending) or settings.profile in effect.profiles:
             continue
         if boolean.name == "virt_use_execmem":
-            yield from _execmem(snapshot, boolean, door)
+            yield from _execmem(snapshot, boolean, effect)
         else:
-            yield _door_hit(boolean, door)
+            yield _boolean_hit(boolean, effect)
 
 
-def _execmem(snapshot: Snapshot, boolean: Boolean, door: Door) -> Results:
+def _execmem(snapshot: Snapshot, boolean: Boolean, effect: BooleanEffect) -> Results:
     """Emulation needs executable memory. Where the policy has a type of its own for it, no other guest needs it."""
     subject = f"boolean {boolean.name}"
     types = snapshot.selinux.guest_types
     if len(set(types)) > 1:
-        yield _door_hit(boolean, door)
+        yield _boolean_hit(boolean, effect)
     elif not types:
         yield Unsure(subject, "the policy's guest types could not be read, so emulated guests may need it")
     elif any(guest.kind == "qemu" for guest in snapshot.guests):
         return
     elif snapshot.coverage["guests"].status == OK:
-        yield _door_hit(boolean, door)
+        yield _boolean_hit(boolean, effect)
     else:
         yield Unsure(subject, "the guests could not be read, so some of them may be emulated and need it")
 
 
-def _door_hit(boolean: Boolean, door: Door) -> Hit:
-    evidence = {"boolean": boolean.name, "active": boolean.active, "pending": boolean.pending, "opens": door.opens}
-    return Hit(f"boolean {boolean.name}", boolean.name, evidence, severity=door.severity)
+def _boolean_hit(boolean: Boolean, effect: BooleanEffect) -> Hit:
+    evidence = {"boolean": boolean.name, "active": boolean.active, "pending": boolean.pending, "opens": effect.opens}
+    return Hit(f"boolean {boolean.name}", boolean.name, evidence, severity=effect.severity)
 
 
 def _flask(snapshot: Snapshot, _settings: Settings) -> Results:

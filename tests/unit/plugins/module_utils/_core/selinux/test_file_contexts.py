@@ -6,9 +6,9 @@ import re
 import typing as t
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError, PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError, PlanError, SvirtError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux import file_contexts as rules
-from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import Rule
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import ContextRule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,9 +31,9 @@ def wish(**more: t.Any) -> dict[str, t.Any]:
 
 def test_the_rules_that_are_there() -> None:
     assert rules.parse(LOCAL) == [
-        Rule("/srv/vms(/.*)?", "a", IMAGE),
-        Rule("/srv/a", "d", "system_u:object_r:var_t:s0"),
-        Rule("/srv/b", "f", "<<none>>"),
+        ContextRule("/srv/vms(/.*)?", "a", IMAGE),
+        ContextRule("/srv/a", "d", "system_u:object_r:var_t:s0"),
+        ContextRule("/srv/b", "f", "<<none>>"),
     ]
 
 
@@ -48,44 +48,57 @@ def test_only_what_differs_changes() -> None:
         rules.wanted(wish(target="/srv/new", ftype="f")),
     ]
     assert rules.changes(there, wished) == [
-        (Rule("/srv/a", "d", "system_u:object_r:var_t:s0"), Rule("/srv/a", "d", IMAGE)),
-        (Rule("/srv/b", "f", "<<none>>"), Rule("/srv/b", "f", None)),
-        (Rule("/srv/new", "a", None), Rule("/srv/new", "a", "<<none>>")),
-        (Rule("/srv/new", "f", None), Rule("/srv/new", "f", IMAGE)),
+        (ContextRule("/srv/a", "d", "system_u:object_r:var_t:s0"), ContextRule("/srv/a", "d", IMAGE)),
+        (ContextRule("/srv/b", "f", "<<none>>"), ContextRule("/srv/b", "f", None)),
+        (ContextRule("/srv/new", "a", None), ContextRule("/srv/new", "a", "<<none>>")),
+        (ContextRule("/srv/new", "f", None), ContextRule("/srv/new", "f", IMAGE)),
     ]
     assert rules.changes(there, wished[:1]) == []
 
 
 def test_wishes_that_collide() -> None:
-    with pytest.raises(PlanError, match=r"file context /srv/x \(a\) is given twice"):
+    with pytest.raises(PlanError) as caught:
         rules.changes([], [rules.wanted(wish()), rules.wanted(wish(setype="var_t"))])
+    assert caught.value.code == "rule_given_twice"
     assert len(rules.changes([], [rules.wanted(wish()), rules.wanted(wish())])) == 1
 
 
 @pytest.mark.parametrize(
-    ("more", "error"),
+    ("more", "error", "code"),
     [
-        ({"target": "srv"}, PlanError),
-        ({"target": "/srv/a b"}, PlanError),
-        ({"target": "/srv/ü"}, PlanError),
-        ({"target": "/srv/a\n/etc/shadow"}, PlanError),
-        ({"target": "/" + "a" * 6000}, PlanError),
-        ({"setype": None}, PlanError),
-        ({"setype": "a:b"}, LabelError),
-        ({"setype": "a b"}, LabelError),
-        ({"selevel": "SystemLow"}, LabelError),
-        ({"seuser": "x\ny"}, LabelError),
+        ({"target": "srv"}, PlanError, "target_malformed"),
+        ({"target": "/srv/a b"}, PlanError, "target_malformed"),
+        ({"target": "/srv/\u00fc"}, PlanError, "not_ascii"),
+        ({"target": "/srv/a\n/etc/shadow"}, PlanError, "target_malformed"),
+        ({"target": "/" + "a" * 6000}, PlanError, "target_malformed"),
+        ({"setype": None}, PlanError, "type_missing"),
+        ({"setype": "a:b"}, LabelError, "level_malformed"),
+        ({"setype": "a b"}, LabelError, "identifier_malformed"),
+        ({"selevel": "SystemLow"}, LabelError, "level_malformed"),
+        ({"seuser": "x\ny"}, LabelError, "identifier_malformed"),
     ],
 )
-def test_wishes_that_are_none(more: dict[str, t.Any], error: type[Exception]) -> None:
-    with pytest.raises(error):
+def test_wishes_that_are_refused(more: dict[str, t.Any], error: type[SvirtError], code: str) -> None:
+    with pytest.raises(error) as caught:
         rules.wanted(wish(**more))
+    assert caught.value.code == code
 
 
-@pytest.mark.parametrize("folder", ["/", "//", "", "srv", "/a\nb", "/srv/ü"])
-def test_folders_that_are_none(folder: str) -> None:
-    with pytest.raises(PlanError):
+@pytest.mark.parametrize(
+    ("folder", "code"),
+    [
+        ("/", "folder_not_absolute"),
+        ("//", "folder_not_absolute"),
+        ("", "folder_not_absolute"),
+        ("srv", "folder_not_absolute"),
+        ("/a\nb", "folder_not_absolute"),
+        ("/srv/\u00fc", "not_ascii"),
+    ],
+)
+def test_folders_that_are_refused(folder: str, code: str) -> None:
+    with pytest.raises(PlanError) as caught:
         rules.of_folder(folder)
+    assert caught.value.code == code
 
 
 @given(st.text(st.characters(max_codepoint=127, exclude_characters="\n\0/"), min_size=1))
@@ -100,9 +113,9 @@ def test_the_rule_of_a_folder_is_about_it_and_what_is_in_it_and_nothing_else(nam
 
 def test_the_last_rule_that_matches_counts() -> None:
     found = [
-        Rule("/srv(/.*)?", "a", IMAGE),
-        Rule("/srv/x", "d", "u:object_r:x_t:s0"),
-        Rule("(", "a", "u:object_r:y_t:s0"),
+        ContextRule("/srv(/.*)?", "a", IMAGE),
+        ContextRule("/srv/x", "d", "u:object_r:x_t:s0"),
+        ContextRule("(", "a", "u:object_r:y_t:s0"),
     ]
     assert rules.label_by(found, "/srv/x", "f") == IMAGE
     assert rules.label_by(found, "/srv/x", "d") == "u:object_r:x_t:s0"

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.denials import Log
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.denials import DenialLog
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import audit_log
 
 from tests.unit.support.selinux_host import BOOT, LOG, START, SelinuxHost, denial
@@ -20,7 +20,7 @@ def host(tmp_path: Path) -> SelinuxHost:
     return SelinuxHost(tmp_path)
 
 
-def read(host: SelinuxHost) -> Log:
+def read(host: SelinuxHost) -> DenialLog:
     return audit_log.read(host.root, host.tools, BOOT)
 
 

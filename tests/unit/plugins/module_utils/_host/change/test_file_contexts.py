@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError, HostWriteError, PlanError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import Rule
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import ContextRule
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import file_contexts
 
@@ -61,14 +61,14 @@ def test_without_the_library_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(HostReadError, match=r"libnone\.so\.9 is not installed"):
         file_contexts.defaults([("/a", "file")], 30)
     with pytest.raises(HostWriteError, match=r"libnone\.so\.9 is not installed.*none of them was"):
-        file_contexts.commit([Rule("/a", "a", IMAGE)])
+        file_contexts.commit([ContextRule("/a", "a", IMAGE)])
 
 
 def test_the_rules_of_the_administrator() -> None:
     tree = Tree()
     assert file_contexts.local_rules(CapturedRoot(tree), "targeted") == []
     tree.file("/etc/selinux/targeted/contexts/files/file_contexts.local", f"/srv/vms(/.*)?  {IMAGE}\n")
-    assert file_contexts.local_rules(CapturedRoot(tree), "targeted") == [Rule("/srv/vms(/.*)?", "a", IMAGE)]
+    assert file_contexts.local_rules(CapturedRoot(tree), "targeted") == [ContextRule("/srv/vms(/.*)?", "a", IMAGE)]
     for policy in (None, "", "a/../b"):
         with pytest.raises(HostReadError):
             file_contexts.local_rules(CapturedRoot(tree), policy)
@@ -83,17 +83,17 @@ class Store:
     def __init__(self, tree: Tree, forgets: bool = False) -> None:
         self.tree = tree
         self.forgets = forgets
-        self.commits: list[list[Rule]] = []
+        self.commits: list[list[ContextRule]] = []
 
-    def commit(self, rules: t.Sequence[Rule], timeout: float = 0) -> None:
+    def commit(self, rules: t.Sequence[ContextRule], timeout: float = 0) -> None:
         self.commits.append(list(rules))
         text = "".join(f"{rule.target} {rule.context}\n" for rule in rules if rule.context)
         self.tree.file("/etc/selinux/t/contexts/files/file_contexts.local", "" if self.forgets else text)
 
 
 CHANGES = [
-    (Rule("/a", "a", None), Rule("/a", "a", IMAGE)),
-    (Rule("/b", "a", IMAGE), Rule("/b", "a", None)),
+    (ContextRule("/a", "a", None), ContextRule("/a", "a", IMAGE)),
+    (ContextRule("/b", "a", IMAGE), ContextRule("/b", "a", None)),
 ]
 
 
