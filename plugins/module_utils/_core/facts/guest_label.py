@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one fault of a label that a guest runs with.
+"""The fault of the label that a guest runs with.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -18,12 +18,12 @@ OPEN = "open"
 FOREIGN = "foreign"
 NARROW = "narrow"
 WIDE = "wide"
-#: No sound label needs more categories: libvirt draws two, a label for life has four. Nine hold 36 pairs of others.
+#: No sound label needs more categories: libvirt draws two, a static label has four. Nine contain 36 pairs.
 MAX_CATEGORIES = 8
 
 
 def holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
-    """The set has everything that the daemon draws from, so it holds every dynamic guest's pair."""
+    """The set contains the daemon's whole range, and so every dynamic guest's pair."""
     try:
         drawn = libvirt_range(daemon) if daemon else None
     except LabelError:
@@ -34,9 +34,9 @@ def holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
 
 
 def fault_of(context: Context, types: t.Container[str], daemon: str | None) -> str | None:
-    """The one fault of a label that a guest runs with.
+    """The fault of the label that a guest runs with; None for a sound label.
 
-    ``types`` are those that are meant for guests, ``daemon`` the label of libvirt's daemon, which has its range.
+    ``types`` are the guests' types, ``daemon`` the label of libvirt's daemon, which holds its range.
     """
     if runs_open(context.type):
         return OPEN

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which guests of a host sVirt is about, and which types they may have.
+"""Guests of a host that sVirt confines, and the types that they may have.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -18,7 +18,7 @@ QEMU_KINDS = frozenset(("kvm", "qemu"))
 
 
 def selinux_off(snapshot: Snapshot) -> bool:
-    """The kernel runs without SELinux. One rule says so, the others cannot judge labels that mean nothing."""
+    """The kernel runs without SELinux: one rule reports it, rules about labels cannot judge."""
     return snapshot.selinux.mode == "disabled"
 
 
@@ -28,17 +28,17 @@ def guest_types(snapshot: Snapshot) -> frozenset[str]:
 
 
 def facts_of(snapshot: Snapshot, type_: str) -> TypeFacts:
-    """What the loaded policy says of a type; nothing, when it was not asked."""
+    """The loaded policy's facts about a type; empty where it was not asked."""
     return next((facts for facts in snapshot.selinux.types if facts.name == type_), TypeFacts(type_))
 
 
 def qemu_guests(snapshot: Snapshot) -> t.Iterator[Guest]:
-    """The guests that sVirt's rules for QEMU are about."""
+    """The guests that run as a QEMU process."""
     return (guest for guest in snapshot.guests if guest.kind in QEMU_KINDS)
 
 
 def draws_categories(guest: Guest) -> bool:
-    """libvirt draws the guest's categories: those of the running process, else those of the next start."""
+    """libvirt chooses the guest's categories: those of the running process, else those of the next start."""
     seclabel = confinement(guest.live if guest.active else guest.persistent_labels)
     if seclabel is None:
         return not guest.active and not guest.error

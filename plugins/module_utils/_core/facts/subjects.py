@@ -1,10 +1,10 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How subjects are named.
+"""Names of subjects, the same in all findings.
 
-Subjects are written one way everywhere: ``host``, ``type NAME``, ``boolean NAME``, ``qemu.conf`` or ``qemu.conf KEY``,
-``daemon NAME``, ``guest NAME``, ``process PID NAME``, ``image PATH``, ``folder PATH``, ``storage MOUNT``,
-``interface MAC of guest NAME``. Names and paths stand there as read: whoever shows them escapes them.
+``host``, ``type NAME``, ``boolean NAME``, ``qemu.conf`` or ``qemu.conf KEY``, ``daemon NAME``, ``guest NAME``,
+``process PID NAME``, ``image PATH``, ``folder PATH``, ``storage MOUNT``, ``interface MAC of guest NAME``. Names and
+paths are as read: renderers escape them.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """

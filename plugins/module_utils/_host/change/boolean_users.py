@@ -32,7 +32,7 @@ class DoorUse:
     """Looks at guests, running and defined, once it is asked."""
 
     root: Root
-    table: processes.Table
+    table: processes.ProcessTable
     facts: SELinux
     _found: list[guests.ReadGuest] | None = field(default=None, init=False)
     _problem: str = field(default="", init=False)

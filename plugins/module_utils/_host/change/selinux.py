@@ -121,7 +121,7 @@ class Host:
         self._soak: Soak | None = None
         if not root.privileged:
             raise PlanError("only root may set SELinux; run the task with become")
-        self.table = processes.Table()
+        self.table = processes.ProcessTable()
         self.look = self._look()
         self.plan = self._plan()
 

@@ -39,36 +39,36 @@ def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt
         name for name in sockets if name in system
     ]
     activated = [name for name in sockets if name in installed and root.exists(sockets[name])]
-    found = Libvirt(installed=bool(installed or system))
+    libvirt = Libvirt(installed=bool(installed or system))
     for name in [*running, *activated][:1]:
         process = system.get(name)
-        found.daemon = Daemon(name, socket=root.exists(sockets[name]))
+        libvirt.daemon = Daemon(name, socket=root.exists(sockets[name]))
         if process is not None:
-            found.daemon.pid, found.daemon.context = process.pid, process.context
-            found.daemon.started_at = process.started_at
-    return found
+            libvirt.daemon.pid, libvirt.daemon.context = process.pid, process.context
+            libvirt.daemon.started_at = process.started_at
+    return libvirt
 
 
-def may_connect(root: Root, found: Libvirt) -> str:
+def may_connect(root: Root, libvirt: Libvirt) -> str:
     """Why no connection may be made; empty when one may.
 
     A connection starts a daemon that waits behind its socket. That is harmless for one that ran since the boot and
     went to sleep, but the first start after a boot would start guests.
     """
-    if found.daemon is None:
+    if libvirt.daemon is None:
         return "no libvirt daemon runs and no socket would start one"
-    if found.daemon.pid is None and not root.exists(_AUTOSTARTED):
-        return f"{found.daemon.name} has not run since the host booted; starting it would start guests"
+    if libvirt.daemon.pid is None and not root.exists(_AUTOSTARTED):
+        return f"{libvirt.daemon.name} has not run since the host booted; starting it would start guests"
     return ""
 
 
 def drives(root: Root, pid: int) -> bool:
-    """Whether the process has read its configuration and has the QEMU driver: it is about to answer."""
+    """Whether the process has read its configuration and holds the QEMU driver."""
     return root.line(_DRIVER_PID) == str(pid)
 
 
 def complete(root: Root, daemon: Daemon, booted_at: int | None) -> None:
-    """Fill in what is to be known of a daemon that our own connection has woken up."""
+    """Fill in pid, label and start time of a daemon that our own connection started."""
     pid = root.line(_DRIVER_PID)
     if daemon.pid is None and pid and pid.isdigit():
         process = processes.identify(root, int(pid), booted_at)
@@ -87,15 +87,15 @@ def started_at(root: Root, daemon: Daemon) -> float | None:
 
 
 def changes(root: Root, paths: t.Iterable[str]) -> dict[str, float]:
-    """When each of the files changed last, its attributes and its name included; those that are not there left out."""
-    found = {}
+    """Time of the last change of each file, its attributes and name included; missing files are left out."""
+    times = {}
     for path in paths:
         try:
             facts = root.stat(path)
         except OSError:
             continue
-        found[path] = max(float(facts.st_mtime), float(facts.st_ctime))
-    return found
+        times[path] = max(float(facts.st_mtime), float(facts.st_ctime))
+    return times
 
 
 def configuration(root: Root) -> tuple[QemuConf | None, str]:
@@ -108,7 +108,7 @@ def configuration(root: Root) -> tuple[QemuConf | None, str]:
     except FileNotFoundError:
         return conf, ""
     except (OSError, HostReadError) as error:
-        return None, reason(error)  # nothing may be concluded from keys that nobody saw
+        return None, reason(error)  # no conclusion from keys that could not be read
     return conf, ""
 
 

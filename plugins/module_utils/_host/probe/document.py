@@ -29,13 +29,13 @@ def document(snapshot: Snapshot) -> dict[str, t.Any]:
 
 
 def pack(whole: dict[str, t.Any]) -> str:
-    """A document as one text, for Ansible looks at every value of a result, which costs more than reading the host."""
+    """A document as one text: Ansible visits every value of a result, which costs more than reading the host."""
     content = json.dumps(whole, separators=(",", ":")).encode("ascii")
     return binascii.b2a_base64(zlib.compress(content, 1), newline=False).decode("ascii")
 
 
 def unpack(text: t.Any) -> t.Any:
-    """The document of a packed text. It is a host's word: raises SchemaError for what is none or has no end."""
+    """The document of a packed text, which is untrusted: raises SchemaError for anything else, and above MAX_BYTES."""
     if not isinstance(text, str):
         raise SchemaError("not a snapshot: the answer holds none")
     try:
@@ -49,7 +49,7 @@ def unpack(text: t.Any) -> t.Any:
 
 
 def summary(snapshot: Snapshot) -> dict[str, t.Any]:
-    """What a task shows of a snapshot: counts and coverage."""
+    """Counts and coverage, which a task shows."""
     return {
         "selinux": snapshot.selinux.mode,
         "daemon": snapshot.libvirt.daemon.name if snapshot.libvirt.daemon else None,
@@ -65,7 +65,7 @@ def summary(snapshot: Snapshot) -> dict[str, t.Any]:
 
 
 def _plain(value: t.Any) -> t.Any:
-    """What schema.encode gives, with clean texts, in one pass: a host with many guests has 10,000 values."""
+    """As snapshot.document.encode, with clean texts, in one pass: a host with many guests has 10,000 values."""
     kind = type(value)
     if kind is str:
         return value if value.isascii() and len(value) <= MAX_TEXT else _text(value)

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One look at a whole host: orders the readers and puts the snapshot together.
+"""The probe: runs the readers of one host and assembles the snapshot.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -31,28 +31,28 @@ _APPARMOR = "AppArmor is in force here, not SELinux"
 
 @dataclass(repr=False, eq=False)
 class Options:
-    """What the caller may choose."""
+    """Options of the probe."""
 
     timeout: float = 30.0
     orphan_search: tuple[str, ...] = ()
-    #: Look at boot entries, at the guests' files and at the storage under them. Without, their areas are unknown.
+    #: Read boot entries, the guests' files and the storage under them. Without, these areas are unknown.
     files: bool = True
 
 
 @dataclass(repr=False, eq=False)
 class Tools:
-    """What the probe uses beside the host's files; tests put their own in."""
+    """What the probe uses beside the host's files; tests replace it."""
 
     ask: Ask = libvirt_reader.ask
     run_command: system.RunCommand | None = None
-    #: Raise errors that nobody foresaw.
+    #: Raise unexpected errors.
     strict: bool = False
     now: t.Callable[[], float] = time.time
 
 
 @dataclass(repr=False, eq=False)
 class Probe:
-    """One look at one host; ``take`` is called once."""
+    """One probe of one host; ``take`` is called once."""
 
     root: Root
     options: Options = field(default_factory=Options)
@@ -87,8 +87,8 @@ class Probe:
         self._finish(snapshot, table)
         return snapshot
 
-    def _selinux(self) -> selinux.Reading:
-        reading = selinux.Reading(s.SELinux(mode="disabled"))
+    def _selinux(self) -> selinux.SELinuxReading:
+        reading = selinux.SELinuxReading(s.SELinux(mode="disabled"))
         with self.coverage.area("selinux"):
             reading = selinux.read(self.root)
             self.coverage.unknown("selinux", *reading.missing)
@@ -102,8 +102,8 @@ class Probe:
                 self.coverage.not_applicable(area, _APPARMOR if chosen else _OFF)
         return reading
 
-    def _processes(self, facts: s.SELinux) -> processes.Table:
-        table = processes.Table()
+    def _processes(self, facts: s.SELinux) -> processes.ProcessTable:
+        table = processes.ProcessTable()
         with self.coverage.area("processes", "containers"):
             table = processes.read(self.root, {*facts.guest_types, *selinux.GUEST_TYPES})
             for area in ("processes", "containers"):
@@ -131,8 +131,8 @@ class Probe:
             self.coverage.unknown("xen", job.problem)
         return xen
 
-    def _libvirt(self, table: processes.Table) -> tuple[s.Libvirt, Job | None]:
-        """What the host's files say of libvirt, and a connection that is under way."""
+    def _libvirt(self, table: processes.ProcessTable) -> tuple[s.Libvirt, Job | None]:
+        """libvirt by the host's files, and a connection in progress."""
         self.status = guests.StatusFiles()
         libvirt = s.Libvirt()
         job = None
@@ -163,8 +163,8 @@ class Probe:
             snapshot.selinux.boot_entries, problems = system.boot_entries(self.root)
             self.coverage.unknown("boot", *problems)
 
-    def _guests(self, snapshot: s.Snapshot, table: processes.Table, job: Job | None) -> bool:
-        """The guests; gives whether all of them and all their files are known."""
+    def _guests(self, snapshot: s.Snapshot, table: processes.ProcessTable, job: Job | None) -> bool:
+        """Read the guests; return whether all of them and all their files are known."""
         if not self.coverage.applies("guests"):
             return True
         listing = GuestList(complete=False)
@@ -181,8 +181,8 @@ class Probe:
                 item.context = table.context_of(item.pid) or selinux.current(self.root, item.pid)
         return listing.complete
 
-    def _questions(self, snapshot: s.Snapshot, policy: LoadedPolicy | None, table: processes.Table) -> None:
-        """What the loaded policy says of the types and labels that were seen."""
+    def _questions(self, snapshot: s.Snapshot, policy: LoadedPolicy | None, table: processes.ProcessTable) -> None:
+        """Ask the loaded policy about the types and labels in use."""
         facts = snapshot.selinux
         guest_types = {*facts.guest_types, *selinux.GUEST_TYPES}
         labels = [seen.process.context for seen in table.guests] + [item.context for item in table.daemons]
@@ -199,7 +199,7 @@ class Probe:
             facts.access, why = selinux.access(policy, guest_types & known, selinux.type_labels(files_))
             self.coverage.unknown("selinux", why, str(policy.problem or "") if policy else "")
 
-    def _finish(self, snapshot: s.Snapshot, table: processes.Table) -> None:
+    def _finish(self, snapshot: s.Snapshot, table: processes.ProcessTable) -> None:
         snapshot.processes = [seen.process for seen in table.guests]
         snapshot.containers = table.containers if self.coverage.applies("containers") else []
         snapshot.coverage = self.coverage.result()

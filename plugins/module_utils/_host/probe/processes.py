@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One pass through /proc: QEMU, its helpers, libvirt's daemons and containers, each with its real label.
+"""Processes of virtualisation, from one pass through /proc: QEMU, helpers, libvirt's daemons, containers.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -34,8 +34,8 @@ _CLOCK_TICKS = 100  # USER_HZ: the same on every Linux that libvirt runs on
 
 
 @dataclass(repr=False, eq=False)
-class Seen:
-    """A process of interest, with what is needed to find its guest."""
+class SeenProcess:
+    """A QEMU or helper, with its control group."""
 
     process: Process
     #: Control group scope of the guest that it runs in.
@@ -43,26 +43,26 @@ class Seen:
 
 
 @dataclass(repr=False, eq=False)
-class Table:
-    """What the pass through /proc found."""
+class ProcessTable:
+    """Processes of interest of a host."""
 
-    guests: list[Seen] = field(default_factory=list)
+    guests: list[SeenProcess] = field(default_factory=list)
     daemons: list[Process] = field(default_factory=list)
     containers: list[ContainerLabel] = field(default_factory=list)
-    #: Labels of all processes of interest by pid, read once.
+    #: Why /proc could not be listed; empty when it was.
     problem: str = ""
     #: Processes whose program or label could not be read.
     hidden: int = 0
     booted_at: int | None = None
 
     def context_of(self, pid: int | None) -> str | None:
-        """The label of a QEMU that the pass saw."""
+        """The label of a QEMU or helper."""
         return next((seen.process.context for seen in self.guests if seen.process.pid == pid), None)
 
 
-def read(root: Root, guest_types: t.Collection[str]) -> Table:
-    """Look at every process once. Processes that end meanwhile are left out."""
-    table = Table(booted_at=_boot_time(root))
+def read(root: Root, guest_types: t.Collection[str]) -> ProcessTable:
+    """Read every process once. Those that end meanwhile are left out."""
+    table = ProcessTable(booted_at=_boot_time(root))
     try:
         pids = sorted(int(name) for name in root.listdir("/proc") if name.isdigit())
     except OSError as error:
@@ -77,7 +77,9 @@ def read(root: Root, guest_types: t.Collection[str]) -> Table:
     return table
 
 
-def _look(root: Root, pid: int, table: Table, by_label: dict[str, list[int]], guest_types: t.Collection[str]) -> None:
+def _look(
+    root: Root, pid: int, table: ProcessTable, by_label: dict[str, list[int]], guest_types: t.Collection[str]
+) -> None:
     try:
         exe = _exe(root, pid)
     except FileNotFoundError:
@@ -98,7 +100,7 @@ def _look(root: Root, pid: int, table: Table, by_label: dict[str, list[int]], gu
 
 
 def identify(root: Root, pid: int, booted_at: int | None) -> Process | None:
-    """One process, with its program's name for its role; None when it is gone."""
+    """One process, with its program's name as its role; None when it has ended."""
     try:
         exe = _exe(root, pid)
     except FileNotFoundError:
@@ -148,12 +150,12 @@ def _role(root: Root, pid: int, program: str, has_guest_label: bool) -> str | No
     return None
 
 
-def _seen(root: Root, pid: int, role: str, exe: str | None, context: str | None, booted_at: int | None) -> Seen:
+def _seen(root: Root, pid: int, role: str, exe: str | None, context: str | None, booted_at: int | None) -> SeenProcess:
     process = Process(pid=pid, role=role, exe=exe, context=context, uid=_uid(root, pid))
     process.started_at = _started_at(root, pid, booted_at)
     if role == QEMU:
         process.name = _guest_name(_words(root, pid))
-    return Seen(process, _scope(root, pid))
+    return SeenProcess(process, _scope(root, pid))
 
 
 def _words(root: Root, pid: int) -> list[str]:
@@ -207,16 +209,16 @@ def _boot_time(root: Root) -> int | None:
 
 def _scope(root: Root, pid: int) -> str | None:
     try:
-        found = _SCOPE.search(text_of(root.peek(f"/proc/{pid}/cgroup", 65536)))
+        match = _SCOPE.search(text_of(root.peek(f"/proc/{pid}/cgroup", 65536)))
     except OSError:
         return None
-    return found.group(0) if found else None
+    return match.group(0) if match else None
 
 
-def match_guests(table: Table, pids: t.Mapping[int, str]) -> None:
-    """Say of each process which guest it belongs to: by pid, and by the control group that a guest's QEMU is in.
+def match_guests(table: ProcessTable, pids: t.Mapping[int, str]) -> None:
+    """Set the guest of each process: by pid, and by the control group that a guest's QEMU is in.
 
-    ``pids`` are the guests' uuids by pid, as libvirt has them. What a command line claims counts for nothing.
+    ``pids`` are the guests' uuids by pid, as libvirt has them. The command line is no proof.
     """
     scopes: dict[str, str] = {}
     for seen in table.guests:

@@ -35,7 +35,7 @@ _MAX_PAIRS = 600
 
 
 @dataclass(repr=False, eq=False)
-class Reading:
+class SELinuxReading:
     """Facts, the gaps in them, and the loaded policy."""
 
     facts: SELinux
@@ -45,11 +45,13 @@ class Reading:
     policy: LoadedPolicy | None = None
 
 
-def read(root: Root) -> Reading:
+def read(root: Root) -> SELinuxReading:
     """The host's SELinux state; types and access come later, when it is known which ones matter."""
     policy = LoadedPolicy(root)
     mode = "disabled" if not policy.loaded else "enforcing" if policy.enforcing else "permissive"
-    reading = Reading(SELinux(mode=mode, lsms=_lsms(root, policy.loaded), autorelabel=root.exists("/.autorelabel")))
+    reading = SELinuxReading(
+        SELinux(mode=mode, lsms=_lsms(root, policy.loaded), autorelabel=root.exists("/.autorelabel"))
+    )
     facts = reading.facts
     facts.cmdline = root.line("/proc/cmdline")
     _configuration(root, reading)
@@ -73,7 +75,7 @@ def _lsms(root: Root, selinux: bool) -> list[str]:
     return [name for name, active in (("selinux", selinux), ("apparmor", apparmor)) if active]
 
 
-def _configuration(root: Root, reading: Reading) -> None:
+def _configuration(root: Root, reading: SELinuxReading) -> None:
     facts = reading.facts
     try:
         config = selinux_conf.parse_config(root.read_text(CONFIG, 65536))
@@ -87,7 +89,7 @@ def _configuration(root: Root, reading: Reading) -> None:
     facts.image_types = _contexts(root, reading, "virtual_image_context")
 
 
-def _contexts(root: Root, reading: Reading, name: str) -> list[str]:
+def _contexts(root: Root, reading: SELinuxReading, name: str) -> list[str]:
     policy = reading.facts.policy
     if not policy or "/" in policy:
         return []

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who the host is, what it boots, and Xen.
+"""Host identity, boot entries, Xen.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -54,7 +54,7 @@ def _os_release(root: Root) -> dict[str, str]:
 
 def boot_entries(root: Root) -> tuple[list[BootEntry], list[str]]:
     """Every boot entry of GRUB and of the Boot Loader Specification, and what could not be read."""
-    found: list[BootEntry] = []
+    entries: list[BootEntry] = []
     problems: list[str] = []
     variables: dict[str, str] = {}
     for path in GRUBENV:
@@ -62,17 +62,17 @@ def boot_entries(root: Root) -> tuple[list[BootEntry], list[str]]:
         variables.update(boot.parse_grubenv(text) if text else {})
     for path in (*GRUB, *efi_configs(root, problems)):
         text = read_or_none(root, path, problems)
-        found += boot.parse_grub_cfg(text, path) if text else []
+        entries += boot.parse_grub_cfg(text, path) if text else []
     for folder in BLS:
         for path in listed(root, folder, ".conf", problems):
             text = read_or_none(root, path, problems)
             entry = boot.parse_bls(text, path, variables) if text else None
-            found += [entry] if entry else []
-    if len(found) > _MAX_ENTRIES:
-        problems.append(f"only {_MAX_ENTRIES} of {len(found)} boot entries are kept")
-    if not found and not problems:
+            entries += [entry] if entry else []
+    if len(entries) > _MAX_ENTRIES:
+        problems.append(f"only {_MAX_ENTRIES} of {len(entries)} boot entries are kept")
+    if not entries and not problems:
         problems.append("no GRUB configuration and no boot loader entries were found")
-    return found[:_MAX_ENTRIES], problems
+    return entries[:_MAX_ENTRIES], problems
 
 
 def efi_configs(root: Root, problems: list[str]) -> list[str]:

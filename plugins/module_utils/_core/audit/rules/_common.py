@@ -1,8 +1,8 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the rules share: the references that they name, and what they say when they cannot judge.
+"""Shared by the rules: references, and results of rules that cannot judge.
 
-Keys, which make fingerprints, hold what stays the same from run to run: a uuid, a path, the name of a type.
+Keys, from which fingerprints are made, hold what is stable between runs: a uuid, a path, the name of a type.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -28,12 +28,12 @@ NIST_SI2 = "NIST SP 800-53 SI-2"  # flaw remediation
 
 
 def off_is_unsure(snapshot: Snapshot) -> tuple[Unsure, ...]:
-    """What a rule about labels says while SELinux is off."""
+    """Result of a rule about labels while SELinux is off."""
     return (Unsure(HOST, "SELinux is off, so labels mean nothing now"),) if selinux_off(snapshot) else ()
 
 
 def conf_doubt(conf: QemuConf | None, key: str) -> Unsure | None:
-    """Why the file's word on a key cannot be judged; None when it can."""
+    """Why a key of the file cannot be judged; None when it can."""
     doubt = doubt_of(conf, key)
     if doubt is None:
         return None

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every rule about one host, and what they say of a snapshot.
+"""All rules about one host, and their results for a snapshot.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -24,7 +24,7 @@ RULES: tuple[f.Rule, ...] = (*HOST_RULES, *LIBVIRT_RULES, *GUEST_RULES, *IMAGE_R
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the catalogue says of one host."""
+    """Results of all rules for one host."""
 
     host: str
     outcomes: tuple[f.Outcome, ...]
@@ -32,13 +32,13 @@ class Judgement:
 
 
 def judge(name: str, snapshot: Snapshot, settings: f.Settings, rules: t.Iterable[f.Rule] = RULES) -> Judgement:
-    """Every rule over one snapshot. ``name`` is the host's name in the inventory."""
+    """Apply the rules to one snapshot. ``name`` is the host's name in the inventory."""
     outcomes: list[f.Outcome] = []
     findings: list[f.Finding] = []
     for rule in rules:
-        outcome, found = _apply(rule, name, snapshot, settings)
+        outcome, hits = _apply(rule, name, snapshot, settings)
         outcomes.append(outcome)
-        findings.extend(found)
+        findings.extend(hits)
     return Judgement(name, tuple(outcomes), tuple(sorted(findings, key=f.order)))
 
 
@@ -49,7 +49,7 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
     if any(area.status == NOT_APPLICABLE for area in lacking):
         why = next(area.why for area in lacking if area.status == NOT_APPLICABLE)
         return f.Outcome(rule.id, f.NOT_APPLICABLE, why), []
-    # An area that was read in part may still show faults: they are told, and the rest stays unknown.
+    # An area that was read in part may still show faults: they are reported, and the rest stays unknown.
     results = list(rule.check(snapshot, settings))
     hits = [f.finding_of(rule, name, result) for result in results if isinstance(result, f.Hit)]
     doubts = [area.why for area in lacking]

@@ -1,14 +1,14 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules about guests: what their processes run as, and what their XML will make of the next start.
+"""Rules about guests: the labels of their processes, and those that their XML gives to the next start.
 
-A guest has up to two labels to judge: that of its process, and the one that its persistent XML gives to the next
-start. Each label has at most one fault (``_fault``), and each fault belongs to one rule:
+A guest has up to two labels: that of its process, and that of its next start by the persistent XML. Each label has at
+most one fault (``_fault``), and each fault belongs to one rule:
 
 - GST-002 runs in a type that confines nothing; but GST-010 when the persistent XML already confines it;
 - GST-003 ``<seclabel type='none'>`` waits for the next start, while the process is confined or off;
-- GST-004 a type outside the guests' types; GST-005 fewer than two categories; GST-006 a set so wide that it holds
-  everybody's. A faulty process is told once, by its own fault: GST-007 and GST-010 are then silent.
+- GST-004 a type outside the guests' types; GST-005 fewer than two categories; GST-006 a set that contains the sets of
+  all others. A faulty process is reported once, by its own fault: GST-007 and GST-010 are then silent.
 - GST-007 a sound process, but the live XML names another label;
 - GST-010 a sound process, but the persistent XML names another sound label.
 
@@ -42,42 +42,42 @@ def _fault(snapshot: Snapshot, context: Context) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Next:
-    """What the persistent XML makes of the next start."""
+class _NextStart:
+    """Label of the next start, by the persistent XML."""
 
-    #: dynamic, static, none, or open where the host's configuration leaves it unconfined; None: there is no
-    #: persistent XML, or it was not read.
+    #: dynamic, static, none, or open where the host's configuration leaves it unconfined; None: no persistent XML,
+    #: or not read.
     kind: str | None
     label: str | None = None
     fault: str | None = None
-    #: What could not be judged.
+    #: Why it cannot be judged.
     doubt: str = ""
 
 
-def _next_start(snapshot: Snapshot, guest: Guest) -> _Next:
+def _next_start(snapshot: Snapshot, guest: Guest) -> _NextStart:
     if not guest.persistent:
-        return _Next(None)
+        return _NextStart(None)
     if guest.error and not guest.persistent_labels:
-        return _Next(None, doubt=guest.error)
+        return _NextStart(None, doubt=guest.error)
     seclabel = confinement(guest.persistent_labels)
     if _left_open(snapshot, seclabel):
-        return _Next(OPEN)
+        return _NextStart(OPEN)
     if seclabel is None or seclabel.type in (None, "dynamic"):
         # Only the type of a <baselabel> survives, and without one the type is the daemon's own choice.
         type_ = type_of(seclabel.baselabel) if seclabel is not None and seclabel.baselabel else None
         foreign = type_ is not None and (runs_open(type_) or type_ not in guest_types(snapshot))
-        return _Next("dynamic", seclabel.baselabel if seclabel else None, FOREIGN if foreign else None)
+        return _NextStart("dynamic", seclabel.baselabel if seclabel else None, FOREIGN if foreign else None)
     if seclabel.type == "none":
-        return _Next("none")
+        return _NextStart("none")
     context = read_context(seclabel.label)
     if context is None:
-        return _Next(seclabel.type, seclabel.label, doubt=unreadable(seclabel.label, "the label in its XML"))
+        return _NextStart(seclabel.type, seclabel.label, doubt=unreadable(seclabel.label, "the label in its XML"))
     fault = _fault(snapshot, context)
-    return _Next(seclabel.type, seclabel.label, FOREIGN if fault == OPEN else fault)
+    return _NextStart(seclabel.type, seclabel.label, FOREIGN if fault == OPEN else fault)
 
 
 def _left_open(snapshot: Snapshot, seclabel: SecLabel | None) -> bool:
-    """The daemon would start the guest unconfined, whatever a dynamic label or none at all may promise."""
+    """The daemon would start the guest unconfined although its label is dynamic or absent."""
     models, conf = snapshot.libvirt.models, snapshot.libvirt.conf
     if models is not None and all(model.model != "selinux" for model in models):
         return seclabel is None or seclabel.type != "none"
@@ -85,19 +85,19 @@ def _left_open(snapshot: Snapshot, seclabel: SecLabel | None) -> bool:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A guest with both its labels judged."""
+class _JudgedGuest:
+    """A guest, its process's label and that of its next start."""
 
     guest: Guest
     subject: str
     #: None: it does not run, or its label could not be read.
     context: Context | None
     fault: str | None
-    next: _Next
+    next: _NextStart
     doubt: str = ""
 
     def hit(self, severity: str | None = None, **evidence: t.Any) -> Hit:
-        """This guest as a finding; what its process and its next start carry is always shown."""
+        """Finding about this guest, with the labels of its process and of its next start as evidence."""
         shown = {"process": self.guest.context, "persistent": _shown(self.guest.persistent_labels), **evidence}
         return Hit(self.subject, self.guest.uuid, shown, severity=severity)
 
@@ -112,42 +112,42 @@ def _shown(seclabels: t.Iterable[SecLabel]) -> str | None:
     return " ".join(part for part in (f"type={seclabel.type}", relabel, label) if part)
 
 
-def _seen(snapshot: Snapshot) -> t.Iterator[_Seen]:
+def _judged_guests(snapshot: Snapshot) -> t.Iterator[_JudgedGuest]:
     for guest in qemu_guests(snapshot):
         next_ = _next_start(snapshot, guest)
         subject = guest_name(guest)
         if not guest.active:
-            yield _Seen(guest, subject, None, None, next_)
+            yield _JudgedGuest(guest, subject, None, None, next_)
             continue
         context = read_context(guest.context)
         if context is not None:
-            yield _Seen(guest, subject, context, _fault(snapshot, context), next_)
-        elif open_type_of(guest.context):  # the type alone says enough
-            yield _Seen(guest, subject, None, OPEN, next_)
+            yield _JudgedGuest(guest, subject, context, _fault(snapshot, context), next_)
+        elif open_type_of(guest.context):  # the type alone decides
+            yield _JudgedGuest(guest, subject, None, OPEN, next_)
         else:
             doubt = unreadable(guest.context, "the label of its process")
-            yield _Seen(guest, subject, None, None, next_, doubt)
+            yield _JudgedGuest(guest, subject, None, None, next_, doubt)
 
 
-def _each(snapshot: Snapshot, judge: t.Callable[[_Seen], Results], reads: str = "both") -> Results:
-    """Every guest by one rule. ``reads`` is what the rule judges: the process, the xml of the next start, or both.
+def _each(snapshot: Snapshot, judge: t.Callable[[_JudgedGuest], Results], reads: str = "both") -> Results:
+    """Apply a rule to every guest. ``reads`` is what it judges: the process, the xml of the next start, or both.
 
-    What could not be read of that is said.
+    A part that could not be read gives an Unsure.
     """
     if selinux_off(snapshot):
         yield from off_is_unsure(snapshot)
         return
-    for seen in _seen(snapshot):
-        results = list(judge(seen))
+    for judged in _judged_guests(snapshot):
+        results = list(judge(judged))
         yield from results
-        doubts = (seen.doubt if reads != "xml" else "", seen.next.doubt if reads != "process" else "")
+        doubts = (judged.doubt if reads != "xml" else "", judged.next.doubt if reads != "process" else "")
         if not results:
-            yield from (Unsure(seen.subject, why) for why in doubts if why)
+            yield from (Unsure(judged.subject, why) for why in doubts if why)
 
 
-def _confined_next(seen: _Seen) -> bool:
+def _confined_next(judged: _JudgedGuest) -> bool:
     """The persistent XML gives the next start a sound label."""
-    return seen.next.kind in ("dynamic", "static") and seen.next.fault is None and not seen.next.doubt
+    return judged.next.kind in ("dynamic", "static") and judged.next.fault is None and not judged.next.doubt
 
 
 def _unmanaged(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -174,29 +174,29 @@ def _stray_severity(snapshot: Snapshot, process: Process) -> str | None:
 
 
 def _unconfined(snapshot: Snapshot, _settings: Settings) -> Results:
-    def judge(seen: _Seen) -> Results:
-        if seen.fault == OPEN and not _confined_next(seen):
-            yield seen.hit()
+    def judge(judged: _JudgedGuest) -> Results:
+        if judged.fault == OPEN and not _confined_next(judged):
+            yield judged.hit()
 
     return _each(snapshot, judge, "process")
 
 
 def _none_label(snapshot: Snapshot, _settings: Settings) -> Results:
-    def judge(seen: _Seen) -> Results:
-        if seen.next.kind == "none" and seen.fault != OPEN:
-            yield seen.hit()
+    def judge(judged: _JudgedGuest) -> Results:
+        if judged.next.kind == "none" and judged.fault != OPEN:
+            yield judged.hit()
 
     return _each(snapshot, judge, "xml")
 
 
 def _foreign_type(snapshot: Snapshot, _settings: Settings) -> Results:
-    def judge(seen: _Seen) -> Results:
-        if seen.fault == FOREIGN and seen.context is not None:
-            constrained = facts_of(snapshot, seen.context.type).constrained
-            # The policy may hold such a process well, but not as it holds guests.
-            yield seen.hit("medium" if constrained else None, constrained=constrained)
-        elif seen.next.fault == FOREIGN and seen.fault != OPEN:
-            yield seen.hit()
+    def judge(judged: _JudgedGuest) -> Results:
+        if judged.fault == FOREIGN and judged.context is not None:
+            constrained = facts_of(snapshot, judged.context.type).constrained
+            # The policy may confine such a process, but not as it confines guests.
+            yield judged.hit("medium" if constrained else None, constrained=constrained)
+        elif judged.next.fault == FOREIGN and judged.fault != OPEN:
+            yield judged.hit()
 
     return _each(snapshot, judge)
 
@@ -210,37 +210,37 @@ def _wide(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _by_fault(snapshot: Snapshot, fault: str) -> Results:
-    def judge(seen: _Seen) -> Results:
-        if seen.fault == fault or (seen.next.fault == fault and seen.fault != OPEN):
-            yield seen.hit()
+    def judge(judged: _JudgedGuest) -> Results:
+        if judged.fault == fault or (judged.next.fault == fault and judged.fault != OPEN):
+            yield judged.hit()
 
     return _each(snapshot, judge)
 
 
 def _xml_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
-    def judge(seen: _Seen) -> Results:
-        if not seen.guest.active or seen.context is None or seen.fault is not None:
+    def judge(judged: _JudgedGuest) -> Results:
+        if not judged.guest.active or judged.context is None or judged.fault is not None:
             return
-        seclabel = confinement(seen.guest.live)
+        seclabel = confinement(judged.guest.live)
         if seclabel is None:
-            yield Unsure(seen.subject, seen.guest.error or "its live XML has no SELinux label to compare with")
+            yield Unsure(judged.subject, judged.guest.error or "its live XML has no SELinux label to compare with")
         elif seclabel.label is None and seclabel.type != "none":
-            yield Unsure(seen.subject, "its live XML has a <seclabel> without a label")
-        elif seclabel.type == "none" or not same(seclabel.label or "", seen.guest.context or ""):
-            yield seen.hit(live=_shown(seen.guest.live))
+            yield Unsure(judged.subject, "its live XML has a <seclabel> without a label")
+        elif seclabel.type == "none" or not same(seclabel.label or "", judged.guest.context or ""):
+            yield judged.hit(live=_shown(judged.guest.live))
 
     return _each(snapshot, judge, "process")
 
 
 def _static_without_relabel(snapshot: Snapshot, _settings: Settings) -> Results:
-    def judge(seen: _Seen) -> Results:
+    def judge(judged: _JudgedGuest) -> Results:
         where = {
             name: _shown(seclabels)
-            for name, seclabels in (("live", seen.guest.live), ("persistent", seen.guest.persistent_labels))
+            for name, seclabels in (("live", judged.guest.live), ("persistent", judged.guest.persistent_labels))
             if _keeps_labels(seclabels)
         }
         if where:
-            yield seen.hit(**where)
+            yield judged.hit(**where)
 
     return _each(snapshot, judge, "xml")
 
@@ -250,7 +250,7 @@ def _keeps_labels(seclabels: t.Iterable[SecLabel]) -> bool:
     return seclabel is not None and seclabel.type == "static" and not relabels(seclabel)
 
 
-#: How bad each risk is; what is not named here is low.
+#: Severity of each risk; others are low.
 _RISK_SEVERITY = {
     "custom_argv": "high",
     "custom_override": "high",
@@ -278,28 +278,28 @@ def _risky(snapshot: Snapshot, _settings: Settings) -> Results:
         subject = guest_name(guest)
         if guest.risks:
             severity = min((_RISK_SEVERITY.get(risk, "low") for risk in guest.risks), key=SEVERITIES.index)
-            told = {risk: RISKS.get(risk, "") for risk in guest.risks}
-            yield Hit(subject, guest.uuid, {"risks": told}, severity=severity)
+            evidence = {"risks": {risk: RISKS.get(risk, "") for risk in guest.risks}}
+            yield Hit(subject, guest.uuid, evidence, severity=severity)
         elif guest.error:
             yield Unsure(subject, guest.error)
 
 
 def _pending(snapshot: Snapshot, _settings: Settings) -> Results:
-    def judge(seen: _Seen) -> Results:
-        if seen.fault == OPEN and _confined_next(seen):
-            yield seen.hit()
-        elif seen.context is not None and seen.fault is None and seen.next.fault is None and _differs(seen):
-            yield seen.hit("low", live=_shown(seen.guest.live))
+    def judge(judged: _JudgedGuest) -> Results:
+        if judged.fault == OPEN and _confined_next(judged):
+            yield judged.hit()
+        elif judged.context is not None and judged.fault is None and judged.next.fault is None and _differs(judged):
+            yield judged.hit("low", live=_shown(judged.guest.live))
 
     return _each(snapshot, judge)
 
 
-def _differs(seen: _Seen) -> bool:
+def _differs(judged: _JudgedGuest) -> bool:
     """The next start has another sound label than the process: static now and then, or other static categories."""
-    if seen.next.kind == "static" and seen.next.label:
-        return not same(seen.next.label, seen.guest.context or "")
-    live = confinement(seen.guest.live)
-    return seen.next.kind == "dynamic" and live is not None and live.type == "static"
+    if judged.next.kind == "static" and judged.next.label:
+        return not same(judged.next.label, judged.guest.context or "")
+    live = confinement(judged.guest.live)
+    return judged.next.kind == "dynamic" and live is not None and live.type == "static"
 
 
 _LATER = "The change counts from the guest's next power cycle (stop and start; a reboot inside the guest is not enough)"
@@ -421,7 +421,7 @@ RULES: tuple[Rule, ...] = (
         ),
         fix=(
             "Do not restart libvirt's daemon first: with two guests on one label it would kill one. Migrate or "
-            "power-cycle this guest, so that both labels are made anew."
+            "power-cycle this guest, so that both labels are set anew."
         ),
         cost="guest_power_cycle",
         needs=("selinux", "guests"),

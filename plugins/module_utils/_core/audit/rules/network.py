@@ -1,10 +1,10 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules about guests' network interfaces: sVirt does not guard the wire, libvirt's network filters can.
+"""Rules about guests' network interfaces: sVirt does not guard the network, libvirt's filters do.
 
-An interface is judged as it is (live) and as the next start makes it (persistent). Only one rule speaks of it: NET-001
-where there is no filter, else NET-002 where a filter is weak, else NET-003 where a sound one has no address to go by.
-Interfaces that are on no bridge (user, direct, hostdev, vhostuser, Open vSwitch) are not libvirt's filters' business.
+An interface is judged as it is (live) and as the next start makes it (persistent). At most one rule reports it: NET-001
+without a filter, else NET-002 with a weak filter, else NET-003 with a sound filter that has no address.
+libvirt's filters do not apply to interfaces that are on no bridge (user, direct, hostdev, vhostuser, Open vSwitch).
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -43,19 +43,19 @@ class _Face:
 
 def _faces(snapshot: Snapshot, guest: Guest) -> dict[str, list[_Face]]:
     """The guest's bridged interfaces, by MAC address."""
-    found: dict[str, list[_Face]] = {}
+    interfaces_by_mac: dict[str, list[_Face]] = {}
     places = [(_LIVE if guest.active else _PERSISTENT, guest.interfaces)]
     places += [(_PERSISTENT, guest.persistent_interfaces)] if guest.active else []
     known = {item.mac: item for item in guest.interfaces if item.mac} if guest.active else {}
     for where, interfaces in places:
         for number, interface in enumerate(interfaces):
-            # What a running guest has says how its network attaches it, also when networks could not be read.
+            # The live interface shows how the network attaches it, also where networks could not be read.
             if bridged(snapshot.libvirt.networks, interface) and bridged(
                 snapshot.libvirt.networks, known.get(interface.mac or "", interface)
             ):
                 key = interface.mac or f"number {number + 1}"
-                found.setdefault(key, []).append(_judged(snapshot, where, interface))
-    return found
+                interfaces_by_mac.setdefault(key, []).append(_judged(snapshot, where, interface))
+    return interfaces_by_mac
 
 
 def _judged(snapshot: Snapshot, where: str, interface: Interface) -> _Face:
@@ -73,7 +73,7 @@ def _judged(snapshot: Snapshot, where: str, interface: Interface) -> _Face:
     return _Face(where, interface, None)
 
 
-def _told(snapshot: Snapshot, fault: int) -> Results:
+def _interfaces_with(snapshot: Snapshot, fault: int) -> Results:
     for guest in qemu_guests(snapshot):
         for key, faces in _faces(snapshot, guest).items():
             subject = interface_name(guest, faces[0].interface)
@@ -81,7 +81,7 @@ def _told(snapshot: Snapshot, fault: int) -> Results:
             if faulty and min(face.fault for face in faulty if face.fault is not None) == fault:
                 yield _hit(guest, subject, key, faces, fault)
             elif not faulty:
-                # A filter that cannot be judged is there at least: the rule about none is not in doubt.
+                # A filter that cannot be judged is present at least: NET-001 is not in doubt.
                 doubts = [face.doubt for face in faces if face.doubt] if fault != MISSING else []
                 yield from (Unsure(subject, why) for why in doubts[:1])
         if guest.error:
@@ -91,12 +91,12 @@ def _told(snapshot: Snapshot, fault: int) -> Results:
 def _hit(guest: Guest, subject: str, key: str, faces: list[_Face], fault: int) -> Hit:
     evidence: dict[str, t.Any] = {face.where: _shown(face.interface) for face in faces}
     evidence["bridge"] = faces[0].interface.source
-    told = [face for face in faces if face.fault == fault]
-    if told[0].why:
-        evidence["weakness"] = told[0].why
-    severity = "low" if all(face.broken for face in told) else None
+    worst = [face for face in faces if face.fault == fault]
+    if worst[0].why:
+        evidence["weakness"] = worst[0].why
+    severity = "low" if all(face.broken for face in worst) else None
     # The right name with a wrong definition: somebody changed it for all guests of the host, and must change it back.
-    redefined = fault == WEAK and all(face.interface.filter == CLEAN for face in told)
+    redefined = fault == WEAK and all(face.interface.filter == CLEAN for face in worst)
     return Hit(subject, f"{guest.uuid}\0{key}", evidence, "operator" if redefined else None, severity=severity)
 
 
@@ -105,15 +105,15 @@ def _shown(interface: Interface) -> str | None:
 
 
 def _missing(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _told(snapshot, MISSING)
+    return _interfaces_with(snapshot, MISSING)
 
 
 def _weak(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _told(snapshot, WEAK)
+    return _interfaces_with(snapshot, WEAK)
 
 
 def _loose(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _told(snapshot, LOOSE)
+    return _interfaces_with(snapshot, LOOSE)
 
 
 _HOW = "The module guest_network_filter does it for all guests of a host, live too and without touching the link"
@@ -125,8 +125,8 @@ RULES: tuple[Rule, ...] = (
         severity="medium",
         scope="network",
         why=(
-            "sVirt does not guard the wire. Without a filter the guest may send frames in any other guest's name: take "
-            "over its MAC or IP address, poison ARP caches, and read or change what others send."
+            "sVirt does not guard the network. Without a filter the guest may send frames in any other guest's name: "
+            "take over its MAC or IP address, poison ARP caches, and read or change what others send."
         ),
         fix=(
             f"Give the interface the filter clean-traffic with the guest's IP address. {_HOW}. It lets only IPv4 and "
@@ -157,7 +157,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="NET-003",
-        title="A network filter that nobody told the guest's address",
+        title="A network filter without the guest's address",
         severity="low",
         scope="network",
         why=(

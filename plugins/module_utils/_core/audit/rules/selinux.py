@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules about SELinux on the host.
 
-Precedence: SEL-001 and SEL-002 say what the host is now; SEL-003 and SEL-004 only what a reboot would make worse than
-that. Without SELinux, or without levels in its policy, the rules about types say nothing: there is one cause.
+Precedence: SEL-001 and SEL-002 report the present mode; SEL-003 and SEL-004 only what a reboot would make worse.
+Without SELinux, or without levels in its policy, the rules about types report nothing: there is one cause.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -24,7 +24,7 @@ from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_CM7, NIST_SC39
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
-#: How far a mode holds a guest back.
+#: Modes by strength.
 _STRENGTH = {"disabled": 0, "permissive": 1, "enforcing": 2}
 
 
@@ -84,7 +84,7 @@ def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _strength_with(argument: str) -> int:
-    """How far SELinux goes at most on a kernel that is started with this argument."""
+    """Strongest mode of a kernel that is started with this argument."""
     return _STRENGTH["permissive" if argument == "enforcing=0" else "disabled"]
 
 
@@ -129,7 +129,7 @@ def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _given_types(snapshot: Snapshot) -> set[str]:
-    """Types that libvirt here gives to guests: by the policy's file, and as the daemon read it when it started."""
+    """Types that libvirt gives to guests here: by the policy's file, and as the daemon read it at its start."""
     names = set(snapshot.selinux.guest_types) or set(SHIPPED_GUEST_TYPES)
     for model in snapshot.libvirt.models or ():
         if model.model == "selinux":
@@ -138,7 +138,7 @@ def _given_types(snapshot: Snapshot) -> set[str]:
 
 
 def _not_asked(snapshot: Snapshot) -> t.Iterator[Unsure]:
-    """Types that guests get, of which the policy was not asked."""
+    """Types of guests about which the loaded policy was not asked."""
     asked = {facts.name for facts in snapshot.selinux.types}
     for name in sorted(_given_types(snapshot) - asked):
         yield Unsure(f"type {name}", "the loaded policy was not asked about this type")
@@ -161,7 +161,7 @@ def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
 
 
 def _execmem(snapshot: Snapshot, boolean: Boolean, effect: BooleanEffect) -> Results:
-    """Emulation needs executable memory. Where the policy has a type of its own for it, no other guest needs it."""
+    """Emulation needs executable memory. Where the policy has a separate type for it, no other guest needs it."""
     subject = f"boolean {boolean.name}"
     types = snapshot.selinux.guest_types
     if len(set(types)) > 1:

@@ -15,7 +15,7 @@ SCOPE = "/machine.slice/machine-qemu\\x2d3\\x2dweb.scope"
 GUEST_TYPES = frozenset(("svirt_t", "svirt_tcg_t"))
 
 
-def read(tree: Tree) -> processes.Table:
+def read(tree: Tree) -> processes.ProcessTable:
     return processes.read(CapturedRoot(tree), GUEST_TYPES)
 
 
