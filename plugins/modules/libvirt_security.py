@@ -11,22 +11,21 @@ module: libvirt_security
 short_description: Set the security keys of libvirt's qemu.conf
 version_added: 1.0.0
 description:
-  - Sets keys of C(/etc/libvirt/qemu.conf) by libvirt's own rules. The first assignment of a key is the one that counts,
-    so the first is edited. Later ones of the same key become comments.
-  - Comments, order and everything that was not asked for stay as they are. A key that the file does not set is added
+  - Sets keys of C(/etc/libvirt/qemu.conf) by libvirt's own rules. libvirt uses the first assignment of a key, so the
+    first is edited. Later ones of the same key become comments.
+  - Comments, order and all other keys stay as they are. A key that the file does not set is added
     below libvirt's own commented example.
-  - The new text is parsed by libvirt's grammar before it takes the old one's place, whole or not at all. What the file
-    was goes into the host's journal first, for M(svirt.fleet.svirt_rollback).
-  - A file that libvirt cannot parse is left alone, and the module fails with the line. So is one with which libvirt
-    would not start any more, such as one that names a driver which the host does not have.
-  - The daemon reads the file only when it starts. RV(restart_needed) says whether the one that runs has yet to do
-    so. M(svirt.fleet.libvirt_restart) does it where it is safe.
+  - The new text is parsed by libvirt's grammar before it replaces the old one, atomically. The old content is recorded
+    in the host's journal first, for M(svirt.fleet.svirt_rollback).
+  - A file that libvirt cannot parse is left alone, and the module fails with the line. A change after which libvirt
+    would not start, such as a driver that the host does not have, is refused too.
+  - The daemon reads the file only when it starts. RV(restart_needed) says whether the running daemon has to be
+    restarted. M(svirt.fleet.libvirt_restart) does it where it is safe.
 options:
   security_driver:
     description:
       - Security drivers that libvirt must use, for example V(selinux).
-      - A driver that is named and that the host does not have keeps the daemon from starting, so such a one is refused
-        here.
+      - With a named driver that the host does not have, the daemon does not start, so it is refused.
     type: list
     elements: str
   default_confined:
@@ -56,7 +55,7 @@ options:
     type: bool
   namespaces:
     description:
-      - Namespaces of their own that guests get. libvirt knows V(mount), which hides the host's devices.
+      - Private namespaces of guests. libvirt knows V(mount), which hides the host's devices.
     type: list
     elements: str
   seccomp_sandbox:
@@ -66,37 +65,37 @@ options:
     choices: [-1, 0, 1]
   relaxed_acs_check:
     description:
-      - Whether PCI devices may be given to guests that the hardware does not keep apart.
+      - Whether PCI devices that the hardware does not isolate may be given to guests.
     type: bool
   shared_filesystems:
     description:
-      - Folders on file systems of this host that other hosts mount. Without them, libvirt takes the disk of a guest
-        away when the guest migrates to a host that mounts it from here.
-      - They are added to those that the file names. One that lies in a folder that is named is covered by it.
+      - Folders on file systems of this host that other hosts mount. Without them, a guest that migrates to a host
+        which mounts its disk from here loses access to the disk.
+      - They are added to those that the file names. A folder below a named one is covered by it.
     type: list
     elements: str
   shared_filesystems_exact:
     description:
-      - Name just the folders of O(shared_filesystems), and no others that the file named before.
+      - Name only the folders of O(shared_filesystems), and drop others that the file named before.
     type: bool
     default: false
   name_exports:
     description:
-      - Name each folder that the host exports by NFS too. For a folder that holds no images this changes nothing.
-      - A file system that the host itself mounts from elsewhere is left out, for libvirt knows it for a shared one.
+      - Name each folder that the host exports by NFS too. For a folder without images this has no effect.
+      - File systems that the host itself mounts from a server are left out; libvirt knows that they are shared.
     type: bool
     default: false
   settings:
     description:
       - Further keys of C(qemu.conf), by name. A value of V(null) makes each assignment of the key a comment, whether
         libvirt knows the key or not.
-      - Keys that libvirt does not know and values that it does not take are refused.
+      - Keys that libvirt does not know and values that it does not accept are refused.
     type: dict
     default: {}
   comment_duplicates:
     description:
-      - Make a comment of the second and later assignments of every key, and not only of those that are set here.
-        libvirt passes over them, so this changes nothing for it.
+      - Make a comment of the second and later assignments of every key, not only of the keys that are set here.
+        libvirt ignores them, so this has no effect on it.
     type: bool
     default: true
 extends_documentation_fragment:
@@ -139,14 +138,14 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 before:
-  description: The value of each key that was asked for or that changes, as libvirt read it. V(null) is no assignment.
+  description: The value of each requested or changed key, as libvirt reads it. V(null) means no assignment.
   returned: success
   type: dict
   sample:
     security_driver:
     security_require_confined: 0
 after:
-  description: The same as libvirt will read it.
+  description: The same after the change.
   returned: success
   type: dict
   sample:
@@ -172,11 +171,11 @@ plan:
       description: The value after.
       type: raw
 restart_needed:
-  description: The running daemon has not read the file as it is now, or as it would be. Never for one that sleeps.
+  description: The running daemon has not read the present or planned content. Never true for an idle daemon.
   returned: success
   type: bool
 pending:
-  description: What it takes until the file counts.
+  description: What is needed until the file is in force. Each entry has a V(code) beside its V(why), for programs.
   returned: success
   type: list
   elements: dict
@@ -184,14 +183,18 @@ pending:
     - subject: qemu.conf
       needs: daemon_restart
       why: libvirtd reads the file when it starts
+      code: read_at_start
 refused:
-  description: What was left alone though it is wrong, such as values of other keys that libvirt does not take.
+  description:
+    - Faults that are left as they are, such as values of other keys that libvirt does not accept.
+    - Each entry has a V(code) beside its V(why), for programs.
   returned: success
   type: list
   elements: dict
   sample:
     - subject: qemu.conf max_files
       why: "line 12: expected a whole number without quotes or minus sign, found 'many'"
+      code: wrong_type
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -201,7 +204,7 @@ from ..module_utils._module import settle
 
 
 def main() -> None:
-    """Plan, write unless in check mode, tell."""
+    """Plan, write unless in check mode, report."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     settle(module, run)
 

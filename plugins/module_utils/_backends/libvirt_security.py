@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The security keys of qemu.conf as they were asked for.
+"""Set the requested security keys of qemu.conf.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import PlanError
-from .._core.harden.qemu_conf import Plan, Wish, plan, settings_of
+from .._core.harden.qemu_conf import QemuConfWishes, plan, result_of, settings_of
 from .._host.base.daemons import is_installed
 from .._host.base.root import Root
-from .._host.change.qemu_conf import Facts, read, write
+from .._host.change.qemu_conf import QemuConfFacts, read, write
 from .._host.probe.daemon import CONF
 from .._module import Call
 
@@ -40,48 +40,33 @@ def run(call: Call) -> dict[str, t.Any]:
     """Plan, write unless in check mode. Raises SvirtError."""
     root = Root()
     if not is_installed(root):
-        raise PlanError("no libvirt daemon for QEMU is installed on this host, so it has no qemu.conf to set")
+        raise PlanError(
+            "no libvirt daemon for QEMU is installed on this host, so it has no qemu.conf to set", code="no_libvirt"
+        )
     facts = read(root, CONF, exports=call.params["name_exports"])
-    made = plan(facts.text, _wish(call, facts), facts.mode, facts.lsms)
-    if made.edits and not call.check_mode:
-        write(CONF, made.text, facts, "libvirt_security")
-    call.warnings += [f"what the host exports is not wholly known: {warning}" for warning in facts.warnings]
-    return _result(call, facts, made)
+    planned = plan(facts.text, _wishes(call, facts), facts.mode, facts.lsms)
+    if planned.edits and not call.check_mode:
+        write(CONF, planned.text, facts, "libvirt_security")
+    call.warnings += [f"what the host exports is not fully known: {warning}" for warning in facts.warnings]
+    result = result_of(planned, facts.daemon, facts.stale)
+    if call.diff:
+        header = {"before_header": CONF, "after_header": CONF}
+        result.extra["diff"] = [{**header, "before": facts.text, "after": planned.text}] if planned.edits else []
+    return result.as_dict()
 
 
-def _wish(call: Call, facts: Facts) -> Wish:
+def _wishes(call: Call, facts: QemuConfFacts) -> QemuConfWishes:
     params = call.params
     shared = params["shared_filesystems"]
     if params["shared_filesystems_exact"] and shared is None:
         raise PlanError(
-            "shared_filesystems_exact needs shared_filesystems: give the folders, or an empty list for none"
+            "shared_filesystems_exact needs shared_filesystems: give the folders, or an empty list for none",
+            code="option_missing",
         )
-    return Wish(
+    return QemuConfWishes(
         settings=settings_of(params, params["settings"]),
         shared=None if shared is None else tuple(shared),
         exact=params["shared_filesystems_exact"],
         exported=facts.exported,
         duplicates=params["comment_duplicates"],
     )
-
-
-def _result(call: Call, facts: Facts, made: Plan) -> dict[str, t.Any]:
-    changed = bool(made.edits)
-    needed = facts.daemon is not None and (changed or facts.stale)
-    why = f"{facts.daemon.name} reads the file when it starts" if facts.daemon else ""
-    result: dict[str, t.Any] = {
-        "changed": changed,
-        "before": made.before,
-        "after": made.after,
-        "plan": [
-            {"action": edit.action, "subject": f"qemu.conf {edit.key}", "from": edit.before, "to": edit.after}
-            for edit in made.edits
-        ],
-        "restart_needed": needed,
-        "pending": [{"subject": "qemu.conf", "needs": "daemon_restart", "why": why}] if needed else [],
-        "refused": [{"subject": subject, "why": reason} for subject, reason in made.refused],
-    }
-    if call.diff:
-        header = {"before_header": CONF, "after_header": CONF}
-        result["diff"] = [{**header, "before": facts.text, "after": made.text}] if changed else []
-    return result

@@ -1,9 +1,10 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether libvirt's daemon needs a restart, whether one would hurt a guest, and whether it did.
+"""Restart of libvirt's daemon: why it is needed, what speaks against it, and what it did to the guests.
 
-At its start the daemon takes the categories of each running dynamic guest back into its own list. A second guest with
-the same range is an error to it, and it kills that guest. A file that it refuses leaves all guests without a manager.
+At its start the daemon reserves the categories of each running dynamic guest again. For a second guest with the same
+range that fails, and the daemon kills this guest. With a qemu.conf that it refuses, the daemon does not start and the
+guests run unmanaged.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -19,6 +20,7 @@ from ..libvirt import qemu_conf
 from ..libvirt.category_range import libvirt_range
 from ..libvirt.file_labels import confinement
 from ..libvirt.hooks import Hook, is_unseen
+from ..result import Pending, Reason, Refusal, Result, Step
 from ..snapshot.model import OK, Assignment, Guest, Libvirt, QemuConf, Snapshot
 from .guard import LINK
 from .qemu_conf import driver_faults
@@ -26,19 +28,18 @@ from .qemu_conf import driver_faults
 CONF = "qemu.conf"
 #: Suspends or shuts down all guests when it stops.
 GUESTS_UNIT = "libvirt-guests.service"
-_REFUSED = frozenset(("syntax", "wrong_type", "bad_value"))
 _QEMU_KINDS = frozenset(("kvm", "qemu"))
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A unit of systemd, as loaded."""
+class DaemonUnit:
+    """A systemd unit of a daemon, as loaded."""
 
     name: str
     #: active, inactive, failed, activating, …
     state: str
     pid: int | None = None
-    #: What systemd kills with the unit: process leaves the guests alone.
+    #: Which processes systemd kills with the unit; with "process" guests survive.
     kill_mode: str = ""
     #: Its files changed since systemd read them.
     stale: bool = False
@@ -47,23 +48,23 @@ class Unit:
 
 
 @dataclass(repr=False, eq=False)
-class Look:
-    """All that the gate looks at."""
+class RestartFacts:
+    """Facts that the gate judges."""
 
     snapshot: Snapshot
-    units: list[Unit]
+    units: list[DaemonUnit]
     #: When the daemon started, to a hundredth of a second where that is known.
     started_at: float | None = None
     #: Files that the daemon, or systemd for it, reads at its start -> time of the last change.
     files: dict[str, float] = field(default_factory=dict)
-    #: Guest's uuid -> job under way that a restart would break.
+    #: Guest's uuid -> running job that a restart would abort.
     jobs: dict[str, str] = field(default_factory=dict)
-    #: Label that the daemon is to run with; None: whatever the policy gives.
+    #: Requested label of the daemon; None: the policy's.
     context: str | None = None
-    #: Hooks for guests that libvirt would call.
+    #: Hooks for guests that libvirt calls.
     hooks: list[Hook] = field(default_factory=list)
     #: Further reasons for a restart.
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
 
     @property
     def libvirt(self) -> Libvirt:
@@ -71,27 +72,27 @@ class Look:
         return self.snapshot.libvirt
 
     @property
-    def unit(self) -> Unit | None:
+    def unit(self) -> DaemonUnit | None:
         """The unit of the daemon in charge."""
         daemon = self.libvirt.daemon
         return next((unit for unit in self.units if daemon and unit.name == f"{daemon.name}.service"), None)
 
 
 @dataclass(frozen=True)
-class Foreseen:
-    """What earlier tasks of a run in check mode would have changed, had it not been for check mode."""
+class ForeseenRestart:
+    """Changes that earlier tasks of a run in check mode only planned."""
 
     #: Why the daemon would need a restart.
-    reasons: tuple[str, ...] = ()
-    #: Keys of qemu.conf as they would be; None: taken out.
+    reasons: tuple[Reason, ...] = ()
+    #: Values of keys of qemu.conf; None: no assignment.
     settings: t.Mapping[str, t.Any] = field(default_factory=dict)
-    #: The loaded policy would be another one, so what it denies says nothing.
+    #: Another policy would be loaded, so what the present one denies does not count.
     policy: bool = False
 
 
 @dataclass(frozen=True)
-class Running:
-    """A guest that runs."""
+class RunningGuest:
+    """A running guest."""
 
     name: str
     pid: int | None
@@ -101,33 +102,43 @@ class Running:
 
 
 def newer(files: t.Mapping[str, float], started_at: float | None) -> list[str]:
-    """The files that changed after the daemon started; all, when nobody knows when it did."""
+    """Files that changed after the daemon started; all of them when its start time is unknown."""
     return sorted(path for path, changed_at in files.items() if started_at is None or changed_at > started_at)
 
 
-def reasons(look: Look) -> list[str]:
-    """Why the running daemon needs a restart; nothing for one that sleeps: it reads all anew when it wakes up."""
+def reasons(look: RestartFacts) -> list[Reason]:
+    """Why the running daemon needs a restart; empty for an idle one, which reads everything at its next start."""
     daemon = look.libvirt.daemon
     if daemon is None or daemon.pid is None:
         return []
-    found = [f"{path} changed after {daemon.name} started" for path in newer(look.files, look.started_at)]
+    why = [
+        Reason("file_changed", f"{path} changed after {daemon.name} started")
+        for path in newer(look.files, look.started_at)
+    ]
     if look.unit is not None and look.unit.stale:
-        found.append(f"the files of {look.unit.name} changed and systemd has not read them yet")
+        why.append(Reason("unit_stale", f"the files of {look.unit.name} changed and systemd has not read them yet"))
     if look.context is not None and daemon.context != look.context:
-        found.append(f"{daemon.name} runs as {daemon.context}, not as {look.context}")
+        why.append(Reason("other_context", f"{daemon.name} runs as {daemon.context}, not as {look.context}"))
     if is_unseen(LINK, look.hooks, look.started_at):
-        found.append(f"{LINK} was made after {daemon.name} started, which looks for hooks only then")
-    found += [why for why in look.reasons if why not in found]
+        text = f"{LINK} was made after {daemon.name} started, which looks for hooks only then"
+        why.append(Reason("hook_unseen", text))
+    why += [reason for reason in look.reasons if reason not in why]
+    return why + _missing_drivers(look, daemon.name)
+
+
+def _missing_drivers(look: RestartFacts, daemon: str) -> list[Reason]:
+    """Security drivers that qemu.conf names and the running daemon does not have."""
     conf, models = look.libvirt.conf, look.libvirt.models
-    if conf is not None and models is not None:
-        names = qemu_conf.security_driver(conf).names
-        missing = [name for name in names if name != "none" and name not in [item.model for item in models]]
-        found += [f"security_driver names {name}, which the running {daemon.name} does not have" for name in missing]
-    return found
+    if conf is None or models is None:
+        return []
+    present = {"none", *(item.model for item in models)}
+    names = [name for name in qemu_conf.security_driver(conf).names if name not in present]
+    why = "security_driver names {}, which the running {} does not have"
+    return [Reason("driver_missing", why.format(name, daemon)) for name in names]
 
 
-def expect(look: Look, foreseen: Foreseen) -> None:
-    """Make the look what it would be had earlier tasks done their work."""
+def expect(look: RestartFacts, foreseen: ForeseenRestart) -> None:
+    """Change the facts to what they would be after the earlier tasks."""
     look.reasons += foreseen.reasons
     if foreseen.policy:
         look.hooks = [replace(hook, denied="") for hook in look.hooks]
@@ -143,13 +154,13 @@ def _with(conf: QemuConf, settings: t.Mapping[str, t.Any]) -> QemuConf:
     return replace(conf, assignments=set_ + kept, problems=problems)
 
 
-def refusals(look: Look) -> list[tuple[str, str]]:
-    """What speaks against a restart: (subject, reason)."""
+def refusals(look: RestartFacts) -> list[Refusal]:
+    """What speaks against a restart."""
     return [*_guest_refusals(look), *_hook_refusals(look), *_conf_refusals(look), *_daemon_refusals(look)]
 
 
-def has_selinux(look: Look, restarted: bool) -> bool:
-    """Whether libvirt labels the guests that start then: by the daemon that runs, or by what it is restarted with."""
+def has_selinux(look: RestartFacts, restarted: bool) -> bool:
+    """Whether libvirt labels guests that start from now on: with the running daemon, or after its restart."""
     if "selinux" in [model.model for model in look.libvirt.models or ()]:
         return True
     conf = look.libvirt.conf
@@ -159,81 +170,132 @@ def has_selinux(look: Look, restarted: bool) -> bool:
     return driver.selinux or driver.kind == "unset"
 
 
-def running(snapshot: Snapshot) -> dict[str, Running]:
-    """The guests that run, by uuid."""
+def running(snapshot: Snapshot) -> dict[str, RunningGuest]:
+    """Running guests by uuid."""
     started = {process.pid: process.started_at for process in snapshot.processes}
     return {
-        guest.uuid: Running(guest.name, guest.pid, guest.context, started.get(guest.pid or 0))
+        guest.uuid: RunningGuest(guest.name, guest.pid, guest.context, started.get(guest.pid or 0))
         for guest in snapshot.guests
         if guest.active
     }
 
 
-def losses(before: t.Mapping[str, Running], after: t.Mapping[str, Running]) -> list[str]:
-    """What became of guests that ran before; nothing when all run on as they did."""
-    found = []
+def losses(before: t.Mapping[str, RunningGuest], after: t.Mapping[str, RunningGuest]) -> list[Reason]:
+    """Guests that the restart changed; empty when all run on unchanged."""
+    lost = []
     for uuid, old in sorted(before.items()):
         new = after.get(uuid)
         name = f"guest {old.name} ({uuid})"
         if new is None or new.pid is None:
-            found.append(f"{name} no longer runs; it had pid {old.pid}")
+            lost.append(Reason("guest_gone", f"{name} no longer runs; it had pid {old.pid}"))
         elif (new.pid, new.started_at) != (old.pid, old.started_at):
-            found.append(f"{name} runs as pid {new.pid}; it had pid {old.pid}")
+            lost.append(Reason("guest_restarted", f"{name} runs as pid {new.pid}; it had pid {old.pid}"))
         elif new.context != old.context:
-            found.append(f"{name} has label {new.context}; it had {old.context}")
-    return found
+            lost.append(Reason("guest_relabelled", f"{name} has label {new.context}; it had {old.context}"))
+    return lost
 
 
-def shortfalls(look: Look) -> list[str]:
-    """What a daemon that came back still lacks."""
+def shortfalls(look: RestartFacts) -> list[Reason]:
+    """What a daemon that came back does not have."""
     daemon, conf, models = look.libvirt.daemon, look.libvirt.conf, look.libvirt.models
-    found = []
+    missing = []
     if look.context is not None and (daemon is None or daemon.context != look.context):
-        found.append(f"the daemon runs as {daemon.context if daemon else None}, not as {look.context}")
+        text = f"the daemon runs as {daemon.context if daemon else None}, not as {look.context}"
+        missing.append(Reason("other_context", text))
     asked = conf is not None and qemu_conf.security_driver(conf).selinux
     if asked and models is None:
-        found.append("whether the daemon came back with SELinux, which qemu.conf names, is not known")
+        text = "whether the daemon came back with SELinux, which qemu.conf names, is not known"
+        missing.append(Reason("driver_unknown", text))
     elif asked and "selinux" not in [model.model for model in models or ()]:
-        found.append("the daemon came back without SELinux though qemu.conf names it")
-    return found
+        text = "the daemon came back without SELinux though qemu.conf names it"
+        missing.append(Reason("driver_missing", text))
+    return missing
 
 
-def _guest_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
+def planned(look: RestartFacts, only_if_needed: bool) -> Result:
+    """What the module does. For an idle daemon systemd only reads its unit files again, where they changed."""
+    daemon, unit = look.libvirt.daemon, look.unit
+    asleep = daemon is None or daemon.pid is None
+    needed = reasons(look)
+    wanted = not asleep and bool(needed or not only_if_needed)
+    gate = refusals(look)
+    name = unit.name if unit else "daemon"
+    plan = []
+    if wanted and not gate:
+        plan = [Step("restart", name, "running", "restarted")]
+    elif asleep and unit is not None and unit.stale:
+        plan = [Step("reload_units", name, "stale", "read again")]
+    refused = wanted and bool(gate)
+    why = (
+        Reason(needed[0].code, "; ".join(map(str, needed)))
+        if needed
+        else Reason("asked_for", "a restart was asked for")
+    )
+    restarted = any(step.action == "restart" for step in plan)
+    return Result(
+        state(look),
+        state(look),
+        plan=plan,
+        refused=gate if refused else [],
+        pending=[Pending(name, "daemon_restart", why)] if refused else [],
+        extra={
+            "needed": [reason.text for reason in needed],
+            "gate": [entry.as_dict() for entry in gate],
+            "selinux_driver": has_selinux(look, restarted),
+        },
+    )
+
+
+def state(look: RestartFacts) -> dict[str, t.Any]:
+    """The daemon as the module's result shows it."""
+    daemon = look.libvirt.daemon
+    return {
+        "daemon": daemon.name if daemon else None,
+        "pid": daemon.pid if daemon else None,
+        "context": daemon.context if daemon else None,
+        "guests": len(running(look.snapshot)),
+    }
+
+
+def _guest_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
     snapshot = look.snapshot
     coverage = snapshot.coverage["guests"]
     if coverage.status != OK:
-        yield "guests", f"whether a restart would hurt one is not known: {coverage.why}"
+        why = f"whether a restart would hurt one is not known: {coverage.why}"
+        yield Refusal("guests", Reason("guests_unknown", why))
     sharing: dict[str, list[Guest]] = defaultdict(list)
     for guest in _dynamic(snapshot):
         level = _level(guest.context)
         if level:
             sharing[level].append(guest)
         elif snapshot.selinux.mode != "disabled":
-            why = "its process's label has no range that could be read; libvirt could kill it at the restart"
-            yield f"guest {guest.name}", f"{why}: {guest.context}"
+            why = "its process's label has no readable range; libvirt could kill it at the restart"
+            yield Refusal(f"guest {guest.name}", Reason("range_unreadable", f"{why}: {guest.context}"))
     for level, guests in sorted(sharing.items()):
         if len(guests) > 1:
             names = ", ".join(sorted(guest.name for guest in guests))
-            yield names, f"they run with the same range {level}; libvirt would kill all but one of them at the restart"
+            why = f"they run with the same range {level}; libvirt would kill all but one of them at the restart"
+            yield Refusal(names, Reason("same_range", why))
     for guest in snapshot.guests:
         job = look.jobs.get(guest.uuid)
         if job:
-            yield f"guest {guest.name}", f"{job} is under way, which a restart would break off; wait until it is done"
+            why = f"its job {job} is running, which a restart would abort; wait until it is done"
+            yield Refusal(f"guest {guest.name}", Reason("job_running", why))
 
 
-def _hook_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
-    """libvirt calls a hook for each running guest when it is back, and ends those for which it fails."""
+def _hook_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
+    """libvirt calls each hook for each running guest when it is back, and ends the guest when the hook fails."""
     for hook in look.hooks:
         if hook.denied:
-            why = "libvirt could not run it: no guest would start, and those that run would be ended at the restart"
-            yield (
-                f"hook {hook.path}",
-                f"{why}; give it a label that the daemon may execute, as bin_t is ({hook.denied})",
+            why = (
+                "libvirt could not run it: no guest would start, and running ones would be ended at the restart; give "
+                f"it a label that the daemon may execute, such as bin_t ({hook.denied})"
             )
+            yield Refusal(f"hook {hook.path}", Reason("hook_denied", why))
 
 
 def _dynamic(snapshot: Snapshot) -> t.Iterator[Guest]:
-    """Running guests whose categories libvirt drew, and will reserve at its start."""
+    """Running guests with categories that libvirt drew, which it reserves again at its start."""
     for guest in snapshot.guests:
         if guest.active and guest.kind in _QEMU_KINDS:
             label = confinement(guest.live)
@@ -247,48 +309,52 @@ def _level(context: str | None) -> str:
     return parts[3] if len(parts) == 4 else ""
 
 
-def _conf_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
+def _conf_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
     conf, selinux = look.libvirt.conf, look.snapshot.selinux
     if conf is None:
-        yield CONF, "the file could not be read, so whether libvirt would start with it is not known"
+        why = "the file could not be read, so whether libvirt would start with it is not known"
+        yield Refusal(CONF, Reason("conf_unread", why))
         return
-    broken = [problem for problem in conf.problems if problem.kind in _REFUSED]
+    broken = [problem for problem in conf.problems if problem.kind in qemu_conf.REFUSED]
     for problem in broken:
-        subject = f"{CONF} {problem.key}".rstrip()
-        yield subject, f"line {problem.line}: {problem.message}; libvirt would not start"
+        why = f"line {problem.line}: {problem.message}; libvirt would not start"
+        yield Refusal(f"{CONF} {problem.key}".rstrip(), Reason(problem.kind, why))
     if broken:
         return
-    for why in driver_faults(conf, selinux.mode, selinux.lsms):
-        yield f"{CONF} security_driver", why
+    for reason in driver_faults(conf, selinux.mode, selinux.lsms):
+        yield Refusal(f"{CONF} security_driver", reason)
     names = qemu_conf.security_driver(conf).names
     models = [model.model for model in look.libvirt.models or ()]
     if "selinux" in models and names and "selinux" not in names:
-        yield f"{CONF} security_driver", f"it names {', '.join(names)}: guests would start without SELinux from then on"
+        why = f"it names {', '.join(names)}: guests would start without SELinux from then on"
+        yield Refusal(f"{CONF} security_driver", Reason("without_selinux", why))
 
 
-def _daemon_refusals(look: Look) -> t.Iterator[tuple[str, str]]:
+def _daemon_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
     daemon, unit = look.libvirt.daemon, look.unit
     if daemon is None:
-        yield "daemon", "no libvirt daemon runs, and no socket would start one"
+        yield Refusal("daemon", Reason("no_daemon", "no libvirt daemon runs, and no socket would start one"))
         return
     if look.libvirt.driver not in (None, "QEMU"):
-        yield f"daemon {daemon.name}", f"it drives {look.libvirt.driver}, not QEMU"
+        why = f"it drives {look.libvirt.driver}, not QEMU"
+        yield Refusal(f"daemon {daemon.name}", Reason("other_driver", why))
     active = [item.name for item in look.units if item.state not in ("inactive", "failed")]
     if len(active) > 1:
-        yield "daemon", f"{' and '.join(active)} are active; only one may drive the guests. Stop the one that does not"
+        why = f"{' and '.join(active)} are active; only one may drive the guests. Stop the one that does not"
+        yield Refusal("daemon", Reason("two_daemons", why))
     if daemon.pid is not None and (unit is None or unit.pid != daemon.pid):
         pid = f"{unit.name} has pid {unit.pid}" if unit else "no unit of systemd is known for it"
-        yield f"daemon {daemon.name}", f"pid {daemon.pid} was not started by systemd ({pid}); start it by its unit"
+        why = f"pid {daemon.pid} was not started by systemd ({pid}); start it by its unit"
+        yield Refusal(f"daemon {daemon.name}", Reason("not_by_systemd", why))
     elif unit is not None and unit.kill_mode != "process":
         why = f"KillMode={unit.kill_mode}: systemd would end the guests with the daemon; set KillMode=process"
-        yield unit.name, why
+        yield Refusal(unit.name, Reason("kill_mode", why))
     if unit is not None and GUESTS_UNIT in unit.followers:
-        yield (
-            unit.name,
-            f"systemd would stop {GUESTS_UNIT} with it, which shuts the guests down; have it want, not require",
-        )
+        why = f"systemd would stop {GUESTS_UNIT} with it, which shuts the guests down; have it want, not require"
+        yield Refusal(unit.name, Reason("stops_guests", why))
     if look.context is not None:
         try:
             libvirt_range(look.context)
         except LabelError as error:
-            yield "context", f"no guest could start under {look.context}: {error}"
+            why = f"no guest could start under {look.context}: {error}"
+            yield Refusal("context", Reason("range_unusable", why))

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which values qemu.conf is to have, from what was asked for and what the host is; refuses what would stop libvirt.
+"""Plan of the security keys of qemu.conf; refuses values with which libvirt would not start on the host.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 from ..errors import PlanError
 from ..libvirt import qemu_conf
-from ..libvirt.qemu_conf_edit import Edit, change
+from ..libvirt.qemu_conf_edit import ConfEdit, change
 from ..paths import below
-from ..snapshot.model import QemuConf
+from ..result import Pending, Reason, Refusal, Result, Step
+from ..snapshot.model import Daemon, QemuConf
 
 DRIVER, SHARED = "security_driver", "shared_filesystems"
 #: Option -> key, where they are not the same.
@@ -32,8 +33,8 @@ _NUMBERS = (qemu_conf.BOOL, qemu_conf.INT, qemu_conf.UINT)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What was asked for."""
+class QemuConfWishes:
+    """Requested values."""
 
     #: By key of qemu.conf; None takes the key out.
     settings: dict[str, t.Any] = field(default_factory=dict)
@@ -47,29 +48,31 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The file as it is to be, and what that takes."""
+class QemuConfPlan:
+    """The new text of the file, and the edits that make it."""
 
     text: str
-    edits: list[Edit]
+    edits: list[ConfEdit]
     before: dict[str, t.Any]
     after: dict[str, t.Any]
-    #: What was left alone, and why: (subject, reason).
-    refused: list[tuple[str, str]]
+    #: Faults and folders that are left as they are.
+    refused: list[Refusal]
 
 
 def settings_of(options: t.Mapping[str, t.Any], more: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """Values by key, from options (None: leave alone) and from further keys (None: take out). Raises PlanError."""
-    found: dict[str, t.Any] = {}
+    values: dict[str, t.Any] = {}
     for option in OPTIONS:
         if options.get(option) is not None:
             key = RENAMED.get(option, option)
-            found[key] = value_of(key, options[option])
+            values[key] = value_of(key, options[option])
     for key, value in (more or {}).items():
-        if key in found or key == SHARED:
-            raise PlanError(f"settings names {key}, which has an option of its own: say it there only")
-        found[str(key)] = None if value is None else value_of(str(key), value)
-    return found
+        if key in values or key == SHARED:
+            raise PlanError(
+                f"settings names {key}, which has an option of its own: set it there only", code="key_twice"
+            )
+        values[str(key)] = None if value is None else value_of(str(key), value)
+    return values
 
 
 def value_of(key: str, value: t.Any) -> t.Any:
@@ -84,10 +87,10 @@ def value_of(key: str, value: t.Any) -> t.Any:
     return value
 
 
-def plan(text: str, wish: Wish, mode: str, lsms: t.Collection[str]) -> Plan:
-    """What to write. ``mode`` is SELinux's, ``lsms`` are the kernel's security modules. Raises PlanError."""
+def plan(text: str, wish: QemuConfWishes, mode: str, lsms: t.Collection[str]) -> QemuConfPlan:
+    """Plan the new text. ``mode`` is SELinux's, ``lsms`` are the kernel's security modules. Raises PlanError."""
     before = QemuConf("qemu.conf", True, *qemu_conf.parse(text))
-    refused: list[tuple[str, str]] = []
+    refused: list[Refusal] = []
     wanted = dict(wish.settings)
     _keep_same_driver(wanted, before)
     if wish.shared is not None or wish.exported:
@@ -96,41 +99,59 @@ def plan(text: str, wish: Wish, mode: str, lsms: t.Collection[str]) -> Plan:
     after = QemuConf("qemu.conf", True, *qemu_conf.parse(changed))
     # Only what this run would bring about is refused; what was there before is for the restart's gate.
     if {DRIVER, "security_require_confined"} & set(wanted):
-        for why in driver_faults(after, mode, lsms):
-            raise PlanError(why)
+        for reason in driver_faults(after, mode, lsms):
+            raise PlanError(reason.text, reason.code)
     refused += [
-        (f"qemu.conf {problem.key}", f"line {problem.line}: {problem.message}")
+        Refusal(f"qemu.conf {problem.key}", Reason(problem.kind, f"line {problem.line}: {problem.message}"))
         for problem in after.problems
         if problem.kind in ("wrong_type", "bad_value")
     ]
-    return Plan(changed, edits, _values(before, wanted, edits), _values(after, wanted, edits), refused)
+    return QemuConfPlan(changed, edits, _values(before, wanted, edits), _values(after, wanted, edits), refused)
 
 
-def driver_faults(conf: QemuConf, mode: str, lsms: t.Collection[str]) -> t.Iterator[str]:
+def result_of(plan: QemuConfPlan, daemon: Daemon | None, stale: bool) -> Result:
+    """The module's result. ``daemon`` is the one that runs; ``stale``: the file changed after it started."""
+    needed = daemon is not None and (bool(plan.edits) or stale)
+    reads = Reason("read_at_start", f"{daemon.name} reads the file when it starts" if daemon else "")
+    return Result(
+        plan.before,
+        plan.after,
+        plan=[Step(edit.action, f"qemu.conf {edit.key}", edit.before, edit.after) for edit in plan.edits],
+        pending=[Pending("qemu.conf", "daemon_restart", reads)] if needed else [],
+        refused=plan.refused,
+        extra={"restart_needed": needed},
+    )
+
+
+def driver_faults(conf: QemuConf, mode: str, lsms: t.Collection[str]) -> t.Iterator[Reason]:
     """Why libvirt would not start with the file's security driver on this host."""
     driver = qemu_conf.security_driver(conf)
     if driver.selinux and mode == "disabled":
-        yield (
+        yield Reason(
+            "selinux_off",
             "security_driver names selinux and SELinux is off on this host: libvirt would not start. Turn SELinux on "
-            "first, which takes a reboot"
+            "first, which needs a reboot",
         )
     elif "apparmor" in driver.names and "apparmor" not in lsms and "selinux" not in driver.names:
-        yield "security_driver names apparmor and AppArmor is off on this host: libvirt would not start"
+        yield Reason(
+            "apparmor_off", "security_driver names apparmor and AppArmor is off on this host: libvirt would not start"
+        )
     none = driver.kind == "none" or (driver.kind == "unset" and mode == "disabled" and "apparmor" not in lsms)
     if none and qemu_conf.setting(conf, "security_require_confined") == 1:
-        yield (
+        yield Reason(
+            "no_driver",
             "security_require_confined = 1 and no security driver would be in force: libvirt would not start. Name a "
-            "driver that the host has, or leave require_confined at no"
+            "driver that the host has, or leave require_confined at no",
         )
 
 
 def uncovered(folders: t.Iterable[str], named: t.Sequence[str]) -> list[str]:
     """The folders that lie neither in a named one nor in one another, sorted."""
-    found: list[str] = []
+    outside: list[str] = []
     for folder in sorted({posixpath.normpath(path) for path in folders}):
-        if not any(below(folder, other) for other in (*named, *found)):
-            found.append(folder)
-    return found
+        if not any(below(folder, other) for other in (*named, *outside)):
+            outside.append(folder)
+    return outside
 
 
 def _keep_same_driver(wanted: dict[str, t.Any], conf: QemuConf) -> None:
@@ -142,23 +163,26 @@ def _keep_same_driver(wanted: dict[str, t.Any], conf: QemuConf) -> None:
         wanted[DRIVER] = qemu_conf.setting(conf, DRIVER)
 
 
-def _shared(wish: Wish, conf: QemuConf, refused: list[tuple[str, str]]) -> list[str] | None:
+def _shared(wish: QemuConfWishes, conf: QemuConf, refused: list[Refusal]) -> list[str] | None:
     value = qemu_conf.setting(conf, SHARED)
     present = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
     for path in wish.shared or ():
         if not path.startswith("/"):
-            raise PlanError(f"shared_filesystems: {path[:80]!r} is not the whole path of a folder")
+            raise PlanError(
+                f"shared_filesystems: {path[:80]!r} is not an absolute path of a folder", code="path_not_absolute"
+            )
     named = list(wish.shared or ()) if wish.exact else [*present, *uncovered(wish.shared or (), present)]
     exported = list(wish.exported)
     if "/" in exported:
         exported.remove("/")
-        refused.append(("folder /", "the whole host is exported; name the folders with images in shared_filesystems"))
+        why = "the whole host is exported; name the folders with images in shared_filesystems"
+        refused.append(Refusal("folder /", Reason("whole_host_exported", why)))
     named += uncovered(exported, named)
     unset = not named and SHARED not in qemu_conf.effective(conf.assignments)
     return None if unset else named
 
 
-def _values(conf: QemuConf, wanted: t.Iterable[str], edits: list[Edit]) -> dict[str, t.Any]:
-    found = qemu_conf.effective(conf.assignments)
+def _values(conf: QemuConf, wanted: t.Iterable[str], edits: list[ConfEdit]) -> dict[str, t.Any]:
+    effective = qemu_conf.effective(conf.assignments)
     keys = {*wanted, *(edit.key for edit in edits)}
-    return {key: found[key].value if key in found else None for key in sorted(keys)}
+    return {key: effective[key].value if key in effective else None for key in sorted(keys)}

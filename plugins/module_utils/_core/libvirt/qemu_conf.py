@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """qemu.conf by libvirt's own grammar, and what its keys mean for sVirt.
 
-libvirt takes the FIRST assignment of a key and says nothing of later ones. A syntax error, a quoted boolean or a
-driver that it does not know keep the daemon from starting. Unknown keys are passed over in silence.
+libvirt uses the FIRST assignment of a key and ignores later ones without a message. With a syntax error, a quoted
+boolean or an unknown driver the daemon does not start. Unknown keys are ignored without a message.
 
 Facts about the grammar are from libvirt's virconf and qemu_conf; no code is.
 
@@ -119,8 +119,8 @@ _DRIVERS = ("selinux", "apparmor", "none")
 
 
 @dataclass(frozen=True)
-class Driver:
-    """What ``security_driver`` comes to."""
+class SecurityDriver:
+    """What ``security_driver`` means to libvirt."""
 
     #: explicit, unset (libvirt probes and fails open), none (no sVirt) or invalid (the daemon does not start).
     kind: str
@@ -134,8 +134,8 @@ class Driver:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an assignment stands in the text."""
+class AssignmentPlace:
+    """Position of an assignment in the text."""
 
     key: str
     #: Where its name begins, where its value begins, and where its value has ended.
@@ -153,7 +153,7 @@ class Conf(t.Protocol):
 
 
 def parse(text: str) -> tuple[list[Assignment], list[ConfProblem]]:
-    """Every assignment in order, and everything that libvirt rejects or passes over. Never raises.
+    """Every assignment in order, and everything that libvirt rejects or ignores. Never raises.
 
     libvirt reads nothing of a file with a syntax error; here what stands before the error is given.
     """
@@ -168,7 +168,7 @@ def parse(text: str) -> tuple[list[Assignment], list[ConfProblem]]:
     first: dict[str, int] = {}
     for item in parser.assignments:
         if item.key in first:
-            message = f"libvirt uses the first assignment, in line {first[item.key]}, and passes over this one"
+            message = f"libvirt uses the first assignment, in line {first[item.key]}, and ignores this one"
             problems.append(ConfProblem(item.line, "duplicate", item.key, message))
             continue
         first[item.key] = item.line
@@ -176,8 +176,8 @@ def parse(text: str) -> tuple[list[Assignment], list[ConfProblem]]:
     return [_plain(item) for item in parser.assignments], sorted(problems, key=lambda item: item.line)
 
 
-def places(text: str) -> list[Place]:
-    """Where each assignment stands, in the order of ``parse``; none in a text with a syntax error."""
+def places(text: str) -> list[AssignmentPlace]:
+    """Position of each assignment, in the order of ``parse``; none for a text with a syntax error."""
     parser = _Parser(text)
     try:
         parser.parse()
@@ -186,40 +186,40 @@ def places(text: str) -> list[Place]:
     return parser.places
 
 
-def fault(key: str, value: t.Any) -> str:
-    """Why libvirt would not take the value for the key; empty when it would."""
-    return next((problem.message for problem in _judge(Assignment(key, value, 1))), "")
+def fault(key: str, value: t.Any) -> ConfProblem | None:
+    """Why libvirt would refuse the value for the key; None when it accepts it."""
+    return next(_judge(Assignment(key, value, 1)), None)
 
 
 def effective(assignments: t.Iterable[Assignment]) -> dict[str, Assignment]:
     """The assignment that counts for each key: the first."""
-    found: dict[str, Assignment] = {}
+    first: dict[str, Assignment] = {}
     for item in assignments:
-        found.setdefault(item.key, item)
-    return found
+        first.setdefault(item.key, item)
+    return first
 
 
 def setting(conf: Conf, key: str) -> t.Any:
     """The value in force for a key: the first assignment's, else libvirt's default."""
-    found = effective(conf.assignments).get(key)
-    return DEFAULTS.get(key) if found is None else found.value
+    assignment = effective(conf.assignments).get(key)
+    return DEFAULTS.get(key) if assignment is None else assignment.value
 
 
-def security_driver(conf: Conf) -> Driver:
+def security_driver(conf: Conf) -> SecurityDriver:
     """What the file asks of libvirt's security drivers."""
-    found = effective(conf.assignments).get("security_driver")
-    if found is None:
-        return Driver("unset", (), "no line sets it")
-    value = [found.value] if isinstance(found.value, str) else found.value
+    assignment = effective(conf.assignments).get("security_driver")
+    if assignment is None:
+        return SecurityDriver("unset", (), "no line sets it")
+    value = [assignment.value] if isinstance(assignment.value, str) else assignment.value
     if not isinstance(value, list):
-        return Driver("invalid", (), "it must be a text or a list of texts")
+        return SecurityDriver("invalid", (), "it must be a text or a list of texts")
     if not value:
-        return Driver("unset", (), "an empty list is the same as no line")
+        return SecurityDriver("unset", (), "an empty list is the same as no line")
     names = tuple(str(name) for name in value)
     why = _driver_fault(names)
     if why:
-        return Driver("invalid", names, why)
-    return Driver("none" if names == ("none",) else "explicit", names)
+        return SecurityDriver("invalid", names, why)
+    return SecurityDriver("none" if names == ("none",) else "explicit", names)
 
 
 def _driver_fault(names: tuple[str, ...]) -> str:
@@ -239,7 +239,7 @@ def _judge(item: Assignment) -> t.Iterator[ConfProblem]:
     """Problems of one assignment that counts."""
     kind = KEYS.get(item.key)
     if kind is None:
-        yield ConfProblem(item.line, "unknown_key", item.key, "libvirt 11 does not know this key and passes over it")
+        yield ConfProblem(item.line, "unknown_key", item.key, "libvirt 11 does not know this key and ignores it")
     elif not _is(item.value, kind):
         message = f"expected {_EXPECTED[kind]}, found {_shown(item.value)}; the daemon does not start with it"
         yield ConfProblem(item.line, "wrong_type", item.key, message)
@@ -294,7 +294,7 @@ def _plain(item: Assignment) -> Assignment:
     """With a value that the snapshot can hold: text, whole number or list of texts."""
     value = item.value
     if isinstance(value, list):
-        value = [one if isinstance(one, str) else _shown(one) for one in value]
+        value = [member if isinstance(member, str) else _shown(member) for member in value]
     elif isinstance(value, int):
         value = int(value)
     return Assignment(item.key, value, item.line)
@@ -317,7 +317,7 @@ class _Parser:
         self.line = 1
         self.key = ""
         self.assignments: list[Assignment] = []
-        self.places: list[Place] = []
+        self.places: list[AssignmentPlace] = []
 
     def parse(self) -> None:
         while self.position < len(self.text):
@@ -355,7 +355,7 @@ class _Parser:
         self._skip(_BLANKS)
         at = self.position
         self.assignments.append(Assignment(self.key, self._value(), line))
-        self.places.append(Place(self.key, start, at, self.position))
+        self.places.append(AssignmentPlace(self.key, start, at, self.position))
         self._skip(_BLANKS)
         if self._now == "#":
             self._take(_TO_END)
@@ -385,21 +385,21 @@ class _Parser:
             raise _SyntaxError("lists inside lists, too deep")
         self.position += 1
         self._skip(_BLANKS_AND_ENDS)
-        found: list[t.Any] = []
+        members: list[t.Any] = []
         while self._now and self._now != "]":
-            if found:
+            if members:
                 if self._now != ",":
                     raise _SyntaxError("expecting a separator in list")
                 self.position += 1
                 self._skip(_BLANKS_AND_ENDS)
                 if self._now == "]":
                     break
-            found.append(self._value(depth + 1))
+            members.append(self._value(depth + 1))
             self._skip(_BLANKS_AND_ENDS)
         if self._now != "]":
             raise _SyntaxError("list is not closed with ]")
         self.position += 1
-        return found
+        return members
 
     def _string(self) -> str:
         quote = self._now
@@ -414,11 +414,11 @@ class _Parser:
             self.position = end + 3
             return self.text[start:end]
         self.position += 1
-        found = self._take(_TO_QUOTE[quote])
+        content = self._take(_TO_QUOTE[quote])
         if self._now != quote:
             raise _SyntaxError("unterminated string")
         self.position += 1
-        return found
+        return content
 
     def _number(self) -> int:
         sign = self._now if self._now in "+-" else ""
@@ -439,21 +439,21 @@ REFUSED = frozenset(("syntax", "wrong_type", "bad_value"))
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """Why the file's word on a key cannot be judged."""
+class ConfDoubt:
+    """Why the value of a key cannot be judged."""
 
     #: The key whose value libvirt refuses; None: it is the whole file.
     key: str | None
     why: str
 
 
-def doubt_of(conf: QemuConf | None, key: str) -> Doubt | None:
-    """Why the file's word on a key cannot be judged; None when it can."""
+def doubt_of(conf: QemuConf | None, key: str) -> ConfDoubt | None:
+    """Why the value of a key cannot be judged; None when it can."""
     if conf is None:
-        return Doubt(None, "the file could not be read")
+        return ConfDoubt(None, "the file could not be read")
     for problem in conf.problems:
         if problem.kind == "syntax":
-            return Doubt(None, f"libvirt cannot parse the file: line {problem.line}: {problem.message}")
+            return ConfDoubt(None, f"libvirt cannot parse the file: line {problem.line}: {problem.message}")
         if problem.kind in REFUSED and problem.key == key:
-            return Doubt(key, f"libvirt refuses the value: {problem.message}")
+            return ConfDoubt(key, f"libvirt refuses the value: {problem.message}")
     return None

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Edits of qemu.conf that leave everything else in it as it is.
 
-libvirt takes the first assignment of a key, so the first is the one to edit; later ones of the same key become
-comments. A key that has no assignment goes below libvirt's own commented example of it. What comes out is parsed by
-libvirt's grammar again and must say exactly what was asked for, and all else what it said before.
+libvirt uses the first assignment of a key, so the first is edited; later ones of the same key become comments. A key
+without an assignment is added below libvirt's own commented example of it. The new text is parsed by libvirt's
+grammar: the edited keys must have the requested values, all other assignments must be unchanged.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -21,7 +21,7 @@ from . import qemu_conf
 
 SET, ADD, UNSET, DUPLICATE = "set", "add", "unset", "comment_out_duplicate"
 
-#: A list that takes more than this stands on several lines.
+#: A list that is longer is written on several lines.
 _WIDTH = 100
 _EXAMPLE_LINES = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -32,8 +32,8 @@ _NEXT_ON_LINE = re.compile(r"[ \t]*;[ \t]*(?=[^\s#])")
 
 
 @dataclass(frozen=True)
-class Edit:
-    """One thing that was done to the text."""
+class ConfEdit:
+    """One edit of the text."""
 
     action: str
     key: str
@@ -43,8 +43,8 @@ class Edit:
     after: t.Any
 
 
-def change(text: str, wanted: t.Mapping[str, t.Any], duplicates: bool = False) -> tuple[str, list[Edit]]:
-    """The text with these values (None: no assignment), and what was done to it; nothing, when it says so already.
+def change(text: str, wanted: t.Mapping[str, t.Any], duplicates: bool = False) -> tuple[str, list[ConfEdit]]:
+    """The text with these values (None: no assignment), and the edits; none when it has them already.
 
     Later assignments of these keys become comments; with ``duplicates``, those of all other keys too. Raises PlanError
     for a text that libvirt could not parse, a key that it does not know, and a value that it would not take.
@@ -53,7 +53,7 @@ def change(text: str, wanted: t.Mapping[str, t.Any], duplicates: bool = False) -
     assignments, problems = qemu_conf.parse(text)
     _refuse_broken(problems)
     wrong = {problem.key for problem in problems if problem.kind in ("wrong_type", "bad_value")}
-    edits: list[Edit] = []
+    edits: list[ConfEdit] = []
     changed = text
     seen = list(zip(assignments, qemu_conf.places(text), _firsts(assignments)))
     for item, place, first in reversed(seen):  # from the end: what stands before keeps its place
@@ -70,7 +70,7 @@ def change(text: str, wanted: t.Mapping[str, t.Any], duplicates: bool = False) -
     for key, value in wanted.items():
         if value is not None and key not in present:
             changed = _insert(changed, key, value)
-            edits.append(Edit(ADD, key, 0, None, value))
+            edits.append(ConfEdit(ADD, key, 0, None, value))
     _verify(assignments, changed, wanted, duplicates)
     return changed, edits
 
@@ -86,7 +86,8 @@ def render(value: t.Any, end: str = "\n") -> str:
     if _CONTROLS.search(value) or ('"' in value and "'" in value):
         raise PlanError(
             f"the text {value[:80]!r} cannot stand in qemu.conf: give one without control characters and without both "
-            "kinds of quotes"
+            "kinds of quotes",
+            code="value_not_writable",
         )
     return f"'{value}'" if '"' in value else f'"{value}"'
 
@@ -94,10 +95,10 @@ def render(value: t.Any, end: str = "\n") -> str:
 def _check(wanted: t.Mapping[str, t.Any]) -> None:
     for key, value in wanted.items():
         if not _NAME.match(key):
-            raise PlanError(f"{key[:80]!r} is not the name of a key of qemu.conf")
-        why = qemu_conf.fault(key, value) if value is not None else ""  # anything may be unset
-        if why:
-            raise PlanError(f"qemu.conf {key}: {why}")
+            raise PlanError(f"{key[:80]!r} is not the name of a key of qemu.conf", code="invalid_key")
+        problem = qemu_conf.fault(key, value) if value is not None else None  # anything may be unset
+        if problem is not None:
+            raise PlanError(f"qemu.conf {key}: {problem.message}", code=problem.kind)
 
 
 def _refuse_broken(problems: list[ConfProblem]) -> None:
@@ -105,7 +106,8 @@ def _refuse_broken(problems: list[ConfProblem]) -> None:
         if problem.kind == "syntax":
             raise PlanError(
                 f"qemu.conf does not parse, line {problem.line}: {problem.message}. libvirt reads nothing of it, and "
-                "what was meant cannot be known: repair that line by hand"
+                "what was meant cannot be known: repair that line by hand",
+                code="syntax",
             )
 
 
@@ -117,21 +119,21 @@ def _firsts(assignments: list[Assignment]) -> list[bool]:
 
 def _edit_of(
     item: Assignment, first: bool, wanted: t.Mapping[str, t.Any], duplicates: bool, wrong: bool
-) -> Edit | None:
+) -> ConfEdit | None:
     if not first:
         if item.key in wanted or duplicates:
-            return Edit(DUPLICATE, item.key, item.line, item.value, None)
+            return ConfEdit(DUPLICATE, item.key, item.line, item.value, None)
         return None
     if item.key not in wanted:
         return None
     value = wanted[item.key]
     if value is None:
-        return Edit(UNSET, item.key, item.line, item.value, None)
-    return Edit(SET, item.key, item.line, item.value, value) if wrong or item.value != value else None
+        return ConfEdit(UNSET, item.key, item.line, item.value, None)
+    return ConfEdit(SET, item.key, item.line, item.value, value) if wrong or item.value != value else None
 
 
-def _comment_out(text: str, place: qemu_conf.Place) -> str:
-    """Make an assignment a comment. Others on its lines go to lines of their own."""
+def _comment_out(text: str, place: qemu_conf.AssignmentPlace) -> str:
+    """Make an assignment a comment; others on its lines move to lines of their own."""
     end = _end_of_line(text)
     line = max(text.rfind("\n", 0, place.start), text.rfind("\r", 0, place.start)) + 1
     head = end if text[line : place.start].strip(_BLANKS) else ""
@@ -180,13 +182,15 @@ def _end_of_line(text: str) -> str:
 
 
 def _verify(before: list[Assignment], text: str, wanted: t.Mapping[str, t.Any], duplicates: bool) -> None:
-    """The new text says what was asked for, and nothing else says anything new."""
+    """Check that the new text has the requested values and no other change."""
     after, problems = qemu_conf.parse(text)
     broken = [problem for problem in problems if problem.kind == "syntax" or problem.key in wanted]
     values = {key: value for key, value in wanted.items() if value is not None}
-    found = {item.key: item.value for item in after if item.key in wanted}
+    written = {item.key: item.value for item in after if item.key in wanted}
     rest = [item for item, first in zip(before, _firsts(before)) if first or not duplicates]
     untouched = [(item.key, item.value) for item in rest if item.key not in wanted]
-    if broken or found != values or untouched != [(item.key, item.value) for item in after if item.key not in wanted]:
+    if broken or written != values or untouched != [(item.key, item.value) for item in after if item.key not in wanted]:
         why = broken[0].message if broken else "other keys would change with it"
-        raise PlanError(f"qemu.conf cannot be edited by itself, so it was left alone: {why}. Edit it by hand")
+        raise PlanError(
+            f"qemu.conf cannot be edited automatically and was left alone: {why}. Edit it by hand", code="not_editable"
+        )

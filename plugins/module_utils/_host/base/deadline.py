@@ -1,8 +1,8 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Work with a deadline, in a forked child: what hangs in the child, even in the kernel, does not hang the probe.
+"""Work with a deadline in a forked child, so that a hang in it, even in the kernel, does not hang the probe.
 
-The child sends what it finds item by item as lines of JSON, so that what came before a hang is kept. Nothing is
+The child sends its results item by item as lines of JSON, so that those before a hang are kept. Nothing is
 executed and nothing is shared: the child has no descriptor of ours but its end of the pipe, for a child that the
 kernel will not let die would keep the connection to the controller open.
 
@@ -33,7 +33,7 @@ ITEM, END, ERROR, BUG = "item", "end", "error", "bug"
 
 
 class Job:
-    """One piece of work in a child of its own. ``items`` gives what it sends; then ``problem`` says how it ended."""
+    """Work in its own child. ``items`` yields what it sends; then ``problem`` says how it ended."""
 
     def __init__(self, work: t.Callable[[], t.Iterable[t.Any]], timeout: float, limit: int = MAX_BYTES) -> None:
         """Start the work; it has ``timeout`` seconds from now and may send ``limit`` bytes. Raises OSError."""

@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The restart of libvirt's daemon: looked at before, done by its unit alone, and looked at after.
+"""Restart of libvirt's daemon by its unit, with a survey of the guests before and after.
 
-A daemon that does not come back, or that comes back without one of the guests, gets the configuration back that it
-had at its last start. No guest is touched: the daemon finds them again by itself.
+When the daemon does not come back, or comes back without one of the guests, the configuration of its last start is
+restored. No guest is touched: the daemon finds them again by itself.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ..._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
 from ..._core.harden import daemon_restart as gate
 from ..._core.libvirt.domain_xml import MAX_XML, job_under_way
+from ..._core.result import Reason
 from ..._core.snapshot.model import OK
 from ..base import file_write
 from ..base.daemons import SOCKETS
@@ -37,41 +38,41 @@ _FOLLOWERS = ("RequiredBy", "BoundBy", "ConsistsOf")
 _SHOWN = ",".join(
     ("Id", "LoadState", "ActiveState", "SubState", "MainPID", "KillMode", "NeedDaemonReload", *_FOLLOWERS)
 )
-#: systemd 254 and later: not the end, although the unit's state is "failed"; it is started again at once.
+#: systemd 254 and later: the unit's state is "failed", but systemd starts it again at once.
 _NOT_THE_END = "failed-before-auto-restart"
 #: Seconds that systemd itself may take to answer, where the daemon is not given more.
 _SYSTEMCTL = 30.0
-#: A daemon that ends before it answers is started again by its socket, and once more it may have been chance.
+#: A daemon that ends before it answers is started again by its socket; a second end may still be chance.
 _LIVES = 2
-#: Lines of the daemon's own words in a report of what went wrong.
+#: Lines of the daemon's log in a report of a failure.
 _LAST_WORDS = 3
 #: Seconds between two looks at a daemon that is to come back.
 _PAUSE = 0.3
 
 
 @dataclass(repr=False, eq=False)
-class Actor:
-    """Looks at the daemon of a host and restarts it."""
+class RestartActor:
+    """Reads the state of a host's daemon and restarts it."""
 
     root: Root
     #: What the probe uses; ``run_command`` runs systemctl too.
     tools: Tools
-    #: Seconds that the daemon has to be there again with all guests, and libvirt to answer at all.
+    #: Time limit in seconds until the daemon has all guests again, and for each answer of libvirt.
     timeout: float = 120.0
-    #: Label that the daemon is to run with.
+    #: Requested label of the daemon.
     context: str | None = None
     conf: str = CONF
     pause: float = _PAUSE
 
-    def look(self, timeout: float | None = None) -> gate.Look:
-        """The daemon, its unit, and the guests that run. Never raises for what a host may hold."""
+    def look(self, timeout: float | None = None) -> gate.RestartFacts:
+        """The daemon, its unit and the running guests. Never raises, whatever the host holds."""
         options = Options(timeout=timeout or self.timeout, files=False)
         snapshot = Probe(self.root, options, self.tools).take()
         daemon = snapshot.libvirt.daemon
-        look = gate.Look(snapshot, self._units(), context=self.context)
+        look = gate.RestartFacts(snapshot, self._units(), context=self.context)
         if daemon is not None and daemon.pid is not None:
             look.started_at = started_at(self.root, daemon)
-            look.hooks = hooks.judged(self.root, hooks.found(self.root), daemon.context or "")
+            look.hooks = hooks.judged(self.root, hooks.installed(self.root), daemon.context or "")
         if daemon is not None:
             look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")])
         look.jobs = jobs(self.root)
@@ -82,16 +83,16 @@ class Actor:
         self._systemctl("daemon-reload")
 
     def _reload(self, wanted: bool) -> None:
-        """The same; a daemon that is to come back with its old files is restarted even when systemd was too slow."""
+        """The same; with its old files the daemon is restarted even when systemd was too slow to reload."""
         try:
             self.reload()
         except HostWriteError:
             if wanted:
                 raise
 
-    def restart(self, before: gate.Look, journal: Journal) -> Outcome:
-        """Restart the daemon that the gate has let through, and see to it that nothing was lost."""
-        outcome = Outcome(self._restart(before))
+    def restart(self, before: gate.RestartFacts, journal: Journal) -> RestartOutcome:
+        """Restart the daemon, which the gate has allowed, and compare the guests before and after."""
+        outcome = RestartOutcome(self._restart(before))
         if not outcome.problems:
             return outcome
         outcome.restored, outcome.kept = self._put_back(before, journal)
@@ -99,38 +100,39 @@ class Actor:
             outcome.again = self._restart(before, wanted=False)
         return outcome
 
-    def _restart(self, before: gate.Look, wanted: bool = True) -> list[str]:
-        """Restart and compare; gives what is wrong now. ``wanted``: the configuration is the one that was asked for."""
+    def _restart(self, before: gate.RestartFacts, wanted: bool = True) -> list[Reason]:
+        """Restart and compare; gives what is wrong. ``wanted``: with the requested configuration, not the old one."""
         unit = before.unit
         if unit is None:
-            return ["no unit of systemd is known for the daemon"]
+            return [Reason("no_unit", "no unit of systemd is known for the daemon")]
         old = self._pid_of(unit.name)
         try:
             if unit.stale or not wanted:
                 self._reload(wanted)
                 if self._unit(unit.name).kill_mode != "process":
-                    return [f"{unit.name} would end the guests with the daemon (KillMode); it was not restarted"]
+                    why = f"{unit.name} would end the guests with the daemon (KillMode); it was not restarted"
+                    return [Reason("kill_mode", why)]
             if wanted or not self._is_back(unit.name, old):
                 if not wanted:
                     self._systemctl("reset-failed", unit.name)
                 self._systemctl("--no-block", "restart", unit.name)
         except HostWriteError as error:
-            return [str(error)]
+            return [Reason("systemctl", str(error))]
         until = time.monotonic() + self.timeout
         problem = self._wait(unit.name, old, until)
         after = self._settled(unit.name, until)
-        found = [problem] if problem else []
+        problems = [problem] if problem else []
         if after.snapshot.coverage["guests"].status != OK:
-            found.append(f"libvirt's guests cannot be read: {after.snapshot.coverage['guests'].why}")
-            found += self._last_words(unit.name)
-        found += gate.losses(gate.running(before.snapshot), gate.running(after.snapshot))
-        return found + (gate.shortfalls(after) if wanted and not problem else [])
+            why = f"libvirt's guests cannot be read: {after.snapshot.coverage['guests'].why}"
+            problems += [Reason("guests_unread", why), *self._last_words(unit.name)]
+        problems += gate.losses(gate.running(before.snapshot), gate.running(after.snapshot))
+        return problems + (gate.shortfalls(after) if wanted and not problem else [])
 
     def _is_back(self, unit: str, old: int | None) -> bool:
-        """Wait while the daemon starts; gives whether another process than ``old`` answers then.
+        """Wait while the daemon starts; whether another process than ``old`` answers then.
 
-        Stopped while it builds a guest's network filters, libvirt leaves chains half renamed, and with these it never
-        starts again. One that does not take its configuration ends by itself, and its socket starts the next.
+        A daemon that is stopped while it builds a guest's network filters leaves chains half renamed, and with these
+        it never starts again. One that refuses its configuration ends by itself, and its socket starts the next.
         """
         until = time.monotonic() + self.timeout
         while self._unit(unit).pid is not None and time.monotonic() < until:
@@ -139,25 +141,24 @@ class Actor:
             time.sleep(self.pause)
         return False
 
-    def _wait(self, unit: str, old: int | None, until: float) -> str:
-        """Wait for a new process of the unit; gives what became of it, nothing when it is there."""
+    def _wait(self, unit: str, old: int | None, until: float) -> Reason | None:
+        """Wait for a new process of the unit; gives why there is none."""
         while True:
             now = self._unit(unit)
             if now.state == "active" and now.pid and now.pid != old:
-                return ""
+                return None
             if now.state == "failed":
-                return f"{unit} failed to start; journalctl -u {unit} says why"
+                return Reason("unit_failed", f"{unit} failed to start; journalctl -u {unit} says why")
             if time.monotonic() >= until:
-                return (
-                    f"{unit} is {now.state} with pid {now.pid} after {self.timeout:g} s; journalctl -u {unit} says why"
-                )
+                state = f"{unit} is {now.state} with pid {now.pid} after {self.timeout:g} s"
+                return Reason("unit_too_slow", f"{state}; journalctl -u {unit} says why")
             time.sleep(self.pause)
 
-    def _settled(self, unit: str, until: float) -> gate.Look:
-        """The first look at which libvirt tells of all its guests, or the last one.
+    def _settled(self, unit: str, until: float) -> gate.RestartFacts:
+        """The first survey in which libvirt lists all its guests, or the last one.
 
-        That is when time is up, or when the daemon has ended too often before it answered. Who asks one that is not
-        ready waits as long as its socket is there, through all its lives.
+        The last one is made when time is up, or when the daemon has ended too often before it answered. A question to
+        a daemon that is not ready waits as long as its socket exists, through all its restarts.
         """
         lives: set[int] = set()
         while True:
@@ -170,8 +171,8 @@ class Actor:
                     return look
             time.sleep(self.pause)
 
-    def _put_back(self, before: gate.Look, journal: Journal) -> tuple[list[str], list[str]]:
-        """Give the daemon the files back that it had at its last start: what was put back, and what could not be."""
+    def _put_back(self, before: gate.RestartFacts, journal: Journal) -> tuple[list[str], list[str]]:
+        """Restore the files of the daemon's last start: those restored, and why others were not."""
         restored: list[str] = []
         kept: list[str] = []
         for run in reversed(journal.runs()):
@@ -197,57 +198,58 @@ class Actor:
             entry.subject in (self.conf, os.path.realpath(self.conf)) or os.path.dirname(entry.subject) in folders
         )
 
-    def _units(self) -> list[gate.Unit]:
+    def _units(self) -> list[gate.DaemonUnit]:
         try:
             return units(self._systemctl("show", "-p", _SHOWN, *_UNITS))
         except HostWriteError:
             return []  # the gate says that no unit is known
 
-    def _unit(self, name: str) -> gate.Unit:
-        return next((unit for unit in self._units() if unit.name == name), gate.Unit(name, "unknown"))
+    def _unit(self, name: str) -> gate.DaemonUnit:
+        return next((unit for unit in self._units() if unit.name == name), gate.DaemonUnit(name, "unknown"))
 
     def _pid_of(self, name: str) -> int | None:
         return self._unit(name).pid
 
-    def _last_words(self, unit: str) -> list[str]:
-        """What the daemon itself said last, where the journal can be read."""
+    def _last_words(self, unit: str) -> list[Reason]:
+        """The last messages of the daemon, where the journal can be read."""
         lines = ("--lines", str(_LAST_WORDS), "--output", "cat", "--no-pager")
         # libvirt names no SYSLOG_IDENTIFIER, and systemd speaks of the unit, too.
         words = ["journalctl", "--unit", unit, *lines, f"_COMM={unit.partition('.')[0]}"]
         try:
-            said = command(self.tools.run_command, self.timeout, *words).strip()
+            output = command(self.tools.run_command, self.timeout, *words).strip()
         except HostWriteError:
             return []
-        return [f"its last words are: {' / '.join(said.splitlines())[:1000]}"] if said else []
+        text = f"its last messages are: {' / '.join(output.splitlines())[:1000]}"
+        return [Reason("daemon_log", text)] if output else []
 
     def _systemctl(self, *words: str) -> str:
         return systemctl(self.tools.run_command, self.timeout, *words)
 
 
 @dataclass(repr=False, eq=False)
-class Outcome:
-    """How a restart went."""
+class RestartOutcome:
+    """Outcome of a restart."""
 
-    #: What was wrong after it; nothing when all went well.
-    problems: list[str]
-    #: Files that were put back for that.
+    #: What was wrong after it; empty when all went well.
+    problems: list[Reason]
+    #: Files that were restored for that.
     restored: list[str] = field(default_factory=list)
     #: Why others could not be.
     kept: list[str] = field(default_factory=list)
-    #: What was wrong after the second restart, with the files put back.
-    again: list[str] = field(default_factory=list)
+    #: What was wrong after the second restart, with the restored files.
+    again: list[Reason] = field(default_factory=list)
 
 
-def units(text: str) -> list[gate.Unit]:
-    """Units from what ``systemctl show`` prints; those that are not installed are left out."""
-    found = []
+def units(text: str) -> list[gate.DaemonUnit]:
+    """Units in the output of ``systemctl show``, without those that are not installed."""
+    installed = []
     for block in text.strip().split("\n\n"):
         facts = dict(line.partition("=")[::2] for line in block.split("\n"))
         if facts.get("LoadState", "not-found") == "not-found" and facts.get("ActiveState") != "active":
             continue
         pid = facts.get("MainPID", "0")
-        found.append(
-            gate.Unit(
+        installed.append(
+            gate.DaemonUnit(
                 name=facts.get("Id", ""),
                 state="activating" if facts.get("SubState") == _NOT_THE_END else facts.get("ActiveState", "unknown"),
                 pid=int(pid) if pid.isdigit() and pid != "0" else None,
@@ -256,11 +258,11 @@ def units(text: str) -> list[gate.Unit]:
                 followers=tuple(name for key in _FOLLOWERS for name in facts.get(key, "").split()),
             )
         )
-    return found
+    return installed
 
 
 def drop_ins(root: Root, unit: str) -> list[str]:
-    """Files with which an administrator changes a unit, and their folder, which tells when one was removed."""
+    """Files with which an administrator changes a unit, and their folder, whose time changes when one is removed."""
     folder = f"{SYSTEMD}/{unit}.d"
     try:
         names = [name for name in root.names(folder) if name.endswith(".conf")]
@@ -270,28 +272,28 @@ def drop_ins(root: Root, unit: str) -> list[str]:
 
 
 def jobs(root: Root) -> dict[str, str]:
-    """What is under way with running guests, by uuid; files that cannot be read are the probe's to tell."""
-    found = {}
+    """Running jobs of guests by uuid; the probe reports files that cannot be read."""
+    running = {}
     for name in guests.status_names(root).names:
         try:
             uuid, job = job_under_way(root.read_text(f"{guests.RUN}/{name}.xml", MAX_XML))
         except (OSError, HostReadError, DomainXmlError):
             continue
         if job:
-            found[uuid] = job
-    return found
+            running[uuid] = job
+    return running
 
 
 def systemctl(run: RunCommand | None, timeout: float, *words: str) -> str:
-    """What systemctl prints. Raises HostWriteError when it fails or hangs."""
+    """Output of systemctl. Raises HostWriteError when it fails or hangs."""
     return command(run, timeout, "systemctl", *words)
 
 
 def command(run: RunCommand | None, timeout: float, *words: str) -> str:
-    """What a command prints. Raises HostWriteError when it fails or hangs."""
+    """Output of a command. Raises HostWriteError when it fails or hangs."""
     if run is None:
         raise HostWriteError(f"{words[0]} cannot be run here")
-    problem = "it said nothing"
+    problem = "no output"
     job = Job(lambda: iter([_called(run, list(words))]), max(_SYSTEMCTL, timeout))
     for status, out, err in job.items():
         if status == 0:

@@ -132,7 +132,7 @@ class Guard:
         found = self._daemon()
         if found is None or found.pid is None:
             return ""  # it will look when it starts
-        there = [hook for hook in hooks.found(Root(), self.top) if hook.path != LINK or not now]
+        there = [hook for hook in hooks.installed(Root(), self.top) if hook.path != LINK or not now]
         there += [Hook(LINK, math.inf)] if now else []
         if not is_unseen(LINK, there, daemon.started_at(self.root, found)):
             return ""

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hooks for guests that libvirt's daemon finds on a host, and whether it may run them.
+"""Hooks for guests on a host, and whether libvirt's daemon may run them.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -22,8 +22,8 @@ from ..probe.loaded_policy import LoadedPolicy
 _FOLDER = "/etc/libvirt/hooks"
 
 
-def found(root: Root, top: str = "") -> list[Hook]:
-    """What libvirt would call for a guest, in no order: plain files with an execute bit. ``top`` goes before paths."""
+def installed(root: Root, top: str = "") -> list[Hook]:
+    """Hooks that libvirt calls for a guest, unordered: regular files with an execute bit. ``top`` precedes paths."""
     try:
         names = root.names(f"{top}{_FOLDER}/qemu.d")
     except (OSError, HostReadError):
@@ -33,7 +33,7 @@ def found(root: Root, top: str = "") -> list[Hook]:
 
 
 def guarded(root: Root) -> bool:
-    """Whether the guard is there and refuses guests."""
+    """Whether the guard is installed and refuses guests."""
     try:
         if root.readlink(LINK) != PROGRAM:
             return False
@@ -42,7 +42,7 @@ def guarded(root: Root) -> bool:
     try:
         settings = json.loads(root.read_text(SETTINGS))
     except (OSError, HostReadError, ValueError):
-        settings = None  # it goes by its defaults
+        settings = None  # it uses its defaults
     return not (isinstance(settings, dict) and settings.get("collision") == "allow")
 
 
@@ -53,13 +53,13 @@ def _hook(root: Root, top: str, path: str) -> Hook | None:
         return None
     if not stat.S_ISREG(facts.st_mode) or not facts.st_mode & 0o111:
         return None
-    # The guard's program may be written anew behind its link, which libvirt knows by then.
+    # The guard's program may be replaced behind its link, which libvirt knows already.
     looks = (link,) if path == LINK else (facts, link)
     return Hook(path, max(float(time) for look in looks for time in (look.st_mtime, look.st_ctime)))
 
 
 def judged(root: Root, hooks: t.Iterable[Hook], domain: str) -> list[Hook]:
-    """The hooks, each with what the loaded policy has against its being run by a daemon with this label."""
+    """The hooks, each with what the loaded policy denies to a daemon with this label."""
     policy = LoadedPolicy(root)
     if not policy.loaded:
         return list(hooks)
@@ -73,5 +73,5 @@ def _denied(root: Root, policy: LoadedPolicy, path: str, domain: str) -> str:
         label = None
     if label is None:
         return "its label cannot be read"
-    asked = questions(domain, label, policy.created(domain, label, "process"))
-    return "; ".join(objections(policy.verdicts(asked)))
+    checks = questions(domain, label, policy.created(domain, label, "process"))
+    return "; ".join(objections(policy.verdicts(checks)))

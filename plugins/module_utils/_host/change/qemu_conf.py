@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""qemu.conf on the host: its text, the host's facts that bear on it, and the change of it.
+"""qemu.conf on the host: its text, the facts of the host that matter for it, and its change.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -24,8 +24,8 @@ TYPE = "virt_etc_t"
 
 
 @dataclass(repr=False, eq=False)
-class Facts:
-    """The host, as far as qemu.conf goes."""
+class QemuConfFacts:
+    """Facts of the host that matter for qemu.conf."""
 
     text: str
     #: The file exists.
@@ -44,15 +44,17 @@ class Facts:
     warnings: list[str] = field(default_factory=list)
 
 
-def read(root: Root, path: str, exports: bool = False) -> Facts:
-    """Look at the file and the host. Raises HostReadError; the host has libvirt, says the caller."""
+def read(root: Root, path: str, exports: bool = False) -> QemuConfFacts:
+    """Read the file and the host, which has libvirt. Raises HostReadError."""
     present = root.exists(path)
     text = _text(root, path)
     security = selinux.read(root).facts
     enabled = security.mode != "disabled"
     label = f"system_u:object_r:{TYPE}" + (":s0" if security.mls is not False else "") if enabled else None
-    found = daemon.find(root, processes.read(root, ()).daemons).daemon
-    facts = Facts(text, present, security.mode, security.lsms, label, found if found and found.pid else None)
+    running = daemon.find(root, processes.read(root, ()).daemons).daemon
+    facts = QemuConfFacts(
+        text, present, security.mode, security.lsms, label, running if running and running.pid else None
+    )
     if facts.daemon is not None:
         started = daemon.started_at(root, facts.daemon)
         facts.stale = bool(newer(daemon.changes(root, [path]), started))
@@ -61,11 +63,14 @@ def read(root: Root, path: str, exports: bool = False) -> Facts:
     return facts
 
 
-def write(path: str, text: str, facts: Facts, module: str) -> None:
-    """Change the file, and write down what it was. Raises HostWriteError and JournalError."""
+def write(path: str, text: str, facts: QemuConfFacts, module: str) -> None:
+    """Change the file and journal its old state. Raises HostWriteError and JournalError."""
     with Journal(module) as journal:
         if (state_of(path).content or b"") != _bytes(facts.text):
-            raise HostWriteError(f"{path} was changed by someone else just now; it was left alone, run this again")
+            raise HostWriteError(
+                f"{path} was changed by another program just now; it was left alone, run this again",
+                "changed_meanwhile",
+            )
         change_file(path, _bytes(text), journal, mode=None if facts.present else MODE, label=facts.label)
 
 
@@ -83,9 +88,9 @@ def _text(root: Root, path: str) -> str:
 
 
 def _exported(root: Root, warnings: list[str]) -> tuple[str, ...]:
-    """A file system that is itself remote is left out: libvirt knows such a one for shared by its type."""
-    found, problem = storage.exports(root)
+    """Exported folders, without those on remote file systems: libvirt knows these as shared by their type."""
+    exports, problem = storage.exports(root)
     table, more = storage.mount_table(root)
     warnings += [why for why in (problem, more) if why]
-    mounts = {item.path: table.of(item.path) for item in found}
+    mounts = {item.path: table.of(item.path) for item in exports}
     return tuple(sorted(path for path, mount in mounts.items() if mount is None or not mount.remote))

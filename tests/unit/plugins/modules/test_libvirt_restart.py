@@ -13,7 +13,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_restart as work
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import Actor
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import RestartActor
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_restart
 
 from tests.unit.support import hosts
@@ -29,7 +29,7 @@ def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Start:
     def start(machine: Machine) -> t.Callable[..., dict[str, t.Any]]:
         monkeypatch.setattr(work, "Root", lambda: machine.root)
         monkeypatch.setattr(work, "Tools", lambda run_command: machine.tools)
-        monkeypatch.setattr(work, "Actor", functools.partial(Actor, pause=0.01))
+        monkeypatch.setattr(work, "RestartActor", functools.partial(RestartActor, pause=0.01))
         monkeypatch.setattr(work, "Journal", functools.partial(Journal, folder=str(tmp_path / "journal")))
 
         def call(**arguments: t.Any) -> dict[str, t.Any]:
@@ -139,17 +139,17 @@ def test_a_restart_that_would_kill_a_guest_is_refused(on: Start, tmp_path: Path)
     run = on(machine)
     result = run()
     assert result["changed"] is False
-    assert [item["subject"] for item in result["refused"]] == ["twin, web"]
+    assert [(item["subject"], item["code"]) for item in result["refused"]] == [("twin, web", "same_range")]
     assert result["pending"] == [
         {
             "subject": "libvirtd.service",
             "needs": "daemon_restart",
             "why": f"{CONF} changed after libvirtd started",
+            "code": "file_changed",
         }
     ]
     strict = run(strict=True)
     assert strict["failed"] is True
-    assert "must not be restarted now: twin, web: they run with the same range" in strict["msg"]
     assert machine.acts == []
 
 
@@ -164,8 +164,7 @@ def test_a_restart_that_goes_wrong(on: Start, tmp_path: Path) -> None:
     machine = Machine(tmp_path, [changed(hosts.el9())], states=["active", "failed"])
     result = on(machine)(timeout=1)
     assert result["failed"] is True
-    assert "libvirtd.service failed to start" in result["msg"]
-    assert "nothing was put back" in result["msg"]
+    assert result["problems"][0].startswith("libvirtd.service failed to start")
     assert (result["restored"], result["problems_after_rollback"]) == ([], [])
     assert not {"after", "selinux_driver"} & result.keys(), "they were foreseen, and did not come"
 
@@ -185,4 +184,4 @@ def test_a_sleeping_daemon_is_left_asleep(on: Start, tmp_path: Path) -> None:
 
 
 def test_a_timeout_that_is_none(on: Start, tmp_path: Path) -> None:
-    assert "give at least 1 second" in on(Machine(tmp_path, [hosts.el9()]))(timeout=0)["msg"]
+    assert on(Machine(tmp_path, [hosts.el9()]))(timeout=0)["failed"] is True

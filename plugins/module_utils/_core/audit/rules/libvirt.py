@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rules about libvirt's daemon and its qemu.conf.
 
-Precedence, so that one fault is told once:
+Precedence, so that one fault is reported once:
 
-- LIB-001 judges the driver in force. Only where that is SELinux do LIB-002 (nothing says that it must be) and LIB-003
-  (the file says something else for the next start) speak.
+- LIB-001 judges the driver in force. LIB-002 (qemu.conf does not require SELinux) and LIB-003 (qemu.conf names another
+  driver for the next start) apply only where that is SELinux.
 - A key whose value libvirt refuses is LIB-006; the rules about that key are then unsure.
 - A driver that is missing because SELinux is off is SEL-001.
 
@@ -49,7 +49,7 @@ _TWO_CATEGORIES = (7, 5, 0)
 
 
 def _named(snapshot: Snapshot) -> list[str]:
-    """Drivers that qemu.conf names; none when it leaves the choice to libvirt, or cannot be judged."""
+    """Drivers that qemu.conf names; empty when it leaves the choice to libvirt, or cannot be judged."""
     conf = snapshot.libvirt.conf
     if conf is None or conf_doubt(conf, "security_driver") is not None:
         return []
@@ -57,13 +57,13 @@ def _named(snapshot: Snapshot) -> list[str]:
 
 
 def _models(snapshot: Snapshot) -> list[str] | None:
-    """Drivers in force, None when the daemon could not be asked."""
+    """Drivers in force; None when the daemon could not be asked."""
     models = snapshot.libvirt.models
     return None if models is None else [model.model for model in models]
 
 
 def _without_selinux(snapshot: Snapshot) -> dict[str, t.Any] | None:
-    """Evidence that guests here start without SELinux labels; None when they do not, or nobody knows."""
+    """Evidence that guests start without SELinux labels; None when they do not, or when it is not known."""
     models, named = _models(snapshot), _named(snapshot)
     refused = bool(named) and "selinux" not in named
     if models is None:
@@ -127,12 +127,12 @@ def _file_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _changed_since(conf: QemuConf, daemon: Daemon) -> Results:
-    """The daemon tells its drivers only. Whether another key has another value in it cannot be seen."""
+    """The daemon reports only its drivers; its values of other keys cannot be read."""
     if conf.changed_at is None or daemon.started_at is None:
         if conf.present:
             yield Unsure(CONF, "when the file was changed, or when the daemon started, could not be read")
     elif conf.changed_at > daemon.started_at + _CLOCK_SLACK:
-        yield Unsure(CONF, "changed after the daemon started, which may still use other values; a restart settles it")
+        yield Unsure(CONF, "changed after the daemon started, which may still use other values until it is restarted")
 
 
 def _times(conf: QemuConf, daemon: Daemon) -> dict[str, t.Any]:
@@ -176,7 +176,7 @@ def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
         values = [assignment.value for assignment in conf.assignments if assignment.key == key]
         if kind == "duplicate":
             evidence["values"] = values
-        # What somebody meant by a key that libvirt passes over, only people know; nothing needs a restart for it.
+        # Only its writer knows what an ignored key was meant to be; it needs no restart.
         cost = "operator" if kind == "unknown_key" else None
         subject = conf_key(key) if key else CONF
         yield Hit(subject, f"{kind} {key}", evidence, cost, severity=_severity_of(kind, values))
@@ -211,7 +211,7 @@ def _daemon_faults(context: str) -> t.Iterator[tuple[str, str]]:
     """Severity and description of each fault in a daemon's label."""
     type_ = type_of(context)
     if type_ not in DAEMON_TYPES:
-        yield "medium", f"type {type_} is not a libvirt daemon's; it was started by hand or by a unit of one's own"
+        yield "medium", f"type {type_} is not a libvirt daemon's; it was started by hand or by a custom unit"
     try:
         drawn = libvirt_range(context)
     except LabelError as error:
@@ -221,7 +221,7 @@ def _daemon_faults(context: str) -> t.Iterator[tuple[str, str]]:
     if parsed is not None and parsed.categories.mask:
         extra = [number for number in parsed.categories if not drawn.low <= number <= drawn.high]
         if extra:
-            yield "medium", f"libvirt draws from {drawn} only and passes over {len(extra)} other categories"
+            yield "medium", f"libvirt draws from {drawn} only and ignores {len(extra)} other categories"
 
 
 def _single_category_version(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -246,7 +246,7 @@ RULES: tuple[Rule, ...] = (
         scope="host",
         why=(
             "The daemon's security driver is not SELinux, so each guest starts unconfined, in the daemon's own "
-            "domain. Whoever breaks out of one guest has the host and with it all other guests."
+            "domain. An attacker who breaks out of one guest controls the host and all other guests."
         ),
         fix=(
             'Make sure that SELinux is on, set security_driver = "selinux" in qemu.conf, and restart the daemon. '
@@ -259,12 +259,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="LIB-002",
-        title="Nothing says that the security driver must be SELinux",
+        title="qemu.conf does not require the SELinux driver",
         severity="medium",
         scope="host",
         why=(
             "Without an explicit driver libvirt fails open: on a boot without SELinux it starts every guest "
-            "unconfined and says nothing. With it, the daemon refuses to start."
+            "unconfined, without a message. With it, the daemon refuses to start."
         ),
         fix=(
             'Set security_driver = "selinux" in qemu.conf, only while SELinux is on, or the daemon will not start. It '
@@ -292,12 +292,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="LIB-004",
-        title="Guests are unconfined unless their XML says otherwise",
+        title="Guests are unconfined unless their XML asks for a label",
         severity="high",
         scope="host",
         why=(
             "security_default_confined = 0: every guest without a <seclabel> starts unconfined, and "
-            "security_require_confined does not stop it. A breakout from such a guest has the host."
+            "security_require_confined does not prevent it. A breakout from such a guest controls the host."
         ),
         fix=(
             f"Set security_default_confined = 1 in qemu.conf and restart the daemon. {_GATE} Then power-cycle each "
@@ -315,7 +315,7 @@ RULES: tuple[Rule, ...] = (
         scope="host",
         why=(
             "security_require_confined is off, libvirt's default: a guest's XML with <seclabel type='none'/> is "
-            "started unconfined. Who may define guests can so step around sVirt."
+            "started unconfined. Users who may define guests can bypass sVirt this way."
         ),
         fix=(
             "Set security_require_confined = 1 in qemu.conf; it counts from the daemon's next start, and guests with "
@@ -328,15 +328,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="LIB-006",
-        title="qemu.conf has keys that libvirt refuses or passes over",
+        title="qemu.conf has keys that libvirt refuses or ignores",
         severity="high",
         scope="host",
         why=(
-            "Of two assignments libvirt takes the first, editors change the last: what the file seems to say is not "
-            "in force. A value that libvirt refuses keeps the daemon from starting again; guests run on unmanaged."
+            "Of two assignments libvirt uses the first, while editors change the last: the value that the file seems "
+            "to have is not in force. With a value that libvirt refuses, the daemon does not start again; guests run "
+            "on unmanaged."
         ),
         fix=(
-            "Keep one assignment of each key, with a value that libvirt takes (bare 0 or 1, quoted text), and remove "
+            "Keep one assignment of each key, with a value that libvirt accepts (bare 0 or 1, quoted text), and remove "
             "keys that it does not know. Do it before the daemon's next restart."
         ),
         cost="daemon_restart",
@@ -351,18 +352,18 @@ RULES: tuple[Rule, ...] = (
         scope="host",
         why=(
             "libvirt draws guests' categories from its daemon's own range. With a range that it cannot read, or of "
-            "fewer than 8 categories, guests do not start; with a foreign type, the policy for libvirt does not hold "
-            "the daemon."
+            "fewer than 8 categories, guests do not start; with a foreign type, the policy for libvirt does not "
+            "apply to the daemon."
         ),
         fix=(
-            "Find out who chose the label; hardening leaves it, for a strange type may mean a strange program, and "
-            "writes anew only a drop-in of its own (60-svirt-fleet.conf). Start the daemon by its systemd unit only. "
+            "Find out who chose the label; hardening leaves it, for an unexpected type may mean an unexpected program, "
+            "and replaces only its own drop-in (60-svirt-fleet.conf). Start the daemon by its systemd unit only. "
             "If the unit has SELinuxContext=, give it the daemon's type and one contiguous range of at least 8 "
-            "categories, such as s0-s0:c0.c1023, and daemon-reload. If the program lost its label, see that it is the "
-            "distribution's and run restorecon on it. Then restart the daemon. "
+            "categories, such as s0-s0:c0.c1023, and daemon-reload. If the program lost its label, check that it is "
+            "the distribution's and run restorecon on it. Then restart the daemon. "
             f"{_GATE} Running guests keep their labels."
         ),
-        # Of a unit's SELinuxContext= only its writer knows what it is for.
+        # Only its writer knows the purpose of a unit's SELinuxContext=.
         cost="operator",
         needs=("selinux", "libvirt"),
         check=_daemon_label,
@@ -374,11 +375,11 @@ RULES: tuple[Rule, ...] = (
         severity="medium",
         scope="host",
         why=(
-            "Before 7.5.0 libvirt could draw the same category twice. A guest with one category has its disks open to "
-            "each guest whose pair holds it."
+            "Before 7.5.0 libvirt could draw the same category twice. The disks of a guest with one category are open "
+            "to each guest whose pair contains it."
         ),
         fix=(
-            "Upgrade libvirt; distributions may have brought the repair to an older version, so look at their notes "
+            "Upgrade libvirt; distributions may have backported the fix to an older version, so read their notes "
             "for CVE-2021-3631. Then power-cycle or migrate guests that run with a single category."
         ),
         cost="daemon_restart",

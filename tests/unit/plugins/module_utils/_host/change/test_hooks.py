@@ -27,11 +27,11 @@ def root(label: str = "bin_t", domain: str = DOMAIN) -> HostRoot:
 
 def test_what_libvirt_takes_for_a_hook() -> None:
     host = root()
-    assert hooks.found(host) == [Hook(MAIN, 7.0)]
+    assert hooks.installed(host) == [Hook(MAIN, 7.0)]
     host._tree.file(PROGRAM, "", "system_u:object_r:bin_t:s0", mode=0o755, mtime=9.0)
     for path in (LINK, OTHER):
         host._tree.link(path, PROGRAM).mtime = 8.0
-    assert hooks.found(host) == [
+    assert hooks.installed(host) == [
         Hook(MAIN, 7.0),
         Hook(OTHER, 9.0),
         Hook(LINK, 8.0),  # what it leads to is ours to rewrite
@@ -50,7 +50,7 @@ def test_what_libvirt_takes_for_a_hook() -> None:
 )
 def test_what_the_loaded_policy_says(label: str, domain: str, denied: str) -> None:
     host = root(label, domain)
-    (found,) = hooks.judged(host, hooks.found(host), domain)
+    (found,) = hooks.judged(host, hooks.installed(host), domain)
     assert denied in found.denied
     assert bool(found.denied) is bool(denied)
 
@@ -64,7 +64,7 @@ def test_a_label_that_cannot_be_read() -> None:
 def test_without_selinux_nothing_is_denied() -> None:
     host = root("virt_etc_rw_t")
     del host._tree.entries["/sys/fs/selinux/enforce"]
-    assert [hook.denied for hook in hooks.judged(host, hooks.found(host), DOMAIN)] == [""]
+    assert [hook.denied for hook in hooks.judged(host, hooks.installed(host), DOMAIN)] == [""]
 
 
 @pytest.mark.parametrize(
