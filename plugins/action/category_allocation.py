@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Labels of the ledger, on the controller. The documentation is with the module of the same name."""
+"""Operations of the label ledger, on the controller. The module of the same name has the documentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, parse_domains
 from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ..module_utils._core.allocate.operations import FleetRead, OperationResult
-from ..module_utils._core.allocate.static_labels import Wishes
+from ..module_utils._core.allocate.static_labels import LabelWishes
 from ..module_utils._core.errors import PlanError
 from ..module_utils._core.facts.storage import HostStorage, host_storage
 from ..module_utils._core.snapshot.model import Snapshot
@@ -42,47 +42,49 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "max_age": {"type": "int", "default": 3600},
     "dest": {"type": "path"},
 }
-#: So many steps, refusals and waits are told; the ledger has them all.
-MAX_TOLD = 1000
+#: Most steps, refusals and waits that are returned; the ledger has them all.
+MAX_SHOWN = 1000
 _MAX_TENANT = 64
 
 
 class ActionModule(ControllerAction):
-    """Works on the store, with the snapshots of the folder or of the store."""
+    """Runs one operation on the store, with the snapshots of the folder or of the store."""
 
     ARGUMENTS = ARGUMENTS
 
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
-        _sensible(arguments)
-        done = _operate(arguments, time.time(), bool(self._task.check_mode))
-        result = _told(done)
+        _check(arguments)
+        operation = _operate(arguments, time.time(), bool(self._task.check_mode))
+        result = _returned(operation)
         if self._task.diff:
-            result["diff"] = _diff(arguments["store"], done)
+            result["diff"] = _diff(arguments["store"], operation)
         if arguments["dest"]:
-            result.update(_written(Path(arguments["dest"]).absolute(), done.hosts))
+            result.update(_written(Path(arguments["dest"]).absolute(), operation.hosts))
         return result
 
 
-def _sensible(arguments: t.Mapping[str, t.Any]) -> None:
-    """Refuse what cannot be meant."""
+def _check(arguments: t.Mapping[str, t.Any]) -> None:
+    """Refuse combinations of options that make no sense."""
     operation = arguments["operation"]
     if operation in ("reserve", "observe", "repair"):
         if not arguments["hosts"]:
-            raise PlanError(f"operation {operation} needs hosts: the names in the inventory of all hosts of the fleet")
+            why = f"operation {operation} needs hosts: the names in the inventory of all hosts of the fleet"
+            raise PlanError(why, "hosts_missing")
     elif arguments["dest"]:
-        raise PlanError(f"operation {operation} gives no orders for hosts; leave dest out")
+        raise PlanError(f"operation {operation} gives no orders for hosts; leave dest out", "dest_unused")
     if operation == "release" and not arguments["guests"] and not arguments["hosts"]:
-        raise PlanError("operation release needs guests or hosts: those that are gone for good")
+        raise PlanError("operation release needs guests or hosts: those that are gone for good", "release_of_nothing")
     if arguments["repair"] and operation != "repair":
-        raise PlanError(f"repair is for operation repair, not {operation}; leave it out")
+        raise PlanError(f"repair is for operation repair, not {operation}; leave it out", "repair_unused")
     if arguments["quarantine_days"] < 0:
-        raise PlanError(f"quarantine_days is {arguments['quarantine_days']}; give 0 or more")
+        why = f"quarantine_days is {arguments['quarantine_days']}; give 0 or more"
+        raise PlanError(why, "quarantine_days_negative")
 
 
 def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> OperationResult:
     hosts, guests, days = arguments["hosts"], arguments["guests"], float(arguments["quarantine_days"])
     operation = arguments["operation"]
-    wishes = Wishes(_tenants(arguments), arguments["default_tenant"], frozenset(guests), arguments["allow_unread"])
+    wishes = LabelWishes(_tenants(arguments), arguments["default_tenant"], frozenset(guests), arguments["allow_unread"])
     store = Store(arguments["store"])
     try:
         if operation == "list":
@@ -102,17 +104,17 @@ def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> Opera
 
 
 def _tenants(arguments: t.Mapping[str, t.Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    tenants: dict[str, str] = {}
     for entry in [*arguments["tenants"], {"match": "", "tenant": arguments["default_tenant"]}]:
         match, tenant = entry["match"], entry["tenant"]
         if not tenant or len(tenant) > _MAX_TENANT or not tenant.isprintable():
-            raise PlanError(f"tenant {tenant[:80]!r}: give a name of 1 to {_MAX_TENANT} characters that can be printed")
-        if found.setdefault(match, tenant) != tenant:
-            raise PlanError(
-                f"tenants name {match[:80]!r} for {found[match]} and for {tenant}; a guest is of one tenant"
-            )
-    found.pop("")
-    return found
+            why = f"tenant {tenant[:80]!r}: give a name of 1 to {_MAX_TENANT} characters that can be printed"
+            raise PlanError(why, "tenant_name")
+        if tenants.setdefault(match, tenant) != tenant:
+            why = f"tenants name {match[:80]!r} for {tenants[match]} and for {tenant}; a guest is of one tenant"
+            raise PlanError(why, "tenant_ambiguous")
+    tenants.pop("")
+    return tenants
 
 
 def _readings(
@@ -129,9 +131,9 @@ def _readings(
 
 
 def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> FleetRead:
-    """All snapshots, host by host: of each only what labels need is kept."""
+    """Labels in use and storage of all hosts. Snapshots are read one by one and not kept."""
     named = parse_domains(arguments["domains"], arguments["strategy"])
-    hosts = sorted({*arguments["hosts"], *(host for one in named for host in one.hosts)})
+    hosts = sorted({*arguments["hosts"], *(host for domain in named for host in domain.hosts)})
     uses: list[HostUse] = []
     storage: list[HostStorage] = []
     unread: dict[str, str] = {}
@@ -144,24 +146,22 @@ def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> FleetR
     return FleetRead(hosts, uses, storage, unread, named, arguments["strategy"])
 
 
-def _told(done: OperationResult) -> dict[str, t.Any]:
-    plan = [change.told() for change in done.changes]
-    notes = {"refused": done.refused, "pending": done.pending}
-    told = {name: [note.told() for note in found[:MAX_TOLD]] for name, found in notes.items()}
-    sizes = {"plan": len(plan), "refused": len(done.refused), "pending": len(done.pending)}
+def _returned(operation: OperationResult) -> dict[str, t.Any]:
+    """Return values of the task."""
+    sizes = {
+        "plan": len(operation.changes),
+        "refused": len(operation.refused),
+        "pending": len(operation.pending),
+    }
     return {
-        "changed": bool(plan),
-        "before": done.before,
-        "after": done.after,
-        "plan": plan[:MAX_TOLD],
-        **told,
+        **operation.shown(MAX_SHOWN).as_dict(),
         "sizes": sizes,
-        "domains": done.domains,
-        "hosts": done.hosts,
-        "labels": [_label(row) for row in done.labels],
-        "tenants": done.tenants,
-        "unknown": done.unknown,
-        "unread": done.unread,
+        "domains": operation.domains,
+        "hosts": operation.hosts,
+        "labels": [_label(row) for row in operation.labels],
+        "tenants": operation.tenants,
+        "unknown": operation.unknown,
+        "unread": operation.unread,
         "msg": f"{sizes['plan']} steps, {sizes['refused']} refused, {sizes['pending']} pending",
     }
 
@@ -171,9 +171,9 @@ def _label(row: t.Any) -> dict[str, t.Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _diff(url: str, done: OperationResult) -> dict[str, str]:
+def _diff(url: str, operation: OperationResult) -> dict[str, str]:
     name = Store(url).name
-    lines = [(change.subject, change.old, change.new) for change in done.changes[:MAX_TOLD]]
+    lines = [(change.subject, change.old, change.new) for change in operation.changes[:MAX_SHOWN]]
     return {
         "before_header": f"{name} (before)",
         "after_header": f"{name} (after)",

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All rules over all snapshots, on the controller. The documentation is with the module of the same name."""
+"""Applies all rules to all snapshots, on the controller. The module of the same name has the documentation."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "waivers": {"type": "list", "elements": "dict", "default": []},
     "max_age": {"type": "int", "default": 3600},
 }
-#: Lines longer than this are hard to read, however wide the terminal is.
+#: Longest line of the summary, on any terminal.
 _MAX_WIDTH = 140
 
 
 class ActionModule(ControllerAction):
-    """Reads the snapshots of the folder, judges them, and writes the report."""
+    """Reads the snapshots of the folder, applies the rules, and writes the report."""
 
     ARGUMENTS = ARGUMENTS
 
@@ -61,15 +61,15 @@ class ActionModule(ControllerAction):
         documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, self.variables))
         document, path = documents["report"], Path(arguments["report"]).absolute()
         problems = [
-            write(option, Path(arguments[option]).absolute(), made, indent=1)
-            for option, made in documents.items()
+            write(option, Path(arguments[option]).absolute(), content, indent=1)
+            for option, content in documents.items()
             if arguments[option]
         ]
         problem = next(filter(None, problems), "")
         asked = len(documents["questions"]) if arguments["questions"] else 0
-        result: dict[str, t.Any] = {"changed": False, "report": str(path), "asked": asked, **_told(document)}
+        result: dict[str, t.Any] = {"changed": False, "report": str(path), "asked": asked, **_returned(document)}
         if not asked:
-            _show(document, path)  # else there is more to be known first
+            _show(document, path)  # else the verdict is not final
         if problem:
             return {**result, "failed": True, "msg": problem}
         if arguments["enforce"] and not asked and document["verdict"] != PASS:
@@ -78,12 +78,12 @@ class ActionModule(ControllerAction):
 
 
 def _answers(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any]) -> policy_answers.Answers | None:
-    """What the hosts registered of their policies; None when they were not asked."""
+    """Answers of the hosts' loaded policies; None: they were not asked."""
     name, hosts = arguments["answers"], variables.get("hostvars") or {}
     if not name:
         return None
-    given = {host: hosts[host].get(name) for host in sorted(set(arguments["hosts"])) if host in hosts}
-    return policy_answers.read({host: answer for host, answer in given.items() if answer is not None})
+    registered = {host: hosts[host].get(name) for host in sorted(set(arguments["hosts"])) if host in hosts}
+    return policy_answers.read({host: answer for host, answer in registered.items() if answer is not None})
 
 
 def _pools(arguments: t.Mapping[str, t.Any]) -> list[list[str]]:
@@ -92,10 +92,10 @@ def _pools(arguments: t.Mapping[str, t.Any]) -> list[list[str]]:
 
 
 def _ledger(arguments: t.Mapping[str, t.Any]) -> list[Row]:
-    """The labels that were given out; none, where no ledger is used."""
+    """Assigned labels; empty without a ledger."""
     if not arguments["ledger"]:
         return []
-    # It needs SQLAlchemy, which an audit without a ledger does without.
+    # SQLAlchemy is not needed for an audit without a ledger.
     store = importlib.import_module("ansible_collections.svirt.fleet.plugins.plugin_utils._ledger")
     return list(store.ledger_rows(arguments["ledger"]))
 
@@ -108,16 +108,16 @@ def _analyse(
     pools: t.Sequence[t.Sequence[str]],
     answers: policy_answers.Answers | None,
 ) -> dict[str, dict[str, t.Any]]:
-    """What goes into the file that each option names: the report, and for each host what its hardening must know.
+    """Content of the file that each option names: the report, and facts about other hosts that hardening needs.
 
-    Reads and judges host by host: of each snapshot only what comparing hosts needs is kept.
+    Snapshots are read one by one: only data for the comparison of hosts is kept.
     """
     settings = Settings(arguments["profile"], tuple(arguments["permissive_allowed"]))
     oldest = now.timestamp() - arguments["max_age"]
     results: list[report.HostResult] = []
     views: list[across.View] = []
     usages: list[shared_use.Usage] = []
-    labels: list[fresh_labels.Labels] = []
+    labels: list[fresh_labels.HostLabels] = []
     for name in sorted({str(host) for host in arguments["hosts"]}):
         reading = _snapshots.read(arguments["snapshots"], name, oldest)
         result, view = _host(name, reading, settings)
@@ -135,13 +135,13 @@ def _analyse(
         "report": report.build(results, fleet, accepted, arguments["fail_on"], now),
         "shared_use": shared_use.documents(usages, unread),
         "questions": dict(fleet.questions),
-        "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread),
+        "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread, ledger),
     }
 
 
 @contextlib.contextmanager
 def _uncollected() -> t.Iterator[None]:
-    """What was read stays to the end: nobody need look through all of it for garbage again and again."""
+    """Disable garbage collection: all objects live to the end, and scanning them repeatedly is slow."""
     gc.disable()
     try:
         yield
@@ -157,7 +157,7 @@ def _host(
     try:
         view = across.view(name, reading)
         return report.judged(judge(name, reading, settings), reading.coverage), view
-    except Exception as error:  # a rule that stumbles over one host's snapshot must not hide the other hosts
+    except Exception as error:  # an error on one host's snapshot must not hide the other hosts
         why = f"the rules failed on its snapshot, which is a fault of this collection: {error!r}"
         Display().vvv(f"{name}: {why}")
         return report.unread(name, why[:500]), None
@@ -169,10 +169,10 @@ def _show(document: dict[str, t.Any], path: Path) -> None:
     display.display("\n" + summary.render(document, str(path), terminal))
 
 
-def _told(document: dict[str, t.Any]) -> dict[str, t.Any]:
-    """What the task returns: small at any size of fleet."""
+def _returned(document: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return values about the report; their size does not depend on the fleet."""
     hosts, findings = document["fleet"]["hosts"], document["fleet"]["findings"]
-    found = ", ".join(f"{count} {severity}" for severity, count in findings.items() if count) or "none"
+    listed = ", ".join(f"{count} {severity}" for severity, count in findings.items() if count) or "none"
     return {
         "verdict": document["verdict"],
         "counts": findings,
@@ -180,6 +180,6 @@ def _told(document: dict[str, t.Any]) -> dict[str, t.Any]:
         "msg": (
             f"verdict {document['verdict']}: {hosts['fail']} of {hosts['total']} hosts fail (fail_on is "
             f"{document['fail_on']}), {hosts['unknown']} unknown, {hosts['not_applicable']} not applicable; "
-            f"findings: {found}"
+            f"findings: {listed}"
         ),
     }

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Snapshots into the store, on the controller. The documentation is with the module of the same name."""
+"""Stores snapshots in the database, on the controller. The module of the same name has the documentation."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
     "hosts": {"type": "list", "elements": "str", "required": True},
 }
-#: So many snapshots are in memory, and in one transaction.
+#: Snapshots in memory at a time, and in one transaction.
 _AT_A_TIME = 200
 
 
 class ActionModule(ControllerAction):
-    """Reads the snapshots of the folder, and writes them into the store."""
+    """Stores the snapshots of the folder."""
 
     ARGUMENTS = ARGUMENTS
 
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
-        return _keep(arguments, bool(self._task.check_mode))
+        return _store(arguments, bool(self._task.check_mode))
 
 
-def _keep(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
+def _store(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
     store = Store(arguments["store"])
     stored: list[str] = []
     kept: list[str] = []
@@ -43,12 +43,12 @@ def _keep(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
         while batch := list(islice(readings, _AT_A_TIME)):
             with store.look() if check else store.write() as transaction:
                 before = transaction.received()
-                newer = [one for one in batch if one.received_at > before.get(one.host, 0.0)]
+                newer = [snapshot for snapshot in batch if snapshot.received_at > before.get(snapshot.host, 0.0)]
                 if not check:
                     transaction.keep(newer)
-            fresh = {one.host for one in newer}
-            stored += [one.host for one in batch if one.host in fresh]
-            kept += [one.host for one in batch if one.host not in fresh]
+            fresh = {snapshot.host for snapshot in newer}
+            stored += [snapshot.host for snapshot in batch if snapshot.host in fresh]
+            kept += [snapshot.host for snapshot in batch if snapshot.host not in fresh]
     finally:
         store.close()
     message = (
@@ -58,7 +58,7 @@ def _keep(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
 
 
 def _readings(folder: str, hosts: t.Sequence[str], unread: dict[str, str]) -> Iterator[Stored]:
-    """The snapshots that follow their schema; why the others do not goes into ``unread``."""
+    """Valid snapshots of the folder. Reasons for the others are added to ``unread``."""
     for host in hosts:
         reading = _snapshots.read(folder, host)
         if isinstance(reading, Snapshot):

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the probe on the host and keeps its snapshot on the controller. The documentation is with the module."""
+"""Runs the probe on the host and stores its snapshot on the controller. The module has the documentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNFINISHED = "the probe did not finish"
 
 
 class ActionModule(ActionBase):
-    """With ``dest``, the snapshot goes into a file here, and the host's word is checked before it does."""
+    """Probe. With ``dest``, the snapshot is validated and written to a file on the controller."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -38,11 +38,11 @@ class ActionModule(ActionBase):
         if self._task.async_val:
             raise failure("dest does not go with async: the result comes when nobody is there to write it")
         keeper = _Keeper(_folder(dest), str(variables["inventory_hostname"]))
-        keeper.unread(_UNFINISHED)  # first, so that an earlier snapshot is never taken for today's
+        keeper.unread(_UNFINISHED)  # first, so that an earlier snapshot is never taken for a new one
         try:
             super().run(tmp, task_vars)
             kept = keeper.keep(self._probe(arguments, variables))
-        except BaseException as error:  # unreachable, become, interrupted: Ansible tells of it, and so does the file
+        except BaseException as error:  # unreachable, become, interrupted: Ansible reports it, and so does the file
             keeper.unread(_failure.explained(str(error) or type(error).__name__))
             raise
         if kept.get("failed"):
@@ -62,21 +62,21 @@ class ActionModule(ActionBase):
 
 
 class _Keeper:
-    """The place of one host's snapshot."""
+    """File of one host's snapshot."""
 
     def __init__(self, folder: Path, host: str) -> None:
         self._folder = folder
         self._host = host
 
     def unread(self, why: str) -> Path:
-        """Put down that the host could not be read."""
+        """Record that the host could not be read."""
         try:
             return _snapshots.write_unread(self._folder, self._host, why, time.time())
         except OSError as error:
             raise failure(f"dest {self._folder} cannot be written: {error}") from error
 
     def keep(self, answer: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Write the snapshot of a module's answer; the task's result."""
+        """Write the snapshot in a module's result. Returns the task's result."""
         if answer.get("failed"):
             why = _failure.cause(answer)
             return {**answer, "msg": why, "snapshot_path": str(self.unread(why))}
@@ -90,7 +90,7 @@ class _Keeper:
             path = _snapshots.write_snapshot(self._folder, self._host, document)
         except OSError as error:
             raise failure(f"dest {self._folder} cannot be written: {error}") from error
-        # Counted here: of what the host says, only what was checked goes on.
+        # The summary is computed here: only validated data of the host is returned.
         kept: dict[str, t.Any] = {key: answer[key] for key in ("warnings", "deprecations") if key in answer}
         return {"changed": False, "summary": summary(snapshot), "snapshot_path": str(path), **kept}
 

@@ -4,7 +4,7 @@
 
 # This fragment is PRIVATE to the collection: it can change or go at any time.
 # Do not use it from other collections.
-"""What every module says about itself: check mode, diff mode, idempotency, platform, action group."""
+"""Attributes of modules: check mode, diff mode, idempotency, platform, action group."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 # This fragment is PRIVATE to the collection: it can change or go at any time.
 # Do not use it from other collections.
-"""Options that several modules document with the same words."""
+"""Options that several modules share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ModuleDocFragment:
 options:
   strict:
     description:
-      - Fail when anything was refused. Otherwise RV(refused) says what and why.
+      - Fail when anything was refused. Without it, RV(refused) says what and why.
     type: bool
     default: false
 """
@@ -24,8 +24,8 @@ options:
 options:
   timeout:
     description:
-      - Seconds that libvirt may take for all of it.
-      - Another run of this collection's modules on the host is waited for besides, for up to a minute.
+      - Seconds that libvirt may take for all operations together.
+      - In addition, the module waits up to a minute for another run of this collection's modules on the host.
     type: int
     default: 120
 """
@@ -42,7 +42,7 @@ options:
     SNAPSHOTS = r"""
 options:
   snapshots:
-    description: Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
+    description: Folder on the controller with one file per host, as M(svirt.fleet.svirt_info) writes them.
     type: path
     required: true
 """
@@ -51,9 +51,9 @@ options:
 options:
   store:
     description:
-      - URL of the database. V(sqlite:///FILE) with a path that starts at the working directory, V(sqlite:////FILE) with
-        a whole path, or V(postgresql://USER@HOST/DATABASE).
-      - Keep the password of a server in C(~/.pgpass) or in C(PGPASSWORD), not in the URL. It is never shown.
+      - URL of the database. V(sqlite:///FILE) with a path relative to the working directory, V(sqlite:////FILE) with an
+        absolute path, or V(postgresql://USER@HOST/DATABASE).
+      - Keep the password of a server in C(~/.pgpass) or in C(PGPASSWORD), not in the URL. Output never shows it.
     type: str
     default: sqlite:///svirt-fleet.db
 """

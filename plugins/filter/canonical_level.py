@@ -1,7 +1,7 @@
 # Copyright: svirt.fleet contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One way to write a level, for templates."""
+"""Canonical form of a level, for templates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def canonical_level(value: t.Any) -> str:
 
 
 class FilterModule:
-    """What Ansible asks a filter file for."""
+    """Filters of this file."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """The filters of this file, by name."""

@@ -16,7 +16,7 @@ def categories(value: t.Any) -> list[int]:
 
 
 class FilterModule:
-    """What Ansible asks a filter file for."""
+    """Filters of this file."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """The filters of this file, by name."""

@@ -3,29 +3,28 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This is only the documentation: the work is done by the action plugin of the same name, on the controller.
+# Documentation only: the action plugin of the same name does the work, on the controller.
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: category_allocation
-short_description: Give each guest of a fleet categories of its own, and keep a ledger of them
+short_description: Assign unique categories to the guests of a fleet, and record them in a ledger
 version_added: 1.0.0
 author: svirt.fleet contributors (@svirt-fleet)
 description:
-  - Keeps the ledger of labels and category ranges in the store, a SQLite file or a PostgreSQL database. No two guests
-    of a label domain get labels of which one holds the other.
-  - A label domain is the hosts that share labelled storage, as their snapshots tell, or what O(domains) names.
-  - In a domain of strategy V(static), each guest gets a label for life, four categories of which two name its tenant.
-    In one of strategy V(range), each host gets a range of categories that its daemon draws from.
-  - A guest that has a label in the ledger keeps it. One whose definition has a label of the domain's code already,
-    which nobody else uses, keeps that. New labels keep clear of everything that is in use in the domain, and of labels
-    in quarantine.
-  - A host that cannot be read keeps what it holds. Nothing new is given out in a domain with a host that was never
-    read, see O(allow_unread).
-  - Each call is one transaction. It is done wholly or not at all, whatever else runs or is killed at the same time.
-  - Changes nothing on hosts. RV(hosts) is what M(svirt.fleet.guest_seclabel) and M(svirt.fleet.category_range) are to
-    apply there.
+  - Records labels and category ranges in the ledger, tables of a SQLite file or a PostgreSQL database. No guest of a
+    label domain gets a label that dominates, or is dominated by, the label of another guest.
+  - A label domain is a set of hosts that share labelled storage, by their snapshots, or a set that O(domains) names.
+  - In a domain of strategy V(static), each guest gets a permanent label of four categories, two of which name its
+    tenant. In a domain of strategy V(range), each host gets a range of categories that its daemon draws from.
+  - A guest with a label in the ledger keeps it. A guest whose definition already has a label of the domain's code that
+    no other guest uses keeps that. New labels neither dominate nor are dominated by any label that is in use in the
+    domain or in quarantine.
+  - A host that cannot be read keeps its labels. No new label is assigned in a domain with a host that was never read,
+    see O(allow_unread).
+  - Each call is one transaction. It has full effect or none, whatever else runs or is killed at the same time.
+  - Changes nothing on hosts. M(svirt.fleet.guest_seclabel) and M(svirt.fleet.category_range) apply RV(hosts) there.
   - Contacts no host, and runs once for all hosts of a play, as with C(run_once).
 extends_documentation_fragment:
   - svirt.fleet._attributes
@@ -35,7 +34,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The store stays as it is. O(dest) is written in check mode too, since it is the answer.
+      - The store is not changed. O(dest) is written in check mode too.
   diff_mode:
     support: full
   idempotent:
@@ -43,53 +42,52 @@ attributes:
 options:
   operation:
     description:
-      - V(reserve) gives labels and ranges to all that have none, and says what is to be applied on each host.
-      - V(publish) puts down that the reserved labels of O(guests) on O(hosts), or of all, were handed out to be
-        written.
-      - V(observe) takes from the snapshots which guests have their labels, and puts labels of guests that are gone into
+      - V(reserve) assigns labels to guests and ranges to hosts that have none, and lists what to apply on each host.
+      - V(publish) records that the reserved labels of O(guests) on O(hosts), or of all, were handed out to be written.
+      - V(observe) records which guests have their label, by the snapshots, and puts labels of guests that are gone into
         quarantine. A guest is gone when all hosts of its domain were read and none has it.
       - V(release) puts the labels of O(guests), and of all guests last seen on O(hosts), into quarantine. Name only
-        what is gone for good. The ranges of O(hosts) are free at once.
-      - V(list) gives all labels of the ledger.
-      - V(repair) compares ledger and fleet and says where they differ. It settles no conflict, see O(repair).
+        guests and hosts that are gone for good. The ranges of O(hosts) are free at once.
+      - V(list) returns all labels of the ledger.
+      - V(repair) compares ledger and fleet and reports differences. It settles no conflict, see O(repair).
     type: str
     choices: [reserve, publish, observe, release, list, repair]
     default: reserve
   snapshots:
     description:
-      - Folder on the controller that holds one file per host, as M(svirt.fleet.svirt_info) leaves them.
-      - V(reserve), V(observe) and V(repair) read them. Without a folder they read what M(svirt.fleet.fleet_store) put
-        into O(store), as a job must that is apart from those which probed.
+      - Folder on the controller with one file per host, as M(svirt.fleet.svirt_info) writes them.
+      - V(reserve), V(observe) and V(repair) read them. Without a folder they read the snapshots that
+        M(svirt.fleet.fleet_store) stored in O(store), for jobs that share no folder with the probe.
     type: path
   hosts:
     description:
       - Names in the inventory of all hosts of the fleet, for V(reserve), V(observe) and V(repair).
-      - For V(publish) the hosts that it is about, and for V(release) those that are gone for good.
+      - For V(publish) the hosts whose labels were handed out, for V(release) the hosts that are gone for good.
     type: list
     elements: str
     default: []
   domains:
     description:
-      - Label domains by name. Hosts in none of them are divided by the labelled storage that they share.
+      - Label domains by name. Other hosts are grouped by the labelled storage that they share.
       - Each has C(name) and C(hosts), and may have C(strategy), C(range_width), C(migration), C(bands) and C(dynamic).
-      - C(bands) are four lists of a first category and a number of categories, C(dynamic) is one, which is left to
-        libvirt's dynamic guests. They are refused when they share a category.
+      - C(bands) are four lists of a first category and a number of categories, C(dynamic) is one such list, for
+        libvirt's dynamic guests. Bands that overlap are refused.
     type: list
     elements: dict
     default: []
   strategy:
-    description: Strategy of domains that name none.
+    description: Strategy of domains without one.
     type: str
     choices: [static, range, none]
     default: static
   tenants:
-    description: Which guest is of which tenant.
+    description: Tenants of guests.
     type: list
     elements: dict
     default: []
     suboptions:
       match:
-        description: Name or uuid of a guest, exactly. A uuid says more than a name, which people choose.
+        description: Exact name or uuid of a guest. An entry for the uuid wins over one for the name.
         type: str
         required: true
       tenant:
@@ -101,35 +99,35 @@ options:
     type: str
     default: default
   guests:
-    description: Names or uuids of the guests that it is about. With an empty list, all are.
+    description: Names or uuids of guests. Empty means all.
     type: list
     elements: str
     default: []
   quarantine_days:
-    description: How long a label rests before it can be given to another guest. Backups carry labels.
+    description: Days before the label of a guest that is gone can be assigned to another one. Backups carry labels.
     type: int
     default: 30
   allow_unread:
     description:
-      - Give out labels in a domain though one of its hosts was never read wholly. Labels in use there may then be given
-        out a second time.
+      - Assign labels in a domain although one of its hosts was never read completely. Labels in use there may then be
+        assigned a second time.
     type: bool
     default: false
   repair:
     description:
-      - With O(operation=repair), take labels and ranges of the fleet that the ledger does not know over into it, where
-        they conflict with nothing. So a ledger that was lost is made anew. RV(unknown) says what could not be known.
+      - With O(operation=repair), add labels and ranges of the fleet to the ledger if they conflict with nothing. This
+        rebuilds a lost ledger. RV(unknown) lists what could not be recovered.
     type: bool
     default: false
   max_age:
     description:
-      - How old a snapshot may be, in seconds. A host with an older one counts as one that cannot be read.
-      - Age goes by the time of the file on the controller, in the store too.
+      - Maximum age of a snapshot in seconds. A host with an older one counts as unread.
+      - The age is that of the file on the controller, in the store too.
     type: int
     default: 3600
   dest:
     description:
-      - File on the controller that takes RV(hosts) as JSON, written whole or not at all, for a job that applies it.
+      - File on the controller for RV(hosts) as JSON, written atomically, for a job that applies it.
     type: path
 requirements:
   - SQLAlchemy 2.0 or newer on the controller, and psycopg 3 for PostgreSQL.
@@ -140,7 +138,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: A label of its own for each guest of two hosts, with those of one customer apart
+- name: Assign labels to the guests of two hosts, one of them of another tenant
   svirt.fleet.category_allocation:
     snapshots: build/report/snapshots
     hosts: "{{ ansible_play_hosts_all }}"
@@ -152,12 +150,12 @@ EXAMPLES = r"""
         tenant: acme
   register: allocation
 
-- name: A host is gone for good
+- name: Release the labels of a host that is gone for good
   svirt.fleet.category_allocation:
     operation: release
     hosts: [kvm9]
 
-- name: Make a ledger that was lost anew from the fleet
+- name: Rebuild a lost ledger from the fleet
   svirt.fleet.category_allocation:
     operation: repair
     repair: true
@@ -177,7 +175,7 @@ after:
   type: dict
   sample: {reserved: 3, published: 1, observed: 0, quarantined: 0, released: 0}
 plan:
-  description: What was done in the ledger, or would be in check mode. At most 1000 steps, RV(sizes) counts all.
+  description: Changes to the ledger, or predicted ones in check mode. At most 1000; RV(sizes) counts all.
   returned: always
   type: list
   elements: dict
@@ -199,7 +197,7 @@ plan:
   sample:
     - {action: reserve, subject: "web (00000000-0000-4000-8000-000000000001)", from: "", to: "s0:c32,c280,c528,c776"}
 refused:
-  description: What was not done or differs from the ledger, and why. At most 1000.
+  description: What was not done, or differs from the ledger, and why. At most 1000.
   returned: always
   type: list
   elements: dict
@@ -210,9 +208,12 @@ refused:
     why:
       description: What was seen, and what to do.
       type: str
+    code:
+      description: The reason as one word, for programs.
+      type: str
   sample: []
 pending:
-  description: What waits for a power cycle, for a host that cannot be read or for another call. At most 1000.
+  description: What waits for a power cycle, for a host that could not be read or for another operation. At most 1000.
   returned: always
   type: list
   elements: dict
@@ -220,8 +221,15 @@ pending:
     subject:
       description: The guest or host.
       type: str
+    needs:
+      description: >-
+        What it waits for, as one word, V(power_cycle), V(daemon_restart), V(host_read), V(reserve) or V(repair).
+      type: str
     why:
       description: What it waits for.
+      type: str
+    code:
+      description: The reason as one word, for programs.
       type: str
   sample: []
 sizes:
@@ -236,7 +244,7 @@ domains:
   elements: dict
   contains:
     name:
-      description: Name that was given, or V(auto-) and the first host's.
+      description: Name in O(domains), or V(auto-) and the name of the first host.
       type: str
     strategy:
       description: V(static), V(range) or V(none).
@@ -246,18 +254,18 @@ domains:
       type: list
       elements: str
     guests:
-      description: Number of guests that were seen on them.
+      description: Number of guests on them.
       type: int
     capacity:
-      description: How many labels, or ranges, it has.
+      description: Number of its labels or ranges.
       type: int
     used:
-      description: How many of them are in use or in quarantine.
+      description: Number of them in use or in quarantine.
       type: int
   sample:
     - {name: prod, strategy: static, hosts: [kvm1, kvm2], guests: 4, capacity: 3782742016, used: 4}
 hosts:
-  description: By host, what is to be applied there. Only O(operation=reserve) gives it, for hosts that were read.
+  description: Range and labels to apply, by host. Only O(operation=reserve) returns it, for hosts that were read.
   returned: always
   type: dict
   contains:
@@ -265,7 +273,7 @@ hosts:
       description: C(low) and C(high) of the range for M(svirt.fleet.category_range), or null for none.
       type: dict
     guests:
-      description: For O(svirt.fleet.guest_seclabel#module:guests). Guests whose definition is right are left out.
+      description: For O(svirt.fleet.guest_seclabel#module:guests), without guests whose definition is right.
       type: list
       elements: dict
   sample:
@@ -290,13 +298,13 @@ tenants:
   elements: dict
   sample: []
 unknown:
-  description: What could not be known of labels that were taken over from the fleet.
+  description: What could not be recovered about labels that were added from the fleet.
   returned: always
   type: list
   elements: str
   sample: []
 unread:
-  description: Hosts that could not be read, or not wholly, and why.
+  description: Hosts that could not be read completely, and why.
   returned: always
   type: dict
   sample: {kvm3: "no snapshot at build/report/snapshots/kvm3.json: the host was not probed; run the probe for it"}

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This is only the documentation: the work is done by the action plugin of the same name, on the controller.
+# Documentation only: the action plugin of the same name does the work, on the controller.
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ short_description: Judge the snapshots of a fleet of KVM hosts
 version_added: 1.0.0
 author: svirt.fleet contributors (@svirt-fleet)
 description:
-  - Applies all rules about hosts, guests and images to snapshots that M(svirt.fleet.svirt_info) put on the controller,
-    and compares the categories of all running guests across hosts.
+  - Applies all rules about hosts, guests and images to snapshots that M(svirt.fleet.svirt_info) wrote on the
+    controller, and compares the categories of all running guests across hosts.
   - Writes a report in JSON and prints a summary of it.
-  - Fails when the verdict is V(fail) or V(unknown), unless it is to ask O(questions) first or O(enforce) is V(false).
-    The report is written before that.
-  - A host with no snapshot, or one that is old or invalid, is unknown. What is unknown is never a pass.
-  - Contacts no host, and runs once for all hosts of a play, as with C(run_once). It needs a strategy that keeps hosts
-    in step, such as P(ansible.builtin.linear#strategy), so that the probe of all hosts has ended.
+  - Fails when the verdict is V(fail) or V(unknown), unless O(questions) are to be asked first or O(enforce) is
+    V(false). The report is written in any case.
+  - A host without a snapshot, or with an old or invalid one, is unknown. An unknown result is never a pass.
+  - Contacts no host, and runs once for all hosts of a play, as with C(run_once). It needs a strategy that runs hosts in
+    lockstep, such as P(ansible.builtin.linear#strategy), so that the probe of all hosts has ended.
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
@@ -29,7 +29,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The report is written in check mode too. It is the answer, and nothing on any host is changed.
+      - The report is written in check mode too.
   diff_mode:
     support: N/A
     details:
@@ -37,69 +37,68 @@ attributes:
   idempotent:
     support: full
     details:
-      - From the same snapshots comes the same report, but for the time in it.
+      - The same snapshots give the same report, except for its time.
 options:
   hosts:
     description:
-      - Names in the inventory of all hosts that must be judged.
+      - Names in the inventory of all hosts to judge.
       - An empty list makes the verdict V(unknown).
     type: list
     elements: str
     required: true
   report:
     description:
-      - File on the controller that the report is written to, whole or not at all. Missing folders are made.
-      - Only its owner may read it, since it tells what is weak.
+      - File on the controller for the report, written atomically. Missing folders are created.
+      - Only its owner may read it, because it names weaknesses.
     type: path
     required: true
   shared_use:
     description:
-      - File on the controller that takes, for each host, what other hosts use of the storage that it shares with them,
-        for O(svirt.fleet.image_label#module:elsewhere).
+      - File on the controller for the files of shared storage that other hosts use, by host, for
+        O(svirt.fleet.image_label#module:elsewhere).
     type: path
   fresh_labels:
     description:
-      - File on the controller that takes, for each host, new static labels for
-        O(svirt.fleet.guest_seclabel#module:guests).
-      - They are for guests with a static label that reaches another guest, or is reached by one, of the rules CAT-001
-        and CAT-002. Only guests in O(power_cycle) get one, and none does while a host could not be read wholly.
+      - File on the controller for new static labels, by host, for O(svirt.fleet.guest_seclabel#module:guests).
+      - They are for guests with a static label that dominates, or is dominated by, that of another guest (rules CAT-001
+        and CAT-002). Only guests in O(power_cycle) get one, and none does while a host could not be read completely.
     type: path
   questions:
     description:
-      - File on the controller that takes, for each host with guests that reach one another (rules CAT-001, CAT-002 and
-        CAT-011), what to ask its loaded policy, as O(svirt.fleet.isolation_check#module:checks). Hosts without a
-        question are left out.
-      - While there are questions the task does not fail and prints no summary, for the verdict is not known yet. Ask,
-        and call this module again with O(answers). The report is written all the same.
+      - File on the controller for queries to the loaded policy of each host with guests that reach one another (rules
+        CAT-001, CAT-002 and CAT-011), as O(svirt.fleet.isolation_check#module:checks). Hosts without a query are left
+        out.
+      - If there are queries, the task does not fail and prints no summary, because the verdict is not final. Run the
+        queries, then this module with O(answers). The report is written in any case.
     type: path
   answers:
     description:
-      - Name of the variable in which hosts registered what M(svirt.fleet.isolation_check) told of O(questions).
-      - A finding then says in its evidence whether it is C(confirmed by policy). A host whose variable is missing, or
-        tells of a failure, is one that could not be asked.
+      - Name of the variable in which hosts registered the result of M(svirt.fleet.isolation_check) for O(questions).
+      - The evidence of a finding then says whether it is C(confirmed by policy). A host whose variable is missing or
+        failed counts as not asked.
     type: str
   domains:
     description:
       - Label domains, as O(svirt.fleet.category_allocation#module:domains). Guests migrate between the hosts of each
-        that does not say C(migration=false). Hosts that share labelled storage are found without it.
-      - Static labels of guests that would meet by a migration are compared (CAT-003).
+        domain without C(migration=false). Hosts that share labelled storage are detected without it.
+      - Static labels of guests that could meet by migration are compared (CAT-003).
     type: list
     elements: dict
     default: []
   ledger:
     description:
-      - URL of the store whose ledger gave out labels, as O(svirt.fleet.category_allocation#module:store). What it and
-        the fleet say differently is a finding (CAT-008). Without it no ledger is looked at.
+      - URL of the store with the ledger that assigned the labels, as O(svirt.fleet.category_allocation#module:store).
+        A difference between ledger and fleet is a finding (CAT-008). Without it no ledger is read.
     type: str
   power_cycle:
-    description: Names or uuids of the guests that may be power-cycled, and so may get another label.
+    description: Names or uuids of guests that may be power-cycled, and so may get another label.
     type: list
     elements: str
     default: []
   fail_on:
     description:
-      - The least severity of a finding that makes a host, and the whole, V(fail).
-      - With V(never) no finding does, but what is unknown still fails the task.
+      - Lowest severity of a finding that makes the verdict of a host and of the fleet V(fail).
+      - With V(never) no finding does, but an unknown result still fails the task.
     type: str
     choices: [critical, high, medium, low, info, never]
     default: high
@@ -151,8 +150,8 @@ options:
         required: true
   max_age:
     description:
-      - How old a snapshot may be, in seconds. A host with an older one is unknown.
-      - Age goes by the time of the file on the controller.
+      - Maximum age of a snapshot in seconds. A host with an older one is unknown.
+      - The age is that of the file on the controller.
     type: int
     default: 3600
 seealso:
@@ -163,7 +162,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Judge what the probe found, and fail on critical findings only
+- name: Judge the snapshots, and fail on critical findings only
   svirt.fleet.fleet_analysis:
     snapshots: build/report/snapshots
     hosts: "{{ ansible_play_hosts_all }}"
@@ -179,17 +178,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: What came out for all hosts together, V(pass), V(fail) or V(unknown).
+  description: Verdict on the fleet, V(pass), V(fail) or V(unknown).
   returned: always
   type: str
   sample: fail
 counts:
-  description: Number of findings by severity. Those that are waived are left out.
+  description: Number of findings by severity, without waived ones.
   returned: always
   type: dict
   sample: {critical: 1, high: 3, medium: 0, low: 2, info: 1}
 hosts:
-  description: Number of hosts in all, and by verdict.
+  description: Number of hosts, in total and by verdict.
   returned: always
   type: dict
   sample: {total: 4, fail: 2, unknown: 1, pass: 1, not_applicable: 0}

@@ -3,20 +3,20 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# This is only the documentation: the work is done by the action plugin of the same name, on the controller.
+# Documentation only: the action plugin of the same name does the work, on the controller.
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_store
-short_description: Put the snapshots of a fleet of KVM hosts into a database
+short_description: Store the snapshots of a fleet of KVM hosts in a database
 version_added: 1.0.0
 author: svirt.fleet contributors (@svirt-fleet)
 description:
-  - Puts snapshots that M(svirt.fleet.svirt_info) left on the controller into the store, a SQLite file or a PostgreSQL
-    database, one for each host. The newest wins, by the time at which it came to a controller.
-  - Each snapshot is checked against its schema first. One that does not follow it is left out and told of.
-  - With PostgreSQL, the slices of an AWX job can write into one store side by side.
+  - Stores snapshots that M(svirt.fleet.svirt_info) wrote on the controller in a SQLite file or a PostgreSQL database,
+    one for each host. The newest replaces the others, by the time at which a controller received it.
+  - Each snapshot is validated against its schema first. An invalid one is not stored, and RV(unread) says why.
+  - With PostgreSQL, the slices of an AWX job can write to one store at the same time.
   - Contacts no host, and runs once for all hosts of a play, as with C(run_once).
 extends_documentation_fragment:
   - svirt.fleet._attributes
@@ -47,7 +47,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Keep what the probe found
+- name: Store the snapshots
   svirt.fleet.fleet_store:
     store: postgresql://svirt@db.example.org/fleet
     snapshots: build/report/snapshots
@@ -56,19 +56,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 stored:
-  description: Hosts whose snapshots went into the store, or would in check mode.
+  description: Hosts whose snapshots were stored, or would be in check mode.
   returned: always
   type: list
   elements: str
   sample: [kvm1, kvm2]
 kept:
-  description: Hosts of which the store has this snapshot already, or a newer one.
+  description: Hosts of which the store already has this snapshot or a newer one.
   returned: always
   type: list
   elements: str
   sample: []
 unread:
-  description: Hosts without a snapshot that can be stored, and why.
+  description: Hosts without a valid snapshot, and why.
   returned: always
   type: dict
   sample: {kvm3: "snapshot build/report/snapshots/kvm3.json is not JSON"}

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the action plugins share: arguments, failures, files on the controller.
+"""Base of the action plugins of the controller: arguments, failures, files.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -21,7 +21,7 @@ Arguments = dict[str, t.Any]
 
 
 class ControllerAction(ActionBase):
-    """Works on the controller alone: contacts no host, and runs once for all hosts of the play."""
+    """Action of the controller alone: contacts no host, and runs once for all hosts of the play."""
 
     BYPASS_HOST_LOOP = True
     TRANSFERS_FILES = False
@@ -44,7 +44,7 @@ class ControllerAction(ActionBase):
 
     @abstractmethod
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
-        """What the task returns. Raises SvirtError for failures with a message for the user."""
+        """Return values of the task. Raises SvirtError for failures with a message for the user."""
 
 
 class NegativeVerdict(AnsibleActionFail):
@@ -62,12 +62,12 @@ def negative(result: dict[str, t.Any]) -> NegativeVerdict:
 
 
 def failure(why: str) -> AnsibleActionFail:
-    """The exception that fails a task with a message."""
+    """Exception that fails a task with a message."""
     return AnsibleActionFail(why)  # type: ignore[no-untyped-call]  # untyped in ansible-core
 
 
 def write(option: str, path: Path, document: t.Any, indent: int | None = None) -> str:
-    """Write the JSON file that an option names; the problem in words when that fails, else empty."""
+    """Write the JSON file that an option names. Returns the problem, or an empty string."""
     try:
         _snapshots.write_json(path, document, indent)
     except OSError as error:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Labels and levels as templates give them.
+"""Labels and levels as arguments of templates.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -15,7 +15,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import La
 
 from ..module_utils._core.selinux import context as label
 
-#: How a level or range starts, and no label does.
+#: Start of a level or range, but not of a label.
 _SENSITIVITY = re.compile(r"s[0-9]+(?:[:-]|\Z)")
 
 

@@ -17,7 +17,7 @@ from ..module_utils._core.allocate.labels_in_use import HostUse, recalled, store
 from ..module_utils._core.allocate.ledger import NO_RANK, Row
 from ..module_utils._core.allocate.operations import FleetRead, LedgerState, LedgerUpdate, Operation, OperationResult
 from ..module_utils._core.allocate.ranges import Slot
-from ..module_utils._core.allocate.static_labels import Wishes
+from ..module_utils._core.allocate.static_labels import LabelWishes
 from ..module_utils._core.errors import LabelError, StoreError
 from ._store import Store, Transaction, packed, unpacked
 
@@ -43,7 +43,7 @@ _INSERT_EVENT = (
 )
 
 
-def reserve(store: Store, fleet: FleetRead, wishes: Wishes, now: float, check: bool = False) -> OperationResult:
+def reserve(store: Store, fleet: FleetRead, wishes: LabelWishes, now: float, check: bool = False) -> OperationResult:
     """Assign labels and ranges. Creates a missing store."""
     return _run(store, now, check, lambda state: operations.reserve(state, fleet, wishes))
 
@@ -77,7 +77,7 @@ def listing(store: Store) -> OperationResult:
 
 
 def repair(
-    store: Store, fleet: FleetRead, wishes: Wishes, now: float, settle: bool = False, check: bool = False
+    store: Store, fleet: FleetRead, wishes: LabelWishes, now: float, settle: bool = False, check: bool = False
 ) -> OperationResult:
     """Compare ledger and fleet. With ``settle``, write rows for unknown labels; creates a missing store."""
     if not settle:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tables of the store, as an ordered list of steps from nothing to today's version. A step is never changed.
+"""Tables of the store: ordered steps from an empty database to the current version. A step is never changed.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-#: What the databases write differently.
+#: Words of each SQL dialect.
 _WORDS = {
     "sqlite": {
         "blob": "BLOB",
@@ -33,7 +33,7 @@ CREATE TABLE svirt_snapshots (
 )
 """
 
-# A rank that was released is NULL: any number of rows may have none.
+# The rank of a released label is NULL: a unique constraint allows any number of NULLs.
 _LEDGER = """
 CREATE TABLE svirt_domains (
     name TEXT PRIMARY KEY,
@@ -106,12 +106,12 @@ def _steps(dialect: str) -> list[tuple[str, ...]]:
     return [(_SNAPSHOTS,), (*_LEDGER.split(";\n"), *_EVENTS_ARE_KEPT[dialect])]
 
 
-#: The version that this collection writes: the number of steps.
+#: Version that this collection writes: the number of steps.
 VERSION = len(_steps("sqlite"))
 
 
 def statements(dialect: str, version: int) -> t.Iterator[str]:
-    """What brings a database of a version to today's."""
+    """SQL statements that migrate a database of a version to the current one."""
     for step in _steps(dialect)[version:]:
         for statement in step:
             yield statement.format(**_WORDS[dialect]).strip()

@@ -1,10 +1,10 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The snapshots on the controller: in a folder, one file per host of the inventory, or in the store.
+"""Snapshots on the controller: in a folder, one file per host of the inventory, or in the store.
 
 A file holds either a snapshot or a record of why there is none (schema ``svirt.fleet/unread/1``). Whoever probes a
-host writes the record *first* and replaces it by the snapshot: then a probe that dies half-way, even with its
-controller, never leaves the last run's snapshot to be taken for today's.
+host writes the record *first* and replaces it by the snapshot: if the probe or the controller dies in between, the
+snapshot of the previous run is not taken for a new one.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -27,24 +27,24 @@ from ._store import Transaction, unpacked
 
 UNREAD_SCHEMA = "svirt.fleet/unread/1"
 
-#: A file larger than this is no snapshot: 10,000 guests need about 20 MB.
+#: Largest snapshot file. 10,000 guests need about 20 MB.
 MAX_BYTES = 256 * 1024 * 1024
-#: The longest reason that is kept.
+#: Longest reason that is stored.
 MAX_WHY = 2000
-#: File systems take names of 255 bytes; longer ones end in a hash.
+#: Longest file name without a hash. File systems allow 255 bytes.
 _MAX_NAME = 180
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A host that could not be read, and why."""
+    """A host without a usable snapshot, and why."""
 
     host: str
     why: str
 
 
 def path_of(folder: str | Path, host: str) -> Path:
-    """The host's file. Any inventory name gives one plain file name of its own, never a path out of the folder."""
+    """The host's file: a distinct plain file name for any inventory name, never a path out of the folder."""
     name = quote(host, safe="", errors="surrogatepass")
     if name.startswith("."):
         name = "%2E" + name[1:]
@@ -55,20 +55,20 @@ def path_of(folder: str | Path, host: str) -> Path:
 
 
 def write_snapshot(folder: str | Path, host: str, document: dict[str, t.Any]) -> Path:
-    """Put a snapshot, in its JSON form, in the place of whatever is known of the host."""
+    """Write a host's snapshot (its JSON form) in place of its previous file."""
     return write_json(path_of(folder, host), document)
 
 
 def write_unread(folder: str | Path, host: str, why: str, now: float) -> Path:
-    """Put down that the host could not be read."""
+    """Record that the host could not be read."""
     record = {"schema": UNREAD_SCHEMA, "host": host, "why": why[:MAX_WHY], "taken_at": now}
     return write_json(path_of(folder, host), record)
 
 
 def read(folder: str | Path, host: str, oldest: float = 0.0) -> Snapshot | Unread:
-    """What is known of a host. A file that is missing, written before ``oldest`` or invalid makes it unread.
+    """A host's snapshot. A file that is missing, written before ``oldest`` or invalid makes it unread.
 
-    Age goes by the file's time on the controller: the time inside is the host's word.
+    The age is that of the file on the controller: the time in the snapshot is the host's claim.
     """
     path = path_of(folder, host)
     try:
@@ -100,9 +100,9 @@ def _decoded(host: str, path: Path, content: bytes) -> Snapshot | Unread:
 
 
 def write_json(path: Path, document: t.Any, indent: int | None = None) -> Path:
-    """Write a JSON file whole or not at all, for the owner's eyes only: it names what is weak.
+    """Write a JSON file atomically, readable by its owner only, because it names weaknesses.
 
-    Text that is no valid Unicode (names on a host are bytes) goes into the file as escapes.
+    Invalid Unicode (names on a host are bytes) is escaped.
     """
     content = json.dumps(document, sort_keys=True, indent=indent)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def write_json(path: Path, document: t.Any, indent: int | None = None) -> Path:
 
 
 def read_stored(transaction: Transaction, host: str, oldest: float) -> Snapshot | Unread:
-    """What the store knows of a host. A snapshot that came before ``oldest``, or is damaged, makes it unread."""
+    """A host's snapshot in the store. One received before ``oldest``, or damaged, makes the host unread."""
     stored = transaction.snapshot(host)
     if stored is None:
         return Unread(host, "the store has no snapshot of it: run the probe for it, then fleet_store")

@@ -16,7 +16,7 @@ def dominates(value: t.Any, other: t.Any) -> bool:
 
 
 class TestModule:
-    """What Ansible asks a test file for."""
+    """Tests of this file."""
 
     __test__ = False  # for pytest: the name is Ansible's
 

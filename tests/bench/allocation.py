@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import GuestUse, HostUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import Wishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet, parse_context
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
@@ -30,7 +30,7 @@ _TENANTS = 4
 _BASE = {"kvm": "system_u:system_r:svirt_t:s0"}
 
 
-def fleet(guests: int) -> tuple[FleetRead, Wishes]:
+def fleet(guests: int) -> tuple[FleetRead, LabelWishes]:
     """So many guests; every tenth runs with a pair of libvirt's, every hundredth has a static label of people's."""
     chance = random.Random(4)  # noqa: S311 - the same fleet every time
     made: dict[str, list[GuestUse]] = {}
@@ -42,7 +42,7 @@ def fleet(guests: int) -> tuple[FleetRead, Wishes]:
         tenants[one.uuid] = f"tenant{number % _TENANTS}"
     uses = [HostUse(host, tuple(mine), baselabels=_BASE) for host, mine in made.items()]
     named = parse_domains([{"name": "bench", "hosts": sorted(made)}])
-    return FleetRead(sorted(made), uses, named=named), Wishes(tenants)
+    return FleetRead(sorted(made), uses, named=named), LabelWishes(tenants)
 
 
 def _guest(host: str, number: int, chance: random.Random) -> GuestUse:

@@ -37,13 +37,6 @@ HEAD = """\
 """
 TABLE = re.compile(r"(<!-- table of (?P<name>\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
-COSTS = {
-    "none": "nothing: no guest and no daemon notices",
-    "daemon_restart": "a restart of libvirt's daemon; guests go on",
-    "guest_power_cycle": "the guest must stop and start, or migrate",
-    "reboot": "a reboot of the host",
-    "operator": "people must look and decide",
-}
 FAMILIES = {
     "SEL": "SELinux on the host",
     "LIB": "libvirt",
@@ -73,7 +66,7 @@ def _rules_head() -> list[str]:
         "",
         "| cost | meaning |",
         "| --- | --- |",
-        *(f"| `{cost}` | {COSTS[cost]} |" for cost in finding.COSTS),
+        *(f"| `{cost}` | {text} |" for cost, text in finding.COSTS.items()),
         "",
         "How to add a rule: [writing a rule](writing-a-rule.md). What a finding looks like: [the report](report.md).",
         "",
@@ -95,7 +88,14 @@ def _details(rules: Iterable[finding.RuleBase]) -> Iterator[str]:
             family = rule.id.partition("-")[0]
             yield from (f"## {FAMILIES[family]}", "")
         yield from (f"### {rule.id}", "", f"**{plain(rule.title)}** · {rule.severity} · {rule.scope}", "")
-        yield from (plain(rule.why), "", f"*Repair.* {plain(rule.fix)}", "", f"*Cost.* {COSTS[rule.cost]}.", "")
+        yield from (
+            plain(rule.why),
+            "",
+            f"*Repair.* {plain(rule.fix)}",
+            "",
+            f"*Cost.* {finding.COSTS[rule.cost].capitalize()}.",
+            "",
+        )
         if rule.needs:
             yield from (f"*Needs to read.* {', '.join(rule.needs)}.", "")
         if rule.references:

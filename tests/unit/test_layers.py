@@ -60,7 +60,7 @@ LEDGER_TAKES = {
     "ledger": {"NO_RANK", "Row"},
     "ranges": {"Slot"},
     "labels_in_use": {"HostUse", "recalled", "stored"},
-    "static_labels": {"Wishes"},
+    "static_labels": {"LabelWishes"},
 }
 _LIFECYCLE = re.compile(r"\b(reserved|published|observed|quarantined|released)\b", re.IGNORECASE)
 

@@ -11,6 +11,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_c
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import LabelDomain
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import GuestUse, HostUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import OBSERVED, Row
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Pending, Refusal
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import (
     CategorySet,
     parse_categories,
@@ -61,3 +62,8 @@ def row(number: int, rank: int, state: str = OBSERVED, code: Code = SMALL, **par
     level = a.level_of(code.label(*code.unrank(rank)))
     values = {"domain": "prod", "name": f"guest{number}", "host": "kvm1", "tenant": "default", "until": None, **parts}
     return Row(uuid=uuid(number), rank=rank, level=level, state=state, **values)
+
+
+def reasons(entries: t.Iterable[Refusal | Pending]) -> list[tuple[str, str]]:
+    """First word of the subject, and code, of refusals or of what waits."""
+    return [(entry.subject.partition(" (")[0], entry.reason.code) for entry in entries]

@@ -1,11 +1,10 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a label of a code holds, or lies within, any of a great many sets: without comparing it with each.
+"""Search for a category set that dominates a label of a code, or is dominated by it, among very many sets.
 
-A set lies within a label when it has at most one category of each band and nothing else: such sets are kept by what
-they have of each band, and a label asks for its own fifteen parts. A set holds a label when it has the label's
-category of each band: for each category there is a number whose bits are the sets that have it, and four such numbers
-together say which have all.
+A dominated set has at most one category of each band and no other: such sets are indexed by their category of each
+band, and a label looks up its own fifteen subsets. A dominating set has the label's category of each band: for each
+category there is a bit mask of the sets that have it, and the conjunction of four masks gives the dominating sets.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -18,25 +17,25 @@ from collections import defaultdict
 from ..selinux.context import CategorySet
 from .label_code import Code
 
-#: What a set has of each band; -1: nothing.
+#: A set's category of each band; -1: none.
 _Part = tuple[int, int, int, int]
 
 
-class Taken:
-    """The sets that are taken, seen by a code."""
+class TakenSets:
+    """Sets in use, indexed by the bands of a code."""
 
     def __init__(self, code: Code) -> None:
         self._bits = [((1 << band.size) - 1) << band.first for band in code.bands]
         self._all = sum(self._bits)
         self._parts: set[_Part] = set()
-        #: Which bands the parts have.
+        #: For each indexed set, the bands of which it has a category.
         self._shapes: set[tuple[bool, ...]] = set()
         self._wide: list[CategorySet] = []
         self._having: dict[int, int] = defaultdict(int)
         self._seen: set[CategorySet] = set()
 
     def add(self, categories: CategorySet) -> None:
-        """Take this set. The empty one is everybody's and is passed over."""
+        """Add a set. The empty set, of ``s0``, is ignored: every label dominates it."""
         if not categories.mask or categories in self._seen:
             return
         self._seen.add(categories)
@@ -47,24 +46,24 @@ class Taken:
             self._parts.add(part)
             self._shapes.add(tuple(place >= 0 for place in part))
         elif all(inside) and categories.mask & self._all != self._all:
-            # One that holds every label there is cannot be kept clear of: whoever has it reaches all, and is a finding.
+            # A set with all categories of all bands cannot be avoided: it dominates every label. The audit reports it.
             bit = 1 << len(self._wide)
             self._wide.append(categories)
             for category in CategorySet(categories.mask & self._all):
                 self._having[category] |= bit
 
     def update(self, sets: t.Iterable[CategorySet]) -> None:
-        """Take all of these."""
+        """Add all of these."""
         for categories in sets:
             self.add(categories)
 
     def conflict(self, label: CategorySet) -> CategorySet | None:
-        """A set that this label of the code holds or lies within; None when it is clear of all."""
+        """A set that the label dominates or that dominates it; None: there is none."""
         bands = [(label.mask & bits).bit_length() - 1 for bits in self._bits]
         return self._part(bands, self._shapes) or self._holder(bands)
 
     def tenant_conflict(self, shared: CategorySet) -> CategorySet | None:
-        """A set within the two categories that all labels of a tenant have: none of them would be clear of it."""
+        """A set that all labels of a tenant dominate, because its two categories do."""
         bands = [(shared.mask & bits).bit_length() - 1 for bits in self._bits]
         return self._part(bands, {shape for shape in self._shapes if not shape[2] and not shape[3]})
 

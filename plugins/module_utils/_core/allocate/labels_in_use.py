@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which categories a host's guests, containers and files use: what a new label must keep clear of.
+"""Category sets in use on a host by guests, containers and files: new labels must avoid them.
 
-Whatever was seen counts: the label of a running process, of its live and of its persistent XML, of its files, of
-files of nobody, of containers. ``s0`` alone is everybody's and counts for nothing.
+Every label counts: of running processes, of live and persistent XML, of guests' files, of files without an owner, of
+containers. ``s0`` without categories does not count.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -20,7 +20,7 @@ from ..libvirt.file_labels import confinement, relabels
 from ..selinux.context import CategorySet, Context, parse_categories, parse_context
 from ..snapshot.model import NOT_APPLICABLE, UNKNOWN, Guest, SecLabel, Snapshot
 
-#: Areas of a snapshot in which labels in use may be.
+#: Areas of a snapshot that contain labels in use.
 _AREAS = ("guests", "processes", "containers", "images", "orphans")
 _MAX_NAME = 200
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
@@ -28,7 +28,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 @dataclass(frozen=True)
 class GuestUse:
-    """A guest on a host, and the labels that it holds there."""
+    """A guest on a host, and its labels there."""
 
     host: str
     uuid: str
@@ -36,52 +36,52 @@ class GuestUse:
     kind: str = "kvm"
     active: bool = False
     persistent: bool = True
-    #: Why it could not be read wholly; empty: it was.
+    #: Why it could not be read completely; empty: it was.
     error: str = ""
-    #: The static label of its definition, None for any other.
+    #: Static label of its definition; None: it has none.
     defined: Context | None = None
-    #: libvirt labels its files as its definition stands.
+    #: Whether libvirt relabels its files, by its definition.
     relabels: bool = True
     #: Its process runs with the static label of its live XML.
     static: bool = False
-    #: Its process's.
+    #: Categories of its process.
     running: CategorySet | None = None
-    #: Sets that it holds by its processes and in its XML.
+    #: Category sets of its processes and in its XML.
     held: frozenset[CategorySet] = frozenset()
-    #: Sets that its files have.
+    #: Category sets of its files.
     files: frozenset[CategorySet] = frozenset()
 
     @property
     def subject(self) -> str:
-        """The guest in words."""
+        """Name and uuid, for messages."""
         return f"{self.name[:80]} ({self.uuid})"
 
 
 @dataclass(frozen=True)
 class HostUse:
-    """All of a host."""
+    """Labels in use on a host."""
 
     host: str
     guests: tuple[GuestUse, ...] = ()
-    #: Of processes and containers that are no guest's.
+    #: Category sets of processes and containers that belong to no guest.
     strangers: frozenset[CategorySet] = frozenset()
-    #: Of files that no guest here owns.
+    #: Category sets of files that no guest of the host owns.
     files: frozenset[CategorySet] = frozenset()
-    #: libvirt's base label by kind of guest; empty when it could not be asked, or has no SELinux driver.
+    #: libvirt's base label by kind of guest; empty: it could not be asked, or has no SELinux driver.
     baselabels: t.Mapping[str, str] = field(default_factory=dict)
-    #: What the daemon draws from; None: not known.
+    #: Range that the daemon draws from; None: not known.
     range: DaemonRange | None = None
-    #: Why not all labels here are known; empty: they are.
+    #: Why not all labels of the host are known; empty: they are.
     doubts: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether all labels in use here are known."""
+        """Whether all labels in use on the host are known."""
         return not self.doubts
 
 
 def stored(use: HostUse) -> dict[str, t.Any]:
-    """What of it is kept for a time when the host cannot be read."""
+    """The category sets as plain data, for runs that cannot read the host."""
     return {
         "guests": {guest.uuid: sorted(map(str, guest.held)) for guest in use.guests},
         "images": {guest.uuid: sorted(map(str, guest.files)) for guest in use.guests},
@@ -91,7 +91,7 @@ def stored(use: HostUse) -> dict[str, t.Any]:
 
 
 def recalled(host: str, document: t.Mapping[str, t.Any]) -> HostUse:
-    """What was kept. Raises LabelError, KeyError or AttributeError for anything else."""
+    """The data of ``stored``. Raises LabelError, KeyError, TypeError or AttributeError for anything else."""
     guests = tuple(
         GuestUse(host, uuid, uuid, held=_read(held), files=_read(document["images"].get(uuid, ())))
         for uuid, held in document["guests"].items()
@@ -104,7 +104,7 @@ def _read(texts: t.Iterable[str]) -> frozenset[CategorySet]:
 
 
 def label_use(host: str, snapshot: Snapshot) -> HostUse:
-    """The host's part. ``host`` is its name in the inventory."""
+    """Labels in use by a snapshot. ``host`` is the name in the inventory."""
     uuids = {guest.uuid for guest in snapshot.guests}
     others = [process.context for process in snapshot.processes if process.guest not in uuids]
     others += [container.context for container in snapshot.containers]
@@ -160,7 +160,7 @@ def _guest(host: str, guest: Guest, helpers: t.Iterable[str | None]) -> GuestUse
 
 
 def _plain(name: str) -> str:
-    """A name that any database takes: valid Unicode of bounded length, without NUL."""
+    """A name that any database accepts: valid Unicode of bounded length, without NUL."""
     return name[:_MAX_NAME].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
@@ -173,7 +173,7 @@ def _range(snapshot: Snapshot) -> DaemonRange | None:
     try:
         return libvirt_range(daemon.context) if daemon is not None and daemon.context else None
     except LabelError:
-        return None  # libvirt draws nothing there; the rules about daemons tell of it
+        return None  # libvirt draws no pair there; the rules about daemons report it
 
 
 def _sets(labels: t.Iterable[str | None]) -> frozenset[CategorySet]:
@@ -185,4 +185,4 @@ def _context(label: str | None) -> Context | None:
     try:
         return parse_context(label) if label else None
     except LabelError:
-        return None  # a label that the kernel would not take is no one's
+        return None  # invalid label: no process can have it

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rows of the ledger, and the plan of what becomes of them.
+"""Rows of the ledger, and the plan of changes to them.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass, field
+
+from ..result import Pending, Reason, Refusal, Step
 
 RESERVED = "reserved"
 PUBLISHED = "published"
@@ -19,18 +21,18 @@ RELEASED = "released"
 STATES = (RESERVED, PUBLISHED, OBSERVED, QUARANTINED, RELEASED)
 #: States in which a guest of the fleet has the label.
 HELD = (RESERVED, PUBLISHED, OBSERVED)
-#: The rank of a row whose label was released: it has none any more.
+#: Rank of a row whose label was released.
 NO_RANK = -1
 
 
 @dataclass(frozen=True)
 class Row:
-    """One label of the ledger, and whose it is."""
+    """Label of a guest."""
 
     domain: str
     uuid: str
     name: str
-    #: Where the guest was last seen.
+    #: Host on which the guest was last seen.
     host: str
     tenant: str
     rank: int
@@ -41,54 +43,51 @@ class Row:
 
     @property
     def subject(self) -> str:
-        """The guest in words."""
+        """Name and uuid, for messages."""
         return f"{self.name[:80]} ({self.uuid})"
 
 
 @dataclass(frozen=True)
-class Change:
-    """One step of a plan: what becomes of a row, or of a host's range."""
+class LedgerChange:
+    """Step of a plan: change of a row, or of a host's range."""
 
     action: str
     subject: str
     old: str
     new: str
     row: Row | None = None
-    #: The row as it was, where there was one.
+    #: The row before the change; None: there was none.
     before: Row | None = None
-    #: Low and high of a range.
+    #: Host of a range.
     host: str = ""
+    #: Low and high of a range.
     range: tuple[int, int] | None = None
 
-    def told(self) -> dict[str, str]:
-        """The step as the operator sees it."""
-        return {"action": self.action, "subject": self.subject, "from": self.old, "to": self.new}
-
-
-@dataclass(frozen=True)
-class Note:
-    """What was refused, or waits, and why."""
-
-    subject: str
-    why: str
-
-    def told(self) -> dict[str, str]:
-        """The note as the operator sees it."""
-        return {"subject": self.subject, "why": self.why}
+    def step(self) -> Step:
+        """The change as an entry of ``plan``."""
+        return Step(self.action, self.subject, self.old, self.new)
 
 
 @dataclass
-class Plan:
-    """What to do in a domain."""
+class LedgerPlan:
+    """Changes in a domain, and what is refused or waits."""
 
-    changes: list[Change] = field(default_factory=list)
-    refused: list[Note] = field(default_factory=list)
-    pending: list[Note] = field(default_factory=list)
+    changes: list[LedgerChange] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
     #: Numbers of tenants that had none.
     tenants: dict[str, int] = field(default_factory=dict)
 
+    def refuse(self, subject: str, code: str, text: str) -> None:
+        """Append a refusal."""
+        self.refused.append(Refusal(subject, Reason(code, text)))
+
+    def wait(self, subject: str, needs: str, code: str, text: str) -> None:
+        """Append an entry that waits for ``needs``."""
+        self.pending.append(Pending(subject, needs, Reason(code, text)))
+
     def rows(self, before: t.Iterable[Row]) -> dict[str, Row]:
-        """The domain's rows by uuid, when it is done."""
+        """Rows of the domain by uuid, after the changes."""
         after = {row.uuid: row for row in before}
         after.update((change.row.uuid, change.row) for change in self.changes if change.row is not None)
         return after

@@ -3,7 +3,7 @@
 """Operations of the ledger: reserve, publish, observe, release, list and repair, without the database.
 
 Each takes the content of the tables (``LedgerState``) and returns its result and the rows to write (``LedgerUpdate``).
-The SQL is in plugin_utils/_ledger.py. static_labels.py chooses labels, ranges.py ranges, lifecycle.py states.
+The SQL is in plugin_utils/_ledger.py. static_labels.py assigns labels, ranges.py ranges, lifecycle.py states.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -16,13 +16,15 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from ..facts.storage import HostStorage
+from ..facts.words import some
+from ..result import Pending, Reason, Refusal, Result
 from . import ledger_check, lifecycle, ranges
 from .host_orders import orders
 from .label_code import Code
 from .label_domains import NONE, RANGE, STATIC, LabelDomain, Named, derive
 from .labels_in_use import HostUse
-from .ledger import NO_RANK, RELEASED, STATES, Change, Note, Plan, Row
-from .static_labels import Ledger, Scene, Wishes, allocate, homes, level_of, rebuild
+from .ledger import NO_RANK, RELEASED, STATES, LedgerChange, LedgerPlan, Row
+from .static_labels import DomainLedger, DomainUse, LabelWishes, allocate, homes, level_of, rebuild
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,9 @@ class OperationResult:
 
     before: dict[str, int] = field(default_factory=dict)
     after: dict[str, int] = field(default_factory=dict)
-    changes: list[Change] = field(default_factory=list)
-    refused: list[Note] = field(default_factory=list)
-    pending: list[Note] = field(default_factory=list)
+    changes: list[LedgerChange] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
     domains: list[dict[str, t.Any]] = field(default_factory=list)
     hosts: dict[str, dict[str, t.Any]] = field(default_factory=dict)
     labels: list[Row] = field(default_factory=list)
@@ -110,11 +112,25 @@ class OperationResult:
     unknown: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
 
-    def add(self, plan: Plan) -> None:
-        """Append a plan's changes and notes."""
+    def add(self, plan: LedgerPlan) -> None:
+        """Append a plan's changes, refusals and waits."""
         self.changes += plan.changes
         self.refused += plan.refused
         self.pending += plan.pending
+
+    def refuse(self, subject: str, code: str, text: str) -> None:
+        """Append a refusal."""
+        self.refused.append(Refusal(subject, Reason(code, text)))
+
+    def shown(self, most: int) -> Result:
+        """The result as a module returns it, with at most so many steps, refusals and waits."""
+        return Result(
+            self.before,
+            self.after,
+            [change.step() for change in self.changes[:most]],
+            self.pending[:most],
+            self.refused[:most],
+        )
 
 
 @dataclass(frozen=True)
@@ -125,11 +141,11 @@ class Operation:
     update: LedgerUpdate
 
 
-def reserve(state: LedgerState, fleet: FleetRead, wishes: Wishes) -> Operation:
+def reserve(state: LedgerState, fleet: FleetRead, wishes: LabelWishes) -> Operation:
     """Assign labels and ranges to guests and hosts without one, and compute each host's orders."""
     work = _Work(state)
-    for scene in work.scenes(fleet):
-        _reserve(work, scene, wishes)
+    for usage in work.usages(fleet):
+        _reserve(work, usage, wishes)
     work.refuse_unseen(fleet, wishes)
     work.remember(fleet)
     return work.done()
@@ -138,18 +154,21 @@ def reserve(state: LedgerState, fleet: FleetRead, wishes: Wishes) -> Operation:
 def observe(state: LedgerState, fleet: FleetRead, days: float, now: float) -> Operation:
     """Update states and hosts of rows from the snapshots; quarantine labels of guests that are gone."""
     work = _Work(state)
-    scenes = work.scenes(fleet)
-    sight = lifecycle.Sight(
+    usages = work.usages(fleet)
+    sight = lifecycle.Sightings(
         homes(fleet.uses),
         {use.host for use in fleet.uses if use.complete},
-        {scene.domain.name: frozenset(scene.domain.hosts) for scene in scenes},
-        {host: scene.domain.name for scene in scenes for host in scene.domain.hosts},
+        {usage.domain.name: frozenset(usage.domain.hosts) for usage in usages},
+        {host: usage.domain.name for usage in usages for host in usage.domain.hosts},
     )
     work.apply("", lifecycle.observe(work.all_rows(), sight, now + days * lifecycle.DAY, now))
-    for scene in scenes:
-        name = scene.domain.name
-        work.result.pending += orders(scene.uses, work.rows(name)).pending
-        work.result.pending += ledger_check.compare_ranges(scene.uses, work.slots(name).values())
+    for usage in usages:
+        name = usage.domain.name
+        work.result.pending += orders(usage.uses, work.rows(name)).pending
+        work.result.pending += [
+            Pending(refusal.subject, "daemon_restart", refusal.reason)
+            for refusal in ledger_check.compare_ranges(usage.uses, work.slots(name).values())
+        ]
     work.remember(fleet)
     return work.done()
 
@@ -181,11 +200,11 @@ def listing(state: LedgerState) -> Operation:
     return work.done()
 
 
-def repair(state: LedgerState, fleet: FleetRead, wishes: Wishes, settle: bool = False) -> Operation:
+def repair(state: LedgerState, fleet: FleetRead, wishes: LabelWishes, settle: bool = False) -> Operation:
     """Compare ledger and fleet. With ``settle``, add rows for labels of the fleet that have none."""
     work = _Work(state)
-    for scene in work.scenes(fleet):
-        _repair(work, scene, wishes)
+    for usage in work.usages(fleet):
+        _repair(work, usage, wishes)
     if work.result.changes:
         work.result.unknown += _not_known(fleet)
     return work.done() if settle else work.advice()
@@ -196,7 +215,7 @@ def unreleased(rows: t.Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.state != RELEASED]
 
 
-# -- what the operations share -----------------------------------------------------------------------------------------
+# -- shared by the operations ------------------------------------------------------------------------------------------
 
 
 class _Work:
@@ -232,14 +251,14 @@ class _Work:
         """The ranges of a domain by host."""
         return self._slots.get(domain, {})
 
-    def ledger(self, domain: LabelDomain) -> Ledger:
+    def ledger(self, domain: LabelDomain) -> DomainLedger:
         """The ledger's part for a domain. Rows of vanished domains belong to the domain of their guest's host."""
         keys = sorted(key for host in domain.hosts for key in self._at.get(host, ()) if key[0] != domain.name)
-        strays = [self._rows[name][uuid] for name, uuid in keys]
+        foreign_rows = [self._rows[name][uuid] for name, uuid in keys]
         rows = list(self.rows(domain.name).values())
-        return Ledger(rows, strays, self._names, self._tenants[domain.name])
+        return DomainLedger(rows, foreign_rows, self._names, self._tenants[domain.name])
 
-    def scenes(self, fleet: FleetRead) -> list[Scene]:
+    def usages(self, fleet: FleetRead) -> list[DomainUse]:
         """The domains of the fleet, sorted by name, with the labels in use on their hosts."""
         known = self._state.domain_of
         read = {use.host: use for use in fleet.uses}
@@ -250,7 +269,7 @@ class _Work:
         self._names = frozenset(self._home.values())
         named = {domain.name for domain in fleet.named}
         homeless = sorted(host for host in fleet.hosts if host not in self._home)
-        scenes = []
+        usages = []
         for domain in domains:
             missing = [host for host in domain.hosts if host not in read or not read[host].complete]
             unknown = [host for host in missing if host not in known]
@@ -258,25 +277,25 @@ class _Work:
             unknown += homeless if domain.name not in named else []
             uses = [read[host] for host in domain.hosts if host in read]
             remembered = [self._state.recall(host) for host in missing if host in known]
-            scenes.append(Scene(domain, uses, remembered, unknown))
-        return scenes
+            usages.append(DomainUse(domain, uses, remembered, unknown))
+        return usages
 
     def agrees(self, domain: LabelDomain) -> bool:
-        """Whether a domain's labels in the ledger follow its code. Without labels, the ledger takes the code over."""
-        code = json.dumps(domain.code.told(), sort_keys=True)
+        """Whether a domain's labels in the ledger follow its code. Without labels, the ledger stores the code."""
+        code = json.dumps(domain.code.as_dict(), sort_keys=True)
         known = self._codes.get(domain.name)
         if known not in (None, code) and any(row.rank != NO_RANK for row in self.rows(domain.name).values()):
             why = (
                 f"its labels in the ledger are of {known}, it is configured with {code}: labels of both could meet; "
                 "give the bands back, or give the domain another name to begin anew"
             )
-            self.result.refused.append(Note(domain.name, why))
+            self.result.refuse(domain.name, "bands_changed", why)
             return False
         if known != code:
             self._update.codes[domain.name] = self._codes[domain.name] = code
         return True
 
-    def apply(self, domain: str, plan: Plan) -> None:
+    def apply(self, domain: str, plan: LedgerPlan) -> None:
         """Apply a plan to rows, tenants and ranges, with an event for each step."""
         self.result.add(plan)
         for tenant, number in plan.tenants.items():
@@ -306,28 +325,29 @@ class _Work:
         for domain, slots in self._slots.items():
             for host in sorted(set(hosts) & set(slots)):
                 slot = slots.pop(host)
-                self.result.changes.append(Change("free", host, str(slot), "", host=host))
+                self.result.changes.append(LedgerChange("free", host, str(slot), "", host=host))
                 self._event(domain, host, "free", str(slot), "")
         for host in sorted(set(hosts) & set(known)):
-            self.result.changes.append(Change("forget", host, known[host], "", host=host))
+            self.result.changes.append(LedgerChange("forget", host, known[host], "", host=host))
             self._event(known[host], host, "forget", known[host], "")
         self._update.forgotten += hosts
 
-    def refuse_unseen(self, fleet: FleetRead, wishes: Wishes) -> None:
+    def refuse_unseen(self, fleet: FleetRead, wishes: LabelWishes) -> None:
         """Refuse the operator's guests that no snapshot has."""
         seen = {name for use in fleet.uses for guest in use.guests for name in (guest.uuid, guest.name)}
         for name in sorted(set(wishes.guests) - seen):
-            self.result.refused.append(Note(name[:80], "no guest of this name or uuid was seen; correct it"))
+            self.result.refuse(name[:80], "guest_not_seen", "no guest of this name or uuid was seen; correct it")
 
     def refuse_unlisted(self, guests: t.Iterable[str]) -> None:
         """Refuse the operator's guests that the ledger does not have."""
         known = {name for row in self.all_rows() for name in (row.uuid, row.name)}
         for name in sorted(set(guests) - known):
-            self.result.refused.append(Note(name[:80], "the ledger has no guest of this name or uuid; correct it"))
+            why = "the ledger has no guest of this name or uuid; correct it"
+            self.result.refuse(name[:80], "guest_not_in_ledger", why)
 
     def tenants(self) -> list[dict[str, t.Any]]:
         """All tenants, each with the level of its shared files."""
-        codes = {domain: Code.of(json.loads(code)) for domain, code in self._codes.items()}
+        codes = {domain: Code.from_dict(json.loads(code)) for domain, code in self._codes.items()}
         return [
             {"domain": domain, "tenant": name, "shared": level_of(codes[domain].shared(number))}
             for domain, tenants in sorted(self._tenants.items())
@@ -347,8 +367,8 @@ class _Work:
     def advice(self) -> Operation:
         """Report only: turn planned changes into advice, and write nothing."""
         for change in self.result.changes:
-            why = f"it has the label {change.new}, which the ledger does not know; repair: true takes it over"
-            self.result.pending.append(Note(change.subject, why))
+            why = f"it has the label {change.new}, which the ledger does not know; repair: true adds it"
+            self.result.pending.append(Pending(change.subject, "repair", Reason("not_in_ledger", why)))
         self.result.changes = []
         self.result.after = dict(self.result.before)
         return Operation(self.result, LedgerUpdate())
@@ -365,37 +385,37 @@ class _Work:
         self._update.events.append(LedgerEvent(domain, subject, action, old, new))
 
 
-def _reserve(work: _Work, scene: Scene, wishes: Wishes) -> None:
-    domain, result = scene.domain, work.result
+def _reserve(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
+    domain, result = usage.domain, work.result
     agrees = domain.strategy == NONE or work.agrees(domain)
     ledger = work.ledger(domain)
     if agrees and domain.strategy == STATIC:
-        plan = allocate(scene, ledger, wishes)
+        plan = allocate(usage, ledger, wishes)
         result.unknown += _first_sight(domain, ledger, plan)
         work.apply(domain.name, plan)
     elif agrees and domain.strategy == RANGE:
         slots = list(work.slots(domain.name).values())
-        work.apply(domain.name, ranges.allot(scene, slots, [*ledger.rows, *ledger.strays]))
+        work.apply(domain.name, ranges.allot(usage, slots, [*ledger.rows, *ledger.foreign_rows]))
     rows = work.rows(domain.name) if agrees and domain.strategy == STATIC else {}
-    host_orders = orders(scene.uses, rows)
+    host_orders = orders(usage.uses, rows)
     result.refused += host_orders.refused
     result.pending += host_orders.pending
-    for use in scene.uses:
+    for use in usage.uses:
         slot = work.slots(domain.name).get(use.host)
         result.hosts[use.host] = {"range": _range(domain, slot), "guests": host_orders.guests.get(use.host, [])}
-    result.domains.append(_summary(scene, work))
+    result.domains.append(_summary(usage, work))
 
 
-def _repair(work: _Work, scene: Scene, wishes: Wishes) -> None:
-    domain, result = scene.domain, work.result
+def _repair(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
+    domain, result = usage.domain, work.result
     if domain.strategy == NONE or not work.agrees(domain):
         return
     ledger, slots = work.ledger(domain), list(work.slots(domain.name).values())
-    result.refused += ledger_check.compare(domain.code, scene.uses, [*ledger.rows, *ledger.strays])
-    result.refused += ledger_check.compare_ranges(scene.uses, slots)
+    result.refused += ledger_check.compare(domain.code, usage.uses, [*ledger.rows, *ledger.foreign_rows])
+    result.refused += ledger_check.compare_ranges(usage.uses, slots)
     static = domain.strategy == STATIC
-    work.apply(domain.name, rebuild(scene, ledger, wishes) if static else ranges.rebuild(scene, slots))
-    result.domains.append(_summary(scene, work))
+    work.apply(domain.name, rebuild(usage, ledger, wishes) if static else ranges.rebuild(usage, slots))
+    result.domains.append(_summary(usage, work))
 
 
 def _range(domain: LabelDomain, slot: ranges.Slot | None) -> dict[str, int] | None:
@@ -404,8 +424,8 @@ def _range(domain: LabelDomain, slot: ranges.Slot | None) -> dict[str, int] | No
     return {"low": slot.low, "high": slot.high} if domain.strategy == RANGE and slot is not None else None
 
 
-def _summary(scene: Scene, work: _Work) -> dict[str, t.Any]:
-    domain = scene.domain
+def _summary(usage: DomainUse, work: _Work) -> dict[str, t.Any]:
+    domain = usage.domain
     capacity, used = 0, 0
     if domain.strategy == STATIC:
         capacity = domain.code.tenants * domain.code.guests
@@ -416,7 +436,7 @@ def _summary(scene: Scene, work: _Work) -> dict[str, t.Any]:
         "name": domain.name,
         "strategy": domain.strategy,
         "hosts": list(domain.hosts),
-        "guests": len(homes(scene.uses)),
+        "guests": len(homes(usage.uses)),
         "capacity": capacity,
         "used": used,
     }
@@ -437,13 +457,13 @@ def _with_unread(domains: t.Sequence[LabelDomain], fleet: FleetRead, known: t.Ma
     return [by_name[name] for name in sorted(by_name)]
 
 
-def _first_sight(domain: LabelDomain, ledger: Ledger, plan: Plan) -> list[str]:
+def _first_sight(domain: LabelDomain, ledger: DomainLedger, plan: LedgerPlan) -> list[str]:
     adopted = sum(change.action == "adopt" for change in plan.changes)
-    if ledger.rows or ledger.strays or not adopted:
+    if ledger.rows or ledger.foreign_rows or not adopted:
         return []
     why = (
         f"the ledger knew nothing of domain {domain.name}, but {adopted} guests there have labels of its code and keep "
-        "them: if it was lost, labels that rested in quarantine are not known any more"
+        "them: if it was lost, labels in quarantine are not known any more"
     )
     return [why]
 
@@ -455,8 +475,7 @@ def _not_known(fleet: FleetRead) -> list[str]:
     ]
     if fleet.unread:
         names = sorted(fleet.unread)
-        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        lost.append(f"unread hosts: labels in use on {some}; run repair again when they can be read")
+        lost.append(f"unread hosts: labels in use on {some(names, 5)}; run repair again when they can be read")
     return lost
 
 

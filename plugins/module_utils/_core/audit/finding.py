@@ -19,7 +19,14 @@ from ..snapshot.model import Snapshot, doc
 #: From worst to least.
 SEVERITIES = ("critical", "high", "medium", "low", "info")
 SCOPES = ("host", "guest", "image", "fleet", "network")
-COSTS = ("none", "daemon_restart", "guest_power_cycle", "reboot", "operator")
+#: What a repair interrupts.
+COSTS = {
+    "none": "nothing is interrupted",
+    "daemon_restart": "restart of the libvirt daemon; guests keep running",
+    "guest_power_cycle": "power cycle of the guest",
+    "reboot": "reboot of the host",
+    "operator": "a decision by people",
+}
 PROFILES = ("local", "nfs", "ovirt")
 
 PASS = "pass"

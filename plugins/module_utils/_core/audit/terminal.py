@@ -15,7 +15,7 @@ import typing as t
 from collections import defaultdict
 from dataclasses import dataclass
 
-from .finding import FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN
+from .finding import COSTS, FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN
 from .text import columns, cut, escape, wrap
 
 #: Bounds: of host lines, of entries per rule, of values in a list, of lines of evidence per entry.
@@ -43,13 +43,6 @@ _COLOURS = {
     NOT_APPLICABLE: "2",
     "heading": "1",
     "quiet": "2",
-}
-_COSTS = {
-    "none": "nothing is interrupted",
-    "daemon_restart": "restart of the libvirt daemon; guests keep running",
-    "guest_power_cycle": "power cycle of the guest",
-    "reboot": "reboot of the host",
-    "operator": "a decision by people",
 }
 #: Evidence that repeats what stands elsewhere in the entry.
 _QUIET = ("hosts", "shared_by", "unconfirmed_because")
@@ -197,7 +190,7 @@ def _rule(findings: list[Json], terminal: Terminal) -> list[str]:
     left = sum(len(group) for group in shown[MAX_ENTRIES:])
     lines += _more(left, "finding", "of this rule", "of this rule", 4, terminal)
     lines += _labelled("repair", terminal.safe(first["fix"]), terminal)
-    return lines + _labelled("cost", _COSTS[first["cost"]], terminal)
+    return lines + _labelled("cost", COSTS[first["cost"]], terminal)
 
 
 def _title(finding: Json, terminal: Terminal) -> list[str]:

@@ -1,12 +1,13 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""New static labels for guests whose label reaches another guest, or is reached by one.
+"""New static labels for guests whose label dominates, or is dominated by, the label of another guest.
 
-Only for guests that the operator lets be power-cycled, since a running guest keeps its label until then. A new label
-has four categories, one of each band of 248 in c32..c1023: labels of equal weight never contain one another, and
-libvirt's pairs cannot contain them. It follows from the guest's uuid, so that the same fleet gets the same labels.
+Only for guests that the operator allows to be power-cycled, because a running guest keeps its label until then. A new
+label has four categories, one of each band of 248 in c32..c1023: labels of equal weight never dominate one another, and
+no pair of libvirt dominates one. It is derived from the guest's uuid, so that the same fleet gets the same labels.
 
-Nothing is given out while a host could not be read wholly, for a guest there may have any label.
+No label is assigned while a host could not be read completely, for a guest there may have any label. Labels of the
+ledger are in use even if no guest is seen with them; a guest to which the ledger gave another label gets that.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -18,22 +19,23 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ..allocate.label_code import Code
+from ..allocate.ledger import HELD, RELEASED, Row
 from ..audit import finding as f
 from ..audit.fleet.analysis import LOCAL, SHARED
 from ..errors import LabelError
 from ..libvirt.file_labels import confinement
-from ..selinux.context import CategorySet, Context, Level, parse_context
+from ..selinux.context import CategorySet, Context, Level, parse_context, parse_level
 from ..snapshot.model import UNKNOWN, Guest, Snapshot
 
 _BANDS = Code().bands
-#: A label that holds all of it is dominated by none and holds any: no choice avoids it.
+#: A label with all of them dominates every new label: no choice avoids it.
 _ALL = CategorySet.of(category for band in _BANDS for category in range(band.first, band.last + 1))
-#: So many labels are tried for one guest. Even in a fleet of a million guests the first one is nearly always free.
+#: Labels tried for one guest. Even in a fleet of a million guests the first one is nearly always free.
 _TRIES = 1000
 
 
 @dataclass(frozen=True)
-class Holder:
+class StaticGuest:
     """A guest that runs with the static label of its definition."""
 
     host: str
@@ -43,92 +45,108 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """All that is known of a host's labels: those that are taken, and the guests that could be given another one."""
+class HostLabels:
+    """Labels in use on a host, and its guests with a static label."""
 
     host: str
     taken: frozenset[CategorySet]
-    holders: tuple[Holder, ...]
+    guests: tuple[StaticGuest, ...]
     #: All guests of the host were read.
     complete: bool = True
 
 
-def labels(host: str, snapshot: Snapshot) -> Labels:
-    """The labels of a host's guests, running and defined, of its files and of its containers."""
-    found: list[str | None] = [process.context for process in snapshot.processes]
-    found += [orphan.label for orphan in snapshot.orphans]
-    found += [container.context for container in snapshot.containers]
+def labels(host: str, snapshot: Snapshot) -> HostLabels:
+    """Labels of a host's guests, running and defined, of its files and of its containers."""
+    contexts: list[str | None] = [process.context for process in snapshot.processes]
+    contexts += [orphan.label for orphan in snapshot.orphans]
+    contexts += [container.context for container in snapshot.containers]
     for guest in snapshot.guests:
-        found += [guest.context, *(item.label for item in (*guest.live, *guest.persistent_labels))]
-        found += [item.file.label for item in guest.resources]
-    sets = {context.categories for context in map(_context, set(found)) if context is not None}
+        contexts += [guest.context, *(item.label for item in (*guest.live, *guest.persistent_labels))]
+        contexts += [item.file.label for item in guest.resources]
+    sets = {context.categories for context in map(_context, set(contexts)) if context is not None}
     taken = frozenset(categories for categories in sets if categories.mask and not categories.dominates(_ALL))
-    holders = (_holder(host, guest) for guest in snapshot.guests)
+    guests = (_static_guest(host, guest) for guest in snapshot.guests)
     complete = snapshot.coverage["guests"].status != UNKNOWN and not any(guest.error for guest in snapshot.guests)
-    return Labels(host, taken, tuple(holder for holder in holders if holder is not None), complete)
+    return HostLabels(host, taken, tuple(guest for guest in guests if guest is not None), complete)
 
 
 def propose(
-    hosts: t.Iterable[Labels], findings: t.Iterable[f.Finding], allowed: t.Collection[str], unread: t.Collection[str]
+    hosts: t.Iterable[HostLabels],
+    findings: t.Iterable[f.Finding],
+    allowed: t.Collection[str],
+    unread: t.Collection[str],
+    ledger: t.Iterable[Row] = (),
 ) -> dict[str, list[dict[str, str]]]:
-    """By host, what guest_seclabel takes as its option guests. ``allowed`` are names or uuids of guests.
+    """Labels by host, as option ``guests`` of guest_seclabel. ``allowed`` are names or uuids of guests.
 
-    In each group of guests that reach one another one keeps its label, if need be the first.
+    In each group of guests whose labels dominate one another, one keeps its label.
     """
     hosts = list(hosts)
-    made: dict[str, list[dict[str, str]]] = {one.host: [] for one in hosts}
-    if unread or not all(one.complete for one in hosts):
-        return made
-    taken = {categories for one in hosts for categories in one.taken}
-    movable = {
-        (holder.host, holder.uuid): holder
-        for one in hosts
-        for holder in one.holders
-        if holder.uuid in allowed or holder.name in allowed
-    }
-    for holder in _movers(findings, movable):
-        categories = _fresh(holder.uuid, taken)
+    orders: dict[str, list[dict[str, str]]] = {host.host: [] for host in hosts}
+    rows = [row for row in ledger if row.state != RELEASED]
+    taken = {categories for host in hosts for categories in host.taken}
+    taken.update(parse_level(row.level).categories for row in rows)
+    own = {row.uuid: parse_level(row.level).categories for row in rows if row.state in HELD}
+    for guest in movers(hosts, findings, allowed, unread, own):
+        categories = own.get(guest.uuid)
+        if categories is None or categories == guest.context.categories:
+            categories = _fresh(guest.uuid, taken)
         if categories is None:
             continue
         taken.add(categories)
-        level = Level(holder.context.high.sensitivity, categories)
-        label = str(replace(holder.context, low=level, high=level))
-        made[holder.host].append({"guest": holder.uuid, "type": "static", "label": label})
-    return made
+        level = Level(guest.context.high.sensitivity, categories)
+        label = str(replace(guest.context, low=level, high=level))
+        orders[guest.host].append({"guest": guest.uuid, "type": "static", "label": label})
+    return orders
 
 
-def _movers(findings: t.Iterable[f.Finding], movable: t.Mapping[tuple[str, str], Holder]) -> list[Holder]:
-    movers: dict[tuple[str, str], Holder] = {}
+def movers(
+    hosts: t.Sequence[HostLabels],
+    findings: t.Iterable[f.Finding],
+    allowed: t.Collection[str],
+    unread: t.Collection[str],
+    own: t.Mapping[str, CategorySet],
+) -> list[StaticGuest]:
+    """Guests that need another label. ``own``: labels of the ledger by uuid; a guest with its own stays if possible."""
+    if unread or not all(host.complete for host in hosts):
+        return []
+    movable = {
+        (guest.host, guest.uuid): guest
+        for host in hosts
+        for guest in host.guests
+        if guest.uuid in allowed or guest.name in allowed
+    }
+    chosen: dict[tuple[str, str], StaticGuest] = {}
     for finding in findings:
         if finding.rule not in (SHARED.id, LOCAL.id):
             continue
-        members = [
-            (told["host"], told["uuid"]) for told in (*finding.evidence["guests"], *finding.evidence.get("reaches", ()))
-        ]
+        parties = (*finding.evidence["guests"], *finding.evidence.get("reaches", ()))
+        members = [(party["host"], party["uuid"]) for party in parties]
         able = [member for member in members if member in movable]
+        able.sort(key=lambda member: own.get(member[1]) != movable[member].context.categories)
         stays = [] if len(able) < len(members) else able[:1]
-        movers.update((member, movable[member]) for member in able if member not in stays)
-    return [movers[member] for member in sorted(movers)]
+        chosen.update((member, movable[member]) for member in able if member not in stays)
+    return [chosen[member] for member in sorted(chosen)]
 
 
 def _fresh(uuid: str, taken: t.Collection[CategorySet]) -> CategorySet | None:
     for attempt in range(_TRIES):
         digest = hashlib.sha256(f"{uuid}/{attempt}".encode()).digest()
         words = (int.from_bytes(digest[4 * place : 4 * place + 4], "big") for place in range(len(_BANDS)))
-        made = CategorySet.of(band.first + word % band.size for band, word in zip(_BANDS, words))
-        if not any(made.dominates(other) or other.dominates(made) for other in taken):
-            return made
+        label = CategorySet.of(band.first + word % band.size for band, word in zip(_BANDS, words))
+        if not any(label.dominates(other) or other.dominates(label) for other in taken):
+            return label
     return None
 
 
-def _holder(host: str, guest: Guest) -> Holder | None:
+def _static_guest(host: str, guest: Guest) -> StaticGuest | None:
     seclabel = confinement(guest.persistent_labels)
     context = _context(guest.context)
     if not guest.active or not guest.persistent or context is None or seclabel is None or seclabel.type != "static":
         return None
     defined = _context(seclabel.label)
-    # One whose definition has another label already waits for its power cycle only.
-    return Holder(host, guest.uuid, guest.name, context) if defined == context else None
+    # If the definition has another label already, it only waits for its power cycle.
+    return StaticGuest(host, guest.uuid, guest.name, context) if defined == context else None
 
 
 def _context(label: str | None) -> Context | None:

@@ -152,7 +152,7 @@ def test_a_million_categories_and_other_nonsense_do_no_harm(fleet: Fleet) -> Non
     fleet.add("kvm1", guest(uuid(1), wide), guest("not-a-uuid", "s0:c1,c2"), guest(uuid(3), "s0:c0.c1023"))
     result = fleet.do("reserve", ["kvm1"], allow_unread=True)
     assert [step["subject"].rpartition(" ")[2] for step in result["plan"]] == [f"({uuid(1)})", f"({uuid(3)})"]
-    assert "which is none" in result["refused"][0]["why"]
+    assert [entry["code"] for entry in result["refused"]] == ["guest_unread"]
 
 
 def test_without_a_folder_the_snapshots_are_those_of_the_store(fleet: Fleet) -> None:
@@ -162,7 +162,7 @@ def test_without_a_folder_the_snapshots_are_those_of_the_store(fleet: Fleet) -> 
     values: dict[str, t.Any] = {"store": f"sqlite:///{fleet.file}", "snapshots": str(fleet.snapshots)}
     actions.run(fleet_store, hosts=["kvm1"], **values)
     stopped = fleet.do("reserve", hosts, snapshots=None, domains=domains)
-    assert (stopped["changed"], "kvm2 was never read" in stopped["refused"][0]["why"]) == (False, True)
+    assert (stopped["changed"], stopped["refused"][0]["code"]) == (False, "hosts_never_read")
     actions.run(fleet_store, hosts=["kvm2"], **values)
     assert fleet.do("reserve", hosts, snapshots=None, domains=domains, max_age=-1)["changed"] is False  # all too old
     assert fleet.do("reserve", hosts, snapshots=None, domains=domains)["after"]["reserved"] == 2
@@ -180,7 +180,7 @@ def test_a_damaged_snapshot_of_the_store_makes_its_host_unread(fleet: Fleet) -> 
 
 
 def test_the_answer_is_bounded(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(category_allocation, "MAX_TOLD", 2)
+    monkeypatch.setattr(category_allocation, "MAX_SHOWN", 2)
     fleet.add("kvm1", *(guest(uuid(number), "s0:c1,c2") for number in range(5)))
     result = fleet.do("reserve", ["kvm1"])
     assert (len(result["plan"]), len(result["pending"])) == (2, 2)

@@ -6,16 +6,16 @@ import typing as t
 from dataclasses import replace
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.host_orders import Orders, orders
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.host_orders import HostOrders, orders
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import QUARANTINED, RELEASED, RESERVED
 
-from tests.unit.support.labels import BASE, guest, row, use, uuid
+from tests.unit.support.labels import BASE, guest, reasons, row, use, uuid
 
 OWN = "c8,c10,c12,c15"
 ORDER = {"guest": uuid(1), "type": "static", "label": f"{BASE}:{OWN}"}
 
 
-def of(one: t.Any, state: str = RESERVED, **parts: t.Any) -> Orders:
+def of(one: t.Any, state: str = RESERVED, **parts: t.Any) -> HostOrders:
     return orders([use("kvm1", one, **parts)], {uuid(1): row(1, 0, state)})
 
 
@@ -58,7 +58,7 @@ def test_the_type_is_that_of_the_hosts_base_label_for_the_kind() -> None:
 def test_without_a_base_label_nothing_is_ordered(bases: dict[str, str]) -> None:
     made = of(guest(1), baselabels=bases)
     assert made.guests == {"kvm1": []}
-    assert "base label for kvm guests on kvm1 is not known" in made.refused[0].why
+    assert reasons(made.refused) == [("guest1", "base_label_unknown")]
 
 
 def test_a_guest_on_two_hosts_is_ordered_on_both() -> None:

@@ -47,7 +47,7 @@ def test_default_has_the_figures_of_the_design() -> None:
     assert str(DEFAULT.label(61503, 61503)) == "c279,c527,c775,c1023"
     assert str(DEFAULT.label(1, 249)) == "c32,c281,c529,c777"
     assert str(DEFAULT.shared(249)) == "c33,c281"
-    assert DEFAULT.told() == {"bands": [[32, 248], [280, 248], [528, 248], [776, 248]], "dynamic": [0, 32]}
+    assert DEFAULT.as_dict() == {"bands": [[32, 248], [280, 248], [528, 248], [776, 248]], "dynamic": [0, 32]}
 
 
 def test_a_whole_small_code_is_a_bijection_without_dominance() -> None:
@@ -116,25 +116,35 @@ def test_a_code_that_is_accepted_is_proved(drawn: list[tuple[int, int]]) -> None
 
 
 @pytest.mark.parametrize(
-    ("bands", "dynamic", "told"),
+    ("bands", "dynamic", "code"),
     [
-        ([(32, 248), (279, 248), (528, 248), (776, 248)], (0, 32), r"bands\[0\] .* c32.c279 meets bands\[1\]"),
-        ([(32, 248), (280, 248), (528, 248), (777, 248)], (0, 32), r"bands\[3\] .* within c0 to c1023"),
-        ([(32, 248), (280, 248), (528, 0), (776, 248)], (0, 32), "at least one"),
-        ([(-1, 8), (280, 248), (528, 8), (776, 248)], (20, 32), "from c-1"),
-        ([(31, 248), (280, 248), (528, 248), (776, 248)], (0, 32), r"meets dynamic c0.c31"),
-        ([(32, 248), (280, 248), (528, 248), (776, 248)], (0, 7), "libvirt draws from 8 or more"),
-        ([(32, 248), (280, 248), (528, 248)], (0, 32), "bands are 3"),
+        ([(32, 248), (279, 248), (528, 248), (776, 248)], (0, 32), "bands_overlap"),
+        ([(32, 248), (280, 248), (528, 248), (777, 248)], (0, 32), "band_bounds"),
+        ([(32, 248), (280, 248), (528, 0), (776, 248)], (0, 32), "band_bounds"),
+        ([(-1, 8), (280, 248), (528, 8), (776, 248)], (20, 32), "band_bounds"),
+        ([(31, 248), (280, 248), (528, 248), (776, 248)], (0, 32), "bands_overlap"),
+        ([(32, 248), (280, 248), (528, 248), (776, 248)], (0, 7), "dynamic_band_small"),
+        ([(32, 248), (280, 248), (528, 248)], (0, 32), "bands_count"),
     ],
 )
 def test_bands_that_prove_nothing_are_refused(
-    bands: list[tuple[int, int]], dynamic: tuple[int, int], told: str
+    bands: list[tuple[int, int]], dynamic: tuple[int, int], code: str
 ) -> None:
-    with pytest.raises(CodeError, match=told):
+    with pytest.raises(CodeError) as caught:
         Code(tuple(Band(*band) for band in bands), Band(*dynamic))  # type: ignore[arg-type]  # the wrong number is tried
+    assert caught.value.code == code
 
 
-@pytest.mark.parametrize(("tenant", "guest"), [(-1, 0), (61504, 0), (0, -1), (0, 61504)])
-def test_numbers_beyond_the_code_are_refused(tenant: int, guest: int) -> None:
-    with pytest.raises(CodeError, match="outside 0 to 61503"):
+@pytest.mark.parametrize(
+    ("tenant", "guest", "code"),
+    [
+        (-1, 0, "tenant_number"),
+        (61504, 0, "tenant_number"),
+        (0, -1, "guest_number"),
+        (0, 61504, "guest_number"),
+    ],
+)
+def test_numbers_beyond_the_code_are_refused(tenant: int, guest: int, code: str) -> None:
+    with pytest.raises(CodeError) as caught:
         DEFAULT.label(tenant, guest)
+    assert caught.value.code == code

@@ -7,23 +7,23 @@ from __future__ import annotations
 from itertools import combinations
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import static_labels as a
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import Plan, Row
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import LedgerPlan, Row
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ranges import Slot, allot, capacity
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet, parse_level
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.support.labels import domain, guest, row, use
+from tests.unit.support.labels import domain, guest, reasons, row, use
 
 
-def plan(count: int, width: int, *statics: str, slots: tuple[Slot, ...] = (), rows: tuple[Row, ...] = ()) -> Plan:
+def plan(count: int, width: int, *statics: str, slots: tuple[Slot, ...] = (), rows: tuple[Row, ...] = ()) -> LedgerPlan:
     hosts = [f"kvm{number}" for number in range(count)]
     uses = [use(host) for host in hosts]
     uses[0] = use("kvm0", *(guest(number, "kvm0", defined=text) for number, text in enumerate(statics)))
-    return allot(a.Scene(domain(*hosts, strategy="range", range_width=width), uses), slots, rows)
+    return allot(a.DomainUse(domain(*hosts, strategy="range", range_width=width), uses), slots, rows)
 
 
-def ranges(made: Plan) -> list[tuple[int, int]]:
+def ranges(made: LedgerPlan) -> list[tuple[int, int]]:
     return [change.range for change in made.changes if change.range is not None]
 
 
@@ -66,13 +66,14 @@ def test_a_range_stays_and_hosts_that_come_take_what_is_free() -> None:
 def test_a_range_of_another_width_is_kept_and_told() -> None:
     made = plan(2, 32, slots=(Slot("prod", "kvm1", 0, 63),))
     assert [(change.host, change.new) for change in made.changes] == [("kvm0", "c64.c95")]
-    assert [(note.subject, "range_width is 32" in note.why) for note in made.refused] == [("kvm1", True)]
+    assert reasons(made.refused) == [("kvm1", "range_of_other_width")]
 
 
 def test_a_fleet_that_outgrows_its_ranges_is_told_what_fits() -> None:
     made = plan(20, 64)
     assert len(made.changes) == capacity(64) == 16
-    why = made.refused[0].why
+    assert reasons(made.refused) == [("prod", "no_range_left")]
+    why = made.refused[0].reason.text
     assert "kvm16, kvm17, kvm18, kvm19 get none; use the strategy static" in why
     assert "range_width 51: 20 hosts, each with 1275 pairs" in why
 
@@ -80,7 +81,7 @@ def test_a_fleet_that_outgrows_its_ranges_is_told_what_fits() -> None:
 def test_more_hosts_than_any_width_allows_leave_static_only() -> None:
     made = plan(200, 8)
     assert len(made.changes) == 128
-    assert "range_width" not in made.refused[0].why
+    assert "range_width" not in made.refused[0].reason.text
 
 
 def test_guests_outside_of_their_hosts_range_wait_for_a_power_cycle() -> None:
@@ -90,5 +91,5 @@ def test_guests_outside_of_their_hosts_range_wait_for_a_power_cycle() -> None:
         guest(3, "kvm0", defined="c500", running="c500"),
         guest(4, "kvm0"),
     ]
-    made = allot(a.Scene(domain("kvm0", strategy="range", range_width=64), [use("kvm0", *guests)]), (), ())
-    assert [note.subject.partition(" ")[0] for note in made.pending] == ["guest2"]
+    made = allot(a.DomainUse(domain("kvm0", strategy="range", range_width=64), [use("kvm0", *guests)]), (), ())
+    assert reasons(made.pending) == [("guest2", "pair_outside_range")]

@@ -18,30 +18,32 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger 
     QUARANTINED,
     RELEASED,
     RESERVED,
-    Plan,
+    LedgerPlan,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet, parse_level
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.support.labels import SMALL, domain, guest, row, sets, use, uuid
+from tests.unit.support.labels import SMALL, domain, guest, reasons, row, sets, use, uuid
 
 HOSTS = ("kvm1", "kvm2")
 ALL = CategorySet.of(range(8, 18))
 
 
-def plan(*uses: t.Any, ledger: a.Ledger | None = None, wishes: a.Wishes | None = None, **scene: t.Any) -> Plan:
-    where = a.Scene(scene.pop("of", domain(*HOSTS)), uses, **scene)
-    return a.allocate(where, ledger or a.Ledger(), wishes or a.Wishes())
+def plan(
+    *uses: t.Any, ledger: a.DomainLedger | None = None, wishes: a.LabelWishes | None = None, **scene: t.Any
+) -> LedgerPlan:
+    where = a.DomainUse(scene.pop("of", domain(*HOSTS)), uses, **scene)
+    return a.allocate(where, ledger or a.DomainLedger(), wishes or a.LabelWishes())
 
 
-def told(made: Plan) -> list[tuple[str, str]]:
+def told(made: LedgerPlan) -> list[tuple[str, str]]:
     return [(change.action, change.new) for change in made.changes]
 
 
-def ledger_of(made: Plan, before: a.Ledger | None = None) -> a.Ledger:
-    known = before or a.Ledger()
-    return a.Ledger(list(made.rows(known.rows).values()), tenants={**known.tenants, **made.tenants})
+def ledger_of(made: LedgerPlan, before: a.DomainLedger | None = None) -> a.DomainLedger:
+    known = before or a.DomainLedger()
+    return a.DomainLedger(list(made.rows(known.rows).values()), tenants={**known.tenants, **made.tenants})
 
 
 CATEGORIES = st.one_of(
@@ -52,7 +54,7 @@ CATEGORIES = st.one_of(
 
 
 @st.composite
-def fleets(draw: st.DrawFn) -> tuple[list[t.Any], list[t.Any], a.Wishes]:
+def fleets(draw: st.DrawFn) -> tuple[list[t.Any], list[t.Any], a.LabelWishes]:
     """Two hosts that were read and one that is remembered, with labels that get in each other's way."""
     count = draw(st.integers(1, 9))
     guests = []
@@ -65,7 +67,7 @@ def fleets(draw: st.DrawFn) -> tuple[list[t.Any], list[t.Any], a.Wishes]:
     uses[0] = replace(uses[0], strangers=foreign[0], files=foreign[1])
     remembered = [use("kvm3", guest(90, "kvm3", held=foreign[2]))]
     tenants = {f"guest{number}": f"tenant{draw(st.integers(0, 2))}" for number in range(count)}
-    return uses, remembered, a.Wishes(tenants)
+    return uses, remembered, a.LabelWishes(tenants)
 
 
 def in_use(uses: t.Iterable[t.Any]) -> t.Iterator[tuple[str, CategorySet, str]]:
@@ -77,7 +79,9 @@ def in_use(uses: t.Iterable[t.Any]) -> t.Iterator[tuple[str, CategorySet, str]]:
 
 
 @given(fleets())
-def test_no_label_reaches_or_is_reached_by_anything_in_use(drawn: tuple[list[t.Any], list[t.Any], a.Wishes]) -> None:
+def test_no_label_reaches_or_is_reached_by_anything_in_use(
+    drawn: tuple[list[t.Any], list[t.Any], a.LabelWishes],
+) -> None:
     uses, remembered, wishes = drawn
     made = plan(*uses, wishes=wishes, of=domain(*HOSTS, "kvm3"), remembered=remembered)
     given_out = {row.uuid: parse_level(row.level).categories for row in made.rows(()).values()}
@@ -98,7 +102,7 @@ def test_no_label_reaches_or_is_reached_by_anything_in_use(drawn: tuple[list[t.A
 
 @given(fleets(), st.randoms(use_true_random=False))
 def test_a_second_run_changes_nothing_and_order_does_not_count(
-    drawn: tuple[list[t.Any], list[t.Any], a.Wishes], chance: t.Any
+    drawn: tuple[list[t.Any], list[t.Any], a.LabelWishes], chance: t.Any
 ) -> None:
     uses, remembered, wishes = drawn
     made = plan(*uses, wishes=wishes, remembered=remembered)
@@ -159,9 +163,9 @@ def test_a_label_of_a_file_is_not_given_to_anybody_else() -> None:
 
 
 def test_a_label_of_another_tenant_is_not_kept() -> None:
-    wishes = a.Wishes({"guest2": "acme"})
+    wishes = a.LabelWishes({"guest2": "acme"})
     uses = use("kvm1", guest(1, defined="c8,c10,c12,c15"), guest(2, defined="c8,c10,c13,c16"))
-    made = plan(uses, ledger=a.Ledger(tenants={"default": 0}), wishes=wishes)
+    made = plan(uses, ledger=a.DomainLedger(tenants={"default": 0}), wishes=wishes)
     assert told(made) == [("adopt", "s0:c8,c10,c12,c15"), ("reserve", "s0:c8,c11,c12,c15")]
     assert made.tenants == {"acme": 1}
 
@@ -186,49 +190,47 @@ def test_two_definitions_that_differ_are_no_label_to_keep() -> None:
 
 
 def test_a_label_in_the_ledger_stays_and_one_in_quarantine_is_not_given_out() -> None:
-    ledger = a.Ledger([row(1, 0), row(2, 1, QUARANTINED, until=5.0)], tenants={"default": 0})
+    ledger = a.DomainLedger([row(1, 0), row(2, 1, QUARANTINED, until=5.0)], tenants={"default": 0})
     made = plan(use("kvm1", guest(1), guest(3)), ledger=ledger)
     assert told(made) == [("reserve", "s0:c8,c10,c12,c17")]
 
 
 def test_a_guest_that_comes_back_gets_its_label_out_of_quarantine() -> None:
-    ledger = a.Ledger([row(1, 4, QUARANTINED, until=5.0)], tenants={"default": 0})
+    ledger = a.DomainLedger([row(1, 4, QUARANTINED, until=5.0)], tenants={"default": 0})
     made = plan(use("kvm1", guest(1)), ledger=ledger)
     assert told(made) == [("revive", "s0:c8,c10,c13,c16")]
     assert made.changes[0].row is not None
     assert (made.changes[0].row.state, made.changes[0].row.until) == (RESERVED, None)
     taken = plan(use("kvm1", guest(1), guest(2, running="c8,c10,c13,c16")), ledger=ledger)
-    assert "in use by another" in taken.refused[0].why
+    assert reasons(taken.refused) == [("guest1", "quarantined_label_taken")]
 
 
 def test_a_released_label_is_free_and_its_guest_can_have_a_new_one() -> None:
-    ledger = a.Ledger([replace(row(1, 0), rank=NO_RANK, state=RELEASED)], tenants={"default": 0})
+    ledger = a.DomainLedger([replace(row(1, 0), rank=NO_RANK, state=RELEASED)], tenants={"default": 0})
     assert told(plan(use("kvm1", guest(1)), ledger=ledger)) == [("reserve", "s0:c8,c10,c12,c15")]
 
 
 @pytest.mark.parametrize("state", [OBSERVED, QUARANTINED])
 def test_a_guest_of_another_tenant_than_before_is_refused(state: str) -> None:
-    ledger = a.Ledger([row(1, 0, state)], tenants={"default": 0})
-    made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.Wishes({uuid(1): "acme"}))
+    ledger = a.DomainLedger([row(1, 0, state)], tenants={"default": 0})
+    made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({uuid(1): "acme"}))
     assert made.changes == []
-    assert "tenant default, it is to be of acme" in made.refused[0].why
+    assert reasons(made.refused) == [("guest1", "tenant_differs")]
 
 
 def test_a_uuid_says_more_than_a_name() -> None:
-    wishes = a.Wishes({uuid(1): "one", "guest1": "two"})
+    wishes = a.LabelWishes({uuid(1): "one", "guest1": "two"})
     assert plan(use("kvm1", guest(1)), wishes=wishes).tenants == {"one": 0}
 
 
 def test_nothing_is_given_out_while_a_host_was_never_read() -> None:
-    ledger = a.Ledger([row(1, 0)], tenants={"default": 0})
+    ledger = a.DomainLedger([row(1, 0)], tenants={"default": 0})
     uses = use("kvm1", guest(1), guest(2), guest(3))
     made = plan(uses, ledger=ledger, unknown=["kvm2"])
     assert made.changes == []
-    assert [(note.subject, "2 guests" in note.why, "kvm2" in note.why) for note in made.refused] == [
-        ("prod", True, True)
-    ]
+    assert reasons(made.refused) == [("prod", "hosts_never_read")]
     assert plan(use("kvm1", guest(1)), ledger=ledger, unknown=["kvm2"]).refused == []
-    assert len(plan(uses, ledger=ledger, unknown=["kvm2"], wishes=a.Wishes(allow_unread=True)).changes) == 2
+    assert len(plan(uses, ledger=ledger, unknown=["kvm2"], wishes=a.LabelWishes(allow_unread=True)).changes) == 2
 
 
 def test_what_is_remembered_of_a_host_is_in_use() -> None:
@@ -237,48 +239,48 @@ def test_what_is_remembered_of_a_host_is_in_use() -> None:
 
 
 def test_files_that_a_tenant_shares_are_in_nobodys_way_but_a_process_is() -> None:
-    ledger = a.Ledger(tenants={"default": 0})
+    ledger = a.DomainLedger(tenants={"default": 0})
     shared = sets("c8,c10")
     assert told(plan(use("kvm1", guest(1, files=shared), files=shared), ledger=ledger))
     made = plan(use("kvm1", guest(1), guest(2, running="c8,c10")), ledger=ledger)
     assert made.changes == []
-    assert "2 of its guests get no label" in made.refused[0].why
+    assert reasons(made.refused) == [("tenant default", "no_label_left")]
     assert plan(use("kvm1", guest(1), guest(2, running="c8,c10"))).tenants == {"default": 1}
 
 
 def test_a_tenant_that_is_full_is_told_what_to_do() -> None:
     made = plan(use("kvm1", *(guest(number) for number in range(12))))
     assert len(made.changes) == SMALL.guests == 9
-    assert [note.subject for note in made.refused] == ["tenant default"]
-    assert "3 of its guests" in made.refused[0].why
+    assert reasons(made.refused) == [("tenant default", "no_label_left")]
+    assert made.refused[0].reason.text.startswith("3 of its guests")
 
 
 def test_tenants_that_outgrow_the_code_are_told() -> None:
-    wishes = a.Wishes({f"guest{number}": f"t{number}" for number in range(5)})
+    wishes = a.LabelWishes({f"guest{number}": f"t{number}" for number in range(5)})
     made = plan(use("kvm1", *(guest(number) for number in range(5))), wishes=wishes)
     assert len(made.changes) == 4
-    assert [(note.subject, "all 4 numbers" in note.why) for note in made.refused] == [("tenant t4", True)]
+    assert reasons(made.refused) == [("tenant t4", "no_tenant_number_left")]
 
 
 @pytest.mark.parametrize(
-    ("parts", "why"), [({"error": "broken XML"}, "broken XML"), ({"persistent": False}, "no persistent definition")]
+    ("parts", "code"), [({"error": "broken XML"}, "guest_unread"), ({"persistent": False}, "transient")]
 )
-def test_guests_that_can_have_no_label_are_told(parts: dict[str, t.Any], why: str) -> None:
+def test_guests_that_can_have_no_label_are_told(parts: dict[str, t.Any], code: str) -> None:
     made = plan(use("kvm1", guest(1, **parts)))
     assert made.changes == []
-    assert why in made.refused[0].why
+    assert reasons(made.refused) == [("guest1", code)]
 
 
 def test_other_kinds_and_guests_that_were_not_named_are_left_alone() -> None:
     uses = use("kvm1", guest(1, kind="lxc"), guest(2), guest(3))
-    made = plan(uses, wishes=a.Wishes(guests={"guest1", uuid(3)}))
+    made = plan(uses, wishes=a.LabelWishes(guests={"guest1", uuid(3)}))
     assert [change.subject for change in made.changes] == [f"guest3 ({uuid(3)})"]
     assert made.refused == []
 
 
 def test_a_domain_with_a_new_name_takes_its_rows_along() -> None:
     old = [row(1, 4, domain="auto-kvm1"), row(2, 5, domain="auto-kvm1", state=RESERVED)]
-    ledger = a.Ledger(strays=old, domains={"prod"})
+    ledger = a.DomainLedger(foreign_rows=old, domains={"prod"})
     made = plan(use("kvm1", guest(1), guest(2), guest(3)), ledger=ledger)
     assert told(made) == [("move", "prod"), ("move", "prod"), ("reserve", "s0:c8,c10,c12,c15")]
     assert [(change.row.rank, change.row.domain) for change in made.changes if change.row] == [
@@ -290,7 +292,7 @@ def test_a_domain_with_a_new_name_takes_its_rows_along() -> None:
 
 
 def test_a_host_that_went_to_another_domain_leaves_its_rows_there() -> None:
-    ledger = a.Ledger(strays=[row(1, 4, domain="other")], domains={"prod", "other"})
+    ledger = a.DomainLedger(foreign_rows=[row(1, 4, domain="other")], domains={"prod", "other"})
     made = plan(use("kvm1", guest(1)), ledger=ledger)
     assert [(change.action, change.before) for change in made.changes] == [("adopt", None)]
     assert made.changes[0].row is not None
@@ -298,14 +300,14 @@ def test_a_host_that_went_to_another_domain_leaves_its_rows_there() -> None:
 
 
 def test_a_label_of_another_tenant_is_not_taken_along() -> None:
-    ledger = a.Ledger(strays=[row(1, 4, domain="auto-kvm1")], domains={"prod"}, tenants={"acme": 0})
-    made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.Wishes({"guest1": "acme"}))
+    ledger = a.DomainLedger(foreign_rows=[row(1, 4, domain="auto-kvm1")], domains={"prod"}, tenants={"acme": 0})
+    made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({"guest1": "acme"}))
     assert told(made) == [("reserve", "s0:c8,c10,c12,c15")]
 
 
 def test_rows_of_another_code_are_in_use_all_the_same() -> None:
     other = Code((Band(8, 2), Band(10, 2), Band(12, 3), Band(15, 4)), Band(0, 8))
-    ledger = a.Ledger(strays=[row(7, 0, code=other, domain="other")], domains={"prod", "other"})
+    ledger = a.DomainLedger(foreign_rows=[row(7, 0, code=other, domain="other")], domains={"prod", "other"})
     assert told(plan(use("kvm1", guest(1)), ledger=ledger)) == [("reserve", "s0:c8,c10,c12,c16")]
 
 
@@ -314,6 +316,6 @@ def test_a_rebuild_takes_over_what_is_clear_and_tells_of_the_rest() -> None:
         use("kvm1", guest(1, defined="c9,c11,c13,c16", running="c9,c11,c13,c16"), guest(2)),
         use("kvm2", guest(3, "kvm2", defined="c9,c11,c12,c15"), guest(4, "kvm2", defined="c9,c11,c12,c15")),
     ]
-    made = a.rebuild(a.Scene(domain(*HOSTS), uses, unknown=["kvm3"]), a.Ledger(), a.Wishes())
+    made = a.rebuild(a.DomainUse(domain(*HOSTS), uses, unknown=["kvm3"]), a.DomainLedger(), a.LabelWishes())
     assert told(made) == [("rebuild", "s0:c9,c11,c13,c16")]
-    assert [note.subject for note in made.refused] == [f"guest3 ({uuid(3)})", f"guest4 ({uuid(4)})"]
+    assert reasons(made.refused) == [("guest3", "label_not_free"), ("guest4", "label_not_free")]

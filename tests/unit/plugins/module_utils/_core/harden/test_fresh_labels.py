@@ -7,6 +7,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import (
+    OBSERVED,
+    PUBLISHED,
+    QUARANTINED,
+    RELEASED,
+    Row,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import fresh_labels
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
@@ -25,12 +32,14 @@ def static(uuid: str, level: str = TWIN, defined: str | None = None, **parts: t.
     return guest(uuid, level, persistent_labels=labels, **parts)
 
 
-def proposed(*snapshots: s.Snapshot, allowed: t.Collection[str], unread: t.Sequence[str] = ()) -> dict[str, t.Any]:
+def proposed(
+    *snapshots: s.Snapshot, allowed: t.Collection[str], unread: t.Sequence[str] = (), ledger: t.Sequence[Row] = ()
+) -> dict[str, t.Any]:
     """What the fleet of these hosts proposes: host -> uuid -> label."""
     names = [item.host.name for item in snapshots]
     judged = analysis.judge([analysis.view(name, item) for name, item in zip(names, snapshots, strict=True)], unread)
     hosts = [fresh_labels.labels(name, item) for name, item in zip(names, snapshots, strict=True)]
-    made = fresh_labels.propose(hosts, judged.findings, allowed, unread)
+    made = fresh_labels.propose(hosts, judged.findings, allowed, unread, ledger)
     assert all(item["type"] == "static" for items in made.values() for item in items)
     return {name: {item["guest"]: item["label"] for item in items} for name, items in made.items()}
 
@@ -86,6 +95,29 @@ def test_a_label_that_is_taken_is_not_given() -> None:
     off = s.Guest("o", "off", "shutoff", False, persistent_labels=[s.SecLabel("selinux", "static", label=first)])
     again = proposed(host("kvm1", [static("a"), static("b"), off]), allowed=["b"])["kvm1"]["b"]
     assert again != first
+
+
+def ledger_row(uuid: str, label: str, state: str = OBSERVED) -> Row:
+    return Row("prod", uuid, uuid, "kvm1", "default", 0, str(parse_context(label).high), state)
+
+
+@pytest.mark.parametrize(("state", "avoided"), [(OBSERVED, True), (QUARANTINED, True), (RELEASED, False)])
+def test_a_label_of_the_ledger_is_not_given_although_no_guest_is_seen_with_it(state: str, avoided: bool) -> None:
+    both = host("kvm1", [static("a"), static("b")])
+    first = proposed(both, allowed=["b"])["kvm1"]["b"]
+    again = proposed(both, allowed=["b"], ledger=[ledger_row("c", first, state)])["kvm1"]["b"]
+    assert (again != first) is avoided
+
+
+def test_a_guest_gets_the_label_that_the_ledger_has_for_it() -> None:
+    both = host("kvm1", [static("a"), static("b")])
+    row = ledger_row("b", PROCESS + "s0:c40,c300,c600,c900", PUBLISHED)
+    assert proposed(both, allowed=["b"], ledger=[row])["kvm1"] == {"b": PROCESS + "s0:c40,c300,c600,c900"}
+
+
+def test_the_guest_whose_label_is_in_the_ledger_keeps_it() -> None:
+    both = host("kvm1", [static("a"), static("b")])
+    assert list(proposed(both, allowed=["a", "b"], ledger=[ledger_row("b", PROCESS + TWIN)])["kvm1"]) == ["a"]
 
 
 @given(st.lists(st.sets(st.integers(0, 1023), min_size=1, max_size=12), max_size=30))
