@@ -10,9 +10,9 @@ from __future__ import annotations
 import typing as t
 from collections import defaultdict
 
-from ..facts.words import some
 from ..result import Reason, Refusal
 from ..selinux.context import CategorySet, parse_level
+from ..words import some
 from .label_code import Code
 from .labels_in_use import GuestUse, HostUse
 from .ledger import HELD, QUARANTINED, RELEASED, Row

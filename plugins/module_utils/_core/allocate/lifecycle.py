@@ -14,8 +14,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ..facts.words import some
 from ..selinux.context import parse_level
+from ..words import some
 from .labels_in_use import GuestUse
 from .ledger import HELD, NO_RANK, OBSERVED, PUBLISHED, QUARANTINED, RELEASED, RESERVED, LedgerChange, LedgerPlan, Row
 

@@ -16,8 +16,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from ..facts.storage import HostStorage
-from ..facts.words import some
 from ..result import Pending, Reason, Refusal, Result
+from ..words import some
 from . import ledger_check, lifecycle, ranges
 from .host_orders import orders
 from .label_code import Code

@@ -13,10 +13,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ..facts.words import some
 from ..libvirt.category_range import MIN_CATEGORIES, DaemonRange
 from ..result import Pending, Reason
 from ..selinux.context import MAX_CATEGORY, CategorySet, parse_level
+from ..words import some
 from .ledger import NO_RANK, LedgerChange, LedgerPlan, Row
 from .static_labels import DomainUse
 

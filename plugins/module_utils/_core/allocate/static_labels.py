@@ -18,9 +18,9 @@ import typing as t
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
-from ..facts.words import some
 from ..result import Reason, Refusal
 from ..selinux.context import CategorySet, Level, parse_level
+from ..words import some
 from .conflicts import TakenSets
 from .label_code import Code
 from .label_domains import LabelDomain
