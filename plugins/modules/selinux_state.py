@@ -11,21 +11,23 @@ module: selinux_state
 short_description: Bring a hypervisor's SELinux to enforcing, step by safe step
 version_added: 1.0.0
 description:
-  - Makes SELinux enforcing now, in C(/etc/selinux/config), and on every boot entry. Installs policy modules, takes away
-    permissive domains that somebody added, and closes booleans that open doors to guests.
-  - It never weakens a host. From enforcing it goes nowhere, and it switches nothing off.
-  - Where SELinux is off, it prepares a permissive boot that relabels the files, and says that a reboot is pending. It
-    never goes from off to enforcing in one step, for such a host may not come up.
+  - Makes SELinux enforcing now, in C(/etc/selinux/config), and on every boot entry of this host. Installs policy
+    modules, removes permissive domains that an administrator added, and switches off booleans that widen the access of
+    guests.
+  - It never weakens a host. An enforcing host stays enforcing.
+  - Where SELinux is off, it prepares a permissive boot that relabels the files, and reports a pending reboot. It never
+    goes from off to enforcing in one step, for such a host may not come up.
   - Where SELinux is permissive, it enforces once the host has been permissive for O(soak_seconds) and nothing of guests
     or of libvirt would have been denied. While SELinux is permissive the kernel logs each denial once and then lets it
-    pass in silence, until the policy is loaded anew. So every denial since then counts, however old it is. When its
+    pass in silence, until the policy is loaded anew. So every denial since then counts, however old it is. Once its
     cause is repaired, C(load_policy) begins a new soak.
   - Denials are read from auditd's log while auditd runs, else from the journal or the kernel's buffer. Where they
     cannot be read, or the log does not reach back far enough, the host does not become enforcing.
   - GRUB's settings are followed as a shell does, and edited where they count. Then C(grub.cfg) is made anew. Entries
-    of the Boot Loader Specification are changed by C(grubby) where it is installed, else in their files. What cannot
-    be edited safely is left alone, and said in RV(refused).
-  - What is changed goes into the journal on the host first, so that it can be put back.
+    of the Boot Loader Specification are changed by C(grubby) where it is installed, else in their files. A file that
+    cannot be edited safely is left as it is, and RV(refused) names it.
+  - The old state goes into the journal on the host before each change, so that M(svirt.fleet.svirt_rollback) can
+    restore it.
 options:
   state:
     description:
@@ -37,14 +39,14 @@ options:
   soak_seconds:
     description:
       - Seconds that the host has to have been permissive, under the policy that is loaded now, before it enforces.
-      - V(0) switches the waiting off, but not the look at denials.
+      - With V(0) there is no waiting, but denials still count.
     type: int
     default: 3600
   soak_types:
     description:
       - More process types whose denials keep the host from enforcing.
       - Those of guests count always, and all that begin with C(virt), C(svirt), C(qemu), C(swtpm) or C(passt).
-        Denials of other types are told in RV(soak.other_denials).
+        Denials of other types are listed in RV(soak.other_denials).
     type: list
     elements: str
     default: []
@@ -64,24 +66,24 @@ options:
         required: true
       only_on:
         description:
-          - Distributions that need it, as C(ID) in their C(os-release) has them. Elsewhere it is not installed.
+          - C(ID) of C(os-release) of the distributions that need it. Elsewhere it is not installed.
           - Empty means all.
         type: list
         elements: str
         default: []
   remove_permissive:
     description:
-      - Takes away permissive domains that the administrator added, by C(semanage permissive) or with a module that does
+      - Removes permissive domains that the administrator added, by C(semanage permissive) or with a module that does
         nothing else, and those that are in the loaded policy but in no installed module.
       - Domains that the distribution ships permissive stay.
       - On an enforcing host, a domain that would have been denied something since the policy was loaded stays too, and
-        RV(refused) says what.
+        RV(refused) names the denials.
     type: bool
     default: true
   profile:
     description:
-      - What storage the guests are on. Booleans that open a door for which the profile has no use are switched off for
-        good. Those that it may need are left as they are.
+      - Storage that the guests use. Booleans that widen the access of guests and that the profile does not need are
+        switched off for good. Those that it may need are left as they are.
       - With V(nfs) that is C(virt_use_nfs). With V(ovirt) also C(virt_use_samba), C(virt_use_fusefs),
         C(virt_use_sanlock) and C(virt_use_glusterd).
       - A boolean stays on while a guest, running or defined, needs it. RV(refused) names the guest.
@@ -91,11 +93,11 @@ options:
   booleans:
     description:
       - Booleans to set for good, by name.
-      - One that opens a door to guests can be switched on only under an O(profile) that has a use for it.
+      - A boolean that widens the access of guests can be switched on only under an O(profile) that needs it.
     type: dict
     default: {}
   strict:
-    description: Whether to fail when something was refused. What could be done is done all the same.
+    description: Whether to fail when something was refused. All other changes are made all the same.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -142,7 +144,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 before:
-  description: SELinux as it was found.
+  description: SELinux before the run.
   returned: success
   type: dict
   contains: &state
@@ -158,7 +160,7 @@ before:
       description: Whether the next boot relabels all files.
       type: bool
     boot_faults:
-      description: Boot entries that are not as they should be, each with its file, title, and what is wrong.
+      description: Boot entries that are at fault, each with its file, title and fault.
       type: list
       elements: str
       sample: ["/boot/grub/grub.cfg: Debian GNU/Linux: no security=selinux"]
@@ -179,12 +181,12 @@ before:
           active: false
           persistent: false
 after:
-  description: SELinux as it is then. In check mode, as it would be.
+  description: SELinux after the run. In check mode, as it would be.
   returned: success
   type: dict
   contains: *state
 plan:
-  description: What was done, in order. In check mode, what would be.
+  description: The changes, in order. In check mode, those that would be made.
   returned: success
   type: list
   elements: dict
@@ -193,16 +195,16 @@ plan:
       description: V(set), V(install), V(remove), V(load_policy), V(create), V(edit) or V(make).
       type: str
     subject:
-      description: What it is done to.
+      description: The object that changes.
       type: str
     from:
-      description: What was there.
+      description: The old value.
       type: raw
     to:
-      description: What is there then.
+      description: The new value.
       type: raw
 pending:
-  description: What the host still needs until it is as it should be.
+  description: What the host still needs to reach the requested state.
   returned: success
   type: list
   elements: dict
@@ -214,24 +216,32 @@ pending:
       description: V(reboot), or V(operator) where the time of the soak has to pass.
       type: str
     why:
-      description: The reason.
+      description: The reason, for the operator.
+      type: str
+    code:
+      description:
+        - The reason, for programs. It stays the same between releases. V(selinux_off), V(relabel_pending) or
+          V(soak_running).
       type: str
 refused:
-  description: What was not done, and why.
+  description: Objects that were left as they are, and why.
   returned: success
   type: list
   elements: dict
   contains:
     subject:
-      description: What was left alone.
+      description: The object.
       type: str
     why:
-      description: The reason.
+      description: The reason, for the operator.
+      type: str
+    code:
+      description: The reason, for programs, such as V(denials). It stays the same between releases.
       type: str
 policy_changes:
   description:
-    - Whether the kernel decides by another policy afterwards, for its modules or booleans changed.
-    - In check mode, whether it would, so that later tasks must not go by what the loaded policy says now.
+    - Whether the kernel decides by another policy afterwards, because modules or booleans changed.
+    - In check mode, whether it would. Later tasks must then not rely on the policy that is loaded now.
   returned: success
   type: bool
 reboot_needed:
@@ -243,15 +253,15 @@ guests_running:
   returned: success
   type: int
 soak:
-  description: What the logs say of denials.
-  returned: when it mattered
+  description: Denials in the logs.
+  returned: when they mattered
   type: dict
   contains:
     since:
       description: Time from which on denials count, in seconds since the epoch.
       type: float
     problem:
-      description: Why the logs prove nothing. Empty when they do.
+      description: Why the logs are no proof. Empty when they are.
       type: str
     denials:
       description: Denials that count, each kind once, with how often it was logged. At most 50.
@@ -270,7 +280,7 @@ from ..module_utils._module import settle
 
 
 def main() -> None:
-    """Look, plan, apply unless in check mode, tell."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     settle(module, run)
 

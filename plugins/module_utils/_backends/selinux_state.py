@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SELinux brought to what was asked for: look, plan, apply, tell.
+"""Body of module selinux_state: read, plan, apply, return.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import PlanError
-from .._core.harden.selinux import Wanted
+from .._core.harden.selinux import PolicyModuleWish
+from .._core.harden.selinux_state import SelinuxRequest, diffs, result_of
 from .._host.base.journal import Journal
 from .._host.base.root import Root
-from .._host.change.boot_loader import Tools
-from .._host.change.selinux import Host, Request, diffs, result
+from .._host.base.tools import HostTools
+from .._host.change.selinux import SelinuxHost
 from .._module import Call
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -41,24 +42,25 @@ _OFF = ("false", "no", "off", "0")
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Look, plan, apply unless in check mode. Raises SvirtError."""
-    host = Host(Root(), Tools(run_command=call.run_command, find=call.find), _request(call))
+    """Read, plan, apply unless in check mode. Raises SvirtError."""
+    host = SelinuxHost(Root(), HostTools(run_command=call.run_command, find=call.find), _request(call))
     after = None
     if not host.plan.empty and not call.check_mode:
         with Journal("selinux_state") as journal:
             host.apply(journal)
         after = host.again()
-    told = result(host, after)
+    result = result_of(host.request, host.state, host.plan, after, host.soak)
+    result.extra["guests_running"] = len(host.guests)
     if call.diff:
-        told["diff"] = diffs(host, told)
-    return told
+        result.extra["diff"] = diffs(host.state, host.plan, result)
+    return result.as_dict()
 
 
-def _request(call: Call) -> Request:
+def _request(call: Call) -> SelinuxRequest:
     params = call.params
     if params["soak_seconds"] < 0:
-        raise PlanError(f"soak_seconds is {params['soak_seconds']}; give 0 or more")
-    return Request(
+        raise PlanError(f"soak_seconds is {params['soak_seconds']}; give 0 or more", "soak_seconds_invalid")
+    return SelinuxRequest(
         state=params["state"],
         soak_seconds=params["soak_seconds"],
         soak_types=tuple(params["soak_types"]),
@@ -69,13 +71,13 @@ def _request(call: Call) -> Request:
     )
 
 
-def _wanted(item: dict[str, t.Any]) -> Wanted:
-    return Wanted(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]))
+def _wanted(item: dict[str, t.Any]) -> PolicyModuleWish:
+    return PolicyModuleWish(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]))
 
 
 def _booleans(given: dict[str, t.Any]) -> t.Iterator[tuple[str, bool]]:
     for name, value in given.items():
         text = str(value).lower()
         if text not in (*_ON, *_OFF):
-            raise PlanError(f"booleans: {name} is {value!r}; give true or false")
+            raise PlanError(f"booleans: {name} is {value!r}; give true or false", "boolean_value_invalid")
         yield str(name), text in _ON

@@ -11,8 +11,8 @@ import typing as t
 
 from .._core.errors import FailedError, PlanError
 from .._host.base.journal import FOLDER, Journal
+from .._host.base.tools import HostTools
 from .._host.change import rollback
-from .._host.change.boot_loader import Tools
 from .._host.change.selinux import restorers
 from .._module import Call
 
@@ -41,7 +41,7 @@ def _run(call: Call, count: int | None) -> dict[str, t.Any]:
         wanted = before[:count]
         # The diff is made before anything is put back.
         result = _result(call, before, wanted, [])
-        tools = Tools(run_command=call.run_command, find=call.find)
+        tools = HostTools(run_command=call.run_command, find=call.find)
         outcome = rollback.put_back(wanted, journal, {**rollback.RESTORERS, **restorers(tools)})
         rollback.reload_units(outcome, call.run_command)
     result["refused"] = _named(outcome.refused)

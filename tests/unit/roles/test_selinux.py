@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import yaml
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import Wanted, plan_modules
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import PolicyModuleWish, plan_modules
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "selinux"
 POLICY = (ROLE / "files" / "svirt_fleet.cil").read_text()
@@ -18,7 +18,7 @@ CODE = re.sub(r";[^\n]*", "", POLICY)
 def test_the_module_takes_the_policy_as_it_is() -> None:
     ours = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["selinux_own_modules"]
     (name,) = [item["name"] for item in ours]
-    wanted = Wanted(name, POLICY.encode(), ("debian",))
+    wanted = PolicyModuleWish(name, POLICY.encode(), ("debian",))
     assert plan_modules([wanted], [], "debian").install == [wanted]
 
 

@@ -9,9 +9,9 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.shell_settings import Settings
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.shell_settings import ShellSettings
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import Root, Stat
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.boot_loader import Tools
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.tools import HostTools
 
 from . import hosts
 from .captured import Entry, Tree
@@ -104,7 +104,7 @@ class SelinuxHost:
         self.write("/etc/os-release", 'ID=debian\nPRETTY_NAME="Debian"\n')
         self.write("/etc/selinux/config", "# ours\nSELINUX=enforcing\nSELINUXTYPE=default\n")
         self.write("/etc/selinux/default/policy/policy.33", "x")
-        self.write("/usr/sbin/grub-mkconfig", "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")
+        self.write("/usr/sbin/grub-mkconfig", "#!/bin/sh\nfor x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")
         self.write(
             "/etc/default/grub", '# ours\nGRUB_CMDLINE_LINUX="security=selinux"\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'
         )
@@ -120,9 +120,9 @@ class SelinuxHost:
         self.boolean("virt_use_usb", True)
 
     @property
-    def tools(self) -> Tools:
+    def tools(self) -> HostTools:
         """What the actors use."""
-        return Tools(run_command=self.run, find=self.find, at=self.root.at)
+        return HostTools(run_command=self.run, find=self.find, at=self.root.at)
 
     def write(self, path: str, text: str | bytes) -> None:
         """Put a file there."""
@@ -182,7 +182,7 @@ class SelinuxHost:
         paths = ["/etc/default/grub"]
         more = Path(self.root.at("/etc/default/grub.d"))
         paths += [f"/etc/default/grub.d/{path.name}" for path in sorted(more.glob("*.cfg"))] if more.exists() else []
-        settings = Settings([(path, self.read(path)) for path in paths if self.exists(path)])
+        settings = ShellSettings([(path, self.read(path)) for path in paths if self.exists(path)])
         values = [settings.value(f"GRUB_CMDLINE_LINUX{ending}").text for ending in ("", "_DEFAULT")]
         return ENTRY.format(*values) + self.custom
 

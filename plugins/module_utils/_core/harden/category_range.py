@@ -20,7 +20,7 @@ from ..libvirt.category_range import MIN_CATEGORIES, DaemonRange, libvirt_range
 from ..selinux.context import MAX_CATEGORY, CategorySet, Context, Level, parse_context
 from ..selinux.shipped_types import DAEMON_TYPES
 from ..snapshot.model import OK, Snapshot
-from ..system.unit_files import Assignment, UnitFile, applied, assignments
+from ..system.unit_files import UnitAssignment, UnitFile, applied, assignments
 
 PRESENT, ABSENT, REPAIRED = "present", "absent", "repaired"
 STATES = (PRESENT, ABSENT, REPAIRED)
@@ -89,7 +89,7 @@ class Seen:
         """The drop-in."""
         return path_of(self.unit)
 
-    def settings(self, ours: str | None) -> list[Assignment]:
+    def settings(self, ours: str | None) -> list[UnitAssignment]:
         """Who sets the label of the daemon, in systemd's order, with this text for the drop-in."""
         files = [*self.files, *([UnitFile(self.path, ours)] if ours is not None else [])]
         return assignments(applied(self.unit, files), KEY)
@@ -307,7 +307,7 @@ def _known(label: str | None) -> Context | None:
         return None
 
 
-def _overruled(seen: Seen, settings: t.Sequence[Assignment]) -> str:
+def _overruled(seen: Seen, settings: t.Sequence[UnitAssignment]) -> str:
     if not settings:
         return f"a file of {seen.unit} that comes after {NAME} takes {KEY} back; have it say nothing of {KEY}"
     last = settings[-1]

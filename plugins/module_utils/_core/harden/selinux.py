@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a host gets to the SELinux that it should have, one safe step at a time, and never to less.
+"""SELinux of a host: mode, policy modules and booleans, changed one safe step at a time and never weakened.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -12,18 +12,19 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import PlanError
+from ..result import Pending, Reason, Refusal
 from ..selinux.booleans import BOOLEAN_EFFECTS, closed
-from ..selinux.denials import Soak
+from ..selinux.denials import Denial, Soak
 from ..selinux.shipped_types import SHIPPED_PERMISSIVE
+from ..system import kernel_arguments
 from ..words import some
-from . import boot_entries
 
-#: Gives what is known of denials; it is asked only where it matters.
-Asked = t.Callable[[], Soak]
+#: Reads the denials; it is called only where they matter.
+SoakReader = t.Callable[[], Soak]
 
-HOST = "host"
+SUBJECT = "SELinux"
 STATES = ("enforcing", "permissive")
-#: Modules of the administrator, as semodule and semanage install them; distributions ship theirs below.
+#: Priority of the administrator's modules, as semodule and semanage install them; distributions use lower ones.
 ADMIN_PRIORITY = 400
 SHIPPED_PRIORITIES = (100, 200)
 
@@ -36,14 +37,14 @@ _BOOLEAN = re.compile(r"\(\s*(?:boolean|tunable)\s+(\w+)\s+(true|false)\s*\)")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the host may become enforcing, and if not yet, what it takes."""
+class SoakVerdict:
+    """Whether the host may become enforcing, and why not."""
 
     green: bool = False
-    #: (needs, why) of what time or a reboot settles.
-    pending: tuple[str, str] | None = None
+    #: What time or a reboot settles.
+    pending: Pending | None = None
     #: Why it must not.
-    refused: str = ""
+    refused: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -58,61 +59,68 @@ class ModeFacts:
 
 @dataclass(frozen=True)
 class ModePlan:
-    """What to do about the mode; None: leave it."""
+    """Changes of the mode; None: leave it."""
 
     runtime: str | None = None
     configured: str | None = None
     autorelabel: bool = False
-    #: What boot entries should do with enforcing=.
-    enforcing_argument: str = boot_entries.KEEP
-    pending: tuple[tuple[str, str], ...] = ()
-    refused: tuple[str, ...] = ()
+    #: Wish of boot entries about enforcing=.
+    enforcing_argument: str = kernel_arguments.KEEP
+    pending: tuple[Pending, ...] = ()
+    refused: tuple[Refusal, ...] = ()
 
 
-def judge(soak: Soak, soak_seconds: int, now: float, autorelabel: bool) -> Verdict:
-    """Whether a permissive host has shown that nothing breaks when it enforces.
+def judge(soak: Soak, soak_seconds: int, now: float, autorelabel: bool) -> SoakVerdict:
+    """Whether a permissive host may enforce: nothing would have been denied for long enough.
 
     ``soak_seconds`` is how long it has to have been permissive under the policy that is loaded now. Denials count
     however long it was, also when it is 0.
     """
     if autorelabel:
-        return Verdict(pending=("reboot", "/.autorelabel asks for a relabel, and files may lack labels until then"))
+        why = "/.autorelabel asks for a relabel, and files may lack labels until then"
+        return SoakVerdict(pending=_pending("reboot", "relabel_pending", why))
     if soak.problem or soak.since is None:
-        return Verdict(refused=f"whether anything would be denied is not known: {soak.problem}")
+        why = f"whether anything would be denied is not known: {soak.problem}"
+        return SoakVerdict(refused=Reason("denials_unknown", why))
     if soak.denials:
-        kinds = [f"{item.source} {{{item.permissions}}} {item.target}:{item.class_}" for item in soak.denials]
-        told = some(kinds, 5, "; ")
-        return Verdict(
-            refused=f"enforcing would deny: {told}. Repair the cause, then load the policy anew (load_policy)"
-        )
+        kinds = some([_kind_of(denial) for denial in soak.denials], 5, "; ")
+        why = f"enforcing would deny: {kinds}. Repair the cause, then load the policy anew (load_policy)"
+        return SoakVerdict(refused=Reason("denials", why))
     left = soak.since + soak_seconds - now
     if left > 0:
-        return Verdict(
-            pending=(
-                "operator",
-                f"no denial so far; run again in {int(left) + 1} s, when the soak of {soak_seconds} s ends",
-            )
-        )
-    return Verdict(green=True)
+        why = f"no denial so far; run again in {int(left) + 1} s, when the soak of {soak_seconds} s ends"
+        return SoakVerdict(pending=_pending("operator", "soak_running", why))
+    return SoakVerdict(green=True)
 
 
-def plan_mode(facts: ModeFacts, wanted: str, verdict: Verdict) -> ModePlan:
+def _kind_of(denial: Denial) -> str:
+    return f"{denial.source} {{{denial.permissions}}} {denial.target}:{denial.class_}"
+
+
+def _pending(needs: str, code: str, why: str) -> Pending:
+    return Pending(SUBJECT, needs, Reason(code, why))
+
+
+def plan_mode(facts: ModeFacts, wanted: str, verdict: SoakVerdict) -> ModePlan:
     """The next step from what the host is to what it should be. Raises PlanError for a step that weakens it."""
     if wanted not in STATES:
-        raise PlanError(f"state is {wanted!r}: SELinux is never switched off here; it is enforcing or permissive")
+        raise PlanError(
+            f"state is {wanted!r}: SELinux is never switched off here; it is enforcing or permissive", "state_invalid"
+        )
     if facts.now not in _STRENGTH:
-        raise PlanError(f"the host's mode {facts.now[:40]!r} is not one that SELinux has")
+        raise PlanError(f"the host's mode {facts.now[:40]!r} is not a mode of SELinux", "mode_invalid")
     if wanted == "permissive" and facts.now != "disabled" and "enforcing" in (facts.now, facts.configured):
         raise PlanError(
             f"SELinux is {facts.now} now and {facts.configured} in its configuration; state=permissive would weaken "
-            f"that, which is refused. Use setenforce by hand if you must"
+            f"that, which is refused. Use setenforce by hand if you must",
+            "would_weaken",
         )
     if facts.now == "disabled":
         return _from_disabled(facts, wanted)
     if facts.now == "enforcing":
-        return ModePlan(configured=_unless(facts.configured, "enforcing"), enforcing_argument=boot_entries.STRONG)
+        return ModePlan(configured=_unless(facts.configured, "enforcing"), enforcing_argument=kernel_arguments.STRONG)
     if wanted == "enforcing" and verdict.green:
-        return ModePlan("enforcing", _unless(facts.configured, "enforcing"), False, boot_entries.STRONG)
+        return ModePlan("enforcing", _unless(facts.configured, "enforcing"), False, kernel_arguments.STRONG)
     # A configuration of enforcing is left: it is not this module that weakens it.
     configured = None if facts.configured == "enforcing" else _unless(facts.configured, "permissive")
     if wanted == "permissive":
@@ -120,18 +128,19 @@ def plan_mode(facts: ModeFacts, wanted: str, verdict: Verdict) -> ModePlan:
     return ModePlan(
         configured=configured,
         pending=(verdict.pending,) if verdict.pending else (),
-        refused=(verdict.refused,) if verdict.refused else (),
+        refused=(Refusal(SUBJECT, verdict.refused),) if verdict.refused else (),
     )
 
 
 def _from_disabled(facts: ModeFacts, wanted: str) -> ModePlan:
     """The next boot is permissive whatever was configured: files lack labels, and an enforcing host may not come up."""
     then = "; enforcing follows after the soak" if wanted == "enforcing" else ""
+    why = f"SELinux is off; the next boot is permissive and relabels the files{then}"
     return ModePlan(
         configured=_unless(facts.configured, "permissive"),
         autorelabel=not facts.autorelabel,
-        enforcing_argument=boot_entries.NONE,
-        pending=(("reboot", f"SELinux is off; the next boot is permissive and relabels the files{then}"),),
+        enforcing_argument=kernel_arguments.NONE,
+        pending=(_pending("reboot", "selinux_off", why),),
     )
 
 
@@ -140,7 +149,7 @@ def _unless(seen: str | None, wanted: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Module:
+class PolicyModule:
     """A policy module in the store."""
 
     priority: int
@@ -150,12 +159,12 @@ class Module:
 
     @property
     def subject(self) -> str:
-        """How plans and the journal name it."""
+        """Its name in plans and in the journal."""
         return f"{self.priority}/{self.name}"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PolicyModuleWish:
     """A policy module that should be there, at the administrator's priority."""
 
     name: str
@@ -166,13 +175,13 @@ class Wanted:
 
 @dataclass(repr=False, eq=False)
 class PolicyPlan:
-    """What to do about the policy, in one transaction."""
+    """Changes of the policy, in one transaction."""
 
-    install: list[Wanted] = field(default_factory=list)
-    remove: list[Module] = field(default_factory=list)
+    install: list[PolicyModuleWish] = field(default_factory=list)
+    remove: list[PolicyModule] = field(default_factory=list)
     #: Types that are permissive in the kernel and in no installed module: the store's policy is to be loaded.
     reload: list[str] = field(default_factory=list)
-    refused: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
 
 
 def permissive_types(cil: bytes) -> tuple[list[str], bool]:
@@ -181,7 +190,9 @@ def permissive_types(cil: bytes) -> tuple[list[str], bool]:
     return _PERMISSIVE.findall(text), not _PERMISSIVE.sub("", text).strip()
 
 
-def plan_modules(wanted: t.Iterable[Wanted], store: t.Sequence[Module], os_id: str | None) -> PolicyPlan:
+def plan_modules(
+    wanted: t.Iterable[PolicyModuleWish], store: t.Sequence[PolicyModule], os_id: str | None
+) -> PolicyPlan:
     """Modules that have to be installed: those that this host needs and that are not there with just this content."""
     plan = PolicyPlan()
     there = {module.name: module for module in store if module.priority == ADMIN_PRIORITY}
@@ -189,13 +200,15 @@ def plan_modules(wanted: t.Iterable[Wanted], store: t.Sequence[Module], os_id: s
     for item in wanted:
         if not _MODULE_NAME.match(item.name) or item.name in seen:
             raise PlanError(
-                f"policy_modules: the name {item.name[:80]!r} is used twice, or not one that a module can have"
+                f"policy_modules: the name {item.name[:80]!r} is used twice, or is no valid name of a module",
+                "module_name_invalid",
             )
         seen.add(item.name)
         types, _only = permissive_types(item.cil)
         if types:
             raise PlanError(
-                f"policy_modules: {item.name} makes {', '.join(types)[:200]} permissive; that would weaken it"
+                f"policy_modules: {item.name} makes {', '.join(types)[:200]} permissive; that would weaken it",
+                "would_weaken",
             )
         if item.only_on and os_id not in item.only_on:
             continue
@@ -207,10 +220,10 @@ def plan_modules(wanted: t.Iterable[Wanted], store: t.Sequence[Module], os_id: s
 
 def plan_permissive(
     plan: PolicyPlan,
-    store: t.Sequence[Module],
+    store: t.Sequence[PolicyModule],
     permissive: t.Collection[str],
     shipped: t.Callable[[], t.Collection[str]],
-    soak: Asked | None,
+    soak: SoakReader | None,
 ) -> None:
     """Add the removal of permissive domains that the administrator added.
 
@@ -224,37 +237,39 @@ def plan_permissive(
             continue
         types, only = permissive_types(module.cil)
         known.update(types)
-        why = _not_removable(types, only, soak) if types else ""
+        why = _not_removable(types, only, soak) if types else None
         if why:
-            plan.refused.append((f"policy module {module.subject}", why))
+            plan.refused.append(Refusal(f"policy module {module.subject}", why))
         elif types:
             plan.remove.append(module)
     loose = sorted(set(permissive) - known - SHIPPED_PERMISSIVE)
     for type_ in sorted(set(loose) - set(shipped())) if loose else ():
         why = _would_break([type_], soak)
         if why:
-            plan.refused.append((f"type {type_}", why))
+            plan.refused.append(Refusal(f"type {type_}", why))
         else:
             plan.reload.append(type_)
 
 
-def _not_removable(types: list[str], only: bool, soak: Asked | None) -> str:
+def _not_removable(types: list[str], only: bool, soak: SoakReader | None) -> Reason | None:
     if not only:
-        return f"it makes {', '.join(types)} permissive and does more than that; remove those lines by hand"
+        why = f"it makes {', '.join(types)} permissive and does more than that; remove those lines by hand"
+        return Reason("module_does_more", why)
     return _would_break(types, soak)
 
 
-def _would_break(types: t.Iterable[str], soak: Asked | None) -> str:
+def _would_break(types: t.Iterable[str], soak: SoakReader | None) -> Reason | None:
+    """Denials that a type would get once it is no longer permissive."""
     if soak is None:
-        return ""
-    seen = soak()
-    if seen.problem:
-        return f"what it would then be denied is not known: {seen.problem}"
-    found = [denial for type_ in types for denial in seen.of(type_)]
-    kinds = "; ".join(f"{item.source} {{{item.permissions}}} {item.target}:{item.class_}" for item in found[:5])
-    return (
-        f"it would then be denied: {kinds}. Repair the cause, then load the policy anew (load_policy)" if found else ""
-    )
+        return None
+    log = soak()
+    if log.problem:
+        return Reason("denials_unknown", f"what it would then be denied is not known: {log.problem}")
+    kinds = [_kind_of(denial) for type_ in types for denial in log.of(type_)]
+    if not kinds:
+        return None
+    why = f"it would then be denied: {some(kinds, 5, '; ')}. Repair the cause, then load the policy anew (load_policy)"
+    return Reason("denials", why)
 
 
 @dataclass(frozen=True)
@@ -272,22 +287,23 @@ class BooleanPlan:
 
     runtime: dict[str, bool] = field(default_factory=dict)
     persistent: dict[str, bool] = field(default_factory=dict)
-    refused: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
 
 
 def wanted_booleans(profile: str | None, own: dict[str, bool]) -> dict[str, bool]:
-    """What booleans should be. Raises PlanError for one that opens a door which the profile keeps closed.
+    """Values that booleans should have. Raises PlanError for one that opens a door which the profile keeps closed.
 
     Without a profile, doors are left as they are, and none may be opened.
     """
     doors = closed(profile or "")
     for name, value in sorted(own.items()):
         if not _BOOLEAN_NAME.match(name):
-            raise PlanError(f"booleans: {name[:80]!r} is no name of a boolean")
+            raise PlanError(f"booleans: {name[:80]!r} is no name of a boolean", "boolean_name_invalid")
         if value and name in doors:
             raise PlanError(
                 f"booleans: {name} on means that {BOOLEAN_EFFECTS[name].opens}, and profile {profile} has no use for "
-                f"that; choose one that has (see the documentation of profile), or leave it out"
+                f"that; choose a profile that has (see the documentation of profile), or leave it out",
+                "boolean_opens_door",
             )
     return {**dict.fromkeys(doors if profile else (), False), **own}
 
@@ -296,21 +312,22 @@ def plan_booleans(
     wanted: dict[str, bool],
     facts: dict[str, BooleanFacts],
     own: t.Collection[str],
-    in_use: t.Callable[[str], str],
+    in_use: t.Callable[[str], Reason | None],
 ) -> BooleanPlan:
-    """``own`` are those that were asked for by name; ``in_use`` says why one must not be switched off, if so."""
+    """``own`` are those that were asked for by name; ``in_use`` gives the reason not to switch one off."""
     plan = BooleanPlan()
     for name, value in sorted(wanted.items()):
         seen = facts.get(name)
         if seen is None:
             if name in own:
-                plan.refused.append((f"boolean {name}", "the loaded policy has no such boolean"))
+                reason = Reason("boolean_missing", "the loaded policy has no such boolean")
+                plan.refused.append(Refusal(f"boolean {name}", reason))
             continue
         if seen.active == value and seen.persistent in (value, None if name not in own else value):
             continue
-        why = "" if value or name in own else in_use(name)
+        why = None if value or name in own else in_use(name)
         if why:
-            plan.refused.append((f"boolean {name}", why))
+            plan.refused.append(Refusal(f"boolean {name}", why))
             continue
         (plan.runtime if seen.persistent == value else plan.persistent)[name] = value
     return plan

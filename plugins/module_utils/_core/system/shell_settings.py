@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Settings in files that a POSIX shell reads one after the other, such as /etc/default/grub: what counts, and edits.
+"""Settings in files that a POSIX shell reads in turn, such as /etc/default/grub: their values, and edits of them.
 
-The files are programs. What is followed: assignments, one after the other, with quotes, escapes, and the values of
-other variables. What depends on a condition, a command's output or another file is known to be not known.
+The files are programs. Assignments are followed in their order, with quotes, escapes and the values of other
+variables. A value that depends on a condition, a command's output or another file is unknown.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import PlanError
 
-#: Stands in a value for what is not known; no shell can have it in a variable.
+#: Stands in a value for text that is not known; no shell variable can hold it.
 UNKNOWN = "\0"
 MAX_VALUE = 65536
 
@@ -39,8 +39,8 @@ _PREFIXES = frozenset(("export", "readonly"))
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A part of a word: one literal character, the value of a variable, or something that only a shell can tell."""
+class WordPiece:
+    """A part of a word: one literal character, the value of a variable, or text that only a shell can work out."""
 
     kind: str  # char, variable, opaque
     #: The character or the variable's name.
@@ -51,13 +51,13 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class ShellAssignment:
     """``NAME=value`` somewhere in a file."""
 
     path: str
     line: int
     name: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[WordPiece, ...]
     #: Where the value stands in the file's text.
     start: int
     end: int
@@ -68,7 +68,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Opaque:
+class OpaqueCommand:
     """A command that may have set variables; ``names`` is empty for any."""
 
     path: str
@@ -77,8 +77,8 @@ class Opaque:
 
 
 @dataclass
-class Value:
-    """What a variable holds in the end; each character knows the assignment and the piece of it that it is from."""
+class ShellValue:
+    """The final value of a variable; each character has its origin: assignment and piece."""
 
     text: str = ""
     origins: list[tuple[int, int]] = field(default_factory=list)
@@ -88,10 +88,10 @@ class Value:
         return UNKNOWN not in self.text
 
 
-Statement = t.Union[Assignment, Opaque]
+Statement = t.Union[ShellAssignment, OpaqueCommand]
 
 
-class _Reader:
+class _ShellReader:
     """One pass over the text of one file."""
 
     def __init__(self, path: str, text: str) -> None:
@@ -99,11 +99,11 @@ class _Reader:
         self.text = text
         self.at = 0
         self.open: list[str] = []
-        self.found: list[Statement] = []
+        self.statements: list[Statement] = []
 
     def error(self, why: str) -> PlanError:
         line = self.text.count("\n", 0, self.at) + 1
-        return PlanError(f"{self.path}, line {line}: {why}; the file cannot be edited safely")
+        return PlanError(f"{self.path}, line {line}: {why}; the file cannot be edited safely", "settings_not_followed")
 
     def read(self) -> list[Statement]:
         before = ""
@@ -120,12 +120,12 @@ class _Reader:
                 before = after
         if self.open:
             raise self.error(f"{self.open[-1]!r} is missing at the end")
-        return self.found
+        return self.statements
 
-    def _words(self) -> tuple[list[tuple[int, int, list[Piece]]], bool]:
+    def _words(self) -> tuple[list[tuple[int, int, list[WordPiece]]], bool]:
         """The words up to the next operator, without redirections, and whether there were any."""
-        words: list[tuple[int, int, list[Piece]]] = []
-        redirected = found = False
+        words: list[tuple[int, int, list[WordPiece]]] = []
+        redirected = redirects = False
         while self.at < len(self.text):
             blank = _BLANK.match(self.text, self.at)
             if blank:
@@ -146,10 +146,10 @@ class _Reader:
                 if "<<" in operator.group():
                     raise self.error("a here-document")
                 self.at = operator.end()
-                redirected = found = True
+                redirected = redirects = True
             else:
                 break
-        return words, found
+        return words, redirects
 
     def _operator(self) -> str:
         match = _OPERATOR.match(self.text, self.at)
@@ -164,8 +164,8 @@ class _Reader:
         elif not (word == ")" and "esac" in self.open):  # the end of a pattern
             raise self.error(f"an unexpected {word!r}")
 
-    def _word(self) -> list[Piece]:
-        pieces: list[Piece] = []
+    def _word(self) -> list[WordPiece]:
+        pieces: list[WordPiece] = []
         while self.at < len(self.text):
             char = self.text[self.at]
             if char in " \t\r\n;&|()<>":
@@ -174,7 +174,7 @@ class _Reader:
                 end = self.text.find("'", self.at + 1)
                 if end < 0:
                     raise self.error("a quote that does not end")
-                pieces += [Piece("char", text, text, True) for text in self.text[self.at + 1 : end]]
+                pieces += [WordPiece("char", text, text, True) for text in self.text[self.at + 1 : end]]
                 self.at = end + 1
             elif char == '"':
                 self.at += 1
@@ -184,13 +184,13 @@ class _Reader:
                 if not following:
                     raise self.error("a backslash at the end")
                 if following != "\n":
-                    pieces.append(Piece("char", following, f"\\{following}", True))
+                    pieces.append(WordPiece("char", following, f"\\{following}", True))
                 self.at += 2
             else:
                 pieces.append(self._piece(False))
         return pieces
 
-    def _double(self, pieces: list[Piece]) -> None:
+    def _double(self, pieces: list[WordPiece]) -> None:
         while True:
             char = self.text[self.at : self.at + 1]
             if not char:
@@ -201,12 +201,12 @@ class _Reader:
             if char == "\\" and self.text[self.at + 1 : self.at + 2] in ("$", "`", '"', "\\", "\n"):
                 following = self.text[self.at + 1]
                 if following != "\n":
-                    pieces.append(Piece("char", following, f"\\{following}", True))
+                    pieces.append(WordPiece("char", following, f"\\{following}", True))
                 self.at += 2
             else:
                 pieces.append(self._piece(True))
 
-    def _piece(self, quoted: bool) -> Piece:
+    def _piece(self, quoted: bool) -> WordPiece:
         """One character, one variable, or one substitution, outside single quotes."""
         start = self.at
         char = self.text[start]
@@ -218,21 +218,21 @@ class _Reader:
             self.at = self._nested(start + 2, "}")
             name = self.text[start + 2 : self.at - 1]
             if _NAME.fullmatch(name):
-                return Piece("variable", name, self.text[start : self.at], quoted)
+                return WordPiece("variable", name, self.text[start : self.at], quoted)
         elif char == "$":
             match = _NAME.match(self.text, start + 1)
             if match:
                 self.at = match.end()
-                return Piece("variable", match.group(), match.group(), quoted)
+                return WordPiece("variable", match.group(), match.group(), quoted)
             special = self.text[start + 1 : start + 2]
             if not (special and (special in "@*#?-$!" or special.isdigit())):
                 self.at += 1
-                return Piece("char", "$", "$", quoted)
+                return WordPiece("char", "$", "$", quoted)
             self.at += 2
         else:
             self.at += 1
-            return Piece("char", char, char, quoted)
-        return Piece("opaque", "", self.text[start : self.at], quoted)
+            return WordPiece("char", char, char, quoted)
+        return WordPiece("opaque", "", self.text[start : self.at], quoted)
 
     def _backquote(self, at: int) -> int:
         while at < len(self.text):
@@ -242,7 +242,7 @@ class _Reader:
         raise self.error("a command substitution that does not end")
 
     def _nested(self, at: int, end: str) -> int:
-        """The place after the end of a substitution, with what is quoted or substituted inside it passed over."""
+        """The place after the end of a substitution, past quotes and substitutions inside it."""
         start = at
         depth = 1
         while at < len(self.text):
@@ -285,27 +285,27 @@ class _Reader:
                 at += 1
         raise self.error("a quote that does not end")
 
-    def _command(self, words: list[tuple[int, int, list[Piece]]], unsure: bool) -> None:
-        """Take down what the words of one command do to variables."""
+    def _command(self, words: list[tuple[int, int, list[WordPiece]]], unsure: bool) -> None:
+        """Note what the words of one command do to variables."""
         words = self._structure(words)
         certain = not unsure and not self.open
         exported = bool(words) and _plain(words[0][2]) in _PREFIXES
         rest = words[1:] if exported else words
         # export expands all its words before it sets the first.
         targets = [self._target(word, certain and not (exported and len(rest) > 1)) for word in rest]
-        taken: list[Assignment] = []
+        assigned: list[ShellAssignment] = []
         for target in targets:
             if target is None:
                 break
-            taken.append(target)
-        if len(taken) < len(targets) and not exported:
-            self._other(rest[len(taken) :], taken)
+            assigned.append(target)
+        if len(assigned) < len(targets) and not exported:
+            self._other(rest[len(assigned) :], assigned)
             return
-        self.found += [target for target in targets if target is not None]
+        self.statements += [target for target in targets if target is not None]
         if exported and any(target is None and _plain(word[2]) is None for target, word in zip(targets, rest)):
-            self.found.append(Opaque(self.path, self._line()))  # what it sets is put together at run time
+            self.statements.append(OpaqueCommand(self.path, self._line()))  # what it sets is put together at run time
 
-    def _structure(self, words: list[tuple[int, int, list[Piece]]]) -> list[tuple[int, int, list[Piece]]]:
+    def _structure(self, words: list[tuple[int, int, list[WordPiece]]]) -> list[tuple[int, int, list[WordPiece]]]:
         while words:
             first = _plain(words[0][2])
             if first in _OPEN:
@@ -317,46 +317,46 @@ class _Reader:
             if first in ("for", "case"):
                 # for NAME in …: sets the name; case WORD in …: sets nothing
                 name = _plain(words[1][2]) if first == "for" and len(words) > 1 else None
-                self.found += [Opaque(self.path, self._line(), (name,))] if name else []
+                self.statements += [OpaqueCommand(self.path, self._line(), (name,))] if name else []
                 return []
             words = words[1:]
         return words
 
-    def _target(self, word: tuple[int, int, list[Piece]], certain: bool) -> Assignment | None:
+    def _target(self, word: tuple[int, int, list[WordPiece]], certain: bool) -> ShellAssignment | None:
         start, end, pieces = word
         match = _ASSIGNMENT.match(self.text, start, end)
         appending = _APPENDING.match(self.text, start, end)
-        found = match or appending
-        if found is None:
+        name = match or appending
+        if name is None:
             return None
-        length = found.end() - start
+        length = name.end() - start
         line = self.text.count("\n", 0, start) + 1
-        return Assignment(
-            self.path, line, found[1], tuple(pieces[length:]), found.end(), end, certain, broken=appending is not None
+        return ShellAssignment(
+            self.path, line, name[1], tuple(pieces[length:]), name.end(), end, certain, broken=appending is not None
         )
 
-    def _other(self, words: list[tuple[int, int, list[Piece]]], own: list[Assignment]) -> None:
+    def _other(self, words: list[tuple[int, int, list[WordPiece]]], own: list[ShellAssignment]) -> None:
         command = _plain(words[0][2])
-        # NAME=value COMMAND: the variable keeps it after some commands, and in some shells.
-        self.found += [replace(assignment, certain=False) for assignment in own]
+        # NAME=value COMMAND: after some commands, and in some shells, the variable keeps the value.
+        self.statements += [replace(assignment, certain=False) for assignment in own]
         if command in _ENDS:
             raise self.error(f"{command}, so what follows may not count")
         if command is None or command in _OPAQUE:
             names = tuple(filter(None, (_plain(word[2]) for word in words[1:]))) if command in ("unset", "read") else ()
-            self.found.append(Opaque(self.path, self._line(), names))
+            self.statements.append(OpaqueCommand(self.path, self._line(), names))
 
     def _line(self) -> int:
         return self.text.count("\n", 0, self.at) + 1
 
 
-def _plain(pieces: list[Piece]) -> str | None:
+def _plain(pieces: list[WordPiece]) -> str | None:
     """The word, when it is plain text without quotes."""
     if any(piece.kind != "char" or piece.quoted for piece in pieces):
         return None
     return "".join(piece.text for piece in pieces)
 
 
-class Settings:
+class ShellSettings:
     """The variables that some files, read in this order, leave behind."""
 
     def __init__(self, files: t.Sequence[tuple[str, str]]) -> None:
@@ -364,28 +364,28 @@ class Settings:
         self.files = dict(files)
         self.statements: list[Statement] = []
         for path, text in files:
-            self.statements += _Reader(path, text).read()
-        self._variables: dict[str, Value] = {}
+            self.statements += _ShellReader(path, text).read()
+        self._variables: dict[str, ShellValue] = {}
         self._unsure = False
         for number, statement in enumerate(self.statements):
             self._run(number, statement)
 
-    def value(self, name: str) -> Value:
-        """What the variable holds in the end."""
-        return self._variables.get(name) or Value(*((UNKNOWN, [(-1, -1)]) if self._unsure else ("", [])))
+    def value(self, name: str) -> ShellValue:
+        """The final value of the variable."""
+        return self._variables.get(name) or ShellValue(*((UNKNOWN, [(-1, -1)]) if self._unsure else ("", [])))
 
     def last(self, name: str) -> int | None:
         """The assignment that counts; None when there is none."""
         numbers = [
             number
             for number, statement in enumerate(self.statements)
-            if isinstance(statement, Assignment) and statement.name == name
+            if isinstance(statement, ShellAssignment) and statement.name == name
         ]
         return numbers[-1] if numbers else None
 
     def _run(self, number: int, statement: Statement) -> None:
-        unknown = Value(UNKNOWN, [(-1, -1)])
-        if isinstance(statement, Opaque):
+        unknown = ShellValue(UNKNOWN, [(-1, -1)])
+        if isinstance(statement, OpaqueCommand):
             names = statement.names or tuple(self._variables)
             self._variables.update(dict.fromkeys(names, unknown))
             self._unsure = self._unsure or not statement.names
@@ -394,8 +394,8 @@ class Settings:
         else:
             self._variables[statement.name] = self._expanded(number, statement)
 
-    def _expanded(self, number: int, statement: Assignment) -> Value:
-        made = Value()
+    def _expanded(self, number: int, statement: ShellAssignment) -> ShellValue:
+        value = ShellValue()
         parts: list[str] = []
         size = 0
         for place, piece in enumerate(statement.pieces):
@@ -408,38 +408,41 @@ class Settings:
                 part, origins = UNKNOWN, [(-1, -1)]
             size += len(part)
             if size > MAX_VALUE:
-                raise PlanError(f"{statement.path}, line {statement.line}: the value is too long to be followed")
+                raise PlanError(
+                    f"{statement.path}, line {statement.line}: the value is too long to be followed",
+                    "settings_value_too_long",
+                )
             parts.append(part)
-            made.origins += origins
-        made.text = "".join(parts)
-        return made
+            value.origins += origins
+        value.text = "".join(parts)
+        return value
 
 
 @dataclass
-class Change:
-    """What happens to the pieces of one assignment: those that go, and text that comes before a piece."""
+class ShellChange:
+    """Edit of one assignment: pieces to remove, and text to insert before a piece."""
 
     remove: set[int] = field(default_factory=set)
     insert: dict[int, str] = field(default_factory=dict)
 
 
-def rewrite(settings: Settings, changes: dict[int, Change]) -> dict[str, str]:
+def rewrite(settings: ShellSettings, changes: dict[int, ShellChange]) -> dict[str, str]:
     """The files with these assignments (by number) changed: path -> whole new text."""
     texts = dict(settings.files)
     for number in sorted(changes, reverse=True):
         statement = settings.statements[number]
-        if not isinstance(statement, Assignment):
-            raise PlanError(f"{statement.path}, line {statement.line}, is no assignment")
+        if not isinstance(statement, ShellAssignment):
+            raise PlanError(f"{statement.path}, line {statement.line}, is no assignment", "settings_not_assigned")
         text = texts[statement.path]
         value = _written(statement, changes[number], text[statement.start : statement.end])
         texts[statement.path] = text[: statement.start] + value + text[statement.end :]
     return {path: text for path, text in texts.items() if text != settings.files[path]}
 
 
-def _written(statement: Assignment, change: Change, old: str) -> str:
-    pieces: list[Piece] = []
+def _written(statement: ShellAssignment, change: ShellChange, old: str) -> str:
+    pieces: list[WordPiece] = []
     for place, piece in enumerate((*statement.pieces, None)):
-        pieces += [Piece("char", char, char, True) for char in change.insert.get(place, "")]
+        pieces += [WordPiece("char", char, char, True) for char in change.insert.get(place, "")]
         if piece is not None and place not in change.remove:
             pieces.append(piece)
     plain = "".join(piece.text for piece in pieces if piece.kind == "char")
@@ -448,11 +451,14 @@ def _written(statement: Assignment, change: Change, old: str) -> str:
     return '"' + "".join(_double_quoted(statement, piece) for piece in pieces) + '"'
 
 
-def _double_quoted(statement: Assignment, piece: Piece) -> str:
+def _double_quoted(statement: ShellAssignment, piece: WordPiece) -> str:
     if piece.kind == "char":
         return f"\\{piece.text}" if piece.text in '$`"\\' else piece.text
     if piece.kind == "variable":
         return f"${{{piece.text}}}"
     if not piece.quoted and re.search(r'["\\`]', piece.raw[1:-1]):
-        raise PlanError(f"{statement.path}, line {statement.line}: {piece.raw[:60]} cannot be quoted safely")
+        raise PlanError(
+            f"{statement.path}, line {statement.line}: {piece.raw[:60]} cannot be quoted safely",
+            "settings_not_quotable",
+        )
     return piece.raw

@@ -40,7 +40,7 @@ class UnitFile:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class UnitAssignment:
     """Where a key gets its value."""
 
     path: str
@@ -76,13 +76,13 @@ def applied(unit: str, files: t.Iterable[UnitFile]) -> list[UnitFile]:
     return [main, *drop_ins] if main else drop_ins
 
 
-def assignments(files: t.Iterable[UnitFile], key: str, section: str = "Service") -> list[Assignment]:
+def assignments(files: t.Iterable[UnitFile], key: str, section: str = "Service") -> list[UnitAssignment]:
     """Each assignment of a key that is not taken back, in order: the last one holds."""
-    found: list[Assignment] = []
+    found: list[UnitAssignment] = []
     for file in files:
         for name, value in _pairs(file.text, section):
             if name == key:
-                found = [*found, Assignment(file.path, value)] if value else []
+                found = [*found, UnitAssignment(file.path, value)] if value else []
     return found
 
 

@@ -16,7 +16,7 @@ import typing as t
 from ..._core.errors import HostReadError
 from ..._core.selinux.denials import DenialLog
 from ..base.root import Root, reason
-from .boot_loader import Tools
+from ..base.tools import HostTools
 
 _CONF = "/etc/audit/auditd.conf"
 _LOG = "/var/log/audit/audit.log"
@@ -27,7 +27,7 @@ _JOURNAL = ("-b", "-q", "--no-pager", "-o", "short-unix", "-n", str(_MAX_LINES))
 _KERNEL_OFF = re.compile(r"audit=(?:0|off)\Z")
 
 
-def read(root: Root, tools: Tools, booted_at: float | None) -> DenialLog:
+def read(root: Root, tools: HostTools, booted_at: float | None) -> DenialLog:
     """What was denied since the host booted, from the place that gets the records."""
     log = DenialLog()
     words = [word for word in (root.line("/proc/cmdline") or "").split() if word.startswith("audit=")]
@@ -85,7 +85,7 @@ def _bearing(text: str) -> t.Iterator[str]:
     yield from (line for place, line in enumerate(lines) if place in (0, last) or "avc:" in line or "MAC_" in line)
 
 
-def _read_journal(tools: Tools, log: DenialLog) -> bool:
+def _read_journal(tools: HostTools, log: DenialLog) -> bool:
     program = tools.find("journalctl")
     if program is None:
         return False
@@ -96,7 +96,7 @@ def _read_journal(tools: Tools, log: DenialLog) -> bool:
     return log.earliest is not None
 
 
-def _read_buffer(tools: Tools, log: DenialLog, booted_at: float | None) -> None:
+def _read_buffer(tools: HostTools, log: DenialLog, booted_at: float | None) -> None:
     program = tools.find("dmesg")
     status, text, err = tools.run_command([program]) if program else (1, "", "there is no dmesg")
     if status:

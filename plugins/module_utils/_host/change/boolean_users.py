@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a guest needs what a boolean opens: switched off under it, a running guest would lose its disk.
+"""Guests and daemons that need a boolean: a running guest would lose its disk if it were switched off.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ..._core.errors import HostReadError
 from ..._core.libvirt.file_labels import ImageTypes
+from ..._core.result import Reason
 from ..._core.snapshot.model import SELinux
 from ..._core.system.mounts import Mount, parse_mountinfo
 from ..base.paths import MountTable, Paths
@@ -23,22 +24,22 @@ _STORAGE: dict[str, t.Callable[[str], bool]] = {
     "virt_use_samba": lambda type_: type_ in ("cifs", "smb3"),
     "virt_use_fusefs": lambda type_: type_.startswith("fuse") and type_ != "fusectl",
 }
-#: Daemons that guests talk to through the boolean's door.
+#: Daemons that guests may talk to while the boolean is on.
 _DAEMONS = {"virt_use_sanlock": ("sanlock",), "virt_use_glusterd": ("glusterd", "glusterfsd")}
 
 
 @dataclass(repr=False, eq=False)
-class DoorUse:
-    """Looks at guests, running and defined, once it is asked."""
+class BooleanUsers:
+    """The users of booleans among guests, running and defined; these are read once, when first needed."""
 
     root: Root
     table: processes.ProcessTable
     facts: SELinux
-    _found: list[guests.ReadGuest] | None = field(default=None, init=False)
-    _problem: str = field(default="", init=False)
+    _listed: list[guests.ReadGuest] | None = field(default=None, init=False)
+    _problem: Reason | None = field(default=None, init=False)
 
-    def of(self, name: str) -> str:
-        """Why the boolean must not be switched off; empty when nothing here needs it."""
+    def of(self, name: str) -> Reason | None:
+        """The reason not to switch the boolean off; None when nothing here needs it."""
         try:
             if name in _STORAGE:
                 return self._storage(_STORAGE[name])
@@ -46,23 +47,23 @@ class DoorUse:
                 return self._emulation()
             return self._daemon(_DAEMONS.get(name, ()))
         except (OSError, HostReadError) as error:
-            return f"whether a guest needs it cannot be told: {reason(error)}"
+            return Reason("boolean_use_unknown", f"whether a guest needs it is not known: {reason(error)}")
 
-    def _storage(self, concerns: t.Callable[[str], bool]) -> str:
+    def _storage(self, concerns: t.Callable[[str], bool]) -> Reason | None:
         mounts = parse_mountinfo(self.root.read_text("/proc/self/mountinfo"))
         bare = [item for item in mounts if concerns(item.type) and not item.labelled and item.context is None]
         if not bare:
-            return ""
+            return None
         table = MountTable(mounts)
-        for seen in self.table.guests:
-            path = self._open_on(seen.process.pid, table, bare)
+        for user in self.table.guests:
+            path = self._open_on(user.process.pid, table, bare)
             if path:
-                return f"process {seen.process.pid} of a guest has {path[:200]} open"
+                return _in_use(f"process {user.process.pid} of a guest has {path[:200]} open")
         paths = Paths(self.root, table)
-        for found in self._guests():
-            for resource in found.guest.resources:
+        for listed in self._guests():
+            for resource in listed.guest.resources:
                 if table.of(paths.resolve(resource.path)) in bare:
-                    return f"guest {found.guest.uuid} has {resource.path[:200]}"
+                    return _in_use(f"guest {listed.guest.uuid} has {resource.path[:200]}")
         return self._problem
 
     def _open_on(self, pid: int, table: MountTable, bare: list[Mount]) -> str:
@@ -71,7 +72,7 @@ class DoorUse:
         try:
             names = self.root.listdir(folder)
         except (FileNotFoundError, ProcessLookupError):
-            return ""  # it ended meanwhile
+            return ""  # the process ended meanwhile
         for name in names:
             try:
                 path = self.root.readlink(f"{folder}/{name}")
@@ -81,34 +82,39 @@ class DoorUse:
                 return path
         return ""
 
-    def _emulation(self) -> str:
+    def _emulation(self) -> Reason | None:
         """Emulated guests need executable memory, where the policy has no type of its own for them."""
         types = set(self.facts.guest_types)
         if len(types) > 1:
-            return ""
+            return None
         if not types:
-            return "the policy's guest types cannot be read, so emulated guests may need it"
-        for found in self._guests():
-            if found.guest.kind == "qemu":
-                return f"guest {found.guest.uuid} is emulated"
+            why = "the policy's guest types cannot be read, so emulated guests may need it"
+            return Reason("boolean_use_unknown", why)
+        for listed in self._guests():
+            if listed.guest.kind == "qemu":
+                return _in_use(f"guest {listed.guest.uuid} is emulated")
         return self._problem
 
-    def _daemon(self, programs: tuple[str, ...]) -> str:
-        if not programs:
-            return ""
-        for name in self.root.listdir("/proc"):
-            if name.isdigit() and (self.root.line(f"/proc/{name}/comm") or "") in programs:
-                return f"{self.root.line(f'/proc/{name}/comm')} runs here"
-        return ""
+    def _daemon(self, programs: tuple[str, ...]) -> Reason | None:
+        for name in self.root.listdir("/proc") if programs else ():
+            comm = (self.root.line(f"/proc/{name}/comm") or "") if name.isdigit() else ""
+            if comm in programs:
+                return _in_use(f"{comm} runs here")
+        return None
 
     def _guests(self) -> list[guests.ReadGuest]:
-        if self._found is None:
+        if self._listed is None:
             status = guests.status_names(self.root)
             guests.read_status(self.root, status)
-            alive = {seen.process.pid for seen in self.table.guests}
-            self._found, problems = guests.without_libvirt(self.root, status, alive)
-            for found in self._found:
-                guests.fill_resources(self.root, found, ImageTypes.of(self.facts.image_types))
+            alive = {user.process.pid for user in self.table.guests}
+            self._listed, problems = guests.without_libvirt(self.root, status, alive)
+            for listed in self._listed:
+                guests.fill_resources(self.root, listed, ImageTypes.of(self.facts.image_types))
             if problems:
-                self._problem = f"whether a guest needs it cannot be told: {problems[0]}"[:500]
-        return self._found
+                why = f"whether a guest needs it is not known: {problems[0]}"[:500]
+                self._problem = Reason("boolean_use_unknown", why)
+        return self._listed
+
+
+def _in_use(why: str) -> Reason:
+    return Reason("boolean_in_use", why)

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 from ..._core.errors import HostReadError, HostWriteError
 from ..._core.harden import selinux
-from ..._core.harden.selinux import ADMIN_PRIORITY, SHIPPED_PRIORITIES, BooleanFacts, Module
+from ..._core.harden.selinux import ADMIN_PRIORITY, SHIPPED_PRIORITIES, BooleanFacts, PolicyModule
 from ..base.journal import Entry, Journal
 from ..base.root import Root, reason
+from ..base.tools import HostTools
 from ..probe.loaded_policy import FS
-from .boot_loader import Tools
 
 STORE = "/var/lib/selinux"
 MODULES_KIND = "policy_module"
@@ -38,33 +38,33 @@ _DECLARING = "virt"
 
 
 @dataclass(repr=False, eq=False)
-class Store:
-    """The store of the host's policy."""
+class PolicyStore:
+    """The store of one policy of a host."""
 
     root: Root
-    tools: Tools
+    tools: HostTools
     policy: str
 
-    def modules(self) -> list[Module]:
+    def modules(self) -> list[PolicyModule]:
         """Modules that the administrator added. Raises OSError and HostReadError."""
-        found = []
+        modules = []
         for priority in self._priorities():
             if priority not in SHIPPED_PRIORITIES:
                 folder = f"{self._folder}/modules/{priority}"
                 names = self.root.names(folder)
-                found += [Module(priority, name, self._content(f"{folder}/{name}/cil")) for name in names]
-        return found
+                modules += [PolicyModule(priority, name, self._content(f"{folder}/{name}/cil")) for name in names]
+        return modules
 
     def shipped_permissive(self) -> set[str]:
         """Types that the distribution's modules make permissive. Raises OSError and HostReadError."""
-        found: set[str] = set()
+        types: set[str] = set()
         for priority in set(self._priorities()) & set(SHIPPED_PRIORITIES):
             folder = f"{self._folder}/modules/{priority}"
             for name in self.root.names(folder):
                 cil = self._content(f"{folder}/{name}/cil") or b""
                 if b"typepermissive" in cil:
-                    found.update(selinux.permissive_types(cil)[0])
-        return found
+                    types.update(selinux.permissive_types(cil)[0])
+        return types
 
     def booleans(self, names: t.Iterable[str]) -> dict[str, BooleanFacts]:
         """Those of these booleans that the loaded policy has. Raises OSError and HostReadError."""
@@ -75,12 +75,12 @@ class Store:
                 active[name] = words[0] == "1"
         local = self._local()
         declared: dict[str, bool] | None = None
-        found = {}
+        facts = {}
         for name, value in active.items():
             if name not in local and declared is None:
                 declared = self._declared()
-            found[name] = BooleanFacts(value, local.get(name, (declared or {}).get(name)))
-        return found
+            facts[name] = BooleanFacts(value, local.get(name, (declared or {}).get(name)))
+        return facts
 
     def change(
         self, install: t.Sequence[tuple[str, bytes]], remove: t.Sequence[tuple[int, str]], journal: Journal
@@ -98,7 +98,7 @@ class Store:
             policy = self.root.read_bytes(f"{FS}/policy", _MAX_POLICY)
         except (OSError, HostReadError) as error:
             raise HostWriteError(
-                f"the loaded policy cannot be kept for a rollback: {reason(error)}; it stays"
+                f"the loaded policy cannot be kept for a rollback: {reason(error)}; it stays", "policy_unread"
             ) from error
         journal.record([Entry(PERMISSIVE_KIND, " ".join(types), {"policy": _text(zlib.compress(policy))})])
         _run(self.tools, ["load_policy"], "the policy that was loaded stays")
@@ -137,11 +137,11 @@ class Store:
             return {}
 
     def _declared(self) -> dict[str, bool]:
-        found: dict[str, bool] = {}
+        values: dict[str, bool] = {}
         for priority in self._priorities():  # the highest counts
             cil = self._content(f"{self._folder}/modules/{priority}/{_DECLARING}/cil")
-            found.update(selinux.defaults_of(cil) if cil else {})
-        return found
+            values.update(selinux.defaults_of(cil) if cil else {})
+        return values
 
     def _state(self, priority: int, name: str) -> dict[str, t.Any]:
         """A module as it is, for the journal: in the language that it was installed in."""
@@ -150,12 +150,14 @@ class Store:
             language = (self.root.line(f"{folder}/lang_ext") or "cil")[:16]
             content = self._content(f"{folder}/{'cil' if language == 'cil' else 'hll'}")
         except (OSError, HostReadError) as error:
-            raise HostWriteError(f"{folder} cannot be read: {reason(error)}; nothing was changed") from error
+            raise HostWriteError(
+                f"{folder} cannot be read: {reason(error)}; nothing was changed", "module_unread"
+            ) from error
         kept = None if content is None else _text(content)
         return {"priority": priority, "name": name, "language": language, "content": kept}
 
 
-def activate(tools: Tools, values: dict[str, bool]) -> None:
+def activate(tools: HostTools, values: dict[str, bool]) -> None:
     """Set booleans in the kernel, all at once, until the next boot."""
     for name, value in sorted(values.items()):
         write(tools, f"{FS}/booleans/{name}", "1" if value else "0")
@@ -163,7 +165,7 @@ def activate(tools: Tools, values: dict[str, bool]) -> None:
         write(tools, f"{FS}/commit_pending_bools", "1")
 
 
-def write(tools: Tools, path: str, text: str | bytes) -> None:
+def write(tools: HostTools, path: str, text: str | bytes) -> None:
     """Write to one of the kernel's files, in one write. Raises HostWriteError."""
     content = text.encode("ascii") if isinstance(text, str) else text
     try:
@@ -173,11 +175,11 @@ def write(tools: Tools, path: str, text: str | bytes) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        raise HostWriteError(f"{path} does not take it: {reason(error)}; it is as it was") from error
+        raise HostWriteError(f"{path} refuses the value: {reason(error)}; it is as it was", "kernel_refuses") from error
 
 
-def restore(entry: Entry, tools: Tools) -> None:
-    """Put modules, the loaded policy or booleans back as the journal has them. Raises HostWriteError."""
+def restore(entry: Entry, tools: HostTools) -> None:
+    """Restore modules, the loaded policy or booleans as the journal has them. Raises HostWriteError."""
     if entry.kind == MODULES_KIND:
         modules = entry.before["modules"]
         install = [
@@ -204,14 +206,14 @@ def restore(entry: Entry, tools: Tools) -> None:
         activate(tools, {name: bool(seen["active"]) for name, seen in booleans.items()})
 
 
-def _store_booleans(tools: Tools, values: dict[str, bool], reload: bool) -> None:
+def _store_booleans(tools: HostTools, values: dict[str, bool], reload: bool) -> None:
     if values:
         words = [f"{name}={int(value)}" for name, value in sorted(values.items())]
         _run(tools, ["setsebool", *([] if reload else ["-N"]), "-P", *words], "the booleans are as they were")
 
 
 def _semodule(
-    tools: Tools,
+    tools: HostTools,
     policy: str,
     install: t.Sequence[tuple[int, str, str, bytes]],
     remove: t.Sequence[tuple[int, str]],
@@ -231,25 +233,27 @@ def _semodule(
         _run(tools, words, "the policy is as it was")
     except OSError as error:
         raise HostWriteError(
-            f"policy modules cannot be handed over: {reason(error)}; the policy is as it was"
+            f"policy modules cannot be handed over: {reason(error)}; the policy is as it was", "modules_not_written"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _installed(tools: Tools, policy: str) -> set[tuple[int, str]]:
+def _installed(tools: HostTools, policy: str) -> set[tuple[int, str]]:
     """Priority and name of every module in the store."""
     lines = _run(tools, ["semodule", "-s", policy, "-lfull"], "the policy is as it was").splitlines()
     return {(int(words[0]), words[1]) for words in map(str.split, lines) if len(words) > 1 and words[0].isdigit()}
 
 
-def _run(tools: Tools, words: list[str], then: str) -> str:
+def _run(tools: HostTools, words: list[str], then: str) -> str:
     program = tools.find(words[0])
     if program is None:
-        raise HostWriteError(f"{words[0]} is not installed (package policycoreutils); {then}")
+        raise HostWriteError(f"{words[0]} is not installed (package policycoreutils); {then}", "program_missing")
     status, out, err = tools.run_command([program, *words[1:]])
     if status:
-        raise HostWriteError(f"{words[0]} failed with status {status}: {(err or out).strip()[-1000:]}; {then}")
+        raise HostWriteError(
+            f"{words[0]} failed with status {status}: {(err or out).strip()[-1000:]}; {then}", "program_failed"
+        )
     return out
 
 
@@ -260,7 +264,7 @@ def _plain(content: bytes) -> bytes:
     try:
         unpacked = bz2.BZ2Decompressor().decompress(content, _MAX_MODULE)
     except OSError as error:
-        raise HostReadError(f"a module of the policy store cannot be unpacked: {error}") from error
+        raise HostReadError(f"a module of the policy store cannot be unpacked: {error}", "module_damaged") from error
     return unpacked
 
 

@@ -16,7 +16,7 @@ from ..._core.selinux.context import type_of
 from ..._core.snapshot import model as s
 from ..base.deadline import Job
 from ..base.root import Root
-from . import daemon, guests, libvirt_reader, processes, selinux, system
+from . import boot, daemon, guests, libvirt_reader, processes, selinux, system
 from .coverage import CoverageLog
 from .file_survey import NEEDS_ROOT, FileSurvey
 from .guest_list import GuestList, GuestLister
@@ -160,7 +160,7 @@ class Probe:
 
     def _boot(self, snapshot: s.Snapshot) -> None:
         with self.coverage.area("boot"):
-            snapshot.selinux.boot_entries, problems = system.boot_entries(self.root)
+            snapshot.selinux.boot_entries, problems = boot.entries(self.root)
             self.coverage.unknown("boot", *problems)
 
     def _guests(self, snapshot: s.Snapshot, table: processes.ProcessTable, job: Job | None) -> bool:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Host identity, boot entries, Xen.
+"""Identity of the host, and Xen.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -12,15 +12,9 @@ import sys
 import typing as t
 
 from ..._core.errors import HostReadError
-from ..._core.snapshot.model import BootEntry, Host
-from ..._core.system import boot_entries as boot
+from ..._core.snapshot.model import Host
 from ..base.root import Root, reason
 
-GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
-GRUBENV = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
-BLS = ("/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries")
-_EFI = "/boot/efi/EFI"
-_MAX_ENTRIES = 1000
 _FLASK = re.compile(r"\b(Enforcing|Permissive|Disabled)\b")
 
 RunCommand = t.Callable[[list[str]], tuple[int, str, str]]
@@ -50,43 +44,6 @@ def _os_release(root: Root) -> dict[str, str]:
         pairs = (line.partition("=") for line in lines if "=" in line)
         return {name: value.strip().strip("\"'")[:200] for name, _equals, value in pairs}
     return {}
-
-
-def boot_entries(root: Root) -> tuple[list[BootEntry], list[str]]:
-    """Every boot entry of GRUB and of the Boot Loader Specification, and what could not be read."""
-    entries: list[BootEntry] = []
-    problems: list[str] = []
-    variables: dict[str, str] = {}
-    for path in GRUBENV:
-        text = read_or_none(root, path, problems)
-        variables.update(boot.parse_grubenv(text) if text else {})
-    for path in (*GRUB, *efi_configs(root, problems)):
-        text = read_or_none(root, path, problems)
-        entries += boot.parse_grub_cfg(text, path) if text else []
-    for folder in BLS:
-        for path in listed(root, folder, ".conf", problems):
-            text = read_or_none(root, path, problems)
-            entry = boot.parse_bls(text, path, variables) if text else None
-            entries += [entry] if entry else []
-    if len(entries) > _MAX_ENTRIES:
-        problems.append(f"only {_MAX_ENTRIES} of {len(entries)} boot entries are kept")
-    if not entries and not problems:
-        problems.append("no GRUB configuration and no boot loader entries were found")
-    return entries[:_MAX_ENTRIES], problems
-
-
-def efi_configs(root: Root, problems: list[str]) -> list[str]:
-    """GRUB's configuration files on the EFI partition; most only point at the one under /boot."""
-    folders = listed(root, _EFI, "", problems)
-    return [path for path in (f"{folder}/grub.cfg" for folder in folders) if root.exists(path)]
-
-
-def listed(root: Root, folder: str, ending: str, problems: list[str]) -> list[str]:
-    try:
-        return [f"{folder}/{name}" for name in root.names(folder) if name.endswith(ending)]
-    except OSError as error:
-        problems.append(reason(error))
-        return []
 
 
 def read_or_none(root: Root, path: str, problems: list[str]) -> str | None:

@@ -28,7 +28,7 @@ def host(tmp_path: Path) -> SelinuxHost:
 @pytest.fixture
 def run(host: SelinuxHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     monkeypatch.setattr(work, "Root", lambda: host.root)
-    monkeypatch.setattr(work, "Tools", lambda **_tools: host.tools)
+    monkeypatch.setattr(work, "HostTools", lambda **_tools: host.tools)
     monkeypatch.setattr(work, "Journal", lambda module: Journal(module, str(tmp_path / "journal"), 1.0))
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
@@ -89,7 +89,7 @@ def test_refusals_fail_when_asked_to(host: SelinuxHost, run: Run) -> None:
         ({"state": "disabled"}, "value of state must be one of"),
         ({"soak_seconds": -1}, "soak_seconds is -1"),
         ({"booleans": {"virt_use_usb": "maybe"}}, "virt_use_usb is 'maybe'"),
-        ({"booleans": {"virt_use_nfs": True}}, "choose one that has"),
+        ({"booleans": {"virt_use_nfs": True}}, "choose a profile that has"),
         ({"policy_modules": [{"name": "a/b", "cil": ""}]}, "'a/b'"),
     ],
 )

@@ -18,7 +18,7 @@ from ...selinux.booleans import BOOLEAN_EFFECTS, BooleanEffect
 from ...selinux.context import type_of
 from ...selinux.shipped_types import SHIPPED_GUEST_TYPES, SHIPPED_PERMISSIVE
 from ...snapshot.model import OK, Boolean, Snapshot
-from ...system import boot_entries
+from ...system import kernel_arguments
 from ..finding import Hit, Rule, Settings, Unsure
 from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_CM7, NIST_SC39, off_is_unsure
 
@@ -74,9 +74,9 @@ def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
         yield Unsure(HOST, "no boot entry was found")
     weak: list[str] = []
     for entry in snapshot.selinux.boot_entries:
-        arguments = boot_entries.weakness(entry.arguments) or boot_entries.not_chosen(
-            entry.arguments, snapshot.host.os_id
-        )
+        arguments = kernel_arguments.weakness(entry.arguments)
+        if not arguments and snapshot.host.os_id in kernel_arguments.APPARMOR_BY_DEFAULT:
+            arguments = kernel_arguments.without_choice(entry.arguments)
         if any(_strength_with(argument) < now for argument in arguments):
             weak.append(f"{entry.source}: {entry.title}: {' '.join(arguments)}")
     if weak:  # one line in /etc/default/grub weakens every entry, so all of them are one fault

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Settings that a shell reads: what is said of them has to be what a shell makes of them."""
+"""ShellSettings that a shell reads: what is said of them has to be what a shell makes of them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.shell_settings import Change, Settings, rewrite
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.shell_settings import (
+    ShellChange,
+    ShellSettings,
+    rewrite,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
 def value(text: str, name: str = "A") -> str | None:
-    found = Settings([("file", text)]).value(name)
+    found = ShellSettings([("file", text)]).value(name)
     return found.text if found.known else None
 
 
@@ -140,24 +144,24 @@ def test_an_assignment_after_what_is_not_known_counts() -> None:
     ],
 )
 def test_what_cannot_be_followed_is_refused(text: str) -> None:
-    with pytest.raises(PlanError, match=r"file, line .* cannot be edited safely"):
-        Settings([("file", text)])
+    with pytest.raises(PlanError, check=lambda error: error.code == "settings_not_followed"):
+        ShellSettings([("file", text)])
 
 
 def test_a_value_that_grows_without_end_is_refused() -> None:
     text = "A=" + "x" * 1000 + "\n" + 'A="$A$A"\n' * 20
-    with pytest.raises(PlanError, match="too long"):
-        Settings([("file", text)])
+    with pytest.raises(PlanError, check=lambda error: error.code == "settings_value_too_long"):
+        ShellSettings([("file", text)])
 
 
 def test_several_files_are_one_program(tmp_path: Path) -> None:
     texts = ("A='one'\n", 'A="$A two"\n', "B=3")
-    found = Settings([(str(number), text) for number, text in enumerate(texts)])
+    found = ShellSettings([(str(number), text) for number, text in enumerate(texts)])
     assert found.value("A").text == "one two" == in_a_shell(tmp_path, *texts)
 
 
 def test_each_character_knows_where_it_is_from() -> None:
-    found = Settings([("1", "A='ab'\n"), ("2", 'A="$A c"\n')])
+    found = ShellSettings([("1", "A='ab'\n"), ("2", 'A="$A c"\n')])
     assert found.value("A").origins == [(0, 0), (0, 1), (1, 1), (1, 2)]
     assert found.last("A") == 1
     assert found.last("B") is None
@@ -177,7 +181,7 @@ _ATOMS = st.one_of(
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_shell_agrees(tmp_path: Path, text: str) -> None:
     try:
-        found = Settings([("file", text)]).value("A")
+        found = ShellSettings([("file", text)]).value("A")
     except PlanError:
         return
     seen = in_a_shell(tmp_path, text)
@@ -192,31 +196,31 @@ _WORDS = st.text(alphabet="ab '\"\\$`#;=\n\t(){}|&<>*~é", max_size=12)
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_reads_as_it_should(tmp_path: Path, before: str, after: str, text: str) -> None:
     files = [("file", f"B='b b'\n{text}C=1 # rest\n")]
-    found = Settings(files)
+    found = ShellSettings(files)
     number = found.last("A")
     assert number is not None
     pieces = len(getattr(found.statements[number], "pieces", ()))
-    fresh = rewrite(found, {number: Change(insert={0: before, pieces: after} if pieces else {0: before + after})})
+    fresh = rewrite(found, {number: ShellChange(insert={0: before, pieces: after} if pieces else {0: before + after})})
     made = fresh.get("file", files[0][1])
     expected = before + found.value("A").text + after
-    again = Settings([("file", made)])
+    again = ShellSettings([("file", made)])
     assert (again.value("A").text, again.value("C").text) == (expected, "1")
     assert in_a_shell(tmp_path, made) == expected
     assert made.endswith("C=1 # rest\n")
 
 
 def test_single_quotes_stay_single() -> None:
-    found = Settings([("f", "A='a b c' # why\n")])
-    assert rewrite(found, {0: Change(remove={1, 2})}) == {"f": "A='a c' # why\n"}
+    found = ShellSettings([("f", "A='a b c' # why\n")])
+    assert rewrite(found, {0: ShellChange(remove={1, 2})}) == {"f": "A='a c' # why\n"}
 
 
 def test_what_is_no_change_is_no_change() -> None:
-    assert rewrite(Settings([("f", 'A="a"\n')]), {0: Change()}) == {}
+    assert rewrite(ShellSettings([("f", 'A="a"\n')]), {0: ShellChange()}) == {}
 
 
 def test_substitutions_stay_as_they_are() -> None:
-    found = Settings([("f", 'A="$(date "+%Y") x"\n')])
-    assert rewrite(found, {0: Change(remove={2})}) == {"f": 'A="$(date "+%Y") "\n'}
-    bare = Settings([("f", 'A=$(date "+%Y")x\n')])
-    with pytest.raises(PlanError, match="cannot be quoted safely"):
-        rewrite(bare, {0: Change(remove={1})})
+    found = ShellSettings([("f", 'A="$(date "+%Y") x"\n')])
+    assert rewrite(found, {0: ShellChange(remove={2})}) == {"f": 'A="$(date "+%Y") "\n'}
+    bare = ShellSettings([("f", 'A=$(date "+%Y")x\n')])
+    with pytest.raises(PlanError, check=lambda error: error.code == "settings_not_quotable"):
+        rewrite(bare, {0: ShellChange(remove={1})})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.unit_files import (
-    Assignment,
+    UnitAssignment,
     UnitFile,
     applied,
     assignments,
@@ -87,7 +87,7 @@ def test_assignments_are_read_as_systemd_reads_them(text: str, values: list[str]
 
 def test_an_empty_assignment_takes_back_those_of_earlier_files() -> None:
     files = [setting("a", "1"), setting("b", ""), setting("c", "2")]
-    assert assignments(files, "Key") == [Assignment("c", "2")]
+    assert assignments(files, "Key") == [UnitAssignment("c", "2")]
 
 
 PLACES = st.sampled_from([f"{folder}/{name}.d" for folder in (USR, RUN, ETC) for name in (UNIT, "service")])

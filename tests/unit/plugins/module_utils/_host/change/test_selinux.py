@@ -8,25 +8,27 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, PlanError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import Wanted
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SvirtError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import PolicyModuleWish
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux_state import (
+    SelinuxRequest,
+    SelinuxState,
+    diffs,
+    result_of,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal, entries_of
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.boot_loader import Tools
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.tools import HostTools
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.selinux import (
-    Host,
-    Request,
-    diffs,
-    restore,
-    restorers,
-    result,
+    SelinuxHost as Run,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.selinux import restore, restorers
 
 from tests.unit.support import selinux_host
 from tests.unit.support.selinux_host import BOOT, FS, LOCAL, LOG, MAIN, START, SelinuxHost, denial
 
 DAY = 86_400.0
-OURS = Wanted("svirt_fleet", b"(allow virtd_t device_t (filesystem (unmount)))\n", ("debian",))
+OURS = PolicyModuleWish("svirt_fleet", b"(allow virtd_t device_t (filesystem (unmount)))\n", ("debian",))
 
 
 class Lab:
@@ -37,20 +39,20 @@ class Lab:
         self.folder = str(folder / "journal")
         self.entries: list[Entry] = []
 
-    def plan(self, request: Request | None = None, now: float = BOOT + DAY) -> Host:
-        return Host(self.host.root, self.host.tools, request or Request(), lambda: now)
+    def plan(self, request: SelinuxRequest | None = None, now: float = BOOT + DAY) -> Run:
+        return Run(self.host.root, self.host.tools, request or SelinuxRequest(), lambda: now)
 
-    def run(self, request: Request | None = None, now: float = BOOT + DAY) -> dict[str, t.Any]:
+    def run(self, request: SelinuxRequest | None = None, now: float = BOOT + DAY) -> dict[str, t.Any]:
         """Predict, do, and compare the two."""
         host = self.plan(request, now)
-        predicted = result(host, None)
+        predicted = returned(host, None)
         self.host.calls.clear()
         if host.plan.empty:
             return predicted
         with Journal("selinux_state", self.folder, 1.0) as journal:
             host.apply(journal)
             self.entries += entries_of(str(journal.path))
-        told = result(host, host.again())
+        told = returned(host, host.again())
         assert [predicted[key] for key in ("changed", "plan", "before", "after")] == [
             told[key] for key in ("changed", "plan", "before", "after")
         ]
@@ -62,6 +64,11 @@ class Lab:
             kinds[entry.kind](entry)
 
 
+def returned(host: Run, after: SelinuxState | None) -> dict[str, t.Any]:
+    result = result_of(host.request, host.state, host.plan, after, host.soak)
+    return {**result.as_dict(), "guests_running": len(host.guests)}
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
@@ -69,6 +76,14 @@ def lab(tmp_path: Path) -> Lab:
 
 def actions(told: dict[str, t.Any]) -> list[tuple[str, str]]:
     return [(step["action"], step["subject"]) for step in told["plan"]]
+
+
+def codes(told: dict[str, t.Any]) -> list[tuple[str, str]]:
+    return [(entry["subject"], entry["code"]) for entry in told["refused"]]
+
+
+def raised(code: str) -> t.ContextManager[pytest.ExceptionInfo[SvirtError]]:
+    return pytest.raises(SvirtError, check=lambda error: error.code == code)
 
 
 def test_a_host_that_is_as_it_should_be(lab: Lab) -> None:
@@ -102,21 +117,21 @@ def test_too_early_to_enforce(lab: Lab) -> None:
     before = lab.host.files()
     told = lab.run(now=BOOT + 600.0)
     assert (told["changed"], told["pending"][0]["needs"]) == (False, "operator")
-    assert "run again in 3001 s" in told["pending"][0]["why"]
+    assert told["pending"][0]["code"] == "soak_running"
     assert lab.host.files() == before
-    assert lab.run(Request(soak_seconds=0), now=BOOT + 600.0)["changed"]
+    assert lab.run(SelinuxRequest(soak_seconds=0), now=BOOT + 600.0)["changed"]
 
 
 def test_a_denial_keeps_the_host_permissive(lab: Lab) -> None:
     lab.host.mode("permissive")
     lab.host.write(LOG, START + denial(BOOT + 60) + denial(BOOT + 70, "sshd_t"))
-    told = lab.run(Request(soak_seconds=0))
+    told = lab.run(SelinuxRequest(soak_seconds=0))
     assert not told["changed"]
-    assert "svirt_t {read} proc_t:file" in told["refused"][0]["why"]
+    assert told["refused"][0]["code"] == "denials"
     assert [item["source"] for item in told["soak"]["denials"]] == ["svirt_t"]
     assert [item["source"] for item in told["soak"]["other_denials"]] == ["sshd_t"]
     lab.host.write(LOG, START + denial(BOOT + 70, "sshd_t"))
-    assert lab.run(Request(soak_types=("sshd_t",)))["refused"]
+    assert lab.run(SelinuxRequest(soak_types=("sshd_t",)))["refused"]
     assert lab.run()["changed"]
 
 
@@ -125,7 +140,7 @@ def test_what_cannot_be_known_is_not_green(lab: Lab) -> None:
     Path(lab.host.root.at(LOG)).unlink()
     told = lab.run()
     assert not told["changed"]
-    assert "not known: auditd runs, but" in told["refused"][0]["why"]
+    assert told["refused"][0]["code"] == "denials_unknown"
 
 
 def test_a_runtime_switch_is_soaked_too(lab: Lab) -> None:
@@ -142,7 +157,7 @@ def test_disabled_is_prepared_for_a_permissive_boot(lab: Lab) -> None:
     lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="selinux=0 enforcing=1 x"\n')
     lab.host.write(MAIN, lab.host.made())
     before = lab.host.files()
-    told = lab.run(Request(profile="local", modules=(OURS,)))
+    told = lab.run(SelinuxRequest(profile="local", modules=(OURS,)))
     assert actions(told) == [
         ("install", "policy module 400/svirt_fleet"),
         ("create", "/.autorelabel"),
@@ -157,7 +172,7 @@ def test_disabled_is_prepared_for_a_permissive_boot(lab: Lab) -> None:
     assert "root=/dev/vda1 ro x security=selinux" in lab.host.read(MAIN)
     assert lab.host.exists("/.autorelabel")
     assert told["after"]["boot_faults"] == []
-    again = lab.run(Request(profile="local", modules=(OURS,)))
+    again = lab.run(SelinuxRequest(profile="local", modules=(OURS,)))
     assert (again["changed"], again["reboot_needed"]) == (False, True)
     lab.put_back()
     assert lab.host.files() == before
@@ -166,26 +181,26 @@ def test_disabled_is_prepared_for_a_permissive_boot(lab: Lab) -> None:
 def test_disabled_without_a_policy_or_a_kernel_for_it_is_refused(lab: Lab) -> None:
     lab.host.mode("disabled")
     lab.host.write("/boot/config-5.14.0-503.el9.x86_64", "# CONFIG_SECURITY_SELINUX is not set\n")
-    with pytest.raises(PlanError, match="built without SELinux"):
+    with raised("kernel_without_selinux"):
         lab.plan()
     Path(lab.host.root.at("/etc/selinux/default/policy/policy.33")).unlink()
-    with pytest.raises(PlanError, match="holds no policy"):
+    with raised("no_policy"):
         lab.plan()
     Path(lab.host.root.at("/etc/selinux/config")).unlink()
-    with pytest.raises(PlanError, match="Install one first"):
+    with raised("no_policy"):
         lab.plan()
 
 
 @pytest.mark.parametrize("policy", ["../x", "a/b"])
 def test_a_policy_name_cannot_lead_elsewhere(lab: Lab, policy: str) -> None:
     lab.host.write("/etc/selinux/config", f"SELINUX=enforcing\nSELINUXTYPE={policy}\n")
-    with pytest.raises(PlanError, match="no name of a policy"):
+    with raised("policy_name_invalid"):
         lab.plan()
 
 
 def test_weakening_is_refused(lab: Lab) -> None:
-    with pytest.raises(PlanError, match="would weaken"):
-        lab.plan(Request(state="permissive"))
+    with raised("would_weaken"):
+        lab.plan(SelinuxRequest(state="permissive"))
 
 
 def test_a_boot_entry_that_was_edited_by_hand(lab: Lab) -> None:
@@ -213,7 +228,7 @@ def test_an_entry_that_a_script_adds_is_told_not_fought(lab: Lab) -> None:
     lab.host.write(MAIN, lab.host.made())
     told = lab.run()
     assert (told["changed"], told["refused"][0]["subject"]) == (False, MAIN)
-    assert "/etc/grub.d" in told["refused"][0]["why"]
+    assert told["refused"][0]["code"] == "make_changes_nothing"
 
 
 def test_settings_that_cannot_be_followed(lab: Lab) -> None:
@@ -223,15 +238,15 @@ def test_settings_that_cannot_be_followed(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "left"),
-    [("grub-mkconfig", "failed with status 1: broken"), ("grub-script-check", "made what")],
+    ("program", "code"),
+    [("grub-mkconfig", "make_failed"), ("grub-script-check", "make_refused")],
 )
-def test_a_boot_loader_that_cannot_be_made_stays(lab: Lab, program: str, left: str) -> None:
+def test_a_boot_loader_that_cannot_be_made_stays(lab: Lab, program: str, code: str) -> None:
     lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="quiet"\n')
     lab.host.write(MAIN, lab.host.made())
     lab.host.failing[program] = "broken"
     made = lab.host.read(MAIN)
-    with pytest.raises(HostWriteError, match=left):
+    with raised(code):
         lab.run()
     assert lab.host.read(MAIN) == made
     lab.host.failing.clear()
@@ -274,7 +289,7 @@ def test_modules_are_installed_in_one_transaction(lab: Lab) -> None:
     lab.host.module(400, "svirt_fleet", "(old)", "pp")
     lab.host.root.permissive = {"svirt_t"}
     before = lab.host.files()
-    told = lab.run(Request(modules=(OURS, Wanted("other", b"", ("fedora",)))))
+    told = lab.run(SelinuxRequest(modules=(OURS, PolicyModuleWish("other", b"", ("fedora",)))))
     assert actions(told) == [
         ("install", "policy module 400/svirt_fleet"),
         ("remove", "policy module 400/permissive_svirt_t"),
@@ -282,7 +297,7 @@ def test_modules_are_installed_in_one_transaction(lab: Lab) -> None:
     assert lab.host.names_run() == ["semodule"]
     assert lab.host.modules() == {"svirt_fleet": OURS.cil.decode()}
     assert told["after"]["permissive_types"] == []
-    assert not lab.run(Request(modules=(OURS,)))["changed"]
+    assert not lab.run(SelinuxRequest(modules=(OURS,)))["changed"]
     lab.put_back()
     assert lab.host.root.permissive == {"svirt_t"}
     after = lab.host.files()
@@ -313,27 +328,27 @@ def test_a_permissive_domain_that_would_be_denied_stays(lab: Lab) -> None:
     lab.host.write(LOG, START + denial(BOOT + 60))
     told = lab.run()
     assert (told["changed"], told["refused"][0]["subject"]) == (False, "policy module 400/permissive_svirt_t")
-    assert not lab.run(Request(remove_permissive=False))["refused"]
+    assert not lab.run(SelinuxRequest(remove_permissive=False))["refused"]
 
 
 def test_a_transaction_that_fails_changes_nothing(lab: Lab) -> None:
     lab.host.failing["semodule"] = "Failed to resolve allow statement"
     before = lab.host.files()
-    with pytest.raises(HostWriteError, match="Failed to resolve allow statement; the policy is as it was"):
-        lab.run(Request(modules=(OURS,)))
+    with raised("program_failed"):
+        lab.run(SelinuxRequest(modules=(OURS,)))
     assert lab.host.files() == before
 
 
 def test_a_program_that_is_not_installed_is_named_before_anything_is_done(lab: Lab) -> None:
     lab.host.missing.add("semodule")
-    with pytest.raises(PlanError, match=r"semodule is needed .* policycoreutils"):
-        lab.plan(Request(modules=(OURS,)))
+    with raised("program_missing"):
+        lab.plan(SelinuxRequest(modules=(OURS,)))
     assert lab.plan().plan.empty
 
 
 def test_a_boolean_that_was_set_until_the_next_boot(lab: Lab) -> None:
     lab.host.boolean("virt_use_nfs", True)
-    told = lab.run(Request(profile="local"))
+    told = lab.run(SelinuxRequest(profile="local"))
     assert told["plan"] == [
         {"action": "set", "subject": "boolean virt_use_nfs", "from": "on until the next boot", "to": "off"}
     ]
@@ -346,10 +361,10 @@ def test_a_boolean_that_was_set_until_the_next_boot(lab: Lab) -> None:
 def test_a_boolean_that_was_set_for_good(lab: Lab) -> None:
     lab.host.boolean("virt_use_nfs", True)
     lab.host.write(LOCAL, "virt_use_nfs=1\n")
-    lab.run(Request(profile="local"))
+    lab.run(SelinuxRequest(profile="local"))
     assert lab.host.calls == [["setsebool", "-P", "virt_use_nfs=0"]]
     assert not lab.host.active("virt_use_nfs")
-    assert not lab.run(Request(profile="local"))["changed"]
+    assert not lab.run(SelinuxRequest(profile="local"))["changed"]
     lab.put_back()
     assert (lab.host.active("virt_use_nfs"), lab.host.read(LOCAL)) == (True, "virt_use_nfs=1\n")
 
@@ -357,18 +372,18 @@ def test_a_boolean_that_was_set_for_good(lab: Lab) -> None:
 def test_booleans_and_modules_load_the_policy_once(lab: Lab) -> None:
     lab.host.boolean("virt_use_nfs", True)
     lab.host.write(LOCAL, "virt_use_nfs=1\n")
-    lab.run(Request(profile="local", modules=(OURS,)))
+    lab.run(SelinuxRequest(profile="local", modules=(OURS,)))
     assert [call[:3] for call in lab.host.calls] == [["setsebool", "-N", "-P"], ["semodule", "-s", "default"]]
     assert not lab.host.active("virt_use_nfs")
 
 
 def test_profiles_and_own_booleans(lab: Lab) -> None:
     lab.host.boolean("virt_use_nfs", True)
-    assert not lab.run(Request(profile="nfs"))["changed"]
+    assert not lab.run(SelinuxRequest(profile="nfs"))["changed"]
     assert not lab.run()["changed"]
-    told = lab.run(Request(profile="nfs", booleans={"virt_use_usb": False, "none": True}))
+    told = lab.run(SelinuxRequest(profile="nfs", booleans={"virt_use_usb": False, "none": True}))
     assert actions(told) == [("set", "boolean virt_use_usb")]
-    assert told["refused"] == [{"subject": "boolean none", "why": "the loaded policy has no such boolean"}]
+    assert codes(told) == [("boolean none", "boolean_missing")]
 
 
 def test_a_boolean_that_a_guests_open_file_needs_stays(lab: Lab) -> None:
@@ -378,14 +393,12 @@ def test_a_boolean_that_a_guests_open_file_needs_stays(lab: Lab) -> None:
         "22 1 254:1 / / rw - ext4 /dev/vda1 rw,seclabel\n30 22 0:40 / /srv/nfs rw - nfs4 filer:/x rw,vers=4.2\n",
     )
     guest(lab, 700, "/srv/nfs/disk.img")
-    told = lab.run(Request(profile="local"))
-    assert told["refused"] == [
-        {"subject": "boolean virt_use_nfs", "why": "process 700 of a guest has /srv/nfs/disk.img open"}
-    ]
+    told = lab.run(SelinuxRequest(profile="local"))
+    assert codes(told) == [("boolean virt_use_nfs", "boolean_in_use")]
     assert told["guests_running"] == 1
     # Where the storage has labels of its own, the boolean has nothing to do with it.
     lab.host.write("/proc/self/mountinfo", "30 22 0:40 / /srv/nfs rw - nfs4 filer:/x rw,vers=4.2,seclabel\n")
-    assert lab.run(Request(profile="local"))["changed"]
+    assert lab.run(SelinuxRequest(profile="local"))["changed"]
 
 
 def test_a_boolean_that_a_guest_will_need_when_it_starts_stays(lab: Lab) -> None:
@@ -393,9 +406,9 @@ def test_a_boolean_that_a_guest_will_need_when_it_starts_stays(lab: Lab) -> None
     lab.host.write("/proc/self/mountinfo", "30 22 0:40 / /srv/nfs rw - nfs filer:/x rw\n")
     path = "/etc/libvirt/qemu/web.xml"
     lab.host.write(path, DOMAIN.format("kvm"))
-    assert "has /srv/nfs/web.img" in lab.run(Request(profile="local"))["refused"][0]["why"]
+    assert codes(lab.run(SelinuxRequest(profile="local"))) == [("boolean virt_use_nfs", "boolean_in_use")]
     lab.host.write(path, "<domain")
-    assert "cannot be told" in lab.run(Request(profile="local"))["refused"][0]["why"]
+    assert codes(lab.run(SelinuxRequest(profile="local"))) == [("boolean virt_use_nfs", "boolean_use_unknown")]
 
 
 @pytest.mark.parametrize(("kind", "types", "kept"), [("qemu", 1, True), ("kvm", 1, False), ("qemu", 2, False)])
@@ -404,7 +417,7 @@ def test_emulated_guests_need_executable_memory(lab: Lab, kind: str, types: int,
     lab.host.write("/etc/libvirt/qemu/web.xml", DOMAIN.format(kind))
     lines = [f"system_u:system_r:{name}:s0\n" for name in ("svirt_t", "svirt_tcg_t")[:types]]
     lab.host.write("/etc/selinux/default/contexts/virtual_domain_context", "".join(lines))
-    told = lab.run(Request(profile="local"))
+    told = lab.run(SelinuxRequest(profile="local"))
     assert bool(told["refused"]) is kept
     assert told["changed"] is not kept
 
@@ -412,7 +425,7 @@ def test_emulated_guests_need_executable_memory(lab: Lab, kind: str, types: int,
 def test_a_daemon_that_guests_talk_to(lab: Lab) -> None:
     lab.host.boolean("virt_use_sanlock", True)
     lab.host.write("/proc/800/comm", "sanlock\n")
-    assert lab.run(Request(profile="local"))["refused"][0]["why"] == "sanlock runs here"
+    assert codes(lab.run(SelinuxRequest(profile="local"))) == [("boolean virt_use_sanlock", "boolean_in_use")]
 
 
 def test_the_journal_is_written_before_the_change(lab: Lab) -> None:
@@ -422,7 +435,7 @@ def test_the_journal_is_written_before_the_change(lab: Lab) -> None:
     Path(lab.host.root.at(f"{FS}/enforce")).unlink()
     with (
         Journal("selinux_state", lab.folder, 1.0) as journal,
-        pytest.raises(HostWriteError, match="enforce does not take it"),
+        raised("kernel_refuses"),
     ):
         host.apply(journal)
     (entry,) = entries_of(str(journal.path))
@@ -434,24 +447,25 @@ def test_diffs_show_files_and_state(lab: Lab) -> None:
     lab.host.configured("permissive")
     lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="selinux=0"\n')
     host = lab.plan()
-    found = diffs(host, result(host, None))
+    result = result_of(host.request, host.state, host.plan, None, None)
+    found = diffs(host.state, host.plan, result)
     assert [item["before_header"] for item in found] == ["/etc/default/grub", "/etc/selinux/config", "SELinux"]
     assert "security=selinux" in found[0]["after"]
     assert found[2]["after"]["mode"] == "enforcing"
 
 
 def test_entries_that_cannot_be_put_back() -> None:
-    bare = Tools(run_command=lambda _args, *, data=None: (127, "", ""))
+    bare = HostTools(run_command=lambda _args, *, data=None: (127, "", ""))
     module = {"priority": 400, "name": "x", "language": "cil", "content": None}
-    with pytest.raises(HostWriteError, match="not installed"):
+    with raised("program_missing"):
         restore(Entry("policy_module", "400/x", {"policy": "default", "modules": [module]}), bare)
-    with pytest.raises(HostWriteError, match="'odd'"):
+    with raised("kind_unknown"):
         restore(Entry("odd", "x", {}), bare)
 
 
 def test_only_root_may(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(lab.host.root), "privileged", False)
-    with pytest.raises(PlanError, match="only root"):
+    with raised("not_root"):
         lab.plan()
 
 

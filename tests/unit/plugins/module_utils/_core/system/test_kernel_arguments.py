@@ -1,0 +1,143 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kernel arguments: which weaken SELinux, and the same without the weakness."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import (
+    ARGUMENT,
+    KEEP,
+    NONE,
+    STRONG,
+    BootWish,
+    strengthen,
+    weakness,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+DEBIAN = BootWish(STRONG, choose=True)
+EL = BootWish(STRONG)
+
+
+def raised(code: str) -> t.ContextManager[pytest.ExceptionInfo[PlanError]]:
+    return pytest.raises(PlanError, check=lambda error: error.code == code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", []),
+        ("ro quiet security=selinux", []),
+        ("selinux=1 enforcing=1", []),
+        ("selinux=0", ["selinux=0"]),
+        ("selinux=0x0", ["selinux=0"]),
+        ("selinux=00", ["selinux=0"]),
+        ("selinux=0 selinux=1", []),  # the kernel lets the last count
+        ("selinux=1 selinux=0", ["selinux=0"]),
+        ("selinux=0 selinux=yes", ["selinux=0"]),  # no number: nothing changes
+        ("selinux=no", []),
+        ("selinux=08", []),
+        ("selinux", []),
+        ("xselinux=0 selinux.x=0", []),
+        ("enforcing=0", ["enforcing=0"]),
+        ('"enforcing=0"', ["enforcing=0"]),
+        ('enforcing="0"', ["enforcing=0"]),
+        ("enforcing=0 enforcing=1", ["enforcing=0"]),  # older libselinux takes the first
+        ("enforcing=1 enforcing=0", ["enforcing=0"]),  # newer libselinux and the kernel take the last
+        ("enforcing=", ["enforcing=0"]),
+        ("enforcing=yes", ["enforcing=0"]),
+        ("enforcing=2", []),
+        ("enforcing=0x1", []),
+        ("security=apparmor", ["security=apparmor"]),
+        ("security=", ["security="]),
+        ("security=apparmor security=selinux", []),
+        ("lsm=landlock,yama,selinux,bpf", []),
+        ("lsm=landlock,apparmor", ["lsm=landlock,apparmor"]),
+        ("security=apparmor lsm=selinux", []),  # lsm= overrides security=
+        ("security=selinux lsm=apparmor", ["lsm=apparmor"]),
+        ("selinux=0 enforcing=0 lsm=", ["selinux=0", "enforcing=0", "lsm="]),
+        ("ro -- selinux=0", []),  # arguments of init
+        ("a='selinux=0", []),
+    ],
+)
+def test_weakness(arguments: str, expected: list[str]) -> None:
+    assert weakness(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wish", "expected"),
+    [
+        ("", DEBIAN, "security=selinux"),
+        ("", EL, ""),
+        ("ro quiet", DEBIAN, "ro quiet security=selinux"),
+        ("ro quiet", EL, "ro quiet"),
+        ("ro security=selinux quiet", DEBIAN, "ro security=selinux quiet"),
+        ("selinux=0 ro", EL, "ro"),
+        ("ro selinux=0", EL, "ro"),
+        ("ro selinux=0 quiet", EL, "ro quiet"),
+        ("ro  quiet", EL, "ro  quiet"),
+        ("selinux=0", DEBIAN, "security=selinux"),
+        ("enforcing=0 selinux=0", EL, ""),
+        ("ro selinux=1 enforcing=1", EL, "ro selinux=1 enforcing=1"),
+        ("ro enforcing=0", BootWish(KEEP), "ro enforcing=0"),
+        ("ro enforcing=0", BootWish(NONE), "ro"),
+        ("ro enforcing=1", BootWish(NONE), "ro"),
+        ("ro enforcing=1 enforcing=0", EL, "ro enforcing=1"),
+        ("security=apparmor ro", DEBIAN, "ro security=selinux"),
+        ("security=apparmor ro", EL, "ro"),
+        ("lsm=landlock,apparmor,bpf", DEBIAN, "lsm=landlock,selinux,bpf"),
+        ("lsm=landlock,apparmor,tomoyo", EL, "lsm=landlock,selinux"),
+        ("lsm=landlock", EL, "lsm=landlock,selinux"),
+        ("lsm=", EL, "lsm=selinux"),
+        ("lsm=selinux,bpf", DEBIAN, "lsm=selinux,bpf"),
+        ("ro -- selinux=0", EL, "ro -- selinux=0"),
+        ("ro -- x", DEBIAN, "ro security=selinux -- x"),
+        ("-- x", DEBIAN, "security=selinux -- x"),
+        ('"selinux=0" dyndbg="file x +p" selinux=0', EL, 'dyndbg="file x +p"'),
+        ('dyndbg="a selinux=0 b"', EL, 'dyndbg="a selinux=0 b"'),
+        ("$kernelopts selinux=0 $tuned", EL, "$kernelopts $tuned"),
+        ("selinux=0x0 xselinux=0", EL, "xselinux=0"),
+    ],
+)
+def test_arguments(arguments: str, wish: BootWish, expected: str) -> None:
+    assert strengthen(arguments, wish) == expected
+    assert wish.faults(expected) == []
+
+
+_WORDS = st.sampled_from(
+    "ro,quiet,selinux=0,selinux=1,enforcing=0,enforcing=1,enforcing=,security=apparmor,security=selinux,lsm=bpf,"
+    'lsm=selinux,lsm=apparmor,root=/dev/sda1,"selinux=0",--,x=y,selinux,a="b selinux=0"'.split(",")
+)
+_WISHES = st.builds(BootWish, st.sampled_from([KEEP, STRONG, NONE]), st.booleans())
+
+
+@given(st.lists(_WORDS, max_size=8).map(" ".join), _WISHES)
+def test_any_arguments_end_up_without_fault_and_keep_all_else(arguments: str, wish: BootWish) -> None:
+    made = strengthen(arguments, wish)
+    assert wish.faults(made) == []
+    assert strengthen(made, wish) == made
+    ours = ("selinux", "enforcing", "security", "lsm")
+
+    def others(text: str) -> list[str]:
+        words = ARGUMENT.findall(text)
+        init = words.index("--") if "--" in words else len(words)
+        kernel = [word for word in words[:init] if word.strip('"').partition("=")[0] not in ours]
+        return [*kernel, *words[init:]]
+
+    assert others(made) == others(arguments)
+
+
+def test_a_quote_that_does_not_end_would_swallow_the_choice() -> None:
+    with raised("open_quote"):
+        strengthen('ro a="b', DEBIAN)
+    assert strengthen('ro selinux=0 a="b', EL) == 'ro a="b'
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    assert len(weakness(text)) <= 3
