@@ -1,8 +1,8 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a host keeps its denials: auditd's log, else the journal, else the kernel's own buffer.
+"""Denials of a host: from auditd's log, else the journal, else the kernel's own buffer.
 
-Only the place that gets them now counts. A log that auditd left behind says nothing of today.
+Only the place that receives them now counts. An old log of an auditd that no longer runs proves nothing.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -28,11 +28,11 @@ _KERNEL_OFF = re.compile(r"audit=(?:0|off)\Z")
 
 
 def read(root: Root, tools: HostTools, booted_at: float | None) -> DenialLog:
-    """What was denied since the host booted, from the place that gets the records."""
+    """Denials since the host booted, from the place that receives the records."""
     log = DenialLog()
     words = [word for word in (root.line("/proc/cmdline") or "").split() if word.startswith("audit=")]
     if words and _KERNEL_OFF.match(words[-1]):
-        log.problem = f"the kernel was started with {words[-1]} and writes no denial down"
+        log.problem = f"the kernel was started with {words[-1]} and records no denial"
     elif _runs(root, "auditd"):
         _read_files(root, log, booted_at)
     elif not _read_journal(tools, log):
@@ -59,7 +59,7 @@ def _read_files(root: Root, log: DenialLog, booted_at: float | None) -> None:
         except (OSError, HostReadError) as error:
             log.problem = reason(error)
             return
-        log.take(_bearing(text))
+        log.take(_relevant(text))
         if booted_at is not None and log.earliest is not None and log.earliest <= booted_at:
             break
     if log.earliest is None:
@@ -78,8 +78,8 @@ def _path(root: Root) -> str:
     return _LOG
 
 
-def _bearing(text: str) -> t.Iterator[str]:
-    """The lines that matter, and the first and last: they say what time the log covers."""
+def _relevant(text: str) -> t.Iterator[str]:
+    """Lines about denials and policy, and the first and last line: they bound the time that the log covers."""
     lines = text.split("\n")
     last = len(lines) - 2  # it ends with an end of line
     yield from (line for place, line in enumerate(lines) if place in (0, last) or "avc:" in line or "MAC_" in line)
