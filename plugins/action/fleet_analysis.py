@@ -14,9 +14,10 @@ from pathlib import Path
 from ansible.utils import color
 from ansible.utils.display import Display
 
+from ..module_utils._core import words
 from ..module_utils._core.allocate.label_domains import parse_domains
 from ..module_utils._core.allocate.ledger import Row
-from ..module_utils._core.audit import report, waivers
+from ..module_utils._core.audit import report, text, waivers
 from ..module_utils._core.audit import terminal as summary
 from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
 from ..module_utils._core.audit.fleet import analysis as across
@@ -30,6 +31,7 @@ from ..plugin_utils._action import Arguments, ControllerAction, negative, write
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
     "hosts": {"type": "list", "elements": "str", "required": True},
+    "left_out": {"type": "list", "elements": "str", "default": []},
     "report": {"type": "path", "required": True},
     "shared_use": {"type": "path"},
     "fresh_labels": {"type": "path"},
@@ -128,11 +130,14 @@ def _analyse(
         if arguments["fresh_labels"] and view and isinstance(reading, Snapshot):
             labels.append(fresh_labels.labels(name, reading))
     read = {view.host for view in views}
-    unread = [result.name for result in results if result.name not in read]
+    left_out = sorted(set(arguments["left_out"]) - {result.name for result in results})
+    unread = [*(result.name for result in results if result.name not in read), *left_out]
     with _uncollected():
         fleet = across.judge(views, unread, pools, ledger, answers)
+    document = report.build(results, fleet, accepted, arguments["fail_on"], now)
+    document["fleet"]["left_out"] = left_out
     return {
-        "report": report.build(results, fleet, accepted, arguments["fail_on"], now),
+        "report": document,
         "shared_use": shared_use.documents(usages, unread),
         "questions": dict(fleet.questions),
         "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread, ledger),
@@ -167,6 +172,10 @@ def _show(document: dict[str, t.Any], path: Path) -> None:
     display = Display()
     terminal = summary.Terminal(width=min(t.cast(int, display.columns), _MAX_WIDTH), colour=bool(color.ANSIBLE_COLOR))
     display.display("\n" + summary.render(document, str(path), terminal))
+    left_out = document["fleet"]["left_out"]
+    if left_out:
+        names = words.some([text.escape(name) for name in left_out])
+        display.display(f"Outside --limit, neither read nor compared: {names}.\n")
 
 
 def _returned(document: dict[str, t.Any]) -> dict[str, t.Any]:

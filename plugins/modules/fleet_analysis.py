@@ -46,6 +46,14 @@ options:
     type: list
     elements: str
     required: true
+  left_out:
+    description:
+      - Hosts of the fleet that are not in O(hosts), for example because of C(--limit). They are listed in the report.
+      - Their guests may use shared storage, so orphans on it are unknown, and nothing about it is final for
+        O(shared_use) and O(fresh_labels).
+    type: list
+    elements: str
+    default: []
   report:
     description:
       - File on the controller for the report, written atomically. Missing folders are created.

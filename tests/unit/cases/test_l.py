@@ -36,18 +36,16 @@ def test_l1_every_play_takes_its_hosts_from_the_lookup() -> None:
                 assert not part.get("tags"), path.name
 
 
-@pytest.mark.parametrize("name", PLAYBOOKS)
-@pytest.mark.parametrize(
-    ("options", "environment"),
-    [
-        (("--tags", "anything"), {}),
-        (("--skip-tags", "always,all"), {}),
-        (("--start-at-task", "Judge the fleet"), {}),
-        ((), {"ANSIBLE_RUN_TAGS": "anything"}),
-        ((), {"ANSIBLE_SKIP_TAGS": "all"}),
-    ],
-    ids=["tags", "skip-tags", "start-at-task", "tags of the environment", "skip-tags of the environment"],
-)
+RUNS = [
+    ("audit", ("--skip-tags", "always,all"), {}),
+    ("audit", ("--start-at-task", "Judge the fleet"), {}),
+    ("audit", (), {"ANSIBLE_RUN_TAGS": "anything"}),
+    ("audit", (), {"ANSIBLE_SKIP_TAGS": "all"}),
+    *((name, ("--tags", "anything"), {}) for name in PLAYBOOKS),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "environment"), RUNS)
 def test_l1_a_run_that_leaves_tasks_out_fails(
     here: Path, name: str, options: tuple[str, ...], environment: dict[str, str]
 ) -> None:
@@ -55,6 +53,14 @@ def test_l1_a_run_that_leaves_tasks_out_fails(
     assert run.status != 0
     assert "would leave out parts of this playbook" in run.output
     assert "TASK" not in run.output
+
+
+def test_l1_hosts_outside_the_limit_are_named_and_may_use_shared_storage(here: Path) -> None:
+    here.write_text(here.read_text() + "there ansible_connection=local\n")
+    run = play("audit", here, "--limit", "here", "-e", "ansible_python_interpreter=/nonexistent/python")
+    assert run.report["fleet"]["left_out"] == ["there"]
+    assert "Outside --limit, neither read nor compared: there." in run.output
+    assert list(run.hosts) == ["here"]
 
 
 @pytest.mark.parametrize("options", [("--list-tasks", "--tags", "x"), ("--list-hosts",), ("--syntax-check",)])

@@ -19,7 +19,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.documen
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
 from tests.unit.support.actions import finished
-from tests.unit.support.fleets import guest, host, rule
+from tests.unit.support.fleets import guest, host, nfs, rule
 
 
 def risky(snapshot: s.Snapshot, _settings: f.Settings) -> t.Iterator[f.Hit | f.Unsure]:
@@ -51,8 +51,8 @@ class Fleet:
         self.snapshots = folder / "snapshots"
         self.report = folder / "new" / "report.json"
 
-    def add(self, name: str, *guests: s.Guest) -> None:
-        _snapshots.write_snapshot(self.snapshots, name, encode(host(name, guests)))
+    def add(self, name: str, *guests: s.Guest, **parts: t.Any) -> None:
+        _snapshots.write_snapshot(self.snapshots, name, encode(host(name, guests, **parts)))
 
     def judge(self, hosts: list[str], hostvars: t.Any = None, **arguments: t.Any) -> dict[str, t.Any]:
         args = {"snapshots": str(self.snapshots), "hosts": hosts, "report": str(self.report), **arguments}
@@ -159,12 +159,12 @@ def test_a_report_that_cannot_be_written_fails_and_is_shown_all_the_same(fleet: 
 
 
 def test_what_hosts_use_of_shared_storage_is_written_when_asked_for(fleet: Fleet, shown: list[str]) -> None:
-    fleet.add("kvm1", guest("a", "s0:c1,c2"))
+    fleet.add("kvm1", guest("a", "s0:c1,c2"), storage=[nfs("/share", "nfs:filer:/vol")])
     path = fleet.snapshots.parent / "use.json"
     assert fleet.judge(["kvm1", "kvm9"], shared_use=str(path))["verdict"] == "unknown"
     told = json.loads(path.read_text())
     assert set(told) == {"kvm1"}
-    assert all(not folder["complete"] and "kvm9" in folder["why"] for folder in told["kvm1"])
+    assert [(folder["complete"], "kvm9" in folder["why"]) for folder in told["kvm1"]] == [(False, True)]
     assert shown
 
 
@@ -265,3 +265,14 @@ def test_a_host_that_claims_another_hosts_guest_hides_nothing(fleet: Fleet, show
 def test_bad_arguments_are_refused_by_name(fleet: Fleet, arguments: dict[str, t.Any], told: str) -> None:
     with pytest.raises(AnsibleError, match=told):
         fleet.judge(["kvm1"], **arguments)
+
+
+def test_hosts_left_out_are_named_and_count_as_unread(fleet: Fleet, shown: list[str], tmp_path: Path) -> None:
+    fleet.add("kvm1", guest("web", "s0:c1,c2"), storage=[nfs("/share", "nfs:filer:/vol")])
+    shared = tmp_path / "shared.json"
+    result = fleet.judge(["kvm1"], left_out=["kvm2", "kvm1"], shared_use=str(shared))
+    assert fleet.written()["fleet"]["left_out"] == ["kvm2"]
+    assert result["hosts"]["total"] == 1
+    assert any("kvm2" in line for line in shown)
+    claims = json.loads(shared.read_text())["kvm1"]
+    assert [(claim["complete"], "kvm2" in claim["why"]) for claim in claims] == [(False, True)]
