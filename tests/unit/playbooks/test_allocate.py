@@ -143,4 +143,4 @@ def test_the_parts_are_in_the_order_in_which_no_label_is_given_twice() -> None:
     (apply,) = [one for one in plays if one["name"] == "Apply"]
     assert (apply["serial"], apply["max_fail_percentage"]) == ("{{ svirt_serial | default([1, '25%', '100%']) }}", 0)
     assert plays[-1]["ansible.builtin.import_playbook"] == "audit.yml"
-    assert [one["name"] for one in plays].index("Confirm what came of it") == len(plays) - 2
+    assert [one["name"] for one in plays].index("Confirm the result") == len(plays) - 2
