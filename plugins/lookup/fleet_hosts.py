@@ -15,6 +15,9 @@ from ansible.plugins.lookup import LookupBase
 #: Options that only list or parse.
 _LISTINGS = ("listhosts", "listtasks", "listtags", "syntax")
 
+#: Tags that Molecule skips in every run; no task of this collection has them.
+_OF_MOLECULE = {"molecule-notest", "notest"}
+
 
 class LookupModule(LookupBase):
     """Checks the run before it hands out the pattern."""
@@ -50,9 +53,10 @@ class LookupModule(LookupBase):
 def skipped(arguments: t.Mapping[str, t.Any]) -> str:
     """The option of the command line that leaves tasks out, as an error; empty: none does."""
     tags = sorted(set(arguments.get("tags") or ()) - {"all"})
+    left_out = sorted(set(arguments.get("skip_tags") or ()) - _OF_MOLECULE)
     options = {
         f"--tags {','.join(tags)}": tags,
-        f"--skip-tags {','.join(arguments.get('skip_tags') or ())}": arguments.get("skip_tags"),
+        f"--skip-tags {','.join(left_out)}": left_out,
         f"--start-at-task {arguments.get('start_at_task')!r}": arguments.get("start_at_task"),
         "--step": arguments.get("step"),
     }
