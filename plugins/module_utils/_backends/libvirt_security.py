@@ -44,6 +44,8 @@ def run(call: Call) -> dict[str, t.Any]:
             "no libvirt daemon for QEMU is installed on this host, so it has no qemu.conf to set", code="no_libvirt"
         )
     facts = read(root, CONF, exports=call.params["name_exports"])
+    if facts.unread:
+        raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
     planned = plan(facts.text, _wishes(call, facts), facts.mode, facts.lsms)
     if planned.edits and not call.check_mode:
         write(CONF, planned.text, facts, "libvirt_security")

@@ -167,6 +167,9 @@ class CapturedRoot(Root):
             raise HostReadError(f"{path} is larger than {limit} bytes")
         return content
 
+    def holds(self, path: str, content: bytes, limit: int = MAX_FILE) -> bool:
+        return content in self._file(path).content[:limit]
+
     def transact(self, path: str, request: bytes) -> bytes:
         assert path == "/sys/fs/selinux/access"
         if not self._root:

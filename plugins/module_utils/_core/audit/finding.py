@@ -89,6 +89,8 @@ class RuleBase:
     needs: tuple[str, ...]
     check: t.Callable[..., t.Iterable[Hit | Unsure]]
     references: tuple[str, ...] = ()
+    #: Areas of ``needs`` that need not exist on the host: the rule speaks all the same where it finds a fault.
+    regardless: tuple[str, ...] = ()
     #: Why no fault can be injected in the lab, where that is so.
     unproved: str = ""
 

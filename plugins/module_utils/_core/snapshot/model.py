@@ -157,6 +157,10 @@ class Daemon:
     context: str | None = field(default=None, metadata=doc("label of the process; its range bounds the categories"))
     started_at: float | None = field(default=None, metadata=doc("start time, seconds since the epoch"))
     socket: bool = field(default=False, metadata=doc("its control socket exists, so that a client would start it"))
+    own_files: bool | None = field(
+        default=False,
+        metadata=doc("it reads a qemu.conf of its own, as in a container, and not the host's; None: unknown"),
+    )
 
 
 @dataclass
@@ -328,6 +332,14 @@ class Process:
     uid: int | None = field(default=None, metadata=doc("real user id"))
     guest: str | None = field(default=None, metadata=doc("uuid of the guest it belongs to, if any"))
     started_at: float | None = field(default=None, metadata=doc("start time, seconds since the epoch"))
+    parent: int | None = field(default=None, metadata=doc("process id of its parent, where it belongs to no guest"))
+    machine: str | None = field(
+        default=None, metadata=doc("value of -machine on its command line, bounded, where it belongs to no guest")
+    )
+    cgroup: str | None = field(
+        default=None,
+        metadata=doc("its control group, bounded; None where it belongs to a guest and is in that guest's group"),
+    )
 
 
 @dataclass

@@ -12,6 +12,7 @@ import os
 import posixpath
 import typing as t
 
+from ..._core.paths import below
 from ..._core.system.mounts import Mount
 from .root import Root
 
@@ -31,6 +32,11 @@ class MountTable:
                 return None
             path = posixpath.dirname(path)
         return self._by_point[path]
+
+    def on_device(self, device: str | None) -> Mount | None:
+        """A mount of the file system with this device number, the whole of it before a part; None: not mounted here."""
+        mounts = (mount for mount in self._by_point.values() if device is not None and mount.device == device)
+        return min(mounts, key=lambda mount: (mount.root != "/", mount.mount), default=None)
 
     def under(self, folder: str) -> list[Mount]:
         """Mounts at or below a folder."""
@@ -68,6 +74,13 @@ class Paths:
             return "/"
         return self._step(self._folder(head, links), tail, links)
 
+    def until(self, folder: str, path: str) -> str:
+        """The path with its links followed up to where they first enter a folder; nothing in there is touched.
+
+        Raises OSError for a loop.
+        """
+        return _Until(self._root, self._mounts, self._prefix, self._enter, folder).resolve(path)
+
     def _folder(self, path: str, links: int) -> str:
         known = self._folders.get(path)
         if known is None:
@@ -89,3 +102,16 @@ class Paths:
         if links >= _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         return self.resolve(posixpath.join(folder, target), links + 1)
+
+
+class _Until(Paths):
+    """Follows links up to a folder."""
+
+    def __init__(self, root: Root, mounts: MountTable, prefix: str, enter: bool, folder: str) -> None:
+        super().__init__(root, mounts, prefix, enter)
+        self._end = folder
+
+    def _step(self, folder: str, name: str, links: int) -> str:
+        if below(folder, self._end) and name not in (".", ".."):
+            return posixpath.join(folder, name)
+        return super()._step(folder, name, links)

@@ -76,6 +76,23 @@ class Root:
             os.close(handle)
         raise HostReadError(f"{path} is larger than {limit} bytes")
 
+    def holds(self, path: str, content: bytes, limit: int = MAX_FILE) -> bool:
+        """Whether a file holds these bytes within the limit; little of it is in memory at a time. Raises OSError."""
+        handle = os.open(path, _READ)
+        try:
+            rest, size = b"", 0
+            while size < limit:
+                part = os.read(handle, 1 << 20)
+                if not part:
+                    return False
+                if content in rest + part:
+                    return True
+                rest = part[1 - len(content) :]
+                size += len(part)
+            return False
+        finally:
+            os.close(handle)
+
     def transact(self, path: str, request: bytes) -> bytes:
         """Ask one of selinuxfs's question files: write the question, read the answer. Raises OSError."""
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -72,6 +72,7 @@ class CategoryRange:
             unknown=unknown,
         )
         ours, taken = self._drop_in(seen.path)
+        taken = taken or daemon.host_files_unread(found)
         files = tuple(self._files(seen.unit, seen.path))
         return Seen(**{**vars(seen), "files": files, "ours": ours, "taken": taken})
 

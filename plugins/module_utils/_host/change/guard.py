@@ -67,9 +67,9 @@ class Guard:
 
     def refusal(self) -> str:
         """Why the host is not one for the guard; empty when it is."""
-        if self._policy.loaded:
-            return ""
-        return "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
+        if not self._policy.loaded:
+            return "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
+        return daemon.host_files_unread(self._daemon())
 
     def test(self, script: bytes) -> None:
         """Let the host's Python run the script's self-test, before anything is put anywhere. Raises HostWriteError."""

@@ -37,6 +37,8 @@ class QemuConfFacts:
     label: str | None
     #: The daemon that runs the guests; None where none runs.
     daemon: Daemon | None
+    #: Why the daemon does not read the file; empty where it does.
+    unread: str = ""
     #: The file changed after the daemon started.
     stale: bool = False
     #: Folders that the host exports by NFS from file systems of its own.
@@ -56,6 +58,7 @@ def read(root: Root, path: str, exports: bool = False) -> QemuConfFacts:
         text, present, security.mode, security.lsms, label, running if running and running.pid else None
     )
     if facts.daemon is not None:
+        facts.unread = daemon.host_files_unread(facts.daemon)
         started = daemon.started_at(root, facts.daemon)
         facts.stale = bool(newer(daemon.changes(root, [path]), started))
     if exports:

@@ -7,14 +7,19 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import re
 import time
 import typing as t
 
 from ..._core.errors import HostReadError
 from ..._core.libvirt import qemu_conf
+from ..._core.selinux.context import type_of
+from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import Daemon, Libvirt, Process, QemuConf
 from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
-from ..base.root import Root, reason
+from ..base.deadline import Job
+from ..base.process_view import ProcessView
+from ..base.root import MAX_FILE, Root, reason
 from . import processes
 
 CONF = "/etc/libvirt/qemu.conf"
@@ -24,29 +29,64 @@ _DRIVER_PID = "/run/libvirt/qemu/driver.pid"
 _AUTOSTARTED = "/run/libvirt/qemu/autostarted"
 
 _CLOCK_TICKS = 100  # as in processes.py
+_MAX_CONF = 1024 * 1024
+#: Type of privileged containers, in which libvirt's daemon runs where it is deployed as one.
+_CONTAINED_DAEMON = "spc_t"
+#: Control groups of container engines.
+_ENGINE = re.compile(r"docker|libpod|kubepods|crio|containerd|lxc")
 
 #: Users that distributions run guests as: Debian's kind, and all others.
 _DISTRIBUTION_USERS = ("libvirt-qemu", "qemu")
 
 
 def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt:
-    """The daemon in charge: the one that holds the driver, else the one that runs, else what a client would start."""
+    """The daemon in charge: the one that holds the driver, else the one that runs, else what a client would start.
+
+    A daemon with files of its own, in a container, comes after those of the host; one that its container confines is
+    none of the host's.
+    """
     sockets = XEN_SOCKETS if xen else SOCKETS
-    system = {item.role: item for item in daemons if item.uid in (0, None) and item.role in sockets}
-    installed = [name for name in sockets if has_daemon(root, name)]
     holder = root.line(_DRIVER_PID)
-    running = [name for name, item in system.items() if str(item.pid) == holder] or [
-        name for name in sockets if name in system
+    order = list(sockets)
+    candidates = [
+        (str(item.pid) != holder, reads_own_files(root, item) is True, order.index(item.role), item.pid, item)
+        for item in daemons
+        if item.uid in (0, None) and item.role in sockets and not is_container_type(type_of(item.context or ""))
     ]
-    activated = [name for name in sockets if name in installed and root.exists(sockets[name])]
-    libvirt = Libvirt(installed=bool(installed or system))
-    for name in [*running, *activated][:1]:
-        process = system.get(name)
-        libvirt.daemon = Daemon(name, socket=root.exists(sockets[name]))
-        if process is not None:
-            libvirt.daemon.pid, libvirt.daemon.context = process.pid, process.context
-            libvirt.daemon.started_at = process.started_at
+    installed = [name for name in sockets if has_daemon(root, name)]
+    libvirt = Libvirt(installed=bool(installed or candidates))
+    if candidates:
+        process = min(candidates)[-1]
+        libvirt.daemon = Daemon(process.role, process.pid, process.context, process.started_at)
+        libvirt.daemon.own_files = reads_own_files(root, process)
+    else:
+        activated = [name for name in installed if root.exists(sockets[name])]
+        libvirt.daemon = Daemon(activated[0]) if activated else None
+    if libvirt.daemon is not None:
+        libvirt.daemon.socket = root.exists(sockets[libvirt.daemon.name])
     return libvirt
+
+
+def reads_own_files(root: Root, process: Process) -> bool | None:
+    """Whether a daemon reads another qemu.conf than the host's, as one in a container does; None: unknown."""
+    shared = ProcessView(root, process.pid).shares(CONF)
+    if shared is not None:
+        return not shared
+    # Not for us to see. The service manager's own daemons read the host's files.
+    contained = type_of(process.context or "") == _CONTAINED_DAEMON or _ENGINE.search(process.cgroup or "")
+    return None if contained else False
+
+
+def host_files_unread(daemon: Daemon | None) -> str:
+    """Why a change of the host's files would not reach the daemon; empty when it would."""
+    if daemon is None or daemon.own_files is False:
+        return ""
+    if daemon.own_files is None:
+        return f"whether {daemon.name} (pid {daemon.pid}) reads the host's files, or those of a container, is not known"
+    return (
+        f"{daemon.name} (pid {daemon.pid}) runs in a container and reads the files there, not those of the host; "
+        "change them where the container is deployed from"
+    )
 
 
 def may_connect(root: Root, libvirt: Libvirt) -> str:
@@ -98,13 +138,15 @@ def changes(root: Root, paths: t.Iterable[str]) -> dict[str, float]:
     return times
 
 
-def configuration(root: Root) -> tuple[QemuConf | None, str]:
-    """qemu.conf, empty where the host has none; or None and why it could not be read."""
+def configuration(root: Root, daemon: Daemon | None = None, timeout: float = 30.0) -> tuple[QemuConf | None, str]:
+    """The daemon's qemu.conf, empty where it has none; or None and why it could not be read."""
+    if daemon is not None and daemon.own_files is not False:
+        return _own_configuration(root, daemon, timeout)
     conf = QemuConf(path=CONF)
     try:
         conf.changed_at = float(root.stat(CONF).st_mtime)
         conf.present = True
-        conf.assignments, conf.problems = qemu_conf.parse(root.read_text(CONF, 1024 * 1024))
+        conf.assignments, conf.problems = qemu_conf.parse(root.read_text(CONF, _MAX_CONF))
     except FileNotFoundError:
         return conf, ""
     except (OSError, HostReadError) as error:
@@ -112,12 +154,39 @@ def configuration(root: Root) -> tuple[QemuConf | None, str]:
     return conf, ""
 
 
-def qemu_user(root: Root, conf: QemuConf | None) -> tuple[int | None, list[int]]:
-    """The uid and the gids that guests run with, by the host's own files: a name service could hang."""
+def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[QemuConf | None, str]:
+    """qemu.conf of a daemon in a container, read through its own root; never the host's in its place."""
+    pid = daemon.pid
+    if daemon.own_files is None or pid is None:
+        return None, host_files_unread(daemon)
+
+    def work() -> t.Iterator[tuple[str, float] | None]:
+        view = ProcessView(root, pid)
+        try:
+            yield view.read_text(CONF, _MAX_CONF), view.changed_at(CONF)
+        except FileNotFoundError:
+            yield None
+
+    job = Job(work, timeout)
+    answers = list(job.items())
+    if job.problem or len(answers) != 1:
+        return None, f"{daemon.name} reads a {CONF} of its own, in a container: {job.problem or 'it was not read'}"
+    conf = QemuConf(path=CONF)
+    if answers[0] is not None:
+        conf.present = True
+        conf.assignments, conf.problems = qemu_conf.parse(answers[0][0])
+        conf.changed_at = answers[0][1]
+    return conf, ""
+
+
+def qemu_user(root: Root, conf: QemuConf | None, daemon: Daemon | None = None) -> tuple[int | None, list[int]]:
+    """The uid and the gids that guests run with, by the files of the host or of the daemon's own root: a name service
+    could hang."""
     if conf is None:
         return None, []
-    users = [line.split(":") for line in _lines(root, "/etc/passwd")]
-    groups = [line.split(":") for line in _lines(root, "/etc/group")]
+    view = ProcessView(root, daemon.pid) if daemon is not None and daemon.own_files and daemon.pid else None
+    users = [line.split(":") for line in _lines(root, view, "/etc/passwd")]
+    groups = [line.split(":") for line in _lines(root, view, "/etc/group")]
     chosen = _text(conf, "user")
     names = (chosen,) if chosen else _DISTRIBUTION_USERS
     user = next((row for row in users if len(row) > 3 and (row[0] in names or f"+{row[2]}" in names)), None)
@@ -140,8 +209,9 @@ def _text(conf: QemuConf, key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _lines(root: Root, path: str) -> list[str]:
+def _lines(root: Root, view: ProcessView | None, path: str) -> list[str]:
     try:
-        return root.read_text(path).split("\n")
+        text = root.read_text(path) if view is None else view.read_text(path, MAX_FILE)
     except (OSError, HostReadError):
         return []
+    return text.split("\n")

@@ -7,11 +7,13 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import typing as t
+from dataclasses import dataclass, field, replace
 
-from ..._core.snapshot.model import Resource, Snapshot
+from ..._core.snapshot.model import FileFacts, Guest, Resource, Snapshot
 from ..._core.system.mounts import Export
 from ..base.paths import MountTable
+from ..base.process_view import ProcessView
 from ..base.root import Root
 from . import guest_files, guests, orphans, selinux, storage
 from .coverage import CoverageLog
@@ -56,17 +58,24 @@ class FileSurvey:
 
     def _files(self) -> None:
         reader = guest_files.FileReader(self.root, self.mounts, self.timeout)
-        outside: list[Resource] = []
+        outside: list[tuple[Guest, list[Resource]]] = []
         for guest in self.snapshot.guests:
-            inside = [item for item in guest.resources if guest.pid is not None and item.path.startswith("/dev/")]
-            outside += [item for item in guest.resources if item not in inside] if inside else guest.resources
-            seen = reader.look_inside(guest.pid, [item.path for item in inside]) if guest.pid is not None else {}
+            if guest.pid is None:
+                outside.append((guest, guest.resources))
+                continue
+            contained = ProcessView(self.root, guest.pid).has_own_root(self.mounts)
+            inside = [item for item in guest.resources if contained or item.path.startswith("/dev/")]
+            outside.append((guest, [item for item in guest.resources if item not in inside]))
+            look = reader.look_contained if contained else reader.look_inside
+            seen = look(guest.pid, [item.path for item in inside]) if inside else {}
             for item in inside:
                 item.in_namespace = True
                 self._keep(item, seen[item.path])
-        everything = reader.look_all(item.path for item in outside)
-        for item in outside:
-            self._keep(item, everything[item.path])
+        looks = reader.look_all(item.path for _guest, items in outside for item in items)
+        for guest, items in outside:
+            own = self._own_devices(reader, guest, [looks[item.path].device for item in items])
+            for item in items:
+                self._keep_outside(item, looks[item.path], own)
         for problem in reader.bugs:
             self.ledger.bug("images", problem)
         self.stuck = reader.stuck
@@ -76,9 +85,35 @@ class FileSurvey:
         if not self.complete:
             self.ledger.unknown("images", "files of guests that could not be read wholly are not known")
 
+    def _own_devices(
+        self, reader: guest_files.FileReader, guest: Guest, paths: list[str]
+    ) -> dict[str, guest_files.PathFacts]:
+        """Devices that links outside /dev lead to, as a running guest sees them: in its own /dev."""
+        wanted = [path for path in paths if path and guest.active]
+        if not wanted:
+            return {}
+        if guest.pid is not None:
+            return reader.look_inside(guest.pid, wanted)
+        why = "the pid of the guest's QEMU is not known, so neither is its own /dev"
+        return {path: guest_files.PathFacts(FileFacts(error=f"{path}: {why}")) for path in wanted}
+
+    def _keep_outside(
+        self, item: Resource, look: guest_files.PathFacts, own: t.Mapping[str, guest_files.PathFacts]
+    ) -> None:
+        inside = own.get(look.device)
+        if inside is None:
+            self._keep(item, look)
+            return
+        real = inside.facts.resolved or look.device
+        item.in_namespace = True
+        self._keep(item, inside._replace(facts=replace(inside.facts, resolved=real if real != item.path else None)))
+
     def _keep(self, item: Resource, seen: guest_files.PathFacts) -> None:
         item.file = seen.facts
         self.ledger.unknown("images", seen.facts.error)
+        elsewhere = item.in_namespace and seen.facts.mount is None and not item.path.startswith("/dev/")
+        if elsewhere and seen.facts.kind in ("file", "dir"):
+            self.ledger.unknown("storage", f"{item.path}: its storage, in a container, is none that the host shows")
         if seen.facts.kind == "block":
             self.devices[item.path] = seen.rdev
             item.file.mount = item.path

@@ -12,6 +12,7 @@ import stat
 import typing as t
 from dataclasses import fields
 
+from ..._core.paths import below
 from ..._core.snapshot.model import FileFacts, Remembered
 from ..base.deadline import Job
 from ..base.paths import MountTable, Paths, may_hang
@@ -30,11 +31,16 @@ _KINDS = (
 )
 
 
+_DEV = "/dev"
+
+
 class PathFacts(t.NamedTuple):
-    """Facts about a path, and its device number where it is a device."""
+    """Facts about a path, its device number where it is a device, and where it enters /dev."""
 
     facts: FileFacts
     rdev: int = 0
+    #: Where the path's links enter /dev: a guest's QEMU has a /dev of its own. Empty for a path that does not.
+    device: str = ""
 
 
 def look(root: Root, paths: Paths, path: str, prefix: str = "") -> PathFacts:
@@ -50,12 +56,22 @@ def look(root: Root, paths: Paths, path: str, prefix: str = "") -> PathFacts:
         facts.device, facts.inode = device(seen.st_dev), seen.st_ino
         facts.label = label_of(root.getxattr(prefix + real, LABEL))
         facts.remembered = _remembered(root, prefix + real)
-        return PathFacts(facts, seen.st_rdev if facts.kind in ("block", "char") else 0)
+        rdev = seen.st_rdev if facts.kind in ("block", "char") else 0
+        return PathFacts(facts, rdev, paths.until(_DEV, path) if below(real, _DEV) else "")
     except (FileNotFoundError, NotADirectoryError):
-        return PathFacts(FileFacts(exists=False))
+        return PathFacts(FileFacts(exists=False), 0, _entered(paths, path))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         facts.error = reason(error)
-        return PathFacts(facts)
+        return PathFacts(facts, 0, _entered(paths, path))
+
+
+def _entered(paths: Paths, path: str) -> str:
+    """Where a path that could not be read here enters /dev: a guest may have a device there."""
+    try:
+        entered = paths.until(_DEV, path)
+    except (OSError, ValueError):
+        return ""
+    return entered if below(entered, _DEV) else ""
 
 
 def device(number: int) -> str:
@@ -115,24 +131,33 @@ class FileReader:
         paths = Paths(self._root, MountTable(()), prefix)
         return {path: look(self._root, paths, path, prefix) for path in set(wanted)}
 
-    def _far(self, wanted: list[str]) -> t.Callable[[], t.Iterator[t.Any]]:
+    def look_contained(self, pid: int, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
+        """Facts about each of these paths as a process in a container sees them, on storage that may hang, too."""
+        prefix, paths = f"/proc/{pid}/root", sorted(set(wanted))
+        found = self._answers(prefix, paths, Job(self._far(paths, prefix), self._timeout))
+        for seen in found.values():
+            mount = self._mounts.on_device(seen.facts.device)
+            seen.facts.mount = mount.mount if mount is not None else None
+        return found
+
+    def _far(self, wanted: list[str], prefix: str = "") -> t.Callable[[], t.Iterator[t.Any]]:
         def work() -> t.Iterator[t.Any]:
-            paths = Paths(self._root, self._mounts, enter=True)
+            paths = Paths(self._root, MountTable(()) if prefix else self._mounts, prefix, enter=True)
             for path in wanted:
-                facts, rdev = look(self._root, paths, path)
+                facts, rdev, entered = look(self._root, paths, path, prefix)
                 plain = {item.name: getattr(facts, item.name) for item in fields(facts)}
                 memory = facts.remembered
                 plain["remembered"] = [memory.label, memory.references, memory.timestamp] if memory else None
-                yield path, plain, rdev
+                yield path, plain, rdev, entered
 
         return work
 
     def _answers(self, point: str, wanted: list[str], job: Job) -> dict[str, PathFacts]:
         facts: dict[str, PathFacts] = {}
-        for path, plain, rdev in job.items():
+        for path, plain, rdev, entered in job.items():
             memory = plain["remembered"]
             plain["remembered"] = Remembered(*memory) if memory else None
-            facts[path] = PathFacts(FileFacts(**plain), rdev)
+            facts[path] = PathFacts(FileFacts(**plain), rdev, entered)
             facts[path].facts.mount = point if facts[path].facts.exists else None
         if job.problem:
             self.stuck[point] = job.problem

@@ -152,9 +152,9 @@ class Probe:
                 uri = libvirt_reader.XEN_URI if xen else libvirt_reader.QEMU_URI
                 names = frozenset(self.status.names)
                 job = Job(lambda: self.tools.ask(uri, names), self.options.timeout)
-            libvirt.conf, problem = daemon.configuration(self.root)
+            libvirt.conf, problem = daemon.configuration(self.root, libvirt.daemon, self.options.timeout)
             self.coverage.unknown("libvirt", problem)
-            user = daemon.qemu_user(self.root, libvirt.conf)
+            user = daemon.qemu_user(self.root, libvirt.conf, libvirt.daemon)
             libvirt.qemu_uid, libvirt.qemu_gids = user
         return libvirt, job
 
@@ -174,8 +174,13 @@ class Probe:
             listing = lister.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
             if snapshot.libvirt.connected and snapshot.libvirt.daemon is not None:
                 daemon.complete(self.root, snapshot.libvirt.daemon, table.booted_at)
+            contained = snapshot.libvirt.daemon is not None and snapshot.libvirt.daemon.own_files is not False
+            if contained and (job is None or job.problem):
+                listing.complete = False
+                self.coverage.unknown("guests", "libvirt's daemon keeps its guests in files of its own container")
         snapshot.guests = listing.guests
         processes.match_guests(table, {item.pid: item.uuid for item in snapshot.guests if item.pid is not None})
+        processes.drop_ended(self.root, table)
         for item in snapshot.guests:
             if item.pid is not None:
                 item.context = table.context_of(item.pid) or selinux.current(self.root, item.pid)

@@ -12,19 +12,39 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..._core.selinux.context import type_of
+from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import ContainerLabel, Process
 from ..base.root import Root, reason, text_of
 
 QEMU = "qemu"
-_QEMU_PROGRAM = re.compile(r"(qemu-system-[A-Za-z0-9_]+|qemu-kvm)\Z")
+#: Names of the system emulator, with what distributions and vendors add: -snp-experimental, .real, nix's wrappers.
+_QEMU_PROGRAM = re.compile(r"\.?qemu-(?:system-[A-Za-z0-9_]|kvm)[A-Za-z0-9_.+-]*\Z")
+#: Options that make a command line QEMU's, by whatever name the program goes.
+_QEMU_OPTIONS = frozenset(
+    "machine accel enable-kvm cpu smp blockdev drive netdev chardev qmp nodefaults no-user-config sandbox incoming "
+    "daemonize nographic rtc vnc hda".split()
+)
+_ENOUGH_OPTIONS = 3
+#: Programs that carry another one's command line.
+_LAUNCHERS = frozenset(
+    "bash sh dash zsh ksh busybox env sudo su doas runuser runcon setpriv timeout nohup nice ionice taskset numactl "
+    "chrt setsid unshare nsenter strace ltrace gdb perf time script screen tmux watch xargs ssh systemd-run conmon "
+    "crun runc podman docker catatonit tini dumb-init perl".split()
+)
+_LAUNCHER = re.compile(r"python[0-9.]*\Z")
+_ELF = b"\x7fELF"
+#: Every system emulator has it, for its option --version; qemu-img, qemu-nbd and others have their own name there.
+_SIGNATURE = b"QEMU emulator version"
+_MAX_PROGRAM = 256 * 1024 * 1024
+
 #: Programs that serve a guest, by name; dbus-daemon only where it serves one.
 _HELPERS = frozenset(
     "swtpm passt passt.avx2 pasta slirp-helper slirp4netns virtiofsd qemu-pr-helper nbdkit vhost-user-gpu qemu-rdp "
     "qemu-storage-daemon".split()
 )
 _DAEMONS = frozenset(("libvirtd", "virtqemud", "virtxend"))
-_CONTAINER_TYPE = re.compile(r"(container_(?!runtime|auth|engine_exec)\w*_?t|svirt_(?:lxc|qemu|kvm)_net_t)\Z")
-_SCOPE = re.compile(r"machine-(?:qemu|lxc)[^/]*\.scope|[^/]*\.libvirt-qemu")
+#: The control group of a guest: the whole path, since anybody may name a group of his own like that of a guest.
+_SCOPE = re.compile(r"(?:/[^/\n]*)*?/(?:machine-(?:qemu|lxc)[^/\n]*\.scope|[^/\n]*\.libvirt-qemu)(?=/|$)")
 _DBUS_OF_GUEST = "/libvirt/qemu/dbus/"
 
 _NAME = re.compile(r"(?:\A|,)guest=([^,]*)")
@@ -38,7 +58,7 @@ class SeenProcess:
     """A QEMU or helper, with its control group."""
 
     process: Process
-    #: Control group scope of the guest that it runs in.
+    #: Path of the control group of the guest that it runs in.
     scope: str | None = None
 
 
@@ -86,7 +106,7 @@ def _look(
         return
     context = _context(root, pid)
     type_ = type_of(context) if context else None
-    if type_ and _CONTAINER_TYPE.match(type_):
+    if is_container_type(type_):
         by_label.setdefault(context or "", []).append(pid)
     program = _program(root, pid, exe)
     if program is None:
@@ -141,21 +161,46 @@ def _program(root: Root, pid: int, exe: str | None) -> str | None:
 
 
 def _role(root: Root, pid: int, program: str, has_guest_label: bool) -> str | None:
-    if _QEMU_PROGRAM.match(program):
+    words = _words(root, pid)
+    if _is_qemu(root, pid, program, words):
         return QEMU
-    if program in _HELPERS or has_guest_label:  # whatever runs with a guest's label belongs to a guest
+    if program in _HELPERS or has_guest_label:
         return "passt" if program == "passt.avx2" else program[:_MAX_NAME]
-    if program == "dbus-daemon" and any(_DBUS_OF_GUEST in word for word in _words(root, pid)):
+    if program == "dbus-daemon" and any(_DBUS_OF_GUEST in word for word in words):
         return program
     return None
 
 
+def _is_qemu(root: Root, pid: int, program: str, words: list[str]) -> bool:
+    """Whether a process is a system emulator: by its executable, and by name and command line together with it."""
+    named = _QEMU_PROGRAM.match(program) is not None
+    if not named and (program in _HELPERS or program in _DAEMONS or not _has_qemu_options(words)):
+        return False
+    path = f"/proc/{pid}/exe"
+    try:
+        if root.peek(path, len(_ELF)) != _ELF:
+            return False
+        return named or root.holds(path, _SIGNATURE, _MAX_PROGRAM)
+    except OSError:  # not for us to read
+        return named or not (program in _LAUNCHERS or _LAUNCHER.match(program))
+
+
+def _has_qemu_options(words: list[str]) -> bool:
+    options = {word.lstrip("-") for word in words[1:] if word.startswith("-")}
+    return len(options & _QEMU_OPTIONS) >= _ENOUGH_OPTIONS
+
+
 def _seen(root: Root, pid: int, role: str, exe: str | None, context: str | None, booted_at: int | None) -> SeenProcess:
     process = Process(pid=pid, role=role, exe=exe, context=context, uid=_uid(root, pid))
-    process.started_at = _started_at(root, pid, booted_at)
+    process.parent, process.started_at = _parent_and_start(root, pid, booted_at)
     if role == QEMU:
-        process.name = _guest_name(_words(root, pid))
-    return SeenProcess(process, _scope(root, pid))
+        words = _words(root, pid)
+        process.name = _guest_name(words)
+        process.machine = _value_of(words, "machine", "M")
+    groups = _cgroups(root, pid)
+    process.cgroup = groups[0][:_MAX_NAME] if groups else None
+    matches = (_SCOPE.match(group) for group in groups)
+    return SeenProcess(process, next((match.group(0) for match in matches if match), None))
 
 
 def _words(root: Root, pid: int) -> list[str]:
@@ -167,12 +212,20 @@ def _words(root: Root, pid: int) -> list[str]:
 
 def _guest_name(words: list[str]) -> str | None:
     """The value of -name: ``guest=NAME,debug-threads=on`` with doubled commas, or just the name."""
+    value = _value_of(words, "name", limit=None)
+    if value is None:
+        return None
+    single = value.replace(",,", "\0")
+    match = _NAME.search(single)
+    name = match.group(1) if match else single.split(",", 1)[0]
+    return name.replace("\0", ",")[:_MAX_NAME] or None
+
+
+def _value_of(words: list[str], *names: str, limit: int | None = _MAX_NAME) -> str | None:
+    """The value of an option on QEMU's command line, which takes one dash or two."""
     for option, value in zip(words, words[1:]):
-        if option in ("-name", "--name"):
-            single = value.replace(",,", "\0")
-            match = _NAME.search(single)
-            name = match.group(1) if match else single.split(",", 1)[0]
-            return name.replace("\0", ",")[:_MAX_NAME] or None
+        if option.startswith("-") and option[1:].removeprefix("-") in names:
+            return value[:limit]
     return None
 
 
@@ -186,15 +239,14 @@ def _uid(root: Root, pid: int) -> int | None:
     return None
 
 
-def _started_at(root: Root, pid: int, booted_at: int | None) -> float | None:
-    if booted_at is None:
-        return None
+def _parent_and_start(root: Root, pid: int, booted_at: int | None) -> tuple[int | None, float | None]:
     try:
-        # The program's name, in brackets, may hold anything; the 22nd field is the 20th after it.
-        ticks = int(root.peek(f"/proc/{pid}/stat").rpartition(b")")[2].split()[19])
+        # The program's name, in brackets, may hold anything; the 4th field is the 2nd after it, the 22nd the 20th.
+        fields = root.peek(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        parent, ticks = int(fields[1]), int(fields[19])
     except (OSError, ValueError, IndexError):
-        return None
-    return booted_at + ticks / _CLOCK_TICKS
+        return None, None
+    return parent, None if booted_at is None else booted_at + ticks / _CLOCK_TICKS
 
 
 def _boot_time(root: Root) -> int | None:
@@ -207,12 +259,13 @@ def _boot_time(root: Root) -> int | None:
     return None
 
 
-def _scope(root: Root, pid: int) -> str | None:
+def _cgroups(root: Root, pid: int) -> list[str]:
+    """Paths of the control groups of a process: one, or with version 1 one for each controller."""
     try:
-        match = _SCOPE.search(text_of(root.peek(f"/proc/{pid}/cgroup", 65536)))
+        lines = text_of(root.peek(f"/proc/{pid}/cgroup", 65536)).split("\n")
     except OSError:
-        return None
-    return match.group(0) if match else None
+        return []
+    return [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
 
 
 def match_guests(table: ProcessTable, pids: t.Mapping[int, str]) -> None:
@@ -231,3 +284,13 @@ def match_guests(table: ProcessTable, pids: t.Mapping[int, str]) -> None:
         # Only helpers: a second QEMU in a guest's control group is not that guest.
         if seen.process.guest is None and seen.process.role != QEMU and seen.scope:
             seen.process.guest = scopes.get(seen.scope)
+        if seen.process.guest is not None:
+            seen.process.parent = seen.process.machine = None
+            seen.process.cgroup = None if seen.scope else seen.process.cgroup
+
+
+def drop_ended(root: Root, table: ProcessTable) -> None:
+    """Drop processes that belong to no guest and have ended meanwhile: their guest may have ended, too."""
+    table.guests = [
+        seen for seen in table.guests if seen.process.guest is not None or root.exists(f"/proc/{seen.process.pid}")
+    ]

@@ -131,6 +131,17 @@ def _label_later(snapshot: Snapshot) -> None:
     guest(snapshot, "db").persistent_labels = [SecLabel("selinux", "static", True, label)]
 
 
+def _borrowed(snapshot: Snapshot) -> None:
+    """A shell with the guest's label, in another control group than the guest's."""
+    label = process_label("s0:c17,c42")
+    snapshot.processes.append(Process(4712, "bash", "/usr/bin/bash", None, label, 0, cgroup="/user.slice"))
+
+
+def _borrowed_and_no_guests(snapshot: Snapshot) -> None:
+    _borrowed(snapshot)
+    area_unknown("guests")(snapshot)
+
+
 CASES = (
     Case("GST-001", "process 4711 handmade", _by_hand, _by_hand_and_no_guests),
     Case("GST-002", "guest web", _unconfined, _label_unknown),
@@ -148,4 +159,5 @@ CASES = (
     Case("GST-009", "guest spare", _risky, _xml_unknown),
     Case("GST-010", "guest web", _started_unconfined, _label_unknown),
     Case("GST-010", "guest db", _label_later, _label_unknown, "another label"),
+    Case("GST-011", "process 4712 bash", _borrowed, _borrowed_and_no_guests),
 )

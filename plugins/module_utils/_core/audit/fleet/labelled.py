@@ -21,7 +21,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ...errors import LabelError
-from ...facts import images
+from ...facts import images, outsiders
 from ...facts.guests import draws_categories, qemu_guests
 from ...facts.storage import file_path
 from ...facts.subjects import process_name
@@ -127,6 +127,8 @@ class _Reader:
     found: list[Placed] = field(default_factory=list)
     in_use: set[tuple[str, int]] = field(default_factory=set)
     doubts: list[str] = field(default_factory=list)
+    #: Labels of containers in which a QEMU runs that is compared itself.
+    engines: set[Context] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         selinux = self.snapshot.selinux
@@ -205,12 +207,17 @@ class _Reader:
                 )
 
     def sessions(self) -> None:
-        """QEMU processes that libvirt does not know. Rules about guests tell that they are there."""
-        for process in self.snapshot.processes:
+        """QEMU processes that libvirt does not know; a container's stands for its container, too."""
+        for process, kind in outsiders.outside_qemus(self.snapshot):
             context = read_context(process.context)
-            if process.role != "qemu" or process.guest is not None or context is None or not self._sound(context):
+            if context is None or not self._sound(context):
                 continue
             key = str(context.high)
+            contained = kind == outsiders.CONTAINER
+            # QEMUs of one container have one label by design; another container has another control group.
+            place = f"container {process.cgroup}" if contained and process.cgroup else f"process {process.pid}"
+            if contained:
+                self.engines.add(context)
             self.guests.append(
                 Placed(
                     "",
@@ -219,11 +226,11 @@ class _Reader:
                     context.high,
                     key,
                     None,
-                    f"process {process.pid} on {self.host}",
+                    f"{place} on {self.host}",
                     few(context.categories),
                     kind=SESSION,
                     context=str(context),
-                    file_label=f"system_u:object_r:{self._image_type}:{key}",
+                    file_label=f"system_u:object_r:{_CONTAINER_FILE if contained else self._image_type}:{key}",
                 )
             )
 
@@ -231,7 +238,7 @@ class _Reader:
         """Labels of containers, each once."""
         for container in self.snapshot.containers:
             context = read_context(container.context)
-            if context is None or not self._sound(context):
+            if context is None or not self._sound(context) or context in self.engines:
                 continue
             key = str(context.high)
             self.found.append(

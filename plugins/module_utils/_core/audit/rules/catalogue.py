@@ -46,12 +46,14 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
     if snapshot.xen is not None and "xen" not in rule.needs:
         return f.Outcome(rule.id, f.NOT_APPLICABLE, "under Xen guests are held by FLASK, not by sVirt"), []
     lacking = [snapshot.coverage[area] for area in rule.needs if snapshot.coverage[area].status != OK]
-    if any(area.status == NOT_APPLICABLE for area in lacking):
-        why = next(area.why for area in lacking if area.status == NOT_APPLICABLE)
-        return f.Outcome(rule.id, f.NOT_APPLICABLE, why), []
+    absent = {name: snapshot.coverage[name].why for name in rule.needs if _is_absent(snapshot, name)}
+    if set(absent) - set(rule.regardless):
+        return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
     # An area that was read in part may still show faults: they are reported, and the rest stays unknown.
     results = list(rule.check(snapshot, settings))
     hits = [f.finding_of(rule, name, result) for result in results if isinstance(result, f.Hit)]
+    if absent and not hits:
+        return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
     doubts = [area.why for area in lacking]
     doubts += [f"{result.subject}: {result.why}" for result in results if isinstance(result, f.Unsure)]
     if hits:
@@ -59,3 +61,7 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
     if doubts:
         return f.Outcome(rule.id, f.UNKNOWN, "; ".join(doubts[:5])), []
     return f.Outcome(rule.id, f.PASS), []
+
+
+def _is_absent(snapshot: Snapshot, area: str) -> bool:
+    return snapshot.coverage[area].status == NOT_APPLICABLE

@@ -21,6 +21,7 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass
 
+from ...facts import outsiders
 from ...facts.guest_label import FOREIGN, MAX_CATEGORIES, NARROW, OPEN, WIDE, fault_of
 from ...facts.guests import facts_of, guest_types, qemu_guests, selinux_off
 from ...facts.subjects import guest_name, process_name
@@ -34,6 +35,10 @@ from ..finding import SEVERITIES, Hit, Rule, Settings, Unsure
 from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM3, NIST_CM6, NIST_CM7, NIST_SC4, NIST_SC39, off_is_unsure
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
+
+
+#: Guests that the evidence names at most.
+_MOST_REACHED = 8
 
 
 def _fault(snapshot: Snapshot, context: Context) -> str | None:
@@ -151,26 +156,70 @@ def _confined_next(judged: _JudgedGuest) -> bool:
 
 
 def _unmanaged(snapshot: Snapshot, _settings: Settings) -> Results:
-    if selinux_off(snapshot):
-        yield from off_is_unsure(snapshot)
-        return
-    strays = [process for process in snapshot.processes if process.role == "qemu" and process.guest is None]
-    names = Counter((process.exe, process.name) for process in strays)
-    for process in strays:
+    """Also while SELinux is off, and on a host without libvirt: nobody else reports these."""
+    outside = outsiders.outside_qemus(snapshot)
+    names = Counter((process.exe, process.name) for process, _kind in outside)
+    for process, kind in outside:
         subject = process_name(process)
         if snapshot.coverage["guests"].status == UNKNOWN:
             yield Unsure(subject, "the guests could not be read, so it may be one of them")
             continue
         alone = bool(process.name) and names[process.exe, process.name] == 1
         key = f"{process.exe}\0{process.name if alone else process.pid}"
-        evidence = {"pid": process.pid, "exe": process.exe, "context": process.context, "uid": process.uid}
-        yield Hit(subject, key, evidence, severity=_stray_severity(snapshot, process))
+        severity, confined_by, fix = _OUTSIDE.get(kind, (None, None, None))
+        evidence = _shown_process(process) | {"kind": kind}
+        evidence |= {"confined": confined_by} if confined_by else {}
+        yield Hit(subject, key, evidence, severity=severity, fix=fix)
 
 
-def _stray_severity(snapshot: Snapshot, process: Process) -> str | None:
-    """A QEMU that somebody started by hand with a guest's type and a pair of categories is at least held."""
+_ENGINE_FIX = (
+    "Nothing is to be done for its confinement: its engine sees to that. Its categories are compared with those of the "
+    "guests here; give the engine and libvirt ranges of their own, so that they stay apart."
+)
+_SESSION_FIX = (
+    "Ask its user whether it must run in a session of libvirt (qemu:///session). That daemon draws from the same "
+    "categories as the system's, and neither knows what the other drew: define it with the system's libvirt."
+)
+#: QEMUs outside libvirt that are confined all the same: severity, what confines them, and the repair where it differs.
+_OUTSIDE: dict[str, tuple[str, str, str | None]] = {
+    outsiders.CONTAINER: ("info", "confined by a container engine, by type and categories", _ENGINE_FIX),
+    outsiders.SESSION: ("medium", "a guest's type and categories, from a user's session daemon", _SESSION_FIX),
+    outsiders.CONFINED: ("high", "a guest's type and categories, from whoever started it", None),
+    outsiders.APPARMOR: ("medium", "an AppArmor profile", None),
+}
+
+
+def _borrowed_label(snapshot: Snapshot, _settings: Settings) -> Results:
+    if selinux_off(snapshot):
+        yield from off_is_unsure(snapshot)
+        return
+    for process in outsiders.label_bearers(snapshot):
+        subject = process_name(process)
+        unplaced = outsiders.unplaced_guests(snapshot, process.context)
+        if snapshot.coverage["guests"].status == UNKNOWN:
+            yield Unsure(subject, "the guests could not be read, so it may serve one of them")
+        elif unplaced:
+            why = f"guest {unplaced[0]} has the same label and no control group of its own, so it may be its helper"
+            yield Unsure(subject, why)
+        else:
+            evidence = _shown_process(process) | {"reaches": _reached(snapshot, process)}
+            yield Hit(subject, f"{process.exe}\0{process.context}", evidence)
+
+
+def _shown_process(process: Process) -> dict[str, t.Any]:
+    names = ("pid", "exe", "context", "uid", "cgroup")
+    return {name: getattr(process, name) for name in names}
+
+
+def _reached(snapshot: Snapshot, process: Process) -> list[str]:
+    """Running guests whose files are open to the process, by categories."""
     context = read_context(process.context)
-    return "high" if context is not None and _fault(snapshot, context) is None else None
+    own = ((guest, read_context(guest.context)) for guest in snapshot.guests if guest.active)
+    return [
+        guest_name(guest)
+        for guest, label in own
+        if label is not None and context is not None and context.high.dominates(label.high)
+    ][:_MOST_REACHED]
 
 
 def _unconfined(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -311,15 +360,17 @@ RULES: tuple[Rule, ...] = (
         severity="critical",
         scope="guest",
         why=(
-            "libvirt did not start this process, so it gave it no label and no categories. As a rule it runs "
-            "unconfined, and whoever breaks out of it may reach every guest's disks that its user may open."
+            "The system's libvirt does not know this process, so it chose neither its label nor its categories, and "
+            "keeps no guest apart from it. As a rule it runs unconfined: whoever breaks out of it may reach every "
+            "guest's disks that its user may open. The evidence says what confines it, if anything does."
         ),
         fix=(
-            "Find out who started it and why. Define it as a libvirt guest and start it there; then end this process "
-            "in agreement with its owner. Nothing here can confine it while it runs."
+            "Find out who started it and why. Define it as a libvirt guest, and let its owner shut it down in its own "
+            "way and start it there. Nothing here can confine it while it runs."
         ),
         cost="operator",
         needs=("selinux", "processes"),
+        regardless=("selinux",),
         check=_unmanaged,
         references=(NIST_AC3, NIST_SC39, NIST_CM7),
     ),
@@ -475,5 +526,26 @@ RULES: tuple[Rule, ...] = (
         needs=("selinux", "guests"),
         check=_pending,
         references=(NIST_AC3, NIST_SC39, NIST_CM3),
+    ),
+    Rule(
+        id="GST-011",
+        title="A process with a guest's label belongs to no guest",
+        severity="high",
+        scope="guest",
+        why=(
+            "It is no QEMU and serves no guest, yet it has a type and categories that only guests get: it may read and "
+            "write the disks of each guest in the evidence (reaches). It may be left over from a guest that ended, or "
+            "somebody gave it this label to get at a guest's files."
+        ),
+        fix=(
+            "Find out who started it and why with this label (evidence: exe, uid, cgroup); a guest that runs may lean "
+            "on it, so ask before anybody stops it. Then see who may choose this label: runcon, SELinuxContext= of a "
+            "unit, a policy module of your own."
+        ),
+        cost="operator",
+        needs=("selinux", "processes"),
+        check=_borrowed_label,
+        references=(NIST_AC3, NIST_AC4, NIST_SC39),
+        unproved="the policy lets only QEMU's own file start in a guest's type; the lab has no module against that",
     ),
 )
