@@ -134,7 +134,7 @@ def result_of(
     if soak is not None:
         result.extra["soak"] = {
             "since": soak.since,
-            "problem": soak.problem,
+            "problem": str(soak.problem or ""),
             "denials": [denial.document() for denial in soak.denials[:MAX_SHOWN]],
             "other_denials": [denial.document() for denial in soak.others[:MAX_SHOWN]],
         }

@@ -173,8 +173,8 @@ DENIAL = Denial("svirt_t", "read", "file", "proc_t")
         (Soak(NOW - 9000, (DENIAL,)), 0, False, "denials"),
         (Soak(NOW - 9000, (DENIAL,) * 7), 0, False, "denials"),
         (Soak(NOW - 9000, (), (DENIAL,)), 3600, False, ""),
-        (Soak(None, problem="no log"), 0, False, "denials_unknown"),
-        (Soak(NOW - 9000, problem="dropped"), 0, False, "denials_unknown"),
+        (Soak(None, problem=Reason("log_unread", "no log")), 0, False, "denials_unknown"),
+        (Soak(NOW - 9000, problem=Reason("log_unread", "dropped")), 0, False, "denials_unknown"),
         (Soak(NOW - 9000), 3600, True, "relabel_pending"),
     ],
 )
@@ -190,7 +190,7 @@ def test_the_words_of_reasons() -> None:
     """The one place that holds sentences."""
     reasons = [
         judge(Soak(NOW - 9000, (DENIAL,) * 7), 0, NOW, False).refused,
-        judge(Soak(None, problem="no log"), 0, NOW, False).refused,
+        judge(Soak(None, problem=Reason("log_unread", "no log")), 0, NOW, False).refused,
         permissive([PolicyModule(400, "x", b"(typepermissive a_t)(allow a b (file (read)))")]).refused[0].reason,
         permissive([ADDED], soak=Soak(NOW, (DENIAL,))).refused[0].reason,
         plan_booleans({"b": True}, {}, ("b",), lambda name: None).refused[0].reason,
@@ -306,7 +306,7 @@ def test_what_would_be_denied_keeps_a_domain_permissive() -> None:
         assert (plan.remove, plan.reload) == ([], [])
         assert plan.refused[0].reason.code == "denials"
     assert permissive([ADDED], soak=Soak(NOW, (Denial("other_t", "read", "file", "proc_t"),))).remove == [ADDED]
-    unread = permissive([ADDED], soak=Soak(None, problem="no log"))
+    unread = permissive([ADDED], soak=Soak(None, problem=Reason("log_unread", "no log")))
     assert unread.refused[0].reason.code == "denials_unknown"
 
 
