@@ -7,40 +7,56 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import replace
 
 from ..result import Reason, Refusal
 from ..snapshot.model import BootEntry
-from ..system.boot_loaders.kinds import KINDS
+from ..system.boot_loaders.kinds import KINDS, doubts_of, entries_of
 from ..system.boot_loaders.loader import SUBJECT, BootFiles, BootMake, BootPlan, faults_of
 from ..system.kernel_arguments import BootWish
-
-
-def entries_of(files: BootFiles) -> list[BootEntry]:
-    """The entries of all boot loaders."""
-    return [entry for kind in KINDS for entry in kind.entries(files)]
+from ..words import some
 
 
 def boot_faults(files: BootFiles, wish: BootWish) -> list[str]:
     """``path: title: faults`` of each entry that is at fault, by path."""
-    faults = faults_of(entries_of(files), wish)
-    return [f"{path}: {text}" for path, texts in sorted(faults.items()) for text in texts]
+    return _listed(entries_of(files), wish)
+
+
+def _listed(entries: t.Iterable[BootEntry], wish: BootWish) -> list[str]:
+    return [f"{path}: {text}" for path, texts in sorted(faults_of(entries, wish).items()) for text in texts]
 
 
 def plan_boot(files: BootFiles, wish: BootWish) -> BootPlan:
-    """What has to change so that no entry is at fault, now and after the next update of the boot loader."""
+    """What has to change so that no entry is at fault, now and after the next update of the boot loader.
+
+    Entries of other systems are left as they are, and are no reason to refuse.
+    """
     plan = BootPlan(refused=[Refusal(SUBJECT, Reason("boot_files_unread", problem)) for problem in files.problems])
+    plan.refused += [Refusal(SUBJECT, Reason("boot_text_unclear", doubt)) for doubt in doubts_of(files)]
+    entries = entries_of(files)
     for kind in KINDS:
-        plan.add(kind.plan(files, wish))
+        plan.add(kind.plan(files, wish, entries))
+    for entry in entries:
+        if entry.own is None and any(wish.faults(text) for text in (entry.arguments, *entry.alternatives)):
+            why = f"{entry.title}: whether it starts this host's system is not known; look at its root="
+            plan.refuse(entry.source, "owner_unknown", why)
+        elif entry.own is not False and entry.unresolved:
+            names = some(entry.unresolved)
+            why = f"{entry.title}: the value of {names} is not known, so neither is what it starts"
+            plan.refuse(entry.source, "variable_unknown", why)
     return plan
 
 
 def faults_after(files: BootFiles, plan: BootPlan, wish: BootWish) -> list[str]:
     """Faults that are left once the plan is carried out."""
-    edited = replace(files, texts={**files.texts, **{path: fresh for path, (_old, fresh) in plan.edits.items()}})
+    texts = {**files.texts, **{path: fresh for path, (_old, fresh) in plan.edits.items()}}
+    for make in plan.makes:
+        for kind in KINDS:
+            if make.program in kind.programs:
+                texts[make.path] = kind.predicted(texts[make.path], wish)
     remade = {make.path for make in plan.makes}
-    faults = faults_of((entry for entry in entries_of(edited) if entry.source not in remade), wish)
-    return [f"{path}: {text}" for path, texts in sorted(faults.items()) for text in texts]
+    return _listed((entry for entry in entries_of(replace(files, texts=texts)) if entry.source not in remade), wish)
 
 
 def without_effect(plan: BootPlan, make: BootMake) -> BootPlan:

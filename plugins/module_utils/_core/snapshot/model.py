@@ -43,7 +43,17 @@ class BootEntry:
 
     source: str = field(metadata=doc("file the entry was read from: grub.cfg or a BLS snippet"))
     title: str = field(metadata=doc("title as shown in the menu, submenus joined by >"))
-    arguments: str = field(metadata=doc("the kernel's arguments"))
+    arguments: str = field(metadata=doc("the kernel's arguments, without variables whose value is not known"))
+    alternatives: list[str] = field(
+        default_factory=list, metadata=doc("other arguments that it may have, by a condition that is decided at boot")
+    )
+    unresolved: list[str] = field(
+        default_factory=list, metadata=doc("variables of the boot loader in its arguments whose value is not known")
+    )
+    kernel: str = field(default="", metadata=doc("the kernel, as the boot loader names it"))
+    own: bool | None = field(
+        default=True, metadata=doc("it starts this host's system, not another one or a tool; None: not known")
+    )
 
 
 @dataclass
@@ -398,6 +408,7 @@ class Host:
     machine_id: str | None = field(default=None, metadata=doc("/etc/machine-id"))
     os: str | None = field(default=None, metadata=doc("PRETTY_NAME of os-release"))
     os_id: str | None = field(default=None, metadata=doc("ID of os-release"))
+    os_like: list[str] = field(default_factory=list, metadata=doc("ID_LIKE of os-release: what it descends from"))
     kernel: str | None = field(default=None, metadata=doc("kernel release"))
     booted_at: int | None = field(default=None, metadata=doc("boot time, seconds since the epoch"))
     root: bool = field(default=False, metadata=doc("the probe ran as root"))

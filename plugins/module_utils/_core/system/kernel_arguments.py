@@ -18,8 +18,8 @@ from ..errors import PlanError
 #: The kernel's own bound on its command line is lower on every architecture.
 MAX_ARGUMENTS = 65536
 
-#: Distributions (ID of os-release) whose kernels run AppArmor unless their arguments name SELinux.
-APPARMOR_BY_DEFAULT = frozenset(("debian", "ubuntu"))
+#: Distributions (ID or ID_LIKE of os-release) whose kernels run AppArmor unless their arguments name SELinux.
+_APPARMOR_BY_DEFAULT = frozenset(("debian", "ubuntu", "suse", "opensuse", "sles", "sled", "sle"))
 CHOICE = "security=selinux"
 _NO_CHOICE = f"no {CHOICE}"
 
@@ -62,7 +62,7 @@ def weakness(arguments: str) -> list[str]:
     """
     last: dict[str, str] = {}
     enforcing: list[bool] = []
-    for name, value in _parameters(arguments):
+    for name, value in all_parameters(arguments):
         if name == "enforcing":
             enforcing.append(_is_zero(value))
         elif name == "selinux":
@@ -88,14 +88,20 @@ def without_choice(arguments: str) -> list[str]:
     return [] if names_a_module(arguments) else [_NO_CHOICE]
 
 
+def must_choose(os_id: str | None, os_like: t.Iterable[str]) -> bool:
+    """Whether the kernels of a distribution, or of what it descends from, need SELinux named in their arguments."""
+    names = {name for item in (os_id or "", *os_like) for name in (item, item.partition("-")[0])}
+    return bool(names & _APPARMOR_BY_DEFAULT)
+
+
 def names_a_module(arguments: str) -> bool:
     """Whether the arguments choose a security module."""
-    return any(name in ("security", "lsm") for name, _value in _parameters(arguments))
+    return any(name in ("security", "lsm") for name, _value in all_parameters(arguments))
 
 
 def parameter(word: str) -> tuple[str, str] | None:
     """NAME and VALUE of one argument as the kernel reads them; None for one without a value."""
-    return next(_parameters(word), None)
+    return next(all_parameters(word), None)
 
 
 def strengthen(arguments: str, wish: BootWish, choose: bool | None = None) -> str:
@@ -177,7 +183,7 @@ def _with_selinux(modules: str) -> str:
     return ",".join(name for name in names if name not in _OTHER_MODULES)
 
 
-def _parameters(arguments: str) -> t.Iterator[tuple[str, str]]:
+def all_parameters(arguments: str) -> t.Iterator[tuple[str, str]]:
     """NAME and VALUE of each argument up to ``--``, where the arguments of init begin."""
     for word in ARGUMENT.findall(arguments[:MAX_ARGUMENTS]):
         if word == "--":

@@ -21,7 +21,7 @@ from ..._core.harden.selinux_state import AUTORELABEL, SelinuxPlan, SelinuxReque
 from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import type_of
 from ..._core.selinux.denials import Soak, soak
-from ..._core.system.kernel_arguments import APPARMOR_BY_DEFAULT, BootWish
+from ..._core.system.kernel_arguments import BootWish, must_choose
 from ..base import file_write
 from ..base.journal import Entry, Journal
 from ..base.root import Root, reason
@@ -103,7 +103,7 @@ class SelinuxHost:
         self.config = self._configuration()
         self._guest_types = {*selinux.GUEST_TYPES, *facts.guest_types}
         self.table = processes.read(self.root, self._guest_types)
-        self.os_id = system.host(self.root, self.table.booted_at).os_id
+        self.host = system.host(self.root, self.table.booted_at)
         self.policy = facts.policy or "targeted"  # libselinux's own default
         if "/" in self.policy:
             raise PlanError(
@@ -172,7 +172,7 @@ class SelinuxHost:
         if mode.now == "permissive" and self.request.state == "enforcing":
             verdict = selinux_plan.judge(self.read_soak(), self.request.soak_seconds, self._now(), mode.autorelabel)
         mode_plan = selinux_plan.plan_mode(mode, self.request.state, verdict)
-        wish = BootWish(mode_plan.enforcing_argument, choose=self.os_id in APPARMOR_BY_DEFAULT)
+        wish = BootWish(mode_plan.enforcing_argument, choose=must_choose(self.host.os_id, self.host.os_like))
         self.state.boot_faults = boot_entries.boot_faults(self.boot_files, wish)
         boot_plan = self.loaders.plan(self.boot_files, wish)
         plan = SelinuxPlan(
@@ -187,7 +187,7 @@ class SelinuxHost:
         return plan
 
     def _plan_policy(self, enforces: bool) -> PolicyPlan:
-        plan = selinux_plan.plan_modules(self.request.modules, self.state.modules, self.os_id)
+        plan = selinux_plan.plan_modules(self.request.modules, self.state.modules, self.host.os_id)
         if self.request.remove_permissive:
             try:
                 selinux_plan.plan_permissive(

@@ -12,18 +12,27 @@ import typing as t
 
 from ..._core.errors import HostReadError
 from ..._core.snapshot.model import BootEntry
-from ..._core.system.boot_loaders.kinds import KINDS
+from ..._core.system.boot_loaders.kinds import KINDS, doubts_of, entries_of
 from ..._core.system.boot_loaders.loader import BootFiles, BootProgram
+from ..._core.system.boot_loaders.ownership import root_of
+from ..._core.system.mounts import Mount, parse_mountinfo
 from ..base.root import Root, reason
+from . import system
 
+_BY_TAG = {
+    "UUID": "/dev/disk/by-uuid",
+    "PARTUUID": "/dev/disk/by-partuuid",
+    "LABEL": "/dev/disk/by-label",
+    "PARTLABEL": "/dev/disk/by-partlabel",
+}
 _MAX_ENTRIES = 1000
 
 
 def entries(root: Root) -> tuple[list[BootEntry], list[str]]:
-    """Every boot entry, and what could not be read."""
+    """Every boot entry, and what could not be read or followed."""
     files = read_files(root)
-    listed = [entry for kind in KINDS for entry in kind.entries(files)]
-    problems = files.problems
+    listed = entries_of(files)
+    problems = [*files.problems, *doubts_of(files)]
     if len(listed) > _MAX_ENTRIES:
         problems.append(f"only {_MAX_ENTRIES} of {len(listed)} boot entries are kept")
     if not listed and not problems:
@@ -36,6 +45,7 @@ def read_files(root: Root) -> BootFiles:
     files = BootFiles()
     for pattern in _patterns(kind.entry_files for kind in KINDS):
         _take(root, files, pattern)
+    _read_host(root, files)
     return files
 
 
@@ -51,6 +61,51 @@ def read_all(root: Root, find: t.Callable[[str], str | None]) -> BootFiles:
         if path is not None:
             files.programs[name] = BootProgram(path, _script(root, path))
     return files
+
+
+def _read_host(root: Root, files: BootFiles) -> None:
+    """What tells this host's entries from those of other systems."""
+    release = system.os_release(root)
+    files.host.cmdline = root.line("/proc/cmdline") or ""
+    files.host.machine_id = root.line("/etc/machine-id") or None
+    files.host.os_ids = tuple(filter(None, (release.get("ID"), *release.get("ID_LIKE", "").split())))
+    try:
+        mounts = parse_mountinfo(root.read_text("/proc/self/mountinfo"))
+    except (OSError, HostReadError):
+        mounts = []
+    mounted = next((mount for mount in reversed(mounts) if mount.mount == "/"), None)
+    if mounted is not None:
+        files.host.root_source = mounted.source
+    for value in {root_of(entry.arguments) for kind in KINDS for entry in kind.entries(files)}:
+        files.host.roots[value] = _is_root(root, value, mounted)
+
+
+def _is_root(root: Root, value: str, mounted: Mount | None) -> bool | None:
+    """Whether ``root=`` names the mounted root file system; None where no device proves it."""
+    tag, equals, name = value.partition("=")
+    path = f"{_BY_TAG[tag]}/{_encoded(name)}" if equals and tag in _BY_TAG else value
+    if mounted is None or not path.startswith("/dev/") or "/PARTNROFF" in value:
+        return None
+    try:
+        own = root.stat(mounted.source).st_rdev
+    except OSError:
+        return None
+    try:
+        same = root.stat(path).st_rdev == own
+    except FileNotFoundError:
+        # Devices of a tag are listed, and none has this one: it is not the file system that is mounted.
+        return False if root.exists(posixpath.dirname(path)) else None
+    except OSError:
+        return None
+    return same or (None if mounted.type == "btrfs" else False)  # btrfs may have several devices
+
+
+def _encoded(name: str) -> str:
+    """The name of a link that udev makes for a tag."""
+    return "".join(
+        char if char.isalnum() or char in "#+-.:=@_" else "".join(f"\\x{byte:02x}" for byte in char.encode())
+        for char in name.strip('"')
+    )
 
 
 def _patterns(groups: t.Iterable[t.Iterable[str]]) -> list[str]:

@@ -22,12 +22,13 @@ RunCommand = t.Callable[[list[str]], tuple[int, str, str]]
 
 def host(root: Root, booted_at: int | None) -> Host:
     """The host's names and versions."""
-    release = _os_release(root)
+    release = os_release(root)
     return Host(
         name=root.line("/proc/sys/kernel/hostname") or "",
         machine_id=root.line("/etc/machine-id") or None,
         os=release.get("PRETTY_NAME"),
         os_id=release.get("ID"),
+        os_like=release.get("ID_LIKE", "").split(),
         kernel=root.line("/proc/sys/kernel/osrelease"),
         booted_at=booted_at,
         root=root.privileged,
@@ -35,7 +36,8 @@ def host(root: Root, booted_at: int | None) -> Host:
     )
 
 
-def _os_release(root: Root) -> dict[str, str]:
+def os_release(root: Root) -> dict[str, str]:
+    """The values of os-release."""
     for path in ("/etc/os-release", "/usr/lib/os-release"):
         try:
             lines = root.read_text(path, 65536).split("\n")

@@ -19,6 +19,7 @@ from ...selinux.context import type_of
 from ...selinux.shipped_types import SHIPPED_GUEST_TYPES, SHIPPED_PERMISSIVE
 from ...snapshot.model import OK, Boolean, Snapshot
 from ...system import kernel_arguments
+from ...words import some
 from ..finding import Hit, Rule, Settings, Unsure
 from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_CM7, NIST_SC39, off_is_unsure
 
@@ -69,18 +70,36 @@ def _next_boot(snapshot: Snapshot, _settings: Settings) -> Results:
 def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
     if selinux_off(snapshot):
         return  # nothing can be worse; SEL-001 shows the kernel's arguments
-    now = _STRENGTH.get(snapshot.selinux.mode, 2)
     if not snapshot.selinux.boot_entries and snapshot.coverage["boot"].status == OK:
         yield Unsure(HOST, "no boot entry was found")
     weak: list[str] = []
+    doubts: dict[str, list[str]] = {}
     for entry in snapshot.selinux.boot_entries:
-        arguments = kernel_arguments.weakness(entry.arguments)
-        if not arguments and snapshot.host.os_id in kernel_arguments.APPARMOR_BY_DEFAULT:
-            arguments = kernel_arguments.without_choice(entry.arguments)
-        if any(_strength_with(argument) < now for argument in arguments):
-            weak.append(f"{entry.source}: {entry.title}: {' '.join(arguments)}")
+        if entry.own is False:
+            continue  # another system, or a tool: it does not start this host's guests
+        name = f"{entry.source}: {entry.title}"
+        faults = [_boot_faults(snapshot, text) for text in (entry.arguments, *entry.alternatives)]
+        if all(faults) and entry.own:
+            weak.append(f"{name}: {' '.join(dict.fromkeys(fault for texts in faults for fault in texts))}")
+        elif any(faults):
+            why = "a condition decides at boot" if entry.own else "it may start another system"
+            doubts.setdefault(f"whether the entry weakens this host is not known, for {why}", []).append(name)
+        elif entry.unresolved:
+            why = f"the entry's arguments are not known, for nothing that was read assigns {some(entry.unresolved)}"
+            doubts.setdefault(why, []).append(name)
     if weak:  # one line in /etc/default/grub weakens every entry, so all of them are one fault
         yield Hit(HOST, HOST, {"mode": snapshot.selinux.mode, "entries": weak})
+    for why, names in doubts.items():
+        yield Unsure(HOST, f"{why}: {some(names)}")
+
+
+def _boot_faults(snapshot: Snapshot, arguments: str) -> list[str]:
+    """Arguments that start SELinux weaker than it is now."""
+    now = _STRENGTH.get(snapshot.selinux.mode, 2)
+    faults = kernel_arguments.weakness(arguments)
+    if not faults and kernel_arguments.must_choose(snapshot.host.os_id, snapshot.host.os_like):
+        faults = kernel_arguments.without_choice(arguments)
+    return faults if any(_strength_with(fault) < now for fault in faults) else []
 
 
 def _strength_with(argument: str) -> int:

@@ -1,57 +1,158 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""GRUB: grub.cfg with its entries, the settings that it is made from, and the environment block.
+"""GRUB: grub.cfg with its entries and variables, and the settings that it is made from.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 import typing as t
+from dataclasses import dataclass, field, replace
 
 from ...errors import PlanError
 from ...snapshot.model import BootEntry
-from ..kernel_arguments import BootWish
+from ..kernel_arguments import BootWish, strengthen
 from .grub_defaults import edit_defaults
-from .grub_environment import ENVIRONMENTS
-from .loader import MAX_TEXT, BootFiles, BootLoader, BootMake, BootPlan, faults_of
+from .grub_environment import ENVIRONMENTS, parse_grubenv
+from .grub_scope import GrubLine, GrubScope, GrubTooComplexError, Values, unknown_names, without_unknown
+from .grub_script import parse_script
+from .loader import BootFiles, BootLoader, BootMake, BootPlan, entry_faults, faults_of
+from .ownership import is_tool, says_other
 
 CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/efi/EFI/*/grub.cfg")
+#: Texts that grub.cfg of distributions runs where they are there.
+_SOURCED = ("custom.cfg", "user.cfg", "bootuuid.cfg")
+SOURCED = (
+    *(f"{folder}/{name}" for folder in ("/boot/grub", "/boot/grub2", "/boot/efi/EFI/*") for name in _SOURCED),
+    "/.snapshots/grub-snapshot.cfg",
+)
 DEFAULTS = "/etc/default/grub"
 DROP_INS = "/etc/default/grub.d/*.cfg"
 #: The program that makes a grub.cfg, and which.
 _MAKERS = {"grub-mkconfig": "/boot/grub/grub.cfg", "grub2-mkconfig": "/boot/grub2/grub.cfg"}
+_MEMO = "grub"
 _CHECKERS = ("grub-script-check", "grub2-script-check")
-
-_MENUS = ("menuentry", "submenu")
-_KERNELS = frozenset(("linux", "linux16", "linuxefi", "linux_xen"))
-#: Under Xen the kernel is a module of the hypervisor, as its initrd is.
-_MODULES = frozenset(("module", "module2"))
-#: A token of GRUB's shell: a comment, an end of command, or one piece of a word.
-_TOKEN = re.compile(
-    r"""(?P<space>(?:[ \t\r]|\\\r?\n)+)
-      | (?P<end>[\n;])
-      | (?P<single>'[^']*'?)
-      | (?P<double>"(?:[^"\\]|\\.)*"?)
-      | (?P<escape>\\.?)
-      | (?P<plain>[^ \t\r\n;'"\\]+)""",
-    re.VERBOSE | re.DOTALL,
+_SECTION = re.compile(r"^### (?P<edge>BEGIN|END) /etc/grub\.d/\S*os-prober ###", re.MULTILINE)
+_ASSIGNMENT = re.compile(
+    r"""^(?P<name>[ \t]*(?:set[ \t]+)?(?P<variable>\w+)=)(?P<quote>["'])(?P<value>.*)(?P=quote)(?P<end>[ \t]*)$""",
+    re.MULTILINE,
 )
+
+
+@dataclass(repr=False, eq=False)
+class GrubRun:
+    """All grub.cfg of a host, run."""
+
+    entries: list[BootEntry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    #: Variables as blscfg saw them, or those of the environment block.
+    scope: GrubScope = field(default_factory=GrubScope)
+    #: Whether a grub.cfg has the entries of snippets.
+    blscfg: bool = False
+
+
+def run_configs(files: BootFiles) -> GrubRun:
+    """Run every grub.cfg, with the environment block and the texts that it sources; once for the same files."""
+    if _MEMO in files.memo:
+        return t.cast("GrubRun", files.memo[_MEMO])
+    run = files.memo[_MEMO] = GrubRun()
+    sources = {posixpath.basename(path): (path, parse_script(text)) for path, text in files.matching(SOURCED).items()}
+    exists = dict.fromkeys((*map(posixpath.basename, SOURCED), "grubenv"), False) if not files.problems else {}
+    exists.update(dict.fromkeys((*sources, *(["grubenv"] if files.matching(ENVIRONMENTS) else [])), True))
+    run.scope = GrubScope(environment=_environment(files), sources=sources, exists=exists)
+    run.scope.values = dict(run.scope.environment)
+    scopes: list[dict[str, Values]] = []
+    for path, text in files.matching(CONFIGS).items():
+        scope = _run(run, path, text, files)
+        scopes += [scope.at_blscfg] if scope.at_blscfg is not None else []
+    run.problems += [f"{path}: {why}" for path, script in sources.values() for why in script.problems]
+    run.blscfg = bool(scopes)
+    if scopes:
+        run.scope.values = _any_of(scopes)
+    return run
+
+
+def _run(run: GrubRun, path: str, text: str, files: BootFiles) -> GrubScope:
+    script = parse_script(text)
+    scope = replace(run.scope, values=dict(run.scope.environment), source=path, problems=[])
+    problems = script.problems
+    try:
+        scope.run(script.nodes)
+        run.entries += [_entry(line, text, files) for line in scope.entries()]
+    except GrubTooComplexError:
+        problems.append("it is too complex to be followed")
+    run.problems += [f"{path}: {why}" for why in (*problems, *scope.problems)]
+    return scope
+
+
+def parse_grub_cfg(text: str, source: str) -> list[BootEntry]:
+    """Every entry of one grub.cfg with a Linux kernel; entries that blscfg adds are in snippets, not here."""
+    run = GrubRun()
+    _run(run, source, text, BootFiles())
+    return run.entries
+
+
+def _environment(files: BootFiles) -> dict[str, Values]:
+    """Variables of the environment blocks; more values where blocks differ."""
+    blocks = [parse_grubenv(text) for text in files.matching(ENVIRONMENTS).values()]
+    return {
+        name: frozenset(block[name] for block in blocks if name in block)
+        for name in dict.fromkeys(name for block in blocks for name in block)
+    }
+
+
+def _any_of(scopes: list[dict[str, Values]]) -> dict[str, Values]:
+    names = dict.fromkeys(name for scope in scopes for name in scope)
+    return {name: frozenset().union(*(scope.get(name, frozenset()) for scope in scopes)) for name in names}
+
+
+def _entry(line: GrubLine, text: str, files: BootFiles) -> BootEntry:
+    title = ">".join(line.titles)
+    first, *others = line.arguments
+    names = [name for item in line.arguments for name in unknown_names(item)]
+    arguments = without_unknown(first)
+    classes = [after for before, after in zip(line.words, line.words[1:]) if before == "--class"]
+    classes += [word[len("--class=") :] for word in line.words if word.startswith("--class=")]
+    probed = any(word.startswith("osprober-") for word in line.words) or _probed(text, line.at)
+    own: bool | None = True
+    if is_tool(line.kernel):
+        own = False
+    elif probed or says_other(line.kernel, title, arguments, classes, files.host.os_ids):
+        own = None
+    return BootEntry(
+        line.source,
+        title,
+        arguments,
+        alternatives=list(dict.fromkeys(map(without_unknown, others))),
+        unresolved=list(dict.fromkeys(names)),
+        kernel=without_unknown(line.kernel),
+        own=own,
+    )
+
+
+def _probed(text: str, at: int) -> bool:
+    """Whether the place is in the section that os-prober made."""
+    edges = [match["edge"] for match in _SECTION.finditer(text[:at])]
+    return bool(edges) and edges[-1] == "BEGIN"
 
 
 class Grub(BootLoader):
     """GRUB 2 with a grub.cfg that grub-mkconfig makes."""
 
-    entry_files = (*CONFIGS, *ENVIRONMENTS)
+    entry_files = (*CONFIGS, *SOURCED, *ENVIRONMENTS)
     setting_files = (DEFAULTS, DROP_INS)
     programs = (*_MAKERS, *_CHECKERS)
 
     def entries(self, files: BootFiles) -> list[BootEntry]:
-        configs = files.matching(CONFIGS)
-        return [entry for path, text in configs.items() for entry in parse_grub_cfg(text, path)]
+        return run_configs(files).entries
 
-    def plan(self, files: BootFiles, wish: BootWish) -> BootPlan:
+    def doubts(self, files: BootFiles) -> list[str]:
+        return run_configs(files).problems
+
+    def plan(self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry]) -> BootPlan:
         plan = BootPlan()
         settings = self._settings(files)
         followed = True
@@ -61,22 +162,31 @@ class Grub(BootLoader):
         except PlanError as error:
             followed = False
             plan.refuse(DEFAULTS, error.code, str(error))
-        configs = files.matching(CONFIGS)
-        faults = faults_of(self.entries(files), wish)
-        has_entries = bool(self.entries(files))
+        texts = files.matching((*CONFIGS, *SOURCED))
+        faults = faults_of((entry for entry in entries if entry.source in texts), wish)
+        if any(entry_faults(entry, wish) for entry in entries):
+            for path, text in texts.items():
+                faults.setdefault(path, []).extend(_variable_faults(text, wish))
         program = next((name for name in _MAKERS if name in files.programs), None)
-        for path in configs:
+        for path in texts:
             wrong = faults.get(path, [])
             if program is None or path != _MAKERS[program]:
                 if wrong:
                     why = "no program here makes this file; edit it by hand"
                     plan.refuse(path, "not_generated", f"{'; '.join(wrong)}: {why}")
-            elif followed and (wrong or (plan.edits and has_entries)):
+            elif followed and (wrong or (plan.edits and any(entry.source == path for entry in entries))):
                 plan.makes.append(self._make(files, path, program, settings, wrong))
             elif wrong:
                 why = "it is not made anew while its settings cannot be followed"
                 plan.refuse(path, "settings_not_followed", f"{'; '.join(wrong)}: {why}")
         return plan
+
+    def makes_entries(self, text: str, make: BootMake) -> bool:
+        run = run_configs(BootFiles({make.path: text}))
+        return run.blscfg or bool(run.entries)
+
+    def predicted(self, text: str, wish: BootWish) -> str:
+        return _ASSIGNMENT.sub(lambda match: _strengthened(match, wish), text)
 
     @staticmethod
     def _make(files: BootFiles, path: str, program: str, settings: list[tuple[str, str]], wrong: list[str]) -> BootMake:
@@ -95,70 +205,18 @@ class Grub(BootLoader):
         return settings
 
 
-def parse_grub_cfg(text: str, source: str) -> list[BootEntry]:
-    """Every entry of a grub.cfg with a Linux kernel; entries that blscfg adds are in snippets, not here."""
-    entries: list[BootEntry] = []
-    titles: list[str | None] = []  # one for each open brace; None for a brace that is no menu
-    for words, brace in _commands(text[:MAX_TEXT]):
-        arguments = _linux_arguments(words)
-        if arguments is not None:
-            title = ">".join(title for title in titles if title is not None)
-            entries.append(BootEntry(source, title, arguments))
-        if brace == "{":
-            titles.append(words[1] if len(words) > 1 and words[0] in _MENUS else None)
-        elif brace == "}":
-            del titles[-1:]
-    return entries
+def _variable_faults(text: str, wish: BootWish) -> list[str]:
+    """Weak values of variables, which entries of this and of other files take arguments from."""
+    return [
+        f"set {match['variable']}: {' '.join(match['value'].split())}"[:300]
+        for match in _ASSIGNMENT.finditer(text)
+        if match.group() != _strengthened(match, wish)
+    ]
 
 
-def _commands(text: str) -> t.Iterator[tuple[list[str], str]]:
-    """Commands of GRUB's shell as words without their quotes, each with the brace that ends it, if one does."""
-    words: list[str] = []
-    word: list[str] | None = None
-    quoted = False
-    for kind, piece in _tokens(text):
-        if kind not in ("space", "end"):
-            word = [*(word or ()), _unquoted(kind, piece)]
-            quoted = quoted or kind != "plain"
-            continue
-        brace = "".join(word or ()) if not quoted else ""
-        if brace in ("{", "}"):
-            yield words or [""], brace
-            words = []
-        elif word is not None:
-            words.append("".join(word))
-        word, quoted = None, False
-        if kind == "end" and words:
-            yield words, ""
-            words = []
-
-
-def _tokens(text: str) -> t.Iterator[tuple[str, str]]:
-    position = 0
-    in_word = False
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        kind, piece = (str(match.lastgroup), match.group()) if match else ("plain", text[position])
-        if not in_word and piece.startswith("#") and kind == "plain":
-            end = text.find("\n", position)
-            position = len(text) if end < 0 else end
-            continue
-        yield kind, piece
-        in_word = kind not in ("space", "end")
-        position += len(piece)
-    yield "end", "\n"
-
-
-def _unquoted(kind: str, piece: str) -> str:
-    if kind == "single":
-        return piece[1:].rstrip("'")
-    if kind == "double":
-        return re.sub(r"\\([\"$\\])", r"\1", piece[1:-1] if len(piece) > 1 and piece.endswith('"') else piece[1:])
-    return piece[1:] if kind == "escape" else piece
-
-
-def _linux_arguments(words: list[str]) -> str | None:
-    starts = words[0] in _KERNELS or (words[0] in _MODULES and "vmlinu" in "".join(words[1:2]))
-    if not starts or len(words) < 2:
-        return None
-    return " ".join(f'"{word}"' if " " in word else word for word in words[2:])
+def _strengthened(match: re.Match[str], wish: BootWish) -> str:
+    try:
+        value = strengthen(match["value"], wish, choose=False)
+    except PlanError:
+        value = match["value"]
+    return f"{match['name']}{match['quote']}{value}{match['quote']}{match['end']}"

@@ -7,6 +7,9 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import typing as t
+
+from ...snapshot.model import BootEntry
 from ..kernel_arguments import BootWish, names_a_module, strengthen, with_choice
 from .loader import BootFiles, BootLoader, BootPlan
 
@@ -18,7 +21,7 @@ class KernelCmdline(BootLoader):
 
     setting_files = (KERNEL_CMDLINE,)
 
-    def plan(self, files: BootFiles, wish: BootWish) -> BootPlan:
+    def plan(self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry]) -> BootPlan:  # noqa: ARG002
         plan = BootPlan()
         plan.edit_all(files.matching((KERNEL_CMDLINE,)), lambda text: edit_cmdline(text, wish))
         return plan

@@ -7,8 +7,20 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+from ...snapshot.model import BootEntry
 from . import bls, grub, kernel_cmdline  # noqa: F401
-from .loader import BootLoader
+from .loader import BootFiles, BootLoader
+from .ownership import settle
 
 #: One of each kind, in the order of their definition: entries are listed, and files edited, in this order.
 KINDS: tuple[BootLoader, ...] = tuple(kind() for kind in BootLoader.__subclasses__())
+
+
+def entries_of(files: BootFiles) -> list[BootEntry]:
+    """The boot entries of all loaders, with those of other systems marked."""
+    return settle([entry for kind in KINDS for entry in kind.entries(files)], files.host)
+
+
+def doubts_of(files: BootFiles) -> list[str]:
+    """Why the entries may not be all, or not right."""
+    return list(dict.fromkeys(doubt for kind in KINDS for doubt in kind.doubts(files)))

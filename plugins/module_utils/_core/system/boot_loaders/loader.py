@@ -34,6 +34,21 @@ class BootProgram:
 
 
 @dataclass(repr=False, eq=False)
+class BootHost:
+    """The host that the entries are read on: what tells its own entries from those of other systems."""
+
+    #: Arguments of the running kernel.
+    cmdline: str = ""
+    machine_id: str | None = None
+    #: ID of os-release, then ID_LIKE.
+    os_ids: tuple[str, ...] = ()
+    #: Device that the root file system is mounted from.
+    root_source: str = ""
+    #: Whether a ``root=`` names the mounted root file system, by its value; None: not known.
+    roots: dict[str, bool | None] = field(default_factory=dict)
+
+
+@dataclass(repr=False, eq=False)
 class BootFiles:
     """The files of all boot loaders, as read from the host."""
 
@@ -43,6 +58,9 @@ class BootFiles:
     programs: dict[str, BootProgram] = field(default_factory=dict)
     #: What could not be read.
     problems: list[str] = field(default_factory=list)
+    host: BootHost = field(default_factory=BootHost)
+    #: Results that are worked out once, by the loaders.
+    memo: dict[str, t.Any] = field(default_factory=dict, init=False)
 
     def matching(self, patterns: t.Iterable[str]) -> dict[str, str]:
         """path -> text of the files that match, in the order of the patterns."""
@@ -121,12 +139,20 @@ class BootLoader(ABC):
     programs: t.ClassVar[tuple[str, ...]] = ()
 
     def entries(self, files: BootFiles) -> list[BootEntry]:  # noqa: ARG002 - a loader may have none
-        """The boot entries."""
+        """The boot entries. ``own`` is False for tools, and None where the text says that it is another system's."""
+        return []
+
+    def doubts(self, files: BootFiles) -> list[str]:  # noqa: ARG002
+        """Why the entries that were read may not be all, or not right."""
         return []
 
     @abstractmethod
-    def plan(self, files: BootFiles, wish: BootWish) -> BootPlan:
-        """What has to change."""
+    def plan(self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry]) -> BootPlan:
+        """What has to change. ``entries`` are this loader's, with ``own`` decided."""
+
+    def predicted(self, text: str, wish: BootWish) -> str:  # noqa: ARG002
+        """The text of a file that is made anew, as far as the entries of other files depend on it."""
+        return text
 
     def makes_entries(self, text: str, make: BootMake) -> bool:
         """Whether a text that was made anew holds a boot entry. Loaders without a BootMake need not say."""
@@ -143,10 +169,17 @@ def matches(path: str, pattern: str) -> bool:
 
 
 def faults_of(entries: t.Iterable[BootEntry], wish: BootWish) -> dict[str, list[str]]:
-    """Faults of boot entries: path -> ``title: faults`` of each entry."""
+    """Faults of this host's boot entries: path -> ``title: faults`` of each entry."""
     faults: dict[str, list[str]] = {}
     for entry in entries:
-        wrong = wish.faults(entry.arguments)
+        wrong = entry_faults(entry, wish)
         if wrong:
             faults.setdefault(entry.source, []).append(f"{entry.title}: {' '.join(wrong)}"[:300])
     return faults
+
+
+def entry_faults(entry: BootEntry, wish: BootWish) -> list[str]:
+    """Faults of any arguments that an entry may have; none for entries of other systems."""
+    if not entry.own:
+        return []
+    return list(dict.fromkeys(fault for text in (entry.arguments, *entry.alternatives) for fault in wish.faults(text)))

@@ -13,8 +13,14 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_load
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.grub_environment import (
     parse_grubenv,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.grub_scope import GrubScope
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.kernel_cmdline import edit_cmdline
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import NONE, STRONG, BootWish
+
+
+def scope(**variables: str) -> GrubScope:
+    return GrubScope({name: frozenset((value,)) for name, value in variables.items()})
+
 
 DEBIAN = BootWish(STRONG, choose=True)
 EL = BootWish(STRONG)
@@ -34,8 +40,7 @@ def test_bls_with_variables() -> None:
         "# GRUB Environment Block\nkernelopts=root=/dev/sda1 ro \\\\x selinux=0\ntuned_params=nosmt\n########"
     )
     assert variables == {"kernelopts": "root=/dev/sda1 ro \\x selinux=0", "tuned_params": "nosmt"}
-    entry = parse_bls(BLS, "/boot/loader/entries/a.conf", variables)
-    assert entry is not None
+    (entry,) = parse_bls(BLS, "/boot/loader/entries/a.conf", scope(**variables))
     assert entry.title == "Red Hat Enterprise Linux (5.14.0-570.el9.x86_64) 9.6 (Plow)"
     assert entry.arguments == "root=/dev/sda1 ro \\x selinux=0 nosmt"
 
@@ -44,21 +49,18 @@ def test_bls_with_variables() -> None:
     ("text", "title", "arguments"),
     [
         ("linux /v\noptions a\noptions\tb ${x}\n", "", "a b 1"),
-        ("linux /v\nversion 6\n", "6", "default $x"),
+        ("linux /v\nversion 6\n", "6", "default 1"),
         ("linux /v\noptions $unknown ro\n", "", "ro"),
         ("efi /a.efi\n# options x\noptions y\n", "", "y"),
     ],
 )
 def test_bls_shapes(text: str, title: str, arguments: str) -> None:
-    entry = parse_bls(text, "s", {"x": "1", "default_kernelopts": "default $x"})
-    assert entry is not None
-    # A variable's value is not expanded again.
-    expanded = arguments.replace("$x", "1") if "default" in arguments else arguments
-    assert (entry.title, entry.arguments) == (title, expanded)
+    (entry,) = parse_bls(text, "s", scope(x="1", default_kernelopts="default $x"))
+    assert (entry.title, entry.arguments) == (title, arguments)
 
 
 def test_bls_without_a_kernel() -> None:
-    assert parse_bls("title memtest\noptions selinux=0\n", "s", {}) is None
+    assert parse_bls("title memtest\noptions selinux=0\n", "s", scope()) == []
 
 
 SNIPPET = "title EL\nversion 5\nlinux /vmlinuz\noptions root=/dev/sda1 $kernelopts {}\ngrub_class el\n"
@@ -75,7 +77,7 @@ SNIPPET = "title EL\nversion 5\nlinux /vmlinuz\noptions root=/dev/sda1 $kernelop
     ],
 )
 def test_snippets(options: str, wish: BootWish, expected: str) -> None:
-    variables = {"kernelopts": "ro"}
+    variables = scope(kernelopts="ro")
     edited = edit_bls(SNIPPET.format(options), wish, variables)
     assert edited == SNIPPET.format(expected)
     assert edit_bls(edited, wish, variables) == edited
@@ -83,8 +85,8 @@ def test_snippets(options: str, wish: BootWish, expected: str) -> None:
 
 def test_a_snippet_whose_fault_is_in_a_variable_stays() -> None:
     text = SNIPPET.format("quiet")
-    assert edit_bls(text, EL, {"kernelopts": "selinux=0"}) == text
-    assert edit_bls("title memtest\noptions selinux=0\n", EL, {}) == "title memtest\noptions selinux=0\n"
+    assert edit_bls(text, EL, scope(kernelopts="selinux=0")) == text
+    assert edit_bls("title memtest\noptions selinux=0\n", EL, scope()) == "title memtest\noptions selinux=0\n"
     assert variables_of([text, "options ${tuned} a$b"]) == {"kernelopts", "default_kernelopts", "tuned", "b"}
 
 
