@@ -23,6 +23,11 @@ class SelinuxConf:
     #: Name of the policy; None when no line says it.
     policy: str | None
 
+    @property
+    def mode_at_boot(self) -> str:
+        """The mode that the policy is loaded in: without a line that says it, libselinux does not enforce."""
+        return self.mode or "permissive"
+
 
 def parse_config(text: str) -> SelinuxConf:
     """Read the file as libselinux does.

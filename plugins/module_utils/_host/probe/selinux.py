@@ -84,7 +84,7 @@ def _configuration(root: Root, reading: SELinuxReading) -> None:
     except (OSError, HostReadError) as error:
         reading.missing.append(reason(error))
         return
-    facts.configured_mode, facts.policy = config.mode, config.policy
+    facts.configured_mode, facts.policy = config.mode_at_boot, config.policy
     facts.guest_types = _contexts(root, reading, "virtual_domain_context")
     facts.image_types = _contexts(root, reading, "virtual_image_context")
 

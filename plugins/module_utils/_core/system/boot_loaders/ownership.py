@@ -77,7 +77,7 @@ def settle(entries: t.Sequence[BootEntry], host: BootHost) -> list[BootEntry]:
         # The host's own entries come first; to judge one too many is safer than to judge none.
         listed = [root_of(entry.arguments) for entry in entries if entry.own]
         own_roots = set([root for root in listed if root and known[root] is None][:1])
-    names = {*own_roots, host.root_source}
+    names = {*own_roots, running, host.root_source}
     return [replace(entry, own=_own(entry, known, own_roots, names)) for entry in entries]
 
 
