@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules share: a Python that has libvirt's binding, and one way to fail.
+"""Common tail of the modules: find a Python with libvirt's binding, run the body, exit or fail with its result.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -13,13 +13,14 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._core.errors import FailedError, SvirtError
+from ._core.utf8 import clean, clean_text
 from ._host.base.daemons import is_installed
 from ._host.base.root import Root
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-#: Where distributions have the Python that their own packages are for.
+#: Paths of the Python that the distributions build their own packages for.
 INTERPRETERS = (
     "/usr/libexec/platform-python",
     "/usr/bin/python3",
@@ -29,15 +30,15 @@ INTERPRETERS = (
 
 @dataclass(repr=False, eq=False)
 class Call:
-    """What a module was called with, and what it may use of Ansible."""
+    """Parameters of a module's call, and the parts of Ansible that its body may use."""
 
     params: dict[str, t.Any]
     check_mode: bool
     diff: bool
     run_command: t.Callable[..., tuple[int, str, str]]
-    #: The path of a program; None when the host has none.
+    #: Gives the path of a program; None when the host has none.
     find: t.Callable[[str], str | None]
-    #: What the user is to be warned of.
+    #: Warnings for the user.
     warnings: list[str] = field(default_factory=list)
 
 
@@ -67,30 +68,31 @@ def settle(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]]) -> 
     except SvirtError as error:
         fail(module, error)
     for warning in call.warnings:
-        module.warn(warning)
+        module.warn(clean_text(warning))
     finish(module, result)
 
 
 def has_binding(name: str) -> bool:
-    """Whether this Python could import a binding; it is not imported, for that can take a second."""
+    """Whether this Python has a binding. It is not imported: that can take a second."""
     return importlib.util.find_spec(name) is not None
 
 
 def respawn_for(binding: str) -> None:
-    """Start again under a Python that has the binding; come back when none has, or when this one does."""
+    """Restart the module under a Python that has the binding. Returns when none has, or when this one does."""
     if has_binding(binding):
         return
-    from ansible.module_utils.common import respawn  # here, not above: few hosts need it
+    from ansible.module_utils.common import respawn  # few hosts need it
 
     if respawn.has_respawned():  # type: ignore[no-untyped-call]
         return
-    found = respawn.probe_interpreters_for_module(list(INTERPRETERS), binding)  # type: ignore[no-untyped-call]
-    if found:
-        respawn.respawn_module(found)
+    interpreter = respawn.probe_interpreters_for_module(list(INTERPRETERS), binding)  # type: ignore[no-untyped-call]
+    if interpreter:
+        respawn.respawn_module(interpreter)
 
 
 def finish(module: AnsibleModule, result: dict[str, t.Any]) -> t.NoReturn:
-    """Hand a result over; fail for changes that were not made, and with option strict for what was refused."""
+    """Exit with a result; fail for changes that were not made, and with option strict for refusals."""
+    result = clean(result)
     not_made, refused = result.get("not_made", []), result.get("refused", [])
     if not_made:
         first = not_made[0]
@@ -101,5 +103,6 @@ def finish(module: AnsibleModule, result: dict[str, t.Any]) -> t.NoReturn:
 
 
 def fail(module: AnsibleModule, error: SvirtError) -> t.NoReturn:
-    """Tell of an error that was foreseen; the message says what was seen and what to do."""
-    module.fail_json(msg=str(error), **(error.result if isinstance(error, FailedError) else {}))
+    """Fail with an expected error; its message says what was seen and what to do."""
+    result = error.result if isinstance(error, FailedError) else {}
+    module.fail_json(msg=clean_text(str(error)), **clean(result))

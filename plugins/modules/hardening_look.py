@@ -8,13 +8,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: hardening_look
-short_description: See whether hardening has anything to do on a host
+short_description: Check whether hardening has anything to do on a host
 version_added: 1.0.0
 description:
-  - Asks the modules of this collection that change hosts what they would do, each as in check mode, all in one process.
-    That costs little more than one of them.
-  - The playbook C(svirt.fleet.harden) asks all hosts at once, and leaves those alone that need nothing.
-  - It stops at the first module that has something to do, for those after it would then see another host.
+  - Runs the modules of this collection that change hosts in check mode, all in one process. That costs little more than
+    one of them.
+  - The playbook C(svirt.fleet.harden) checks all hosts at once, and leaves those alone that need no change.
+  - It stops at the first module that has something to do, because later ones would then see another host.
 options:
   steps:
     description: The modules, in the order in which they are run.
@@ -37,7 +37,7 @@ options:
           - libvirt_security
           - selinux_state
       arguments:
-        description: Its options. They are checked as the module's own are.
+        description: Options of the module, checked by its own argument specification.
         type: dict
         default: {}
 extends_documentation_fragment:
@@ -56,7 +56,7 @@ author:
 
 EXAMPLES = r"""
 ---
-- name: See whether the guard is as it should be, and whether guests wait for a label
+- name: Check whether the guard is in place, and whether guests lack a label
   svirt.fleet.hardening_look:
     steps:
       - module: guard_hook
@@ -72,24 +72,47 @@ RETURN = r"""
 ---
 needed:
   description:
-    - Whether any of the modules would change something, or fail, or wait for a reboot.
+    - Whether one of the modules would change something, or fail, or wait for a reboot.
   returned: success
   type: bool
 why:
-  description: The first module that would, and what it would do. Empty when none would.
+  description: The first such module and its change. Empty when there is none.
   returned: success
   type: str
   sample: "libvirt_security: set qemu.conf security_driver"
 pending:
-  description: What waits for something else, as the modules tell it that were asked.
+  description: Entries of C(pending) of the modules that were run.
   returned: success
   type: list
   elements: dict
+  contains:
+    subject:
+      description: The object that waits.
+      type: str
+    needs:
+      description: What it waits for.
+      type: str
+    why:
+      description: The reason.
+      type: str
+    code:
+      description: The reason for programs.
+      type: str
 refused:
-  description: What they leave alone, and why.
+  description: Entries of C(refused) of the modules that were run.
   returned: success
   type: list
   elements: dict
+  contains:
+    subject:
+      description: The object that is left alone.
+      type: str
+    why:
+      description: The reason.
+      type: str
+    code:
+      description: The reason for programs.
+      type: str
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -99,7 +122,7 @@ from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
-    """Ask each module, and tell."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     settle_with_libvirt(module, run)
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: image_label
-short_description: Set the labels of guests' images right, without touching what is in use
+short_description: Repair the labels of guests' images, and leave files in use alone
 version_added: 1.0.0
 description:
-  - Repairs the labels of many image files in one call, sets labels that are asked for, and keeps persistent
-    file-context rules.
-  - The host is read by the module itself, just before. What it repairs is what the rules of the audit find.
-  - A file in use is left alone, and the result says why. In use is what any process has open or mapped, what a loop
-    device, a swap or a served disk stands on, what a running guest's chain holds, what libvirt counts users of since
-    the host booted, and what another host uses of shared storage.
+  - Repairs the labels of many image files in one call, sets requested labels, and manages persistent file-context
+    rules.
+  - The module reads the host itself, just before. It repairs what the rules of the audit find.
+  - A file in use is left alone, and the result says why. A file is in use when a process has it open or mapped, when a
+    loop device, a swap or an exported disk is backed by it, when it is in a running guest's chain, when libvirt has
+    counted users of it since the host booted, and when another host that shares the storage uses it.
   - There is one exception. The image of a running guest that lost its label gets that guest's own label back, when no
     other guest uses the file anywhere.
   - Files are changed by an open descriptor. No symbolic link is followed, and a file with a second name (hard link) is
-    refused. What turns out to have been swapped meanwhile is put back as it was.
-  - Owner, mode, label and attributes as they were go into the journal on the host before the change.
+    refused. A file that was swapped meanwhile is restored.
+  - The former owner, mode, label and attributes are written to the journal on the host before the change.
 options:
   repair:
     description:
@@ -29,7 +29,7 @@ options:
       - V(in_use) gives a running guest its own image back. Rules IMG-002 and IMG-010, and IMG-001 and IMG-006 where the
         guest runs and the file is its own image.
       - V(at_rest) takes a guest's label from files whose guest is off, and with it what libvirt remembers of them.
-        Rules IMG-001 and IMG-006 where no guest runs. With V(readable), owner and mode are seen to at once.
+        Rules IMG-001 and IMG-006 where no guest runs. With V(readable), owner and mode are repaired too.
       - V(readable) gives an image at rest that guests' QEMU may read to root, with mode 0600. Rule IMG-007. libvirt
         gives it back to the guest when it starts. Where libvirt sets no owners, the file is refused.
       - V(orphans) takes the label of a guest from files that no guest owns. Rule IMG-005.
@@ -41,7 +41,7 @@ options:
     choices: [in_use, at_rest, readable, orphans, stale_owners]
     default: []
   labels:
-    description: Labels that files at rest shall have.
+    description: Labels to give to files at rest.
     type: list
     elements: dict
     default: []
@@ -91,7 +91,7 @@ options:
         type: str
         default: s0
       state:
-        description: Whether the rule shall be there.
+        description: Whether the rule is to exist.
         type: str
         choices: [present, absent]
         default: present
@@ -119,7 +119,7 @@ options:
         type: str
         required: true
       complete:
-        description: All other hosts that use the storage were read. What is not named is not in use there.
+        description: All other hosts that use the storage were read. A file that is not named is not in use there.
         type: bool
         required: true
       why:
@@ -146,7 +146,7 @@ options:
         elements: str
         default: []
   strict:
-    description: Fail when anything that was asked for is refused. Everything else is done all the same.
+    description: Fail when a requested change is refused. All other changes are made nevertheless.
     type: bool
     default: false
   timeout:
@@ -172,8 +172,8 @@ requirements:
   - libvirt's Python binding on the host (C(python3-libvirt)), under any of the host's Python interpreters.
 notes:
   - Run it as root.
-  - Where not all guests of the host can be read, nothing is changed, for any of them may use a file.
-  - A label that was repaired under a running guest is not put back while that guest runs.
+  - Where not all guests of the host can be read, nothing is changed, because any of them may use a file.
+  - A label that was repaired under a running guest is not rolled back while that guest runs.
 seealso:
   - module: svirt.fleet.svirt_info
   - module: community.general.sefcontext
@@ -210,22 +210,22 @@ EXAMPLES = r"""
 RETURN = r"""
 ---
 plan:
-  description: What is changed, the same in check mode. Actions are V(relabel), V(close), V(forget_owner), V(fcontext).
+  description: The changes, the same in check mode. Actions are V(relabel), V(close), V(forget_owner), V(fcontext).
   returned: success
   type: list
   elements: dict
   contains:
     action:
-      description: What is done.
+      description: Kind of change.
       type: str
     subject:
       description: The file or rule.
       type: str
     from:
-      description: What it is, or was.
+      description: Value before the change.
       type: raw
     to:
-      description: What it becomes. V(null) for what is removed.
+      description: Value after the change. V(null) for attributes and rules that are removed.
       type: raw
   sample:
     - action: relabel
@@ -233,37 +233,41 @@ plan:
       from: system_u:object_r:svirt_image_t:s0:c101,c202
       to: system_u:object_r:virt_image_t:s0
 before:
-  description: The files and rules that change, as they were.
+  description: State before the change of the files and rules that change.
   returned: success
   type: dict
   contains:
     files:
-      description: By path, the label, owner with mode, and names of what libvirt remembers.
+      description: By path, the label, owner with mode, and names of the attributes in which libvirt remembers them.
       type: dict
     fcontexts:
       description: By rule, its label, or V(null) where there is none.
       type: dict
 after:
-  description: The same, as they are now, or would be.
+  description: State of the same files and rules after the change. In check mode, the expected state.
   returned: success
   type: dict
 refused:
-  description: What was left alone, and why.
+  description: Files that were left alone, with the reason.
   returned: success
   type: list
   elements: dict
   contains:
     subject:
-      description: The file, or V(host) when it is about all of them.
+      description: The file, or V(host) for all files.
       type: str
     why:
       description: The reason.
       type: str
+    code:
+      description: The reason for programs, for example V(open), V(hard_links) or V(use_elsewhere_unknown).
+      type: str
   sample:
     - subject: image /srv/vms/c.raw
       why: "in use: open by process 4711 qemu-img"
+      code: open
 pending:
-  description: What something else than this module repairs.
+  description: Files that this module cannot repair, and what repairs them.
   returned: success
   type: list
   elements: dict
@@ -272,15 +276,19 @@ pending:
       description: The file.
       type: str
     needs:
-      description: What repairs it, V(guest_power_cycle) or V(operator).
+      description: The repair, V(guest_power_cycle) or V(operator).
       type: str
     why:
       description: The reason.
+      type: str
+    code:
+      description: The reason for programs, for example V(not_its_own_image) or V(categories_in_use).
       type: str
   sample:
     - subject: image /srv/vms/base.qcow2
       needs: guest_power_cycle
       why: it is no image of its own to guest web; libvirt sets its label when the guest starts
+      code: not_its_own_image
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -290,7 +298,7 @@ from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
-    """Read the host, plan, act, tell."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     settle_with_libvirt(module, run)
 

@@ -11,34 +11,33 @@ module: svirt_info
 short_description: Read the isolation of a hypervisor's guests
 version_added: 1.0.0
 description:
-  - Reads in one call everything that decides whether the guests of a KVM host are kept apart by SELinux (sVirt).
-  - The result is a snapshot. It says what is there and judges nothing. M(svirt.fleet.fleet_analysis) judges it.
-  - What could not be read is said in the snapshot's C(coverage), area by area, with the reason. It never passes for
-    something that was read.
-  - libvirt is asked over one read-only connection, in a child process with a deadline. Where libvirt or its Python
-    binding is missing or does not answer, its status files, the persistent XML, C(/proc) and C(/sys) are read all the
-    same.
-  - Nothing on the host is changed. A libvirt daemon that has gone to sleep behind its socket is woken up by the
-    connection, as by any client. One that has not run since the host booted is left alone, for it would start guests.
+  - Reads in one call everything that decides whether SELinux (sVirt) isolates the guests of a KVM host.
+  - The result is a snapshot, without any judgement. M(svirt.fleet.fleet_analysis) judges it.
+  - The snapshot's C(coverage) names each area that could not be read, with the reason. An unread area never passes.
+  - libvirt is read over one read-only connection, in a child process with a deadline. Where libvirt or its Python
+    binding is missing or does not answer, its status files, the persistent XML, C(/proc) and C(/sys) are still read.
+  - Nothing on the host is changed. The connection starts a libvirt daemon that has exited behind its socket, as any
+    client does. A daemon that has not run since the host booted is left alone, because it would start guests.
 options:
   timeout:
     description:
       - Seconds that libvirt may take to answer, and each storage that may hang, such as NFS.
-      - A daemon or a storage that takes longer is reported in C(coverage), and everything else is read.
+      - A daemon or a storage that takes longer is reported in C(coverage); everything else is still read.
     type: int
     default: 30
   orphan_search:
     description:
       - Folders to search for files that carry the label of a guest though no guest owns them.
-      - These are searched beside the folders of known images, of storage pools, of NFS exports, and libvirt's own.
+      - They are searched in addition to the folders of known images, of storage pools, of NFS exports, and libvirt's
+        own.
     type: list
     elements: path
     default: []
   dest:
     description:
-      - Folder B(on the controller) that takes the snapshot, as one file for each host.
+      - Folder B(on the controller) to write the snapshot to, one file for each host.
       - The task's result then has RV(snapshot_path) in place of RV(snapshot), so that results stay small.
-      - When the host cannot be read, the file says so and why. The snapshot of an earlier run never stays there.
+      - When the host cannot be read, the file holds the reason. The snapshot of an earlier run never stays there.
       - The file is also written in check mode.
     type: path
 extends_documentation_fragment:
@@ -53,9 +52,9 @@ attributes:
       - It writes the file in O(dest).
 requirements:
   - libvirt's Python binding on the host (C(python3-libvirt)), under any of the host's Python interpreters.
-    Without it, what only the daemon knows is missing.
+    Without it, the facts that only the daemon has are missing.
 notes:
-  - Run it as root. As another user it reads less, and says so.
+  - Run it as root. As another user it reads less, and C(coverage) says so.
 seealso:
   - module: svirt.fleet.fleet_analysis
   - module: community.libvirt.virt
@@ -69,7 +68,7 @@ EXAMPLES = r"""
   svirt.fleet.svirt_info:
   register: host
 
-- name: Keep the snapshot on the controller, one file for each host
+- name: Write the snapshot to the controller, one file for each host
   svirt.fleet.svirt_info:
     dest: "{{ playbook_dir }}/snapshots"
     timeout: 10
@@ -81,7 +80,7 @@ RETURN = r"""
 ---
 snapshot:
   description:
-    - Everything that was read, after schema C(svirt.fleet/snapshot/1).
+    - All facts of the host, by schema C(svirt.fleet/snapshot/1).
     - A value of V(null) was not readable or does not exist. RV(snapshot.coverage) says which.
   returned: when O(dest) is not given
   type: dict
@@ -98,7 +97,7 @@ snapshot:
       type: dict
     coverage:
       description:
-        - For each area whether it was looked at. Areas are C(selinux), C(boot), C(libvirt), C(guests), C(images),
+        - For each area whether it was read. Areas are C(selinux), C(boot), C(libvirt), C(guests), C(images),
           C(processes), C(containers), C(storage), C(orphans) and C(xen).
         - C(status) is V(ok), V(unknown) or V(not_applicable), and C(why) gives the reason for the last two.
       type: dict
@@ -107,7 +106,7 @@ snapshot:
           status: unknown
           why: no answer within 30 s
     selinux:
-      description: Mode now and as configured, boot entries, booleans, types, and answers of the loaded policy.
+      description: Current and configured mode, boot entries, booleans, types, and answers of the loaded policy.
       type: dict
     libvirt:
       description: The daemon with its label, C(qemu.conf) as libvirt reads it, and the security drivers in force.
@@ -117,7 +116,7 @@ snapshot:
       type: list
       elements: dict
     processes:
-      description: QEMU and helper processes, those that libvirt does not know included.
+      description: QEMU and helper processes, including those that libvirt does not know.
       type: list
       elements: dict
     containers:
@@ -136,7 +135,7 @@ snapshot:
       description: State of Xen's own access control, where libvirt drives Xen.
       type: dict
 summary:
-  description: What the snapshot holds, in short.
+  description: Counts of the snapshot's contents.
   returned: success
   type: dict
   contains:
@@ -170,13 +169,13 @@ summary:
       description: Number of file systems and devices under the guests' files.
       type: int
     orphans:
-      description: Number of files with a label of a guest that owns them no more.
+      description: Number of files with a guest's label that no guest of the host owns.
       type: int
     coverage:
       description: The snapshot's coverage.
       type: dict
 snapshot_path:
-  description: The file on the controller that has the snapshot.
+  description: Path of the snapshot's file on the controller.
   returned: when O(dest) is given
   type: str
   sample: /srv/audit/snapshots/kvm1.json
@@ -189,7 +188,7 @@ from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
-    """Read the host once and hand the snapshot over."""
+    """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     settle_with_libvirt(module, run)
 

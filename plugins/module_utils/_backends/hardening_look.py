@@ -1,8 +1,8 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The modules that change hosts, one after the other in check mode, in one process.
+"""Body of module hardening_look: the modules that change hosts, in check mode, in one process.
 
-Most of what a module costs is its start: the way to the host, Python, and all that is imported. Here it is paid once.
+Most of a module's cost is its start: the connection to the host, Python, and the imports. Here it is paid once.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -56,43 +56,43 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Look, module by module. After one with something to do, the others are not asked: they would see another host.
+    """Run the modules in check mode until one has something to do: later ones would then see another host.
 
-    Raises PlanError for arguments that a module would not take, before any of them looks.
+    Raises PlanError for arguments that a module would not accept, before any of them runs.
     """
-    steps = [(step["module"], _checked(step)) for step in call.params["steps"]]
+    steps = [(step["module"], _arguments(step)) for step in call.params["steps"]]
     with contextlib.suppress(ImportError):
-        importlib.import_module("libvirt")  # once for all; whoever asks libvirt does so in a child of this process
-    told: dict[str, t.Any] = {"changed": False, "needed": False, "why": "", "pending": [], "refused": []}
+        importlib.import_module("libvirt")  # once for all modules; each asks libvirt in a child of this process
+    look: dict[str, t.Any] = {"changed": False, "needed": False, "why": "", "pending": [], "refused": []}
     for name, arguments in steps:
         try:
-            result = _looked(call, name, arguments)
+            result = _check(call, name, arguments)
         except SvirtError as error:
-            return {**told, "needed": True, "why": f"{name}: {error}"}
-        told["pending"] += result.get("pending", [])
-        told["refused"] += result["refused"]
+            return {**look, "needed": True, "why": f"{name}: {error}"}
+        look["pending"] += result.get("pending", [])
+        look["refused"] += result["refused"]
         why = _why(result, bool(arguments.get("strict")))
         if why:
-            return {**told, "needed": True, "why": f"{name}: {why}"}
-    return told
+            return {**look, "needed": True, "why": f"{name}: {why}"}
+    return look
 
 
-def _checked(step: dict[str, t.Any]) -> dict[str, t.Any]:
+def _arguments(step: dict[str, t.Any]) -> dict[str, t.Any]:
     checked = ArgumentSpecValidator(MODULES[step["module"]][0]).validate(step["arguments"])  # type: ignore[no-untyped-call]
     if checked.error_messages:
-        raise PlanError(f"{step['module']}: {'; '.join(checked.error_messages)}")
+        raise PlanError(f"{step['module']}: {'; '.join(checked.error_messages)}", "bad_arguments")
     return t.cast("dict[str, t.Any]", checked.validated_parameters)
 
 
-def _looked(call: Call, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
-    looking = Call(arguments, True, False, call.run_command, call.find)
-    result = MODULES[name][1](looking)
-    call.warnings += looking.warnings
+def _check(call: Call, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    check = Call(arguments, True, False, call.run_command, call.find)
+    result = MODULES[name][1](check)
+    call.warnings += check.warnings
     return result
 
 
 def _why(result: dict[str, t.Any], strict: bool) -> str:
-    """Why the module is to be run; empty when it would do nothing."""
+    """Why the module has to run; empty when it would do nothing."""
     if result["changed"]:
         return "; ".join(f"{line['action']} {line['subject']}" for line in result["plan"][:10])
     if strict and result["refused"]:

@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""File contexts: the policy's word on paths, and the administrator's persistent rules.
+"""File contexts: the policy's labels of paths, and the administrator's persistent rules.
 
-Both through the C libraries themselves, which every host with SELinux has, where Python's bindings may be missing.
-They work in a child with a deadline: what goes wrong inside them cannot take the module with it.
+Both use the C libraries directly: every host with SELinux has them, while Python's bindings may be missing. They run in
+a child with a deadline, so that a fault inside them does not end the module.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -44,9 +44,9 @@ _MAX_MESSAGE = 1000
 
 
 def local_rules(root: Root, policy: str | None) -> list[ContextRule]:
-    """The administrator's rules as they are. Raises HostReadError."""
+    """The administrator's rules. Raises HostReadError."""
     if not policy or "/" in policy:
-        raise HostReadError("/etc/selinux/config names no policy, so there is no place for file contexts")
+        raise HostReadError("/etc/selinux/config names no policy, so there is no place for file contexts", "no_policy")
     path = f"/etc/selinux/{policy}/contexts/files/file_contexts.local"
     try:
         return core.parse(root.read_text(path))
@@ -57,35 +57,37 @@ def local_rules(root: Root, policy: str | None) -> list[ContextRule]:
 
 
 def apply(root: Root, policy: str, changes: t.Sequence[tuple[ContextRule, ContextRule]], journal: Journal) -> None:
-    """Make the rules so, all or none, with no load of the policy: only labelling reads them.
+    """Change the rules, all or none, without loading the policy: only labelling reads them.
 
-    Raises JournalError and HostWriteError; the rules are then as they were.
+    Raises JournalError and HostWriteError; the rules are then unchanged.
     """
     if not changes:
         return
     journal.record([entry([old for old, _new in changes])])
     commit([new for _old, new in changes])
-    there = {rule.key: rule.context for rule in local_rules(root, policy)}
-    missing = [new.subject for _old, new in changes if there.get(new.key) != new.context]
+    present = {rule.key: rule.context for rule in local_rules(root, policy)}
+    missing = [new.subject for _old, new in changes if present.get(new.key) != new.context]
     if missing:
-        raise HostWriteError(f"{missing[0]}: libsemanage did not keep it; look at semanage fcontext -l -C")
+        text = f"{missing[0]}: libsemanage did not keep it; look at semanage fcontext -l -C"
+        raise HostWriteError(text, "rule_not_kept")
 
 
 def entry(rules: t.Sequence[ContextRule]) -> Entry:
-    """Rules as they are, for the journal: one entry, for they are put back in one transaction too."""
+    """Rules before the change, as one journal entry: they are restored in one transaction too."""
     plain = [{"target": rule.target, "ftype": rule.ftype, "context": rule.context} for rule in rules]
     return Entry(KIND, some([rule.subject for rule in rules], 1), {"rules": plain})
 
 
-def restore(found: Entry) -> None:
-    """Put rules back as the journal has them. Raises PlanError and HostWriteError."""
+def restore(entry: Entry) -> None:
+    """Restore rules from the journal. Raises PlanError and HostWriteError."""
     try:
-        rules = [ContextRule(item["target"], item["ftype"], item["context"]) for item in found.before["rules"]]
+        rules = [ContextRule(item["target"], item["ftype"], item["context"]) for item in entry.before["rules"]]
         known = all(rule.ftype in _TYPES for rule in rules)
     except (KeyError, TypeError):
         known = False
     if not known:
-        raise PlanError(f"{found.subject}: the journal's entry is none of file contexts; it was left alone")
+        text = f"{entry.subject}: the journal's entry is none of file contexts; it was left alone"
+        raise PlanError(text, "bad_journal_entry")
     commit(rules)
 
 
@@ -93,16 +95,16 @@ def commit(rules: t.Sequence[ContextRule], timeout: float = TIMEOUT) -> None:
     """Set these rules, or remove those without a context, in one transaction. Raises HostWriteError."""
 
     def work() -> t.Iterator[t.Any]:
-        said = os.memfd_create("messages")
-        os.dup2(said, 2)  # the library and its helpers write there what is wrong
+        messages = os.memfd_create("messages")
+        os.dup2(messages, 2)  # the library and its helpers write their errors there
         problem = ""
         try:
             _Transaction().run(rules)
         except OSError as error:
             problem = reason(error)
         if problem:
-            size = os.fstat(said).st_size
-            tail = text_of(os.pread(said, _MAX_MESSAGE, max(0, size - _MAX_MESSAGE))).strip()
+            size = os.fstat(messages).st_size
+            tail = text_of(os.pread(messages, _MAX_MESSAGE, max(0, size - _MAX_MESSAGE))).strip()
             yield f"{problem}: {tail}" if tail else problem
 
     try:
@@ -111,11 +113,11 @@ def commit(rules: t.Sequence[ContextRule], timeout: float = TIMEOUT) -> None:
     except OSError as error:
         problem = reason(error)
     if problem:
-        raise HostWriteError(f"file contexts cannot be changed ({problem}); none of them was")
+        raise HostWriteError(f"file contexts cannot be changed ({problem}); none of them was", "contexts_not_written")
 
 
 class _Transaction:
-    """libsemanage, by hand. Raises OSError."""
+    """A libsemanage transaction, by ctypes. Raises OSError."""
 
     def __init__(self) -> None:
         self._library = _load(*_LIBSEMANAGE)
@@ -141,21 +143,21 @@ class _Transaction:
         key = ctypes.c_void_p()
         self._must("semanage_fcontext_key_create", self._handle, target, number, ctypes.byref(key))
         if rule.context is None:
-            there = ctypes.c_int()
-            self._must("semanage_fcontext_exists_local", self._handle, key, ctypes.byref(there))
-            if there.value:
+            exists = ctypes.c_int()
+            self._must("semanage_fcontext_exists_local", self._handle, key, ctypes.byref(exists))
+            if exists.value:
                 self._must("semanage_fcontext_del_local", self._handle, key)
             return
-        made = ctypes.c_void_p()
-        self._must("semanage_fcontext_create", self._handle, ctypes.byref(made))
-        self._must("semanage_fcontext_set_expr", self._handle, made, target)
-        self._call("semanage_fcontext_set_type", made, number)
+        fcontext = ctypes.c_void_p()
+        self._must("semanage_fcontext_create", self._handle, ctypes.byref(fcontext))
+        self._must("semanage_fcontext_set_expr", self._handle, fcontext, target)
+        self._call("semanage_fcontext_set_type", fcontext, number)
         if rule.context != core.NONE:  # a rule without a label says <<none>>
             context = ctypes.c_void_p()
             text = ctypes.c_char_p(rule.context.encode())
             self._must("semanage_context_from_string", self._handle, text, ctypes.byref(context))
-            self._must("semanage_fcontext_set_con", self._handle, made, context)
-        self._must("semanage_fcontext_modify_local", self._handle, key, made)
+            self._must("semanage_fcontext_set_con", self._handle, fcontext, context)
+        self._must("semanage_fcontext_modify_local", self._handle, key, fcontext)
 
     def _must(self, name: str, *arguments: t.Any) -> None:
         if self._call(name, *arguments) < 0:
@@ -168,7 +170,7 @@ class _Transaction:
 def defaults(
     wanted: t.Sequence[tuple[str, str]], timeout: float, file_contexts: str | None = None
 ) -> dict[tuple[str, str], str | None]:
-    """What the policy gives these (path, kind) files; None where it gives nothing. Raises HostReadError."""
+    """Labels that the policy gives these (path, kind) files; None where it gives none. Raises HostReadError."""
 
     def work() -> t.Iterator[t.Any]:
         lookup = _Lookup(file_contexts)
@@ -181,9 +183,11 @@ def defaults(
         job = Job(work, timeout)
         labels = list(job.items())
     except OSError as error:
-        raise HostReadError(f"the policy's labels of paths cannot be read: {reason(error)}") from error
+        raise HostReadError(
+            f"the policy's labels of paths cannot be read: {reason(error)}", "contexts_unread"
+        ) from error
     if job.problem:
-        raise HostReadError(f"the policy's labels of paths cannot be read: {job.problem}")
+        raise HostReadError(f"the policy's labels of paths cannot be read: {job.problem}", "contexts_unread")
     return dict(zip(wanted, labels))
 
 
@@ -206,10 +210,10 @@ class _Lookup:
 
     def label(self, path: str, mode: int) -> str | None:
         """The raw label, never one that mcstransd translated."""
-        found = ctypes.c_char_p()
-        code = self._library.selabel_lookup_raw(self._handle, ctypes.byref(found), os.fsencode(path), mode)
+        label = ctypes.c_char_p()
+        code = self._library.selabel_lookup_raw(self._handle, ctypes.byref(label), os.fsencode(path), mode)
         if code == 0:
-            return text_of(found.value or b"") or None
+            return text_of(label.value or b"") or None
         if ctypes.get_errno() == errno.ENOENT:
             return None
         raise OSError(ctypes.get_errno(), f"{path}: {os.strerror(ctypes.get_errno())}")

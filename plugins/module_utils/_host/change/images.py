@@ -1,14 +1,14 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sets labels, owners and modes of images, and puts them back: one open descriptor from the first look to the last.
+"""ImageSurvey, label and restore images, each through one open descriptor from the first check to the last.
 
-A path is walked component by component without following any link below the folder that was given. What changes is
-the file behind the descriptor, whatever is done to the path meanwhile. Before the change and after it the descriptor
-is checked: one name only, the inode that was planned, the label that was planned, and after it the path still leading
-there. What does not hold after the change is put back as it was.
+A path is walked component by component; no link below the given folder is followed. The change applies to the file
+behind the descriptor, whatever happens to the path meanwhile. The descriptor is checked before and after the change:
+one name only, the planned inode, the planned label, and after it a path that still leads there. If a check fails after
+the change, the file is restored.
 
-While a file changes, libvirt's own lock on its metadata is held, so that a guest that starts at the same moment either
-comes first, and its label is seen, or after, and sets its own.
+While a file changes, libvirt's own lock on its metadata is held: a guest that starts at the same moment either comes
+first, and its label is seen, or after, and sets its own.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -25,8 +25,17 @@ import typing as t
 from dataclasses import asdict, dataclass, field
 
 from ..._core.errors import HostReadError, HostWriteError, PlanError, SvirtError
-from ..._core.harden.images import CLOSED, Change, Holder, Seen, Target
+from ..._core.harden.images.model import (
+    CLOSED,
+    REMEMBERED,
+    FileHolder,
+    ImageChange,
+    ImageKey,
+    ImageTarget,
+    SurveyedFile,
+)
 from ..._core.paths import below
+from ..._core.result import Reason
 from ..base.deadline import Job
 from ..base.journal import Entry, Journal
 from ..base.paths import MountTable, may_hang
@@ -36,7 +45,6 @@ from ..probe.storage import mount_table
 from . import file_contexts, open_files
 
 KIND = "label"
-REMEMBERED = "trusted.libvirt.security."
 
 _KINDS = (
     (stat.S_ISREG, "file"),
@@ -53,21 +61,19 @@ _NO_LOCK = (errno.EACCES, errno.EAGAIN)
 #: Seconds for one pass through /proc when a label is put back.
 _SCAN_TIMEOUT = 30.0
 
-Key = tuple[t.Optional[int], str]
-
 
 class _RefusedError(SvirtError):
-    """The file is left alone, or as it was; the message says why."""
+    """The file is left alone, or restored; the message says why."""
 
 
 @contextlib.contextmanager
 def opened(path: str, within: t.Sequence[str] = (), pid: int | None = None) -> t.Iterator[int]:
-    """The file itself, by a descriptor that is good for looking and labelling only. Raises OSError.
+    """The file itself, by a descriptor for reading and changing its attributes only. Raises OSError.
 
     Links are followed in the path of a folder of ``within`` that the file lies in, for its owner chose it, and nowhere
     else: a link below it is an error. With ``pid``, the path starts at that process's own root.
     """
-    start = next((one for one in sorted(within, key=len, reverse=True) if below(path, one)), "/")
+    start = next((top for top in sorted(within, key=len, reverse=True) if below(path, top)), "/")
     rest = path[len(start.rstrip("/")) :] if pid is None else path
     handle = os.open(start if pid is None else f"/proc/{pid}/root/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -90,7 +96,7 @@ def opened(path: str, within: t.Sequence[str] = (), pid: int | None = None) -> t
 
 
 @dataclass(frozen=True)
-class State:
+class FileState:
     """A file as it is."""
 
     kind: str
@@ -109,7 +115,7 @@ class State:
         return label_of(self.xattrs.get(LABEL))
 
 
-def state_of(handle: int) -> State:
+def state_of(handle: int) -> FileState:
     """The file behind a descriptor. Raises OSError."""
     facts = os.fstat(handle)
     path = _by(handle)
@@ -120,11 +126,11 @@ def state_of(handle: int) -> State:
             raise
         names = []
     # The label is not always listed: file systems without attributes still have one while SELinux is on.
-    found = {name: value for name in [LABEL, *names] if (value := _xattr(path, name)) is not None}
+    xattrs = {name: value for name in [LABEL, *names] if (value := _xattr(path, name)) is not None}
     kind = next((kind for test, kind in _KINDS if test(facts.st_mode)), "link")
     number = device(facts.st_dev)
     mode = stat.S_IMODE(facts.st_mode)
-    return State(kind, number, facts.st_ino, facts.st_nlink, facts.st_uid, facts.st_gid, mode, found)
+    return FileState(kind, number, facts.st_ino, facts.st_nlink, facts.st_uid, facts.st_gid, mode, xattrs)
 
 
 def _xattr(path: str, name: str) -> bytes | None:
@@ -137,13 +143,13 @@ def _xattr(path: str, name: str) -> bytes | None:
 
 
 def _by(handle: int) -> str:
-    """A name that leads to the file behind the descriptor, and to no other."""
+    """Path of the file behind the descriptor."""
     return f"/proc/self/fd/{handle}"
 
 
 @dataclass(repr=False, eq=False)
-class Survey:
-    """A look at many files just before they change: what they are, and who has them open."""
+class ImageSurvey:
+    """Reads many files just before they change: state, label, and the processes that have them open."""
 
     root: Root
     within: tuple[str, ...]
@@ -151,23 +157,25 @@ class Survey:
     #: Another table of file contexts than the host's.
     contexts: str | None = None
 
-    def take(self, targets: t.Sequence[Target]) -> dict[Key, Seen]:
-        """What each file is now; what could not be seen is said there."""
+    def take(self, targets: t.Sequence[ImageTarget]) -> dict[ImageKey, SurveyedFile]:
+        """Each file as it is now. A file that cannot be read has its ``error`` set."""
         mounts, problem = mount_table(self.root)
-        seen = {target.key: Seen(error=problem) for target in targets} if problem else self._look(targets, mounts)
+        seen = (
+            {target.key: SurveyedFile(error=problem) for target in targets} if problem else self._look(targets, mounts)
+        )
         self._defaults(targets, seen)
         self._holders(targets, seen)
         return seen
 
-    def _look(self, targets: t.Sequence[Target], mounts: MountTable) -> dict[Key, Seen]:
-        far: dict[str, list[Target]] = {}
-        seen: dict[Key, Seen] = {}
+    def _look(self, targets: t.Sequence[ImageTarget], mounts: MountTable) -> dict[ImageKey, SurveyedFile]:
+        far: dict[str, list[ImageTarget]] = {}
+        seen: dict[ImageKey, SurveyedFile] = {}
         for target in targets:
             mount = mounts.of(self._real(target)) if target.pid is None else None
             if mount is not None and may_hang(mount):
                 far.setdefault(mount.mount, []).append(target)
             else:
-                seen[target.key] = self._one(target)
+                seen[target.key] = self._read(target)
             if mount is not None and target.key in seen:
                 seen[target.key].labelled = mount.labelled
         jobs = [(point, wanted, Job(self._far(wanted), self.timeout)) for point, wanted in sorted(far.items())]
@@ -175,43 +183,44 @@ class Survey:
             mount = mounts.of(point)
             for index, plain in job.items():
                 plain["holders"] = []
-                seen[wanted[index].key] = Seen(**plain)
+                seen[wanted[index].key] = SurveyedFile(**plain)
             for target in wanted:
-                found = seen.setdefault(target.key, Seen(error=f"{point}: {job.problem or 'no answer for this file'}"))
-                found.remote = mount is not None and mount.remote
-                found.labelled = mount is not None and mount.labelled
+                problem = f"{point}: {job.problem or 'no answer for this file'}"
+                surveyed = seen.setdefault(target.key, SurveyedFile(error=problem))
+                surveyed.remote = mount is not None and mount.remote
+                surveyed.labelled = mount is not None and mount.labelled
         return seen
 
-    def _real(self, target: Target) -> str:
+    def _real(self, target: ImageTarget) -> str:
         """Where the file lies, with the links in the path of its folder followed."""
-        folder = next((one for one in sorted(self.within, key=len, reverse=True) if below(target.path, one)), None)
+        folder = next((top for top in sorted(self.within, key=len, reverse=True) if below(target.path, top)), None)
         if folder is None:
             return target.path
         return os.path.realpath(folder).rstrip("/") + target.path[len(folder.rstrip("/")) :]
 
-    def _far(self, targets: t.Sequence[Target]) -> t.Callable[[], t.Iterator[t.Any]]:
+    def _far(self, targets: t.Sequence[ImageTarget]) -> t.Callable[[], t.Iterator[t.Any]]:
         def work() -> t.Iterator[t.Any]:
             for index, target in enumerate(targets):
-                yield index, asdict(self._one(target))
+                yield index, asdict(self._read(target))
 
         return work
 
-    def _one(self, target: Target) -> Seen:
+    def _read(self, target: ImageTarget) -> SurveyedFile:
         try:
             with opened(target.path, self.within, target.pid) as handle:
                 state = state_of(handle)
         except (OSError, ValueError) as error:
-            return Seen(error=reason(error))
+            return SurveyedFile(error=reason(error))
         memory = {name: text_of(value).rstrip("\0") for name, value in state.xattrs.items() if name != LABEL}
         facts = (state.kind, state.device, state.inode, state.links, state.label, state.uid, state.gid, state.mode)
-        return Seen("", *facts, memory=memory)
+        return SurveyedFile("", *facts, memory=memory)
 
-    def _defaults(self, targets: t.Sequence[Target], seen: t.Mapping[Key, Seen]) -> None:
+    def _defaults(self, targets: t.Sequence[ImageTarget], seen: t.Mapping[ImageKey, SurveyedFile]) -> None:
         wanted = [
             target for target in targets if target.relabel and target.label is None and not seen[target.key].error
         ]
         try:
-            found = file_contexts.defaults(
+            labels = file_contexts.defaults(
                 [(target.path, seen[target.key].kind or "") for target in wanted], self.timeout, self.contexts
             )
         except HostReadError as error:
@@ -219,31 +228,33 @@ class Survey:
                 seen[target.key].error = reason(error)
             return
         for target in wanted:
-            seen[target.key].default = found[(target.path, seen[target.key].kind or "")]
+            seen[target.key].default = labels[(target.path, seen[target.key].kind or "")]
 
-    def _holders(self, targets: t.Sequence[Target], seen: t.Mapping[Key, Seen]) -> None:
+    def _holders(self, targets: t.Sequence[ImageTarget], seen: t.Mapping[ImageKey, SurveyedFile]) -> None:
         files = {
-            (one.device, one.inode): target.path
+            (item.device, item.inode): target.path
             for target in targets
-            if not (one := seen[target.key]).error and target.pid is None and one.kind == "file"
-            if one.device is not None and one.inode is not None
+            if not (item := seen[target.key]).error and target.pid is None and item.kind == "file"
+            if item.device is not None and item.inode is not None
         }
-        found = open_files.find(self.root, files, self.timeout)
-        for one in seen.values():
-            if (one.device, one.inode) in files:
-                one.holders = list(found.of((one.device or "", one.inode or 0)))
-                one.blind = found.problem
+        opened_files = open_files.find(self.root, files, self.timeout)
+        for item in seen.values():
+            if (item.device, item.inode) in files:
+                item.holders = list(opened_files.of((item.device or "", item.inode or 0)))
+                item.blind = opened_files.problem
 
 
-def apply(changes: t.Sequence[Change], within: t.Sequence[str], journal: Journal, root: Root) -> dict[Key, str]:
-    """Make the changes, each checked once more; gives why for each that was not made.
+def apply(
+    changes: t.Sequence[ImageChange], within: t.Sequence[str], journal: Journal, root: Root
+) -> dict[ImageKey, Reason]:
+    """Make the changes, each checked once more. Gives the reason for each that was not made.
 
     Everything goes into the journal at once, before the first change. Raises JournalError; then nothing was changed.
     """
     refused = _opened_since(changes, root)
     changes = [change for change in changes if change.target.key not in refused]
     entries: list[Entry] = []
-    ready: list[Change] = []
+    ready: list[ImageChange] = []
     for change in changes:
         target = change.target
         try:
@@ -261,33 +272,35 @@ def apply(changes: t.Sequence[Change], within: t.Sequence[str], journal: Journal
     return refused
 
 
-def _opened_since(changes: t.Iterable[Change], root: Root) -> dict[Key, str]:
-    """Files that somebody opened since they were seen: the journal may have been waited for, and rules compiled."""
+def _opened_since(changes: t.Iterable[ImageChange], root: Root) -> dict[ImageKey, Reason]:
+    """Files opened since the survey: waiting for the journal and compiling rules takes time."""
     files = {
         (change.seen.device, change.seen.inode): change
         for change in changes
         if change.target.pid is None and change.seen.kind == "file"
         if change.seen.device is not None and change.seen.inode is not None
     }
-    found = open_files.find(root, {identity: change.target.path for identity, change in files.items()}, _SCAN_TIMEOUT)
+    paths = {identity: change.target.path for identity, change in files.items()}
+    opened_files = open_files.find(root, paths, _SCAN_TIMEOUT)
     refused = {}
     for identity, change in files.items():
-        fresh = [holder for holder in found.of(identity) if holder not in change.seen.holders]
+        fresh = [holder for holder in opened_files.of(identity) if holder not in change.seen.holders]
         if fresh:
-            refused[change.target.key] = f"in use since just now: open by {_told(fresh)}"
-        elif found.problem:
-            refused[change.target.key] = f"it is not known who has it open: {found.problem}"
+            refused[change.target.key] = Reason("open", f"in use since just now: open by {_names(fresh)}")
+        elif opened_files.problem:
+            text = f"it is not known who has it open: {opened_files.problem}"
+            refused[change.target.key] = Reason("holders_unknown", text)
     return refused
 
 
-def _why(error: BaseException) -> str:
-    """What an error says; the name by which a descriptor is reached says nothing to anybody."""
+def _why(error: BaseException) -> Reason:
+    """The reason that an error gives, without the path of the descriptor."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}; it is as it was"
-    return reason(error)
+        return Reason("not_writable", f"{error.strerror}; it is as it was")
+    return Reason(error.code if isinstance(error, SvirtError) else "not_writable", reason(error))
 
 
-def _entry(change: Change, state: State, within: t.Sequence[str]) -> Entry:
+def _entry(change: ImageChange, state: FileState, within: t.Sequence[str]) -> Entry:
     return Entry(
         KIND,
         change.target.path,
@@ -304,7 +317,7 @@ def _entry(change: Change, state: State, within: t.Sequence[str]) -> Entry:
     )
 
 
-def _touched(change: Change) -> list[str]:
+def _touched(change: ImageChange) -> list[str]:
     return ([LABEL] if change.label is not None else []) + list(change.forget)
 
 
@@ -312,22 +325,24 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode("ascii")
 
 
-def _as_planned(handle: int, change: Change) -> State:
+def _as_planned(handle: int, change: ImageChange) -> FileState:
     """The file, when it is the one that was planned, in the state that was planned."""
     state, seen = state_of(handle), change.seen
     if (state.device, state.inode) != (seen.device, seen.inode):
-        raise _RefusedError("another file is in its place now; it was left alone")
+        raise _RefusedError("another file is in its place now; it was left alone", "another_file")
     if state.kind != "dir" and state.links != 1:
-        raise _RefusedError(f"it has {state.links} names (hard links) now; it was left alone")
+        raise _RefusedError(f"it has {state.links} names (hard links) now; it was left alone", "hard_links")
     if state.label != seen.label:
-        raise _RefusedError(f"its label is {state.label} now, so somebody else is at work; it was left alone")
+        raise _RefusedError(
+            f"its label is {state.label} now, so somebody else is at work; it was left alone", "label_changed"
+        )
     memory = {name: text_of(value).rstrip("\0") for name, value in state.xattrs.items() if name != LABEL}
     if memory != seen.memory:
-        raise _RefusedError("what libvirt remembers of it changed just now; it was left alone")
+        raise _RefusedError("what libvirt remembers of it changed just now; it was left alone", "remembered_changed")
     return state
 
 
-def _change(change: Change, within: t.Sequence[str]) -> None:
+def _change(change: ImageChange, within: t.Sequence[str]) -> None:
     """One file. Raises OSError and _RefusedError; the file is then as it was."""
     target = change.target
     with opened(target.path, within, target.pid) as handle, _libvirt_lock(handle):
@@ -340,7 +355,7 @@ def _change(change: Change, within: t.Sequence[str]) -> None:
             raise
 
 
-def _set(handle: int, change: Change) -> None:
+def _set(handle: int, change: ImageChange) -> None:
     path = _by(handle)
     if change.close:
         os.chown(path, CLOSED[0], CLOSED[1])
@@ -357,25 +372,30 @@ def _label(path: str, label: str) -> None:
         os.setxattr(path, LABEL, label.encode() + b"\0")
     except OSError as error:
         if error.errno == errno.EINVAL:
-            raise _RefusedError(f"the loaded policy does not know the label {label}") from error
+            raise _RefusedError(
+                f"the loaded policy does not know the label {label}", "label_unknown_to_policy"
+            ) from error
         raise
 
 
-def _still_there(handle: int, change: Change, within: t.Sequence[str]) -> None:
+def _still_there(handle: int, change: ImageChange, within: t.Sequence[str]) -> None:
     """It got no second name meanwhile and was not moved away, which would take the change out of its folder."""
     facts = os.fstat(handle)
     if not stat.S_ISDIR(facts.st_mode) and facts.st_nlink != 1:
-        raise _RefusedError(f"it got another name while it was changed ({facts.st_nlink} now); it is as it was")
+        raise _RefusedError(
+            f"it got another name while it was changed ({facts.st_nlink} now); it is as it was", "hard_links"
+        )
     try:
         with opened(change.target.path, within, change.target.pid) as again:
             now = os.fstat(again)
     except OSError as error:
-        raise _RefusedError(f"its path changed while it was changed ({reason(error)}); it is as it was") from error
+        text = f"its path changed while it was changed ({reason(error)}); it is as it was"
+        raise _RefusedError(text, "path_changed") from error
     if (now.st_dev, now.st_ino) != (facts.st_dev, facts.st_ino):
-        raise _RefusedError("another file took its place while it was changed; it is as it was")
+        raise _RefusedError("another file took its place while it was changed; it is as it was", "another_file")
 
 
-def _put_back(handle: int, before: State, names: t.Iterable[str], owner: bool) -> None:
+def _put_back(handle: int, before: FileState, names: t.Iterable[str], owner: bool) -> None:
     path = _by(handle)
     for name in names:
         value = before.xattrs.get(name)
@@ -388,12 +408,14 @@ def _put_back(handle: int, before: State, names: t.Iterable[str], owner: bool) -
         os.chmod(path, before.mode)
 
 
-def _undo(handle: int, before: State, names: t.Iterable[str], owner: bool) -> None:
+def _undo(handle: int, before: FileState, names: t.Iterable[str], owner: bool) -> None:
     try:
         _put_back(handle, before, names, owner)
     except OSError as error:
         why = error.strerror or str(error)
-        raise HostWriteError(f"only a part of it was changed, and could not be put back: {why}") from error
+        raise HostWriteError(
+            f"only a part of it was changed, and could not be put back: {why}", "not_restored"
+        ) from error
 
 
 def _remove(path: str, name: str) -> None:
@@ -420,17 +442,19 @@ def _libvirt_lock(handle: int) -> t.Iterator[None]:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _LOCK_BYTE)
         except OSError as error:
             if error.errno in _NO_LOCK:
-                raise _RefusedError("libvirt is just changing its label; it was left alone") from error
+                raise _RefusedError(
+                    "libvirt is just changing its label; it was left alone", "libvirt_changes_label"
+                ) from error
         yield
     finally:
         os.close(lock)
 
 
 def restore(entry: Entry, root: Root | None = None) -> None:
-    """Put a file's label, owner, mode and attributes back as the journal has them.
+    """Restore a file's label, owner, mode and attributes from the journal.
 
-    Raises PlanError where that must not be: the file is in use, or another one than was changed. Raises HostWriteError
-    where it cannot be; the file is then as it was.
+    Raises PlanError where that must not be: the file is in use, or is another one. Raises HostWriteError where it
+    cannot be; the file is then unchanged.
     """
     before = _checked(entry)
     try:
@@ -447,15 +471,17 @@ def restore(entry: Entry, root: Root | None = None) -> None:
     except FileNotFoundError as error:
         if before.pid is not None:
             return  # the node went with the guest that had it
-        raise PlanError(f"image {entry.subject}: it is gone ({reason(error)}); there is nothing to put back") from error
+        text = f"image {entry.subject}: it is gone ({reason(error)}); there is nothing to put back"
+        raise PlanError(text, "file_gone") from error
     except _RefusedError as error:
-        raise PlanError(f"image {entry.subject}: {error}") from None
+        raise PlanError(f"image {entry.subject}: {error}", error.code) from None
     except (OSError, ValueError) as error:
-        raise HostWriteError(f"image {entry.subject} cannot be put back: {reason(error)}; it is as it was") from error
+        text = f"image {entry.subject} cannot be put back: {reason(error)}; it is as it was"
+        raise HostWriteError(text, "not_writable") from error
 
 
 @dataclass(frozen=True)
-class _Before:
+class _JournalledFile:
     pid: int | None
     within: list[str]
     shared: bool
@@ -465,53 +491,58 @@ class _Before:
     xattrs: dict[str, bytes | None]
     set: str | None
 
-    def holds(self, now: State) -> bool:
-        """Whether the very file is as it was already."""
+    def holds(self, now: FileState) -> bool:
+        """Whether the file has its former state already."""
         same = (now.device, now.inode) == (self.device, self.inode)
         owner = self.owner in (None, (now.uid, now.gid, now.mode))
         return same and owner and all(now.xattrs.get(name) == value for name, value in self.xattrs.items())
 
-    def state(self, now: State) -> State:
-        """The file as it was; what was not changed then is as it is now."""
+    def state(self, now: FileState) -> FileState:
+        """The file's former state; what the change did not touch is as it is now."""
         uid, gid, mode = self.owner or (now.uid, now.gid, now.mode)
         kept = {name: value for name, value in self.xattrs.items() if value is not None}
-        return State(now.kind, now.device, now.inode, now.links, uid, gid, mode, kept)
+        return FileState(now.kind, now.device, now.inode, now.links, uid, gid, mode, kept)
 
 
-def _checked(entry: Entry) -> _Before:
+def _checked(entry: Entry) -> _JournalledFile:
     try:
-        found = dict(entry.before)
-        found["xattrs"] = {
-            name: None if value is None else base64.b64decode(value) for name, value in found["xattrs"].items()
+        before = dict(entry.before)
+        before["xattrs"] = {
+            name: None if value is None else base64.b64decode(value) for name, value in before["xattrs"].items()
         }
-        found["owner"] = None if found["owner"] is None else tuple(found["owner"])
-        if any(name != LABEL and not name.startswith(REMEMBERED) for name in found["xattrs"]):
+        before["owner"] = None if before["owner"] is None else tuple(before["owner"])
+        if any(name != LABEL and not name.startswith(REMEMBERED) for name in before["xattrs"]):
             raise ValueError("an attribute that is none of ours")
-        return _Before(**found)
+        return _JournalledFile(**before)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PlanError(f"image {entry.subject}: the journal's entry is none of a label ({error})") from error
+        text = f"image {entry.subject}: the journal's entry is none of a label ({error})"
+        raise PlanError(text, "bad_journal_entry") from error
 
 
-def _refuse(path: str, before: _Before, now: State, root: Root) -> None:
+def _refuse(path: str, before: _JournalledFile, now: FileState, root: Root) -> None:
     if (now.device, now.inode) != (before.device, before.inode):
-        raise PlanError(f"image {path}: another file is in its place now; it was left alone")
+        raise PlanError(f"image {path}: another file is in its place now; it was left alone", "another_file")
     if now.kind != "dir" and now.links != 1:
-        raise PlanError(f"image {path}: it has {now.links} names (hard links) now; it was left alone")
+        raise PlanError(f"image {path}: it has {now.links} names (hard links) now; it was left alone", "hard_links")
     if before.pid is not None:
-        raise PlanError(f"image {path}: process {before.pid} still runs and uses it; it was left alone")
+        text = f"image {path}: process {before.pid} still runs and uses it; it was left alone"
+        raise PlanError(text, "guest_runs")
     if before.shared and before.set is not None and now.label != before.set:
         raise PlanError(
             f"image {path}: other hosts share its storage, and its label is {now.label} now, so that one of them may "
-            "use it; it was left alone"
+            "use it; it was left alone",
+            "use_elsewhere_unknown",
         )
     if now.kind != "file":
         return
-    found = open_files.find(root, {(now.device, now.inode): path}, _SCAN_TIMEOUT)
-    holders = _told(found.of((now.device, now.inode)))
-    if holders or found.problem:
-        why = f"in use: open by {holders}" if holders else f"it is not known who has it open: {found.problem}"
-        raise PlanError(f"image {path}: {why}; it was left alone")
+    opened_files = open_files.find(root, {(now.device, now.inode): path}, _SCAN_TIMEOUT)
+    holders = _names(opened_files.of((now.device, now.inode)))
+    if holders:
+        raise PlanError(f"image {path}: in use: open by {holders}; it was left alone", "open")
+    if opened_files.problem:
+        why = f"it is not known who has it open: {opened_files.problem}"
+        raise PlanError(f"image {path}: {why}; it was left alone", "holders_unknown")
 
 
-def _told(holders: t.Sequence[Holder]) -> str:
-    return ", ".join(f"process {one.pid} {one.name}" if one.pid else one.name for one in holders[:3])
+def _names(holders: t.Sequence[FileHolder]) -> str:
+    return ", ".join(str(holder) for holder in holders[:3])

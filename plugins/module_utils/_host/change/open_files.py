@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who has files open: one pass through /proc for many files, and what the kernel itself has open.
+"""Processes that have files open: one pass through /proc for many files, and files that the kernel has open.
 
-A file is known by device and inode, so that neither its name nor the mount namespace that a process lives in matters.
-What hosts that mount an export of this one have open is seen in the NFS server's own list.
+Files are identified by device and inode, so neither their names nor the mount namespaces of the processes matter.
+Files that NFS clients have open are in the NFS server's own list.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..._core.errors import HostReadError
-from ..._core.harden.images import Holder
+from ..._core.harden.images.model import FileHolder
 from ..base.deadline import Job
 from ..base.root import Root, reason, text_of
 from ..probe.guest_files import device
@@ -32,55 +32,55 @@ _MAX_MAPS = 16 * 1024 * 1024
 
 
 @dataclass
-class Openers:
-    """Who has which of the files open."""
+class OpenFiles:
+    """Holders of each file."""
 
-    holders: dict[Identity, list[Holder]] = field(default_factory=dict)
-    #: Why that is not wholly known; empty when it is.
+    holders: dict[Identity, list[FileHolder]] = field(default_factory=dict)
+    #: Why the list may be incomplete; empty when it is complete.
     problem: str = ""
 
-    def of(self, identity: Identity) -> list[Holder]:
-        """Who has this file open."""
+    def of(self, identity: Identity) -> list[FileHolder]:
+        """Holders of this file."""
         return self.holders.get(identity, [])
 
-    def add(self, identity: Identity, holder: Holder) -> None:
-        """One more."""
-        found = self.holders.setdefault(identity, [])
-        if holder not in found:
-            found.append(holder)
+    def add(self, identity: Identity, holder: FileHolder) -> None:
+        """Add a holder, once."""
+        holders = self.holders.setdefault(identity, [])
+        if holder not in holders:
+            holders.append(holder)
 
 
-def find(root: Root, files: t.Mapping[Identity, str], timeout: float) -> Openers:
-    """Who has these files open, each given with its path. Works in a child: a file on dead storage may hang it."""
-    found = Openers()
+def find(root: Root, files: t.Mapping[Identity, str], timeout: float) -> OpenFiles:
+    """Holders of these files, each given with its path. Runs in a child: a file on dead storage may hang it."""
+    result = OpenFiles()
     if not files:
-        return found
+        return result
     try:
-        us = os.getpid()  # what this process holds is held to change it
-        job = Job(lambda: _Scan(root, files, us).run(), timeout)
+        us = os.getpid()  # this process holds files only to change them
+        job = Job(lambda: _OpenFileScan(root, files, us).run(), timeout)
     except OSError as error:
-        return Openers(problem=reason(error))
+        return OpenFiles(problem=reason(error))
     for item in job.items():
         if len(item) == 1:
-            found.problem = found.problem or item[0]
+            result.problem = result.problem or item[0]
         else:
-            found.add((item[0], item[1]), Holder(item[2], item[3]))
-    found.problem = found.problem or job.problem
-    return found
+            result.add((item[0], item[1]), FileHolder(item[2], item[3]))
+    result.problem = result.problem or job.problem
+    return result
 
 
-Found = tuple[t.Any, ...]
+ScanItem = tuple[t.Any, ...]
 
 
 @dataclass(repr=False, eq=False)
-class _Scan:
-    """Gives (device, inode, pid, name) for each holder, and (why,) for what could not be looked at."""
+class _OpenFileScan:
+    """Yields (device, inode, pid, name) for each holder, and (why,) for what could not be read."""
 
     root: Root
     files: t.Mapping[Identity, str]
     us: int
 
-    def run(self) -> t.Iterator[Found]:
+    def run(self) -> t.Iterator[ScanItem]:
         if not self.root.privileged:
             yield ("not root",)
         names = {(posixpath.basename(path), inode): (number, inode) for (number, inode), path in self.files.items()}
@@ -91,13 +91,13 @@ class _Scan:
         yield from self._kernel()
         yield from self._clients()
 
-    def _process(self, pid: int, names: t.Mapping[tuple[str, int], Identity]) -> t.Iterator[Found]:
+    def _process(self, pid: int, names: t.Mapping[tuple[str, int], Identity]) -> t.Iterator[ScanItem]:
         seen: set[Identity] = set()
         try:
             for number in self.root.listdir(f"/proc/{pid}/fd"):
                 identity = self._identity(f"/proc/{pid}/fd/{number}")
                 if identity in self.files:
-                    seen.add(identity)  # type: ignore[arg-type]  # what is in files is no None
+                    seen.add(identity)  # type: ignore[arg-type]  # files holds no None
             seen.update(self._mapped(pid, names))
         except _GONE:
             pass
@@ -118,7 +118,7 @@ class _Scan:
         return device(facts.st_dev), facts.st_ino
 
     def _mapped(self, pid: int, names: t.Mapping[tuple[str, int], Identity]) -> t.Iterator[Identity]:
-        """Files that are mapped though no descriptor is left."""
+        """Files that are mapped although their descriptor is closed."""
         last = None
         for line in self.root.read_bytes(f"/proc/{pid}/maps", _MAX_MAPS).splitlines():
             words = line.split(None, 5)
@@ -135,7 +135,7 @@ class _Scan:
             elif named is not None:
                 yield named
 
-    def _kernel(self) -> t.Iterator[Found]:
+    def _kernel(self) -> t.Iterator[ScanItem]:
         """Loop devices, swap files and files that the host serves as disks."""
         for path, name in self._served():
             identity = self._identity(path)
@@ -160,8 +160,8 @@ class _Scan:
                 if path:
                     yield path, f"iSCSI disk {disk}"
 
-    def _clients(self) -> t.Iterator[Found]:
-        """What hosts that mount an export have open, by NFS 4."""
+    def _clients(self) -> t.Iterator[ScanItem]:
+        """Files that NFS 4 clients have open."""
         for client in self._names(_NFSD):
             try:
                 states = text_of(self.root.read_bytes(f"{_NFSD}/{client}/states"))

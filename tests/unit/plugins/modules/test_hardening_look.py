@@ -17,8 +17,8 @@ from ansible_collections.svirt.fleet.plugins.modules import hardening_look
 
 Run = t.Callable[..., dict[str, t.Any]]
 QUIET: dict[str, t.Any] = {"changed": False, "plan": [], "pending": [], "refused": []}
-WAITS = {"subject": "guest web", "needs": "guest_power_cycle", "why": "it runs as it does"}
-LEFT = {"subject": "guest db", "why": "it is transient"}
+WAITS = {"subject": "guest web", "needs": "guest_power_cycle", "why": "it runs as it does", "code": "runs"}
+LEFT = {"subject": "guest db", "why": "it is transient", "code": "transient"}
 
 
 class Modules:

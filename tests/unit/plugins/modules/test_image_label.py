@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import image_label as work
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images import REPAIRS
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import REPAIRS
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import ContextRule
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import file_contexts
@@ -125,10 +125,10 @@ def test_shared_storage_is_only_touched_with_knowledge(host: Host, run: Run) -> 
     table = host.tree.entries["/proc/self/mountinfo"]
     table.content += f"30 22 0:44 / {host.folder} rw - nfs4 filer:/x rw,seclabel\n".encode()
     wanted: dict[str, t.Any] = {"labels": [{"path": str(host.image)}]}
-    assert "what they use of it is not known" in run(**wanted)["refused"][0]["why"]
+    assert run(**wanted)["refused"][0]["code"] == "use_elsewhere_unknown"
     known: dict[str, t.Any] = {"folder": str(host.folder), "complete": True}
     used = {**known, "in_use": [{"inode": host.image.stat().st_ino, "by": "guest x on kvm2"}]}
-    assert run(**wanted, elsewhere=[used])["refused"][0]["why"] == "in use on another host: guest x on kvm2"
+    assert run(**wanted, elsewhere=[used])["refused"][0]["code"] == "in_use_elsewhere"
     assert host.label == OLD
     assert run(**wanted, elsewhere=[known])["changed"] is True
     assert host.label == hosts.REST_LABEL

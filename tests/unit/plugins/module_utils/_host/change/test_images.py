@@ -19,10 +19,17 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, JournalError, PlanError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images import Change, Holder, Seen, Target
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import (
+    FileHolder,
+    ImageChange,
+    ImageKey,
+    ImageTarget,
+    SurveyedFile,
+)
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal, entries_of
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change import images as image_label
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.images import Survey
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import images as image_files
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.images import ImageSurvey
 
 from tests.unit.support.processes import OPENS, OwnProcesses, holding
 
@@ -36,10 +43,10 @@ REMEMBERED = {
 }
 
 
-def only(told: dict[image_label.Key, str]) -> str:
-    """Why the one change was not made."""
-    assert len(told) == 1
-    return next(iter(told.values()))
+def only(not_made: dict[ImageKey, Reason]) -> str:
+    """Code of the reason why the one change was not made."""
+    assert len(not_made) == 1
+    return next(iter(not_made.values())).code
 
 
 def can_label() -> bool:
@@ -92,14 +99,14 @@ def facts(path: Path) -> tuple[t.Any, ...]:
 
 
 def survey(*paths: Path, within: Path | None = None, **more: t.Any) -> dict[Path, t.Any]:
-    targets = [Target(str(path), "at_rest", **more) for path in paths]
-    taken = Survey(OwnProcesses(), (str(within),) if within else (), 30).take(targets)
+    targets = [ImageTarget(str(path), "at_rest", **more) for path in paths]
+    taken = ImageSurvey(OwnProcesses(), (str(within),) if within else (), 30).take(targets)
     return {path: taken[(None, str(path))] for path in paths}
 
 
-def planned(path: Path, label: str | None = NEW, within: Path | None = None, **more: t.Any) -> Change:
+def planned(path: Path, label: str | None = NEW, within: Path | None = None, **more: t.Any) -> ImageChange:
     """What the plan makes of the file as it is now."""
-    return Change(Target(str(path), "at_rest"), survey(path, within=within)[path], label, **more)
+    return ImageChange(ImageTarget(str(path), "at_rest"), survey(path, within=within)[path], label, **more)
 
 
 def test_what_a_survey_sees(folder: Path) -> None:
@@ -132,8 +139,8 @@ def test_a_survey_follows_no_link_below_its_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/proc/../etc/passwd", "/etc/./passwd", "/a\0b"])
 def test_paths_that_are_not_plain(path: str) -> None:
-    target = Target(path, "label")
-    assert Survey(OwnProcesses(), (), 30).take([target])[target.key].error
+    target = ImageTarget(path, "label")
+    assert ImageSurvey(OwnProcesses(), (), 30).take([target])[target.key].error
 
 
 def test_a_survey_sees_who_has_a_file_open(folder: Path) -> None:
@@ -142,18 +149,18 @@ def test_a_survey_sees_who_has_a_file_open(folder: Path) -> None:
         seen = survey(image, other)
         child.kill()
     assert [holder.pid for holder in seen[image].holders] == [child.pid]
-    assert isinstance(seen[image].holders[0], Holder)
+    assert isinstance(seen[image].holders[0], FileHolder)
     assert seen[other].holders == []
 
 
 def test_a_file_in_another_process_own_root(folder: Path) -> None:
     node = make(folder / "vda")
     with holding("import os, sys; os.chroot(sys.argv[1])", str(folder.parent)) as child:
-        target = Target("/images/vda", "in_use", pid=child.pid)
-        seen = Survey(OwnProcesses(), (), 30).take([target])[target.key]
+        target = ImageTarget("/images/vda", "in_use", pid=child.pid)
+        seen = ImageSurvey(OwnProcesses(), (), 30).take([target])[target.key]
         assert (seen.error, seen.inode, seen.label) == ("", node.stat().st_ino, OLD)
         child.kill()
-    gone = Survey(OwnProcesses(), (), 30).take([target])[target.key]
+    gone = ImageSurvey(OwnProcesses(), (), 30).take([target])[target.key]
     assert gone.error
 
 
@@ -161,7 +168,7 @@ def test_a_change_does_all_that_was_planned(folder: Path, journal: Journal) -> N
     image = make(folder / "a.raw", attributes=REMEMBERED)
     os.chown(image, 107, 107)
     change = planned(image, close=True, forget=tuple(REMEMBERED))
-    assert image_label.apply([change], (), journal, OwnProcesses()) == {}
+    assert image_files.apply([change], (), journal, OwnProcesses()) == {}
     assert facts(image)[1:] == (0, 0, 0o600, {LABEL: f"{NEW}\0".encode()})
     assert image.read_bytes() == b"image"
 
@@ -175,14 +182,14 @@ def test_the_journal_puts_back_exactly_what_was_there(
     os.chown(image, 107, 36)
     before = facts(image)
     forget = tuple(sorted(REMEMBERED))
-    assert image_label.apply([planned(image, close=close, forget=forget)], (), journal, OwnProcesses()) == {}
+    assert image_files.apply([planned(image, close=close, forget=forget)], (), journal, OwnProcesses()) == {}
     assert facts(image) != before
     assert journal.path is not None
     (entry,) = entries_of(journal.path)
     assert (entry.kind, entry.subject) == ("label", str(image))
-    image_label.restore(entry, OwnProcesses())
+    image_files.restore(entry, OwnProcesses())
     assert facts(image) == before
-    image_label.restore(entry, OwnProcesses())
+    image_files.restore(entry, OwnProcesses())
     assert facts(image) == before
 
 
@@ -197,7 +204,7 @@ def test_everything_is_in_the_journal_before_anything_changes(folder: Path, jour
 
     journal.__class__ = Full
     with pytest.raises(JournalError):
-        image_label.apply(changes, (), journal, OwnProcesses())
+        image_files.apply(changes, (), journal, OwnProcesses())
     assert [attributes(image)[LABEL] for image in images] == [f"{OLD}\0".encode()] * 5
 
 
@@ -234,7 +241,7 @@ def test_a_file_that_changed_since_it_was_seen_is_left_alone(
     change = planned(image)
     meanwhile(image)
     before = {path: facts(path) for path in folder.iterdir()}
-    refused = image_label.apply([change], (), journal, OwnProcesses())
+    refused = image_files.apply([change], (), journal, OwnProcesses())
     assert list(refused) == [(None, str(image))]
     assert {path: facts(path) for path in folder.iterdir()} == before
     assert journal.path is None  # nothing changed, so nothing was written
@@ -248,15 +255,15 @@ def test_a_file_that_is_swapped_while_it_changes_is_put_back(
     before = facts(image)
     change = planned(image, close=True, forget=tuple(REMEMBERED))
     keep = os.open(image, os.O_PATH)
-    set_it = image_label._set
+    set_it = image_files._set
 
-    def then(handle: int, change: Change) -> None:
+    def then(handle: int, change: ImageChange) -> None:
         set_it(handle, change)
         meanwhile(image)
 
-    monkeypatch.setattr(image_label, "_set", then)
-    why = only(image_label.apply([change], (), journal, OwnProcesses()))
-    assert why.endswith("it is as it was")
+    monkeypatch.setattr(image_files, "_set", then)
+    code = only(image_files.apply([change], (), journal, OwnProcesses()))
+    assert code in ("hard_links", "another_file", "path_changed")
     name = f"/proc/self/fd/{keep}"
     seen = os.stat(name)
     now = (seen.st_ino, seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode))
@@ -278,8 +285,8 @@ def test_a_change_that_fails_half_way_is_put_back(
         remove(path, name)
 
     monkeypatch.setattr(os, "removexattr", full)
-    refused = image_label.apply(changes, (), journal, OwnProcesses())
-    assert refused == {(None, str(image)): "No space left on device; it is as it was"}
+    refused = image_files.apply(changes, (), journal, OwnProcesses())
+    assert refused == {(None, str(image)): Reason("not_writable", "No space left on device; it is as it was")}
     assert facts(image) == before
     assert attributes(other)[LABEL] == f"{NEW}\0".encode()
 
@@ -288,9 +295,9 @@ def test_a_file_that_was_opened_since_it_was_seen_is_left_alone(folder: Path, jo
     image, other = make(folder / "a.raw"), make(folder / "b.raw")
     changes = [planned(image), planned(other)]
     with holding(OPENS, str(image)) as child:
-        why = only(image_label.apply(changes, (), journal, OwnProcesses()))
+        code = only(image_files.apply(changes, (), journal, OwnProcesses()))
         child.kill()
-    assert why.startswith(f"in use since just now: open by process {child.pid} python")
+    assert code == "open"
     assert (attributes(image)[LABEL], attributes(other)[LABEL]) == (f"{OLD}\0".encode(), f"{NEW}\0".encode())
 
 
@@ -299,7 +306,7 @@ def test_an_image_goes_back_to_the_guest_that_has_it_open(folder: Path, journal:
     with holding(OPENS, str(image)) as child:
         change = planned(image)
         assert [holder.pid for holder in change.seen.holders] == [child.pid]
-        assert image_label.apply([change], (), journal, OwnProcesses()) == {}
+        assert image_files.apply([change], (), journal, OwnProcesses()) == {}
         child.kill()
     assert attributes(image)[LABEL] == f"{NEW}\0".encode()
 
@@ -312,17 +319,16 @@ def test_what_cannot_even_be_put_back_is_told(folder: Path, journal: Journal, mo
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "setxattr", broken)
-    why = only(image_label.apply([change], (), journal, OwnProcesses()))
-    assert why == "only a part of it was changed, and could not be put back: Input/output error"
+    assert only(image_files.apply([change], (), journal, OwnProcesses())) == "not_restored"
 
 
 def test_while_libvirt_works_on_a_file_it_is_left_alone(folder: Path, journal: Journal) -> None:
     image = make(folder / "a.raw")
     program = "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX, 1, 1)"
     with holding(program, str(image)) as child:
-        why = only(image_label.apply([planned(image)], (), journal, OwnProcesses()))
+        code = only(image_files.apply([planned(image)], (), journal, OwnProcesses()))
         child.kill()
-    assert why == "libvirt is just changing its label; it was left alone"
+    assert code == "libvirt_changes_label"
     assert attributes(image)[LABEL] == f"{OLD}\0".encode()
 
 
@@ -333,7 +339,7 @@ def test_libvirt_waits_while_a_file_changes(folder: Path) -> None:
         "try: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1)\nexcept OSError: sys.exit(7)"
     )
     handle = os.open(image, os.O_PATH)
-    with image_label._libvirt_lock(handle):
+    with image_files._libvirt_lock(handle):
         assert subprocess.run([sys.executable, "-c", program, str(image)], check=False).returncode == 7
     assert subprocess.run([sys.executable, "-c", program, str(image)], check=False).returncode == 0
     os.close(handle)
@@ -341,7 +347,7 @@ def test_libvirt_waits_while_a_file_changes(folder: Path) -> None:
 
 def entry_of(folder: Path, journal: Journal, **more: t.Any) -> tuple[Path, Entry]:
     image = make(folder / "a.raw")
-    assert image_label.apply([planned(image, **more)], (), journal, OwnProcesses()) == {}
+    assert image_files.apply([planned(image, **more)], (), journal, OwnProcesses()) == {}
     assert journal.path is not None
     return image, entries_of(journal.path)[0]
 
@@ -349,8 +355,9 @@ def entry_of(folder: Path, journal: Journal, **more: t.Any) -> tuple[Path, Entry
 def test_what_is_in_use_is_not_put_back(folder: Path, journal: Journal) -> None:
     image, entry = entry_of(folder, journal)
     with holding(OPENS, str(image)) as child:
-        with pytest.raises(PlanError, match=f"in use: open by process {child.pid} python"):
-            image_label.restore(entry, OwnProcesses())
+        with pytest.raises(PlanError, match=f"process {child.pid} python") as refused:
+            image_files.restore(entry, OwnProcesses())
+        assert refused.value.code == "open"
         child.kill()
     assert attributes(image)[LABEL] == f"{NEW}\0".encode()
 
@@ -363,17 +370,18 @@ def test_another_file_than_was_changed_is_not_put_back(
     meanwhile(image)
     before = {path: facts(path) for path in folder.iterdir()}
     with pytest.raises((PlanError, HostWriteError)):
-        image_label.restore(entry, OwnProcesses())
+        image_files.restore(entry, OwnProcesses())
     assert {path: facts(path) for path in folder.iterdir()} == before
 
 
 def test_on_shared_storage_a_label_goes_back_only_when_nobody_set_another(folder: Path, journal: Journal) -> None:
     image, entry = entry_of(folder, journal, shared=True)
     _another_label(image)
-    with pytest.raises(PlanError, match="other hosts share its storage"):
-        image_label.restore(entry, OwnProcesses())
+    with pytest.raises(PlanError) as refused:
+        image_files.restore(entry, OwnProcesses())
+    assert refused.value.code == "use_elsewhere_unknown"
     os.setxattr(image, LABEL, f"{NEW}\0".encode())
-    image_label.restore(entry, OwnProcesses())
+    image_files.restore(entry, OwnProcesses())
     assert attributes(image)[LABEL] == f"{OLD}\0".encode()
 
 
@@ -381,11 +389,11 @@ def test_what_is_back_already_is_left_alone_wherever_it_lies_and_whoever_uses_it
     folder: Path, journal: Journal
 ) -> None:
     image, entry = entry_of(folder, journal, shared=True)
-    image_label.restore(entry, OwnProcesses())
+    image_files.restore(entry, OwnProcesses())
     before = facts(image)
-    image_label.restore(entry, OwnProcesses())
+    image_files.restore(entry, OwnProcesses())
     with holding(OPENS, str(image)):
-        image_label.restore(entry, OwnProcesses())
+        image_files.restore(entry, OwnProcesses())
     assert facts(image) == before
 
 
@@ -403,27 +411,29 @@ def test_a_node_of_a_running_guest_is_not_put_back(folder: Path) -> None:
             "xattrs": {LABEL: None},
             "set": NEW,
         }
-        with pytest.raises(PlanError, match="still runs and uses it"):
-            image_label.restore(Entry("label", "/images/vda", before), OwnProcesses())
+        with pytest.raises(PlanError) as refused:
+            image_files.restore(Entry("label", "/images/vda", before), OwnProcesses())
+        assert refused.value.code == "guest_runs"
         child.kill()
-    image_label.restore(Entry("label", "/images/vda", before), OwnProcesses())  # it went with its guest
+    image_files.restore(Entry("label", "/images/vda", before), OwnProcesses())  # it went with its guest
 
 
 @pytest.mark.parametrize(
     "before", [{}, {"xattrs": 5, "owner": None}, {"xattrs": {"user.x": None}, "owner": None}, {"more": 1}]
 )
 def test_an_entry_that_is_none(before: dict[str, t.Any]) -> None:
-    with pytest.raises(PlanError, match="none of a label"):
-        image_label.restore(Entry("label", "/a", before))
+    with pytest.raises(PlanError) as refused:
+        image_files.restore(Entry("label", "/a", before))
+    assert refused.value.code == "bad_journal_entry"
 
 
 @pytest.mark.parametrize("after", [0.0, 0.002, 0.005, 0.01])
 def test_a_run_that_is_killed_can_be_put_back_whole(folder: Path, tmp_path: Path, after: float) -> None:
     images = [make(folder / f"{number}.raw", attributes=REMEMBERED) for number in range(25)]
     before = {image: facts(image) for image in images}
-    targets = [Target(str(image), "at_rest") for image in images]
-    seen = Survey(OwnProcesses(), (), 30).take(targets)
-    changes = [Change(target, seen[target.key], NEW, True, tuple(REMEMBERED)) for target in targets]
+    targets = [ImageTarget(str(image), "at_rest") for image in images]
+    seen = ImageSurvey(OwnProcesses(), (), 30).take(targets)
+    changes = [ImageChange(target, seen[target.key], NEW, True, tuple(REMEMBERED)) for target in targets]
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
@@ -435,7 +445,7 @@ def test_a_run_that_is_killed_can_be_put_back_whole(folder: Path, tmp_path: Path
                 os.write(tell, b"x")
 
             journal.record = then  # type: ignore[method-assign]
-            image_label.apply(changes, (), journal, OwnProcesses())
+            image_files.apply(changes, (), journal, OwnProcesses())
         os._exit(0)
     os.read(told, 1)
     time.sleep(after)
@@ -446,7 +456,7 @@ def test_a_run_that_is_killed_can_be_put_back_whole(folder: Path, tmp_path: Path
     with Journal("svirt_rollback", str(tmp_path / "journal"), wait=0) as journal:
         (run,) = journal.runs()
         for entry in reversed(entries_of(run)):
-            image_label.restore(entry, OwnProcesses())
+            image_files.restore(entry, OwnProcesses())
     assert {image: facts(image) for image in images} == before
 
 
@@ -514,13 +524,13 @@ def test_a_race_never_changes_anything_outside_the_folder(tmp_path: Path) -> Non
             for old, new in ((OLD, NEW), (NEW, OLD)):
                 changes = []
                 for path in images:
-                    with contextlib.suppress(OSError), image_label.opened(str(path), (str(folder),)) as handle:
-                        now = image_label.state_of(handle)
+                    with contextlib.suppress(OSError), image_files.opened(str(path), (str(folder),)) as handle:
+                        now = image_files.state_of(handle)
                         seen = as_seen(now)
                         # The plan refuses links by their number; here every file is tried that has the right label.
                         if now.label == old:
-                            changes.append(Change(Target(str(path), "at_rest"), seen, new))
-                outcome = image_label.apply(changes, (str(folder),), Silent(), OwnProcesses())
+                            changes.append(ImageChange(ImageTarget(str(path), "at_rest"), seen, new))
+                outcome = image_files.apply(changes, (str(folder),), Silent(), OwnProcesses())
                 made, refused = made + len(changes) - len(outcome), refused + len(outcome)
                 assert {path: facts(path) for path in victims} == before
     finally:
@@ -544,6 +554,6 @@ class Silent(Journal):
         pass
 
 
-def as_seen(state: image_label.State) -> Seen:
-    seen = Seen("", state.kind, state.device, state.inode, state.links, state.label)
+def as_seen(state: image_files.FileState) -> SurveyedFile:
+    seen = SurveyedFile("", state.kind, state.device, state.inode, state.links, state.label)
     return replace(seen, uid=state.uid, gid=state.gid, mode=state.mode)

@@ -8,7 +8,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images import Holder
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import FileHolder
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import open_files
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.guest_files import device
 
@@ -72,7 +72,7 @@ def test_what_this_process_has_open_is_not_in_use(image: Path) -> None:
 
 
 def test_nothing_is_asked_about_nothing() -> None:
-    assert open_files.find(OwnProcesses(), {}, 30) == open_files.Openers()
+    assert open_files.find(OwnProcesses(), {}, 30) == open_files.OpenFiles()
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def tree() -> Tree:
 FILES = {("254:1", 77): "/srv/a.raw"}
 
 
-def find(tree: Tree, **more: t.Any) -> open_files.Openers:
+def find(tree: Tree, **more: t.Any) -> open_files.OpenFiles:
     return open_files.find(CapturedRoot(tree, **more), FILES, 30)
 
 
@@ -94,7 +94,7 @@ def test_what_the_kernel_has_open(tree: Tree) -> None:
     for pid in (1, 2):
         tree.folder(f"/proc/{pid}/fd")
         tree.file(f"/proc/{pid}/maps")
-    assert find(tree) == open_files.Openers()
+    assert find(tree) == open_files.OpenFiles()
     tree.file("/sys/block/loop3/loop/backing_file", "/srv/a.raw\n")
     tree.folder("/sys/block/loop4")
     tree.file("/proc/swaps", "Filename\tType\n/srv/a.raw  file 8 0 -2\n/none file 8 0 -2\n")
@@ -105,10 +105,10 @@ def test_what_the_kernel_has_open(tree: Tree) -> None:
         '- 0x02: { type: open, access: rw, deny: --, superblock: "fe:01:78", filename: "/b.raw" }\n',
     )
     assert find(tree).of(("254:1", 77)) == [
-        Holder(0, "device loop3"),
-        Holder(0, "the kernel's swap"),
-        Holder(0, "iSCSI disk disk1"),
-        Holder(0, "NFS client 5"),
+        FileHolder(0, "device loop3"),
+        FileHolder(0, "the kernel's swap"),
+        FileHolder(0, "iSCSI disk disk1"),
+        FileHolder(0, "NFS client 5"),
     ]
 
 
@@ -118,7 +118,7 @@ def test_maps_of_a_file_system_that_shows_another_device_there(tree: Tree) -> No
     tree.file("/proc/1/maps", "7f00-7f01 r--p 0 00:00 0 [heap]\n" + line.format(77, "b.raw") + line.format(78, "a.raw"))
     assert find(tree).holders == {}
     tree.file("/proc/1/maps", line.format(77, "a.raw"))
-    assert find(tree).of(("254:1", 77)) == [Holder(1, "systemd")]
+    assert find(tree).of(("254:1", 77)) == [FileHolder(1, "systemd")]
 
 
 def test_what_could_not_be_looked_at_is_told(tree: Tree) -> None:

@@ -1,0 +1,200 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which surveyed files change, and why the others are left alone.
+
+Held against each file: who has it open, what libvirt remembers of it, and what other hosts that share its storage use
+(shared_use.py).
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ...facts import images
+from ...facts.guests import selinux_off
+from ...facts.subjects import guest_name
+from ...libvirt import file_labels
+from ...paths import below, below_any
+from ...result import Reason, Refusal
+from ...selinux.context import read_context, type_of
+from ...selinux.file_contexts import NONE, label_by
+from ...snapshot.model import Snapshot
+from ...words import some
+from ..shared_use import Elsewhere
+from .model import CLOSED, IN_USE, REMEMBERED, FileHolder, ImageChange, ImageKey, ImagePlan, ImageTarget, SurveyedFile
+from .wishes import ImageWishes
+
+#: libvirt's lock daemons have images open while their guest runs.
+_LOCK_DAEMONS = frozenset(("virtlockd", "sanlock"))
+_FTYPES = {"file": "f", "dir": "d", "block": "b", "char": "c", "socket": "s", "fifo": "p"}
+
+
+def settle(
+    snapshot: Snapshot,
+    wishes: ImageWishes,
+    targets: t.Iterable[ImageTarget],
+    seen: t.Mapping[ImageKey, SurveyedFile],
+) -> ImagePlan:
+    """The change of each file, by the survey."""
+    plan = ImagePlan()
+    judge = _Judge(snapshot, wishes)
+    for target in targets:
+        outcome = judge.outcome(target, seen.get(target.key) or SurveyedFile(error="it was not looked at"))
+        if isinstance(outcome, Refusal):
+            plan.refused.append(outcome)
+        elif outcome is not None:
+            plan.changes.append(outcome)
+    return plan
+
+
+class _Judge:
+    def __init__(self, snapshot: Snapshot, wishes: ImageWishes) -> None:
+        self.snapshot = snapshot
+        self.wishes = wishes
+        self.exports = [folder for storage in snapshot.storage for folder in storage.exports]
+        self.types = file_labels.ImageTypes.of(snapshot.selinux.image_types)
+        self.readable = {item.target: item.read for item in images.asked_by_guests(snapshot) if item.read}
+        self.asked = {item.target for item in images.asked_by_guests(snapshot)}
+        self.running: dict[t.Any, str] = {}
+        for file in images.files(snapshot):
+            if file.active and not file.in_namespace:
+                name = guest_name(file.active[0].guest)
+                self.running[file.real_path] = self.running[(file.facts.device, file.facts.inode)] = name
+
+    def outcome(self, target: ImageTarget, seen: SurveyedFile) -> ImageChange | Refusal | None:
+        """The change, why there is none, or None where nothing is to change."""
+        if seen.error:
+            return Refusal(target.subject, Reason("not_readable", seen.error))
+        change = self._change(target, seen)
+        if not change.steps():
+            return Refusal(target.subject, target.kept) if target.kept else None
+        for check in (self._same_as_read, self._bounds, self._in_use, self._remembered, self._shared):
+            reason = check(target, seen)
+            if reason is not None:
+                return Refusal(target.subject, reason)
+        return Refusal(target.subject, target.kept) if target.kept else change
+
+    def _change(self, target: ImageTarget, seen: SurveyedFile) -> ImageChange:
+        label = (target.label or self._default(target, seen)) if target.relabel else None
+        rests = seen.label if label is None else label
+        close = target.close
+        if target.close_if_readable:
+            close = bool(self.readable.get(rests or "")) or rests not in self.asked
+        if (seen.uid, seen.gid, seen.mode) == CLOSED or target.kept:
+            close = False
+        forget = tuple(sorted(seen.memory)) if target.forget else ()
+        label = None if label == seen.label else label
+        return ImageChange(target, seen, label, close, forget, self._is_shared(target, seen))
+
+    def _default(self, target: ImageTarget, seen: SurveyedFile) -> str:
+        """The label that the policy gives the path, unless there is none or it lets every guest write."""
+        ftype = _FTYPES.get(seen.kind or "", "f")
+        label = label_by(self.wishes.rules, target.path, ftype) or seen.default
+        if label is None or label == NONE or type_of(label) == self.types.image:
+            return self.wishes.fallback
+        return label
+
+    def _same_as_read(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+        """Why it is not the file in the snapshot, or none whose label may be set."""
+        kinds = {"block", "char", "file"} if target.pid else {"file", "dir"}
+        if seen.kind not in kinds:
+            return Reason("not_a_plain_file", f"it is no plain file but a {seen.kind}")
+        known = target.inode is not None and target.device is not None
+        if known and (seen.device, seen.inode) != (target.device, target.inode):
+            return Reason("another_file", "there is another file now than when the host was read")
+        if target.found is not None and seen.label != target.found:
+            text = f"its label is {seen.label} now, and was {target.found} when the host was read"
+            return Reason("label_changed", text)
+        if seen.kind != "dir" and seen.links != 1:
+            text = f"it has {seen.links} names (hard links), and the others would change with it"
+            return Reason("hard_links", text)
+        return None
+
+    def _bounds(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+        if target.pid is not None:
+            return None
+        if self.wishes.within and not below_any(target.path, self.wishes.within):
+            return Reason("out_of_bounds", f"it does not lie in {some(self.wishes.within)}")
+        if target.relabel and not seen.labelled and not selinux_off(self.snapshot):
+            return Reason("storage_without_labels", "its storage keeps no labels of its own")
+        return None
+
+    def _in_use(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+        if target.pid is not None:
+            return None  # a node that one guest alone sees
+        if target.repair != IN_USE:
+            guest = self.running.get(target.path) or self.running.get((seen.device, seen.inode))
+            if guest:
+                text = f"{guest} runs and uses it; power-cycle the guest when its owner agrees"
+                return Reason("guest_runs", text)
+        if seen.kind == "dir":
+            return None  # what lies in it stays open to whoever has it open
+        if seen.blind:
+            return Reason("holders_unknown", f"it is not known who has it open: {seen.blind}")
+        others = [str(holder) for holder in seen.holders if not self._may_hold(target, holder)]
+        return Reason("open", f"in use: open by {some(others)}") if others else None
+
+    @staticmethod
+    def _may_hold(target: ImageTarget, holder: FileHolder) -> bool:
+        return target.repair == IN_USE and (holder.pid in target.users or holder.name in _LOCK_DAEMONS)
+
+    def _remembered(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+        if target.repair == IN_USE:
+            return None
+        for model in ("selinux", "dac"):
+            count = seen.memory.get(f"{REMEMBERED}ref_{model}", "0")
+            timestamp = seen.memory.get(f"{REMEMBERED}timestamp_{model}")
+            if count == "0" or images.of_another_boot(self.snapshot, timestamp):
+                continue
+            text = (
+                f"in use: libvirt counts {count[:20]} users of it since the host booted (trusted.libvirt.security."
+                f"ref_{model}); when no guest has it, start and stop its guest once"
+            )
+            return Reason("counted_by_libvirt", text)
+        return None
+
+    def _is_shared(self, target: ImageTarget, seen: SurveyedFile) -> bool:
+        return target.pid is None and (seen.remote or below_any(target.path, self.exports))
+
+    def _shared(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+        if seen.kind == "dir" or not self._is_shared(target, seen):
+            return None
+        known = [item for item in self.wishes.elsewhere if below(target.path, item.folder)]
+        if not known:
+            text = "other hosts share its storage, and what they use of it is not known: say it by elsewhere"
+            return Reason("use_elsewhere_unknown", text)
+        reasons = (_used_elsewhere(item, target, seen) for item in known)
+        return next((reason for reason in reasons if reason is not None), None)
+
+
+def _used_elsewhere(known: Elsewhere, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+    """Why another host may use the file."""
+    if not known.complete:
+        text = f"other hosts share {known.folder}: {known.why or 'what they use of it is not known'}"
+        return Reason("use_elsewhere_unknown", text)
+    used = next((use for use in known.in_use if _same_file(use.inode, use.path, target, seen)), None)
+    if used is not None:
+        return Reason("in_use_elsewhere", f"in use on another host: {used.by}")
+    level = "" if target.repair == IN_USE else _opening_level(known.levels, seen.label)
+    if level:
+        text = f"a guest on another host that shares {known.folder} runs at {level}, which opens it"
+        return Reason("readable_elsewhere", text)
+    return None
+
+
+def _same_file(inode: int | None, path: str, target: ImageTarget, seen: SurveyedFile) -> bool:
+    return (inode is not None and inode == seen.inode) or path == target.path
+
+
+def _opening_level(levels: t.Iterable[str], label: str | None) -> str:
+    """A level whose guests the label's categories let in. A label without categories lets in all: none is given."""
+    own = read_context(label)
+    if own is None or not own.categories.mask:
+        return ""
+    for level in levels:
+        other = read_context(f"u:r:t:{level}")
+        if other is not None and other.high.dominates(own.high):
+            return level
+    return ""
