@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rules as data, and what they find.
+"""Rules as data, and their findings.
 
-A rule is one pure function over a snapshot plus its texts. It yields a ``Hit`` for each subject in which the fault
-stands and an ``Unsure`` for each that could not be judged. What was not readable is never a pass.
+A rule is one pure function over a snapshot plus its texts. It yields a ``Hit`` for each subject with the fault and an
+``Unsure`` for each that could not be judged. An unread subject never passes.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -37,7 +37,7 @@ NOT_APPLICABLE = "not_applicable"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator may choose about the rules."""
+    """The operator's settings for the rules."""
 
     profile: str = "local"
     #: Process types that may stay permissive, beside those that the distributions ship so.
@@ -46,7 +46,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Hit:
-    """A fault in one subject. ``key`` is what stays the same from run to run (a uuid, a path), for the fingerprint."""
+    """A fault in one subject. ``key`` identifies the subject from run to run (a uuid, a path), for the fingerprint."""
 
     subject: str
     key: str
@@ -76,7 +76,7 @@ class Unsure:
 
 @dataclass(frozen=True)
 class RuleBase:
-    """Texts and data of a rule, stated once for reports and docs."""
+    """Texts and data of a rule, for reports and docs."""
 
     id: str
     title: str
@@ -85,7 +85,7 @@ class RuleBase:
     why: str
     fix: str
     cost: str
-    #: Areas of the snapshot that must have been read for the rule to speak.
+    #: Areas of the snapshot that the rule needs.
     needs: tuple[str, ...]
     check: t.Callable[..., t.Iterable[Hit | Unsure]]
     references: tuple[str, ...] = ()
@@ -135,7 +135,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one rule says of one host."""
+    """Result of one rule on one host."""
 
     rule: str = field(metadata=doc("id of the rule"))
     status: str = field(metadata=doc("pass, fail, unknown or not_applicable"))
@@ -149,7 +149,7 @@ def fingerprint(rule: str, host: str, key: str) -> str:
 
 
 def finding_of(rule: RuleBase, host: str, hit: Hit, reach: str | None = None) -> Finding:
-    """The finding that a rule's hit on a host makes."""
+    """The finding for a rule's hit on a host."""
     return Finding(
         rule=rule.id,
         severity=hit.severity or rule.severity,

@@ -1,8 +1,8 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The report: what all rules say of all hosts, as one JSON object (schema ``svirt.fleet/report/1``).
+"""The report: results of all rules on all hosts, as one JSON object (schema ``svirt.fleet/report/1``).
 
-docs/report.md tells its fields. Everything in it is sorted: two analyses of the same snapshots differ in
+docs/report.md documents its fields. Everything in it is sorted: two analyses of the same snapshots differ in
 ``generated_at`` only.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
 
 SCHEMA = "svirt.fleet/report/1"
 
-#: ``fail_on`` that no finding reaches. What is unknown still is no pass.
+#: ``fail_on`` that no finding reaches. Unknown results still prevent a pass.
 NEVER = "never"
 THRESHOLDS = (*SEVERITIES, NEVER)
 #: Verdicts of a host, worst first.
@@ -36,7 +36,7 @@ VERDICTS = (FAIL, UNKNOWN, PASS, NOT_APPLICABLE)
 
 @dataclass(frozen=True)
 class HostResult:
-    """One host of the fleet: read and judged, or not read, and then why."""
+    """One host of the fleet: judged, or unread with the reason."""
 
     name: str
     why: str = ""
@@ -46,7 +46,7 @@ class HostResult:
 
 
 def unread(name: str, why: str) -> HostResult:
-    """A host of which nothing is known."""
+    """A host that could not be read."""
     return HostResult(name, why or "no reason was given")
 
 
@@ -64,8 +64,8 @@ def build(
 ) -> dict[str, t.Any]:
     """The whole report. ``now`` is in UTC; its day decides which waivers have expired."""
     hosts = sorted((_with_doubts(result, fleet) for result in results), key=lambda result: result.name)
-    found = [finding for result in hosts for finding in result.findings] + list(fleet.findings)
-    applied = w.apply(found, waivers, now.date())
+    findings = [finding for result in hosts for finding in result.findings] + list(fleet.findings)
+    applied = w.apply(findings, waivers, now.date())
     active = sorted(applied.active, key=order)
     touching = _by_host(active)
     entries = [_host(result, touching[result.name], fail_on) for result in hosts]
@@ -86,7 +86,7 @@ def build(
 
 
 def _with_doubts(result: HostResult, fleet: across.Fleet) -> HostResult:
-    """The host with what the rules across hosts could not judge of it."""
+    """The host with the unknown outcomes of the rules across hosts."""
     more = fleet.outcomes.get(result.name, ())
     return replace(result, outcomes=result.outcomes + more) if more else result
 
@@ -101,7 +101,7 @@ def finding_json(finding: Finding) -> dict[str, t.Any]:
 
 
 def _by_host(findings: t.Iterable[Finding]) -> dict[str, list[Finding]]:
-    """Findings by the hosts that they touch: one across hosts counts for each host that its evidence names."""
+    """Findings by host: a finding across hosts counts for each host that its evidence names."""
     touching: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         for host in {finding.host} if finding.host else set(finding.evidence.get("hosts", ())):
@@ -122,7 +122,7 @@ def _host(result: HostResult, findings: list[Finding], fail_on: str) -> dict[str
 
 
 def _verdict(result: HostResult, findings: t.Sequence[Finding], fail_on: str) -> tuple[str, str]:
-    """The host's verdict, and what of it is unknown or does not apply."""
+    """The host's verdict, and its unknown or inapplicable parts."""
     gaps = _gaps(result)
     if _fails(findings, fail_on):
         return FAIL, _joined(gaps)
@@ -138,15 +138,15 @@ def _verdict(result: HostResult, findings: t.Sequence[Finding], fail_on: str) ->
 
 
 def _gaps(result: HostResult) -> list[str]:
-    """What could not be looked at."""
+    """Areas that could not be read and rules that could not judge, with reasons."""
     if not result.coverage:
         return [result.why]
     areas = sorted(result.coverage.items())
     gaps = [f"{area}: {entry.why or 'no reason given'}" for area, entry in areas if entry.status == UNKNOWN]
-    told = {entry.why for _area, entry in areas}
-    # A rule that found something and could not look everywhere is in doubt too: its outcome says why. A rule that
-    # only repeats what an area lacks is not told again.
-    doubts = [entry for entry in result.outcomes if _in_doubt(entry) and entry.why not in told]
+    reasons = {entry.why for _area, entry in areas}
+    # A rule with findings that could not judge everything is in doubt too; its outcome has the reason. A rule in doubt
+    # for the same reason as an area is left out.
+    doubts = [entry for entry in result.outcomes if _in_doubt(entry) and entry.why not in reasons]
     return gaps + [f"{entry.rule}: {entry.why}" for entry in doubts]
 
 
@@ -164,7 +164,7 @@ def _fails(findings: t.Iterable[Finding], fail_on: str) -> bool:
 
 
 def _overall(findings: t.Sequence[Finding], verdicts: t.Sequence[str], fail_on: str) -> str:
-    """Fail before unknown before pass. Hosts to which nothing applies make no pass by themselves."""
+    """Fail before unknown before pass. A fleet of inapplicable hosts alone does not pass."""
     if _fails(findings, fail_on):
         return FAIL
     return UNKNOWN if UNKNOWN in verdicts or PASS not in verdicts else PASS
@@ -178,7 +178,7 @@ def _counts(findings: t.Iterable[Finding]) -> dict[str, int]:
 def _fleet(
     entries: t.Sequence[t.Mapping[str, t.Any]],
     active: t.Sequence[Finding],
-    applied: w.Applied,
+    applied: w.AppliedWaivers,
     fleet: across.Fleet,
 ) -> dict[str, t.Any]:
     verdicts = Counter(entry["verdict"] for entry in entries)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The report as text for a terminal: short at any size of fleet, worst first, the verdict last.
 
-Lists are bounded and say how much they leave out; report.json has all of it. Every text out of the report is
+Lists are bounded and give the number of omitted entries; report.json has them all. Every text of the report is
 escaped: see text.py.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
@@ -44,9 +44,9 @@ _COLOURS = {
     "heading": "1",
     "quiet": "2",
 }
-#: Evidence that repeats what stands elsewhere in the entry.
+#: Evidence that the entry already shows elsewhere.
 _QUIET = ("hosts", "shared_by", "unconfirmed_because")
-#: What decided, where that goes without saying.
+#: The usual way to decide, which is not shown.
 _ALGEBRA = "algebra"
 
 Json = t.Mapping[str, t.Any]
@@ -54,7 +54,7 @@ Json = t.Mapping[str, t.Any]
 
 @dataclass(frozen=True)
 class Terminal:
-    """What the text is for."""
+    """Properties of the terminal."""
 
     width: int = 80
     colour: bool = False
@@ -66,11 +66,11 @@ class Terminal:
 
     @property
     def mark(self) -> str:
-        """What stands for a part that is left out."""
+        """Mark for an omitted part."""
         return "…" if self.unicode else "..."
 
     def safe(self, text: object) -> str:
-        """Any text out of the report, escaped."""
+        """A text of the report, escaped."""
         return escape(str(text), not self.unicode)
 
     def name(self, text: object, width: int = MAX_NAME) -> str:
@@ -112,16 +112,16 @@ def _worst_first(hosts: list[Json]) -> list[Json]:
 
 
 def _each(verdict: str, hosts: list[Json], terminal: Terminal) -> list[str]:
-    """One entry per host: verdict, name, counts, and what of it is unknown."""
+    """One entry per host: verdict, name, counts, and unknown parts."""
     names = [terminal.name(host["name"], MAX_HOST) for host in hosts[:MAX_HOSTS]]
     pad = max((columns(name) for name in names), default=0)
     lines: list[str] = []
     for name, host in zip(names, hosts):
-        told = [_counted(host["counts"]) or ("" if host["why"] else "no findings")]
+        parts = [_counted(host["counts"]) or ("" if host["why"] else "no findings")]
         if host["why"]:
-            told.append(("in part unknown: " if verdict == FAIL else "") + terminal.safe(host["why"]))
+            parts.append(("in part unknown: " if verdict == FAIL else "") + terminal.safe(host["why"]))
         head = f"  {_word(verdict, terminal)}{_padded(name, pad)}  "
-        lines += _hung(head, 2 + WORD + pad + 2, "; ".join(part for part in told if part), terminal)
+        lines += _hung(head, 2 + WORD + pad + 2, "; ".join(part for part in parts if part), terminal)
     return lines + _more(len(hosts) - MAX_HOSTS, "host", "fails", "fail", 2 + WORD, terminal)
 
 
@@ -178,8 +178,8 @@ def _rule(findings: list[Json], terminal: Terminal) -> list[str]:
         return lines + _chance(first, terminal)
     if len(findings) > 1:
         hosts = len({finding["host"] for finding in findings if finding["host"]})
-        told = f"{len(findings):,} findings" + (f" on {_many(hosts, 'host')}" if hosts else "")
-        lines.append("    " + terminal.paint(told, "quiet"))
+        total = f"{len(findings):,} findings" + (f" on {_many(hosts, 'host')}" if hosts else "")
+        lines.append("    " + terminal.paint(total, "quiet"))
     entries: dict[tuple[str, str], list[Json]] = defaultdict(list)
     for finding in findings:
         subject = "" if finding["subject"] == finding["host"] else finding["subject"]
@@ -243,7 +243,7 @@ def _value(value: t.Any, width: int, terminal: Terminal) -> str:
 
 
 def _plain(value: t.Any) -> str:
-    """A value of evidence as a reader would say it."""
+    """A value of evidence in words."""
     if value is None:
         return "not set"
     if isinstance(value, bool):
@@ -275,11 +275,11 @@ def _waivers(report: Json, terminal: Terminal) -> list[str]:
 
 
 def _verdict(report: Json, where: str, terminal: Terminal) -> list[str]:
-    """The last line: what came out, and where all of it is."""
+    """The last line: the verdict, and the path of the report."""
     hosts = report["fleet"]["hosts"]
     words = {FAIL: "failed", UNKNOWN: "unknown", PASS: "passed", NOT_APPLICABLE: "not applicable"}
-    told = [f"{hosts[verdict]:,} {word}" for verdict, word in words.items() if hosts[verdict]]
-    text = f"{_many(hosts['total'], 'host')}: {', '.join(told)}" if told else "no host was judged"
+    counts = [f"{hosts[verdict]:,} {word}" for verdict, word in words.items() if hosts[verdict]]
+    text = f"{_many(hosts['total'], 'host')}: {', '.join(counts)}" if counts else "no host was judged"
     verdict = report["verdict"]
     head = terminal.paint(verdict.upper(), verdict)
     line = f"{verdict.upper()}: {text} (fail_on {report['fail_on']}). Report: {terminal.safe(where)}"
@@ -297,10 +297,10 @@ def _counted(counts: t.Mapping[str, int]) -> str:
     return ", ".join(f"{counts[name]:,} {name}" for name in SEVERITIES if counts[name])
 
 
-def _more(count: int, noun: str, one: str, many: str, indent: int, terminal: Terminal) -> list[str]:
+def _more(count: int, noun: str, singular: str, plural: str, indent: int, terminal: Terminal) -> list[str]:
     if count <= 0:
         return []
-    text = f"and {count:,} more {noun if count == 1 else noun + 's'} {one if count == 1 else many}"
+    text = f"and {count:,} more {noun if count == 1 else noun + 's'} {singular if count == 1 else plural}"
     return [" " * indent + terminal.paint(text, "quiet")]
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Untrusted text on a terminal: escaped, measured in columns, cut and wrapped.
 
-Tenants choose guest names and paths. A terminal obeys escape sequences, turns lines round for bidirectional
-overrides and draws nothing for zero-width characters; here all of these come out as visible escapes.
+Tenants choose guest names and paths. A terminal executes escape sequences, reorders lines for bidirectional overrides
+and draws nothing for zero-width characters; all of these become visible escapes here.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,7 +17,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
 def escape(text: str, ascii_only: bool = False) -> str:
-    """The text with everything that does not simply draw one character written as an escape."""
+    """The text with an escape for each character that does not draw exactly one glyph."""
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
     return "".join(_escaped(character, ascii_only) for character in text)
@@ -28,7 +28,7 @@ def _escaped(character: str, ascii_only: bool) -> str:
         return _SHORT[character]
     if character.isascii() and character.isprintable():
         return character
-    # Marks stack on the character before them, without end; format characters turn text round or hide.
+    # Marks stack on the character before them without bound; format characters reorder or hide text.
     if not ascii_only and character.isprintable() and unicodedata.category(character) not in ("Mn", "Me"):
         return character
     number = ord(character)
@@ -38,30 +38,30 @@ def _escaped(character: str, ascii_only: bool) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns an escaped text takes."""
+    """Number of columns of an escaped text."""
     if text.isascii():
         return len(text)
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def cut(text: str, width: int, mark: str) -> str:
-    """The text within so many columns; what is left out of its middle is shown by the mark."""
+    """The text within so many columns; the mark replaces its middle."""
     if columns(text) <= width:
         return text
     room = max(width - columns(mark), 0)
-    tail = _taken(reversed(text), room // 3)
-    head = _taken(text, room - columns(tail))
+    tail = _prefix(reversed(text), room // 3)
+    head = _prefix(text, room - columns(tail))
     return (head + mark + tail[::-1])[: max(width, 0)]
 
 
-def _taken(characters: t.Iterable[str], room: int) -> str:
-    taken: list[str] = []
+def _prefix(characters: t.Iterable[str], room: int) -> str:
+    kept: list[str] = []
     for character in characters:
         room -= columns(character)
         if room < 0:
             break
-        taken.append(character)
-    return "".join(taken)
+        kept.append(character)
+    return "".join(kept)
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -77,7 +77,7 @@ def wrap(text: str, width: int) -> list[str]:
             lines.append(line)
         line = word
         while columns(line) > width:
-            part = _taken(line, width) or line[0]
+            part = _prefix(line, width) or line[0]
             lines.append(part)
             line = line[len(part) :]
     return [*lines, line] if line or not lines else lines

@@ -3,7 +3,7 @@
 """Waivers: findings that the operator accepts, with a reason and until a day.
 
 A waiver names one finding by its fingerprint, or a rule and a subject (on any host, or on one). It holds up to and
-including its expiry date; after that day it waives nothing and is itself a finding, so that no waiver is forgotten.
+including its expiry date; after that day it waives nothing and is itself a finding, so no waiver is forgotten.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -40,15 +40,15 @@ class Waiver:
 
     @property
     def target(self) -> str:
-        """What it waives, in words."""
+        """The waived finding or subject, in words."""
         if self.fingerprint:
             return f"finding {self.fingerprint}"
         return f"{self.rule} on {self.subject}" + (f" of {self.host}" if self.host else "")
 
 
 @dataclass(frozen=True)
-class Applied:
-    """Findings told apart. ``waived`` pairs each accepted finding with the waiver that accepts it."""
+class AppliedWaivers:
+    """Findings split by waivers. ``waived`` pairs each accepted finding with the waiver that accepts it."""
 
     active: tuple[Finding, ...]
     waived: tuple[tuple[Finding, Waiver], ...]
@@ -57,7 +57,7 @@ class Applied:
 
 
 def _nothing(_snapshot: Snapshot, _settings: Settings) -> t.Iterable[Hit | Unsure]:
-    return ()  # waivers are the operator's, no host has them
+    return ()  # waivers belong to the operator, not to a host
 
 
 RULE = Rule(
@@ -65,7 +65,7 @@ RULE = Rule(
     title="A waiver has expired",
     severity="medium",
     scope="fleet",
-    why="What was accepted for a time is accepted no longer. A waiver that outlives its day hides a fault for good.",
+    why="The fault was accepted until that day only. A waiver without an end would hide the fault for good.",
     fix="Repair the fault and remove the waiver, or decide again: give the waiver a new reason and date.",
     cost="none",
     needs=(),
@@ -75,14 +75,16 @@ RULE = Rule(
 
 
 def parse(items: t.Any) -> tuple[Waiver, ...]:
-    """Waivers from what the operator wrote. Raises WaiverError for the first that cannot be understood."""
+    """Waivers from the operator's list. Raises WaiverError for the first that cannot be understood."""
     if not isinstance(items, (list, tuple)):
-        raise WaiverError(f"waivers: expected a list, found {type(items).__name__}; write one entry per waiver")
+        raise WaiverError(
+            f"waivers: expected a list, found {type(items).__name__}; write one entry per waiver", "no_list"
+        )
     return tuple(_waiver(index, item) for index, item in enumerate(items))
 
 
-def apply(findings: t.Iterable[Finding], waivers: t.Iterable[Waiver], today: datetime.date) -> Applied:
-    """Tell accepted findings from active ones. Expired waivers add a finding each."""
+def apply(findings: t.Iterable[Finding], waivers: t.Iterable[Waiver], today: datetime.date) -> AppliedWaivers:
+    """Split findings into accepted and active ones. Expired waivers add a finding each."""
     in_force: list[Waiver] = []
     active: list[Finding] = []
     for waiver in waivers:
@@ -90,7 +92,7 @@ def apply(findings: t.Iterable[Finding], waivers: t.Iterable[Waiver], today: dat
             active.append(_expired(waiver))
         else:
             in_force.append(waiver)
-    index = {_key(waiver): waiver for waiver in reversed(in_force)}  # of two alike the first counts
+    index = {_key(waiver): waiver for waiver in reversed(in_force)}  # of two equal waivers the first counts
     waived: list[tuple[Finding, Waiver]] = []
     used: set[int] = set()
     for finding in findings:
@@ -101,7 +103,7 @@ def apply(findings: t.Iterable[Finding], waivers: t.Iterable[Waiver], today: dat
         else:
             active.append(finding)
     unused = tuple(waiver for waiver in in_force if waiver.index not in used)
-    return Applied(tuple(active), tuple(waived), unused)
+    return AppliedWaivers(tuple(active), tuple(waived), unused)
 
 
 def _key(waiver: Waiver) -> tuple[str | None, ...]:
@@ -111,7 +113,7 @@ def _key(waiver: Waiver) -> tuple[str | None, ...]:
 
 
 def _keys(finding: Finding) -> tuple[tuple[str | None, ...], ...]:
-    """What a waiver of this finding may say, the most exact first."""
+    """Keys of the waivers that match this finding, the most specific first."""
     return (
         (finding.fingerprint,),
         (finding.rule, finding.subject, finding.host),
@@ -127,13 +129,16 @@ def _expired(waiver: Waiver) -> Finding:
 
 def _waiver(index: int, item: t.Any) -> Waiver:
     if not isinstance(item, dict):
-        raise WaiverError(f"waivers[{index}]: expected fields such as rule and reason, found {_shown(item)}")
+        text = f"waivers[{index}]: expected fields such as rule and reason, found {_shown(item)}"
+        raise WaiverError(text, "no_fields")
     unknown = sorted(str(name) for name in item if name not in FIELDS)
     if unknown:
-        raise WaiverError(f"waivers[{index}]: unknown field {_shown(unknown[0])}; known are {', '.join(FIELDS)}")
+        text = f"waivers[{index}]: unknown field {_shown(unknown[0])}; known are {', '.join(FIELDS)}"
+        raise WaiverError(text, "unknown_field")
     texts = {name: _text(index, item, name) for name in FIELDS if name != "expires"}
     if not texts["reason"]:
-        raise WaiverError(f"waivers[{index}]: reason is missing; say why the finding is accepted, for who comes after")
+        text = f"waivers[{index}]: reason is missing; say why the finding is accepted, for later readers"
+        raise WaiverError(text, "no_reason")
     _named(index, texts)
     return Waiver(
         index=index,
@@ -147,24 +152,27 @@ def _waiver(index: int, item: t.Any) -> Waiver:
 
 
 def _named(index: int, texts: dict[str, str | None]) -> None:
-    """It names one fingerprint and nothing else, or a rule and a subject."""
+    """Check that it names one fingerprint and nothing else, or a rule and a subject."""
     mark, rule = texts["fingerprint"], texts["rule"]
     others = [name for name in ("rule", "subject", "host") if texts[name]]
     if mark:
         if others:
-            raise WaiverError(f"waivers[{index}]: fingerprint and {others[0]} are both given; keep one way to name it")
+            text = f"waivers[{index}]: fingerprint and {others[0]} are both given; keep one way to name it"
+            raise WaiverError(text, "named_twice")
         if not _FINGERPRINT.match(mark):
             raise WaiverError(
                 f"waivers[{index}]: fingerprint {_shown(mark)} is not 16 hexadecimal digits; copy it "
-                "from the finding in report.json"
+                "from the finding in report.json",
+                "bad_fingerprint",
             )
         return
     if not rule or not texts["subject"]:
-        raise WaiverError(
+        text = (
             f"waivers[{index}]: names {' and '.join(others) or 'nothing'}; give a fingerprint, or both rule and subject"
         )
+        raise WaiverError(text, "not_named")
     if not _RULE.match(rule):
-        raise WaiverError(f"waivers[{index}]: rule {_shown(rule)} is not an id such as GST-001")
+        raise WaiverError(f"waivers[{index}]: rule {_shown(rule)} is not an id such as GST-001", "bad_rule")
 
 
 def _text(index: int, item: dict[t.Any, t.Any], name: str) -> str | None:
@@ -172,7 +180,7 @@ def _text(index: int, item: dict[t.Any, t.Any], name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise WaiverError(f"waivers[{index}]: {name} is {_shown(value)}; expected text, put it in quotes")
+        raise WaiverError(f"waivers[{index}]: {name} is {_shown(value)}; expected text, put it in quotes", "no_text")
     return value.strip() if name == "reason" else value
 
 
@@ -181,13 +189,14 @@ def _date(index: int, value: t.Any) -> datetime.date:
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return datetime.date(value.year, value.month, value.day)
     if value is None:
-        raise WaiverError(f"waivers[{index}]: expires is missing; give the last day on which it holds, as YYYY-MM-DD")
+        text = f"waivers[{index}]: expires is missing; give the last day on which it holds, as YYYY-MM-DD"
+        raise WaiverError(text, "no_date")
     if isinstance(value, str) and _DATE.match(value):
         try:
             return datetime.date.fromisoformat(value)
         except ValueError:
-            pass  # such as 2026-02-30: told below like any other text
-    raise WaiverError(f"waivers[{index}]: expires is {_shown(value)}; expected a date as YYYY-MM-DD")
+            pass  # such as 2026-02-30: refused below like any other text
+    raise WaiverError(f"waivers[{index}]: expires is {_shown(value)}; expected a date as YYYY-MM-DD", "bad_date")
 
 
 def _shown(value: t.Any) -> str:

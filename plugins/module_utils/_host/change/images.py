@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ImageSurvey, label and restore images, each through one open descriptor from the first check to the last.
+"""Survey, label and restore images, each through one open descriptor from the first check to the last.
 
 A path is walked component by component; no link below the given folder is followed. The change applies to the file
 behind the descriptor, whatever happens to the path meanwhile. The descriptor is checked before and after the change:

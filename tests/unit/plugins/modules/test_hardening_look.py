@@ -61,9 +61,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_a_host_that_needs_nothing(modules: Modules, run: Run) -> None:
     modules.says = {"guest_seclabel": {**QUIET, "pending": [WAITS]}, "image_label": {**QUIET, "refused": [LEFT]}}
-    told = run("guest_seclabel", "image_label")
-    assert told == {"changed": False, "needed": False, "why": "", "pending": [WAITS], "refused": [LEFT]}
-    assert set(told) - {"changed"} == set(yaml.safe_load(hardening_look.RETURN))
+    look = run("guest_seclabel", "image_label")
+    assert look == {"changed": False, "needed": False, "why": "", "pending": [WAITS], "refused": [LEFT]}
+    assert set(look) - {"changed"} == set(yaml.safe_load(hardening_look.RETURN))
     assert [name for name, _call in modules.calls] == ["guest_seclabel", "image_label"]
     for _name, call in modules.calls:
         assert (call.check_mode, call.diff) == (True, False)
@@ -82,8 +82,8 @@ def test_the_first_that_has_something_to_do_ends_the_look(
     modules: Modules, run: Run, said: dict[str, t.Any] | Exception, why: str
 ) -> None:
     modules.says["guest_seclabel"] = said
-    told = run("guest_seclabel", "image_label")
-    assert (told["changed"], told["needed"], told["why"]) == (False, True, f"guest_seclabel: {why}")
+    look = run("guest_seclabel", "image_label")
+    assert (look["changed"], look["needed"], look["why"]) == (False, True, f"guest_seclabel: {why}")
     assert len(modules.calls) == 1
 
 
@@ -94,10 +94,10 @@ def test_what_was_refused_counts_where_that_is_to_fail(modules: Modules, run: Ru
 
 
 def test_arguments_that_the_module_itself_would_not_take(modules: Modules, run: Run) -> None:
-    told = run("image_label", repair=["everything"])
-    assert told["failed"] is True
-    assert told["msg"].startswith("image_label: ")
-    assert "repair" in told["msg"]
+    look = run("image_label", repair=["everything"])
+    assert look["failed"] is True
+    assert look["msg"].startswith("image_label: ")
+    assert "repair" in look["msg"]
     assert modules.calls == []
 
 

@@ -83,12 +83,12 @@ def test_check_mode_tells_what_a_run_does_and_a_second_run_does_nothing(host: Ho
         "fcontexts": [{"target": "/srv/x(/.*)?", "setype": "virt_content_t"}],
         "repair": list(REPAIRS),
     }
-    told = run(**wanted, _ansible_check_mode=True, _ansible_diff=True)
+    expected = run(**wanted, _ansible_check_mode=True, _ansible_diff=True)
     assert (host.label, host.commits, host.journal.exists()) == (OLD, [], False)
     done = run(**wanted, _ansible_diff=True)
-    for result in (told, done):
+    for result in (expected, done):
         del result["invocation"]
-    assert told == done
+    assert expected == done
     assert done["changed"] is True
     assert [(line["action"], line["subject"]) for line in done["plan"]] == [
         ("fcontext", "file context /srv/x(/.*)? (a)"),

@@ -43,7 +43,7 @@ class ImageTarget:
     device: str | None = None
     inode: int | None = None
     #: Label in the snapshot; None: any.
-    found: str | None = None
+    read_label: str | None = None
     #: Give it a label: ``label``, or the policy's own for the path.
     relabel: bool = False
     label: str | None = None

@@ -104,8 +104,8 @@ class _Judge:
         known = target.inode is not None and target.device is not None
         if known and (seen.device, seen.inode) != (target.device, target.inode):
             return Reason("another_file", "there is another file now than when the host was read")
-        if target.found is not None and seen.label != target.found:
-            text = f"its label is {seen.label} now, and was {target.found} when the host was read"
+        if target.read_label is not None and seen.label != target.read_label:
+            text = f"its label is {seen.label} now, and was {target.read_label} when the host was read"
             return Reason("label_changed", text)
         if seen.kind != "dir" and seen.links != 1:
             text = f"it has {seen.links} names (hard links), and the others would change with it"

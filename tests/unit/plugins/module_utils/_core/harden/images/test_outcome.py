@@ -15,14 +15,14 @@ from tests.unit.support.image_plans import OTHERS, plan, with_orphan
 def test_the_result_holds_changes_and_failures() -> None:
     snapshot = with_orphan(factory.host())
     file_of(snapshot, "spare").file.label = OTHERS
-    found = plan(snapshot)
-    whole = result(found, [], {})
+    planned = plan(snapshot)
+    whole = result(planned, [], {})
     assert whole["changed"] is True
     assert [line["subject"] for line in whole["plan"]] == [f"image {IMAGES}/gone.raw", f"image {IMAGES}/spare.qcow2"]
     assert whole["before"]["files"][f"{IMAGES}/gone.raw"]["label"] == OTHERS
     assert whole["after"]["files"][f"{IMAGES}/gone.raw"]["label"] == AT_REST
-    failed = {change.target.key: Reason("path_changed", "moved") for change in found.changes}
-    none = result(found, [], failed)
+    failed = {change.target.key: Reason("path_changed", "moved") for change in planned.changes}
+    none = result(planned, [], failed)
     assert (none["changed"], none["plan"]) == (False, whole["plan"])
     assert none["after"] == none["before"]
     assert none["refused"][0] == {"subject": f"image {IMAGES}/gone.raw", "why": "moved", "code": "path_changed"}

@@ -56,9 +56,9 @@ EXPECTED: dict[str, list[tuple[str, str, t.Any]]] = {
 def test_each_fault_that_can_be_repaired_is(case: t.Any) -> None:
     snapshot = factory.host()
     case.fault(snapshot)
-    found = plan(snapshot)
-    assert lines(found) == EXPECTED[str(case)]
-    assert codes(found) == {}
+    result = plan(snapshot)
+    assert lines(result) == EXPECTED[str(case)]
+    assert codes(result) == {}
 
 
 def test_the_rest_needs_something_else() -> None:
@@ -74,9 +74,9 @@ def test_the_rest_needs_something_else() -> None:
 def test_a_wrong_backing_file_waits_for_a_power_cycle() -> None:
     snapshot = factory.host()
     file_of(snapshot, "web", "backing").file.label = OTHERS
-    found = plan(snapshot)
-    assert (found.changes, found.refused) == ([], [])
-    (left,) = found.pending
+    result = plan(snapshot)
+    assert (result.changes, result.refused) == ([], [])
+    (left,) = result.pending
     assert (left.subject, left.needs) == (f"image {IMAGES}/base.qcow2", "guest_power_cycle")
     assert left.reason.code == "not_its_own_image"
 
@@ -103,9 +103,9 @@ def test_only_what_was_asked_for_is_repaired(case: t.Any) -> None:
 def test_what_changed_since_is_left_alone(case: t.Any, change: dict[str, t.Any], code: str) -> None:
     snapshot = factory.host()
     case.fault(snapshot)
-    found = plan(snapshot, see=change)
-    assert found.changes == []
-    assert found.refused[0].reason.code == code
+    result = plan(snapshot, see=change)
+    assert result.changes == []
+    assert result.refused[0].reason.code == code
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_what_changed_since_is_left_alone(case: t.Any, change: dict[str, t.Any],
 def test_files_in_use_are_left_alone(name: str, change: dict[str, t.Any], code: str) -> None:
     snapshot = factory.host()
     next(case for case in CASES if str(case) == name).fault(snapshot)
-    found = plan(snapshot, see=change)
-    assert found.changes == []
-    assert [refusal.reason.code for refusal in found.refused] == [code]
+    result = plan(snapshot, see=change)
+    assert result.changes == []
+    assert [refusal.reason.code for refusal in result.refused] == [code]
 
 
 def test_an_image_in_use_by_its_own_guest_alone_is_given_back() -> None:
@@ -140,18 +140,18 @@ def test_an_image_of_two_running_guests_is_left_alone() -> None:
     disk = file_of(snapshot, "web")
     disk.file.label = OTHERS
     guest(snapshot, "db").resources.append(replace(disk, target="vdz", expected=image_label("s0:c40,c300,c600,c900")))
-    found = plan(snapshot)
-    assert found.changes == []
-    assert codes(found)[f"image {disk.path}"] == "used_by_several_guests"
+    result = plan(snapshot)
+    assert result.changes == []
+    assert codes(result)[f"image {disk.path}"] == "used_by_several_guests"
 
 
 def test_the_label_to_give_back_is_the_one_that_the_process_has() -> None:
     snapshot = factory.host()
     file_of(snapshot, "web").file.label = OTHERS
     guest(snapshot, "web").context = factory.process_label("s0:c1,c2")
-    found = plan(snapshot)
-    assert found.changes == []
-    assert found.pending[0].reason.code == "guest_runs_at_other_level"
+    result = plan(snapshot)
+    assert result.changes == []
+    assert result.pending[0].reason.code == "guest_runs_at_other_level"
 
 
 def test_a_label_at_rest_takes_owner_and_memory_with_it() -> None:
@@ -159,8 +159,8 @@ def test_a_label_at_rest_takes_owner_and_memory_with_it() -> None:
     disk = file_of(snapshot, "spare").file
     disk.label, disk.uid, disk.gid = OTHERS, 107, 107
     disk.remembered = Remembered(AT_REST, 1, "1500000000")
-    found = plan(snapshot)
-    assert [line[0] for line in lines(found)] == ["relabel", "close", "forget_owner"]
+    result = plan(snapshot)
+    assert [line[0] for line in lines(result)] == ["relabel", "close", "forget_owner"]
     assert [line[0] for line in lines(plan(snapshot, (model.AT_REST,)))] == ["relabel", "forget_owner"]
     snapshot.selinux.access = [replace(item, read=False) for item in snapshot.selinux.access]  # as on Debian
     assert [line[0] for line in lines(plan(snapshot))] == ["relabel", "forget_owner"]
@@ -170,9 +170,9 @@ def test_what_libvirt_counts_users_of_is_in_use() -> None:
     snapshot = factory.host()
     file_of(snapshot, "spare").file.label = OTHERS
     file_of(snapshot, "spare").file.remembered = Remembered(AT_REST, 1, str(BOOTED))
-    found = plan(snapshot)
-    assert found.changes == []
-    assert found.refused[0].reason.code == "counted_by_libvirt"
+    result = plan(snapshot)
+    assert result.changes == []
+    assert result.refused[0].reason.code == "counted_by_libvirt"
     dac = {"memory": {f"{REMEMBERED}ref_dac": "2", f"{REMEMBERED}timestamp_dac": str(BOOTED + 1)}}
     assert "ref_dac" in plan(snapshot, see=dac).refused[0].reason.text
 
@@ -225,9 +225,9 @@ def test_owners_are_only_taken_where_libvirt_gives_them_back(fault: t.Any, code:
     snapshot = factory.host()
     file_of(snapshot, "spare").file.mode = 0o644
     fault(snapshot)
-    found = plan(snapshot)
-    assert found.changes == []
-    assert found.refused[0].reason.code == code
+    result = plan(snapshot)
+    assert result.changes == []
+    assert result.refused[0].reason.code == code
 
 
 def test_a_folder_that_a_guest_left_behind_is_not_half_repaired() -> None:
@@ -247,9 +247,9 @@ def test_where_the_policy_has_no_good_label_there_is_one_to_fall_back_on(default
 
 
 def test_an_orphan_with_the_categories_of_a_running_guest_is_nobodys_to_decide() -> None:
-    found = plan(with_orphan(factory.host(), label=image_label("s0:c42,c17")))
-    assert found.changes == []
-    assert (found.pending[0].needs, found.pending[0].reason.code) == ("operator", "categories_in_use")
+    result = plan(with_orphan(factory.host(), label=image_label("s0:c42,c17")))
+    assert result.changes == []
+    assert (result.pending[0].needs, result.pending[0].reason.code) == ("operator", "categories_in_use")
 
 
 def shared_host() -> Snapshot:
@@ -280,9 +280,9 @@ def test_shared_storage_needs_to_be_known() -> None:
 )
 def test_what_other_hosts_use_is_left_alone(known: dict[str, t.Any], code: str) -> None:
     snapshot = with_orphan(shared_host(), f"{SHARE}/gone.raw", mount=SHARE)
-    found = plan(snapshot, see={"remote": True}, elsewhere=(Elsewhere(SHARE, True, **known),))
-    assert found.changes == []
-    assert [refusal.reason.code for refusal in found.refused] == [code]
+    result = plan(snapshot, see={"remote": True}, elsewhere=(Elsewhere(SHARE, True, **known),))
+    assert result.changes == []
+    assert [refusal.reason.code for refusal in result.refused] == [code]
 
 
 def test_what_another_host_uses_of_an_export_is_left_alone() -> None:
@@ -311,9 +311,9 @@ def test_a_lost_image_on_shared_storage_comes_back_though_another_guest_has_the_
 def test_without_knowing_all_guests_nothing_is_done() -> None:
     snapshot = with_orphan(factory.host())
     snapshot.coverage["guests"] = Coverage(UNKNOWN, "no answer")
-    found = plan(snapshot, labels=(ImageWish(f"{IMAGES}/x.iso", CONTENT),))
-    assert found.changes == []
-    assert codes(found) == {"host": "guests_unknown", f"image {IMAGES}/x.iso": "guests_unknown"}
+    result = plan(snapshot, labels=(ImageWish(f"{IMAGES}/x.iso", CONTENT),))
+    assert result.changes == []
+    assert codes(result) == {"host": "guests_unknown", f"image {IMAGES}/x.iso": "guests_unknown"}
 
 
 def test_without_selinux_labels_are_not_repaired() -> None:

@@ -24,7 +24,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 from tests.unit.support import factory
 from tests.unit.support.factory import AT_REST, BOOTED, IMAGES, image_label
 from tests.unit.support.faults.case import file_of, guest, set_key
-from tests.unit.support.image_plans import OTHERS, plan, with_orphan
+from tests.unit.support.image_plans import OTHERS, WEB, plan, with_orphan
 
 Fault = t.Callable[[Snapshot], None]
 
@@ -149,7 +149,13 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
         "folder_of_guest",
         "it is a folder, and what lies in it has the label too; libvirt sets it when its guest starts",
     ),
-    (_no_conf, {}, {}, "owners_unknown", "qemu.conf does not tell whether libvirt sets owners: it was not read"),
+    (
+        _no_conf,
+        {},
+        {},
+        "owners_unknown",
+        "qemu.conf does not tell whether libvirt sets owners: the file could not be read",
+    ),
     (
         _no_owners,
         {},
@@ -171,10 +177,10 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
     (_left_over, {"inode": 5}, {}, "another_file", "there is another file now than when the host was read"),
     (
         _left_over,
-        {"label": AT_REST},
+        {"label": WEB},
         {},
         "label_changed",
-        f"its label is {AT_REST} now, and was {OTHERS} when the host was read",
+        f"its label is {WEB} now, and was {OTHERS} when the host was read",
     ),
     (_left_over, {"links": 2}, {}, "hard_links", "it has 2 names (hard links), and the others would change with it"),
     (_left_over, {}, {"within": ("/a", "/b", "/c", "/d")}, "out_of_bounds", "it does not lie in /a, /b, /c and 1 more"),

@@ -35,8 +35,8 @@ def test_wishes() -> None:
 def test_a_new_rule_counts_for_a_wish_already() -> None:
     wish, rules = ImageWish("/data/vms"), (of_folder("/data/vms"),)
     see = {"kind": "dir", "links": 5, "default": "system_u:object_r:default_t:s0"}
-    found = plan(factory.host(), labels=(wish,), rules=rules, see=see)
-    assert lines(found) == [("relabel", "image /data/vms", AT_REST)]
+    result = plan(factory.host(), labels=(wish,), rules=rules, see=see)
+    assert lines(result) == [("relabel", "image /data/vms", AT_REST)]
 
 
 def test_a_wish_never_touches_what_a_running_guest_uses() -> None:
@@ -50,8 +50,8 @@ def test_a_wish_never_touches_what_a_running_guest_uses() -> None:
 
 def test_a_wish_goes_before_a_repair() -> None:
     snapshot = with_orphan(factory.host())
-    found = plan(snapshot, labels=(ImageWish(f"{IMAGES}/gone.raw", CONTENT),))
-    assert lines(found) == [("relabel", f"image {IMAGES}/gone.raw", CONTENT)]
+    result = plan(snapshot, labels=(ImageWish(f"{IMAGES}/gone.raw", CONTENT),))
+    assert lines(result) == [("relabel", f"image {IMAGES}/gone.raw", CONTENT)]
 
 
 @pytest.mark.parametrize(
