@@ -54,6 +54,8 @@ class Hit:
     cost: str | None = None
     fix: str | None = None
     severity: str | None = None
+    #: What the repair must take account of in this situation; it goes before the repair.
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def finding_of(rule: RuleBase, host: str, hit: Hit, reach: str | None = None) ->
         subject=hit.subject,
         title=rule.title,
         evidence=hit.evidence,
-        fix=hit.fix or rule.fix,
+        fix=" ".join(part for part in (hit.note, hit.fix or rule.fix) if part),
         cost=hit.cost or rule.cost,
         fingerprint=fingerprint(rule.id, host, hit.key),
         reach=reach,

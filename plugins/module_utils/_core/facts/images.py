@@ -22,10 +22,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ..libvirt import file_labels
+from ..libvirt.qemu_conf import doubt_of, setting
 from ..paths import below_any
+from ..result import Reason
 from ..selinux.context import Context, read_context, type_of, unreadable
 from ..snapshot.model import Access, FileFacts, Guest, Orphan, Resource, Snapshot, Storage
 from .guests import guest_types, qemu_guests, selinux_off
+from .subjects import guest_name
 
 UNREAL = "unreal"
 OPEN = "open"
@@ -55,6 +58,12 @@ class Use:
     def own(self) -> bool:
         """The file holds the guest's own data, and libvirt gives it the guest's own label (or one from its XML)."""
         return self.resource.kind in OWN_KINDS and self.resource.role in (file_labels.IMAGE, file_labels.OWN)
+
+    @property
+    def keeps_owner(self) -> bool:
+        """The guest's XML forbids libvirt to set the file's owner: <seclabel model='dac' relabel='no'/>."""
+        labels = (*self.guest.persistent_labels, *self.guest.live)
+        return not self.resource.sets_owner or not file_labels.sets_owners(labels)
 
 
 @dataclass(frozen=True)
@@ -282,6 +291,8 @@ def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bo
     meant = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
     if judgement.status != FITS or file.active or meant or not judgement.use.own or file.facts.kind == "dir":
         return False  # what a directory (a TPM's state) lets in depends on the files in it
+    if any(use.keeps_owner for use in file.uses):
+        return False  # <seclabel model='dac' relabel='no'/>: owner and mode are the operator's own choice
     let_in = owner_lets_in(snapshot, file.facts)
     asked = [access for access in asked_by_guests(snapshot) if access.target == file.facts.label]
     if let_in is False or (asked and not any(access.read for access in asked)):
@@ -289,6 +300,30 @@ def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bo
     if not asked:
         return "the loaded policy was not asked whether guests may read its label"
     return True if let_in else "whether owner and mode let guests' QEMU read it is not known"
+
+
+def owner_must_stay(snapshot: Snapshot, file: File) -> Reason | None:
+    """Why owner and mode of a file at rest cannot be taken: libvirt would not give them back when its guest starts."""
+    for use in file.uses:
+        if use.keeps_owner:
+            text = f"libvirt sets no owner of it for {guest_name(use.guest)} (model='dac' relabel='no')"
+            return Reason("guest_keeps_owners", text)
+    conf = snapshot.libvirt.conf
+    doubt = doubt_of(conf, "dynamic_ownership")
+    if doubt is not None or conf is None:
+        why = doubt.why if doubt else "it was not read"
+        return Reason("owners_unknown", f"qemu.conf does not tell whether libvirt sets owners: {why}")
+    if setting(conf, "dynamic_ownership") == 0:
+        text = "libvirt sets no owners here (dynamic_ownership = 0), so its guest could not start"
+        return Reason("no_dynamic_ownership", text)
+    if snapshot.libvirt.qemu_uid == 0:
+        return Reason("guests_run_as_root", "guests run as root here, whom owner and mode do not hold back")
+    if file.shared_with_hosts:
+        text = "other hosts share its storage, and its server may let no client set an owner (root_squash)"
+        return Reason("owner_on_shared_storage", text)
+    if file.facts.kind in ("block", "char"):
+        return Reason("device_node", "it is a device, whose owner and mode are those of an udev rule")
+    return None
 
 
 def owner_is_stale(snapshot: Snapshot, file: File) -> bool | None:

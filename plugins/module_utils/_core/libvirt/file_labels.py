@@ -88,7 +88,8 @@ def resources(domain: Domain, active: bool, selinux: ImageTypes) -> list[Resourc
     A running guest whose live XML has no SELinux <seclabel> (the driver is off) has only untouched files.
     """
     seclabel = confinement(domain.seclabels)
-    plan = _ResourceList(domain, active, selinux, seclabel, relabels(seclabel) and not (active and seclabel is None))
+    relabel = relabels(seclabel) and not (active and seclabel is None)
+    plan = _ResourceList(domain, active, selinux, seclabel, relabel, sets_owners(domain.seclabels))
     by_key: dict[tuple[str, str, str], Resource] = {}
     for device in domain.devices:
         for item in plan.of(device):
@@ -105,6 +106,8 @@ class _ResourceList:
     types: ImageTypes
     seclabel: SecLabel | None
     relabel: bool
+    #: The guest's own <seclabel> lets libvirt set owners.
+    sets_owners: bool
 
     @property
     def image_label(self) -> str | None:
@@ -132,6 +135,7 @@ class _ResourceList:
             role = UNTOUCHED
         more.pop("always", None)
         own = more.pop("own", None)
+        more["sets_owner"] = self.sets_owners and more.get("sets_owner", True)
         gives = {IMAGE: self.image_label, SHARED: self.types.shared_label, CONTENT: self.types.content_label, OWN: own}
         expected = gives.get(role) if self.active else None
         if self.active and role == IMAGE and expected is None:
@@ -200,6 +204,7 @@ class _ResourceList:
             restored=restored,
             shareable=shareable,
             readonly=readonly,
+            sets_owner=_sets_owner(source.seclabels, parent.seclabels),
         )
 
     def _chardev(self, device: Device) -> t.Iterator[Resource]:
@@ -216,8 +221,10 @@ class _ResourceList:
         paths = [source.path]
         if source.type == "pipe":
             paths += [f"{source.path}.in", f"{source.path}.out"]
+        sets_owner = _sets_owner(source.seclabels)
         for path in paths:
-            yield self._give("chardev", device.target, path, role, own=own.label if own else None)
+            label = own.label if own else None
+            yield self._give("chardev", device.target, path, role, own=label, sets_owner=sets_owner)
 
     def _hostdev(self, device: Device) -> t.Iterator[Resource]:
         if not device.source.path:
@@ -245,6 +252,20 @@ class _ResourceList:
             state = source.path or f"{_SYSTEM_LIB}/swtpm/{self.domain.uuid}/{version}"
             # The driver asks here only whether there is a <seclabel>, not whether it relabels.
             yield self._give("tpm", "", state, IMAGE, always=self.seclabel is not None)
+
+
+def sets_owners(seclabels: t.Iterable[SecLabel]) -> bool:
+    """Whether the guest's <seclabel> of model dac lets libvirt set owners; without one it does."""
+    return relabels(next((item for item in seclabels if item.model == "dac"), None))
+
+
+def _sets_owner(*sources: t.Iterable[SecLabel]) -> bool:
+    """Whether the first source (a layer, then its chain's top) with a word on owners lets libvirt set the file's."""
+    for seclabels in sources:
+        for item in seclabels:
+            if item.model == "dac" and (item.label or item.relabel is False):
+                return item.relabel is not False
+    return True
 
 
 def _own(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:

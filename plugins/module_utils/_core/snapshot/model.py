@@ -284,6 +284,12 @@ class Resource:
     in_namespace: bool = field(
         default=False, metadata=doc("file was read in the guest's own mount namespace (devices)")
     )
+    sets_owner: bool = field(
+        default=True,
+        metadata=doc(
+            "libvirt may set the file's owner when the guest starts; false for <seclabel model='dac' relabel='no'/>"
+        ),
+    )
     file: FileFacts = field(default_factory=FileFacts, metadata=doc("what is on the host"))
 
 

@@ -276,8 +276,8 @@ ENGINES = FleetRule(
         "installed, the policy lets guests manage the files of containers."
     ),
     fix=(
-        "Start the container anew, so that its engine draws another pair, or power-cycle the guest. For good: keep "
-        "the engine and libvirt's daemon to ranges of their own."
+        "Start the container anew, so that its engine draws another pair; or power-cycle the guest, if its label is "
+        "dynamic. For good: keep the engine and libvirt's daemon to ranges of their own."
     ),
     cost="operator",
     needs=("guests", "containers"),

@@ -101,10 +101,20 @@ class _JudgedGuest:
     next: _NextStart
     doubt: str = ""
 
-    def hit(self, severity: str | None = None, **evidence: t.Any) -> Hit:
+    def hit(self, severity: str | None = None, fix: str | None = None, **evidence: t.Any) -> Hit:
         """Finding about this guest, with the labels of its process and of its next start as evidence."""
         shown = {"process": self.guest.context, "persistent": _shown(self.guest.persistent_labels), **evidence}
-        return Hit(self.subject, self.guest.uuid, shown, severity=severity)
+        return Hit(self.subject, self.guest.uuid, shown, fix=fix, severity=severity, note=self._note)
+
+    @property
+    def _note(self) -> str:
+        return "" if self.guest.persistent else _TRANSIENT
+
+    @property
+    def migrates_dynamic(self) -> bool:
+        """A migration makes its label anew: only the live XML travels, and it names no label of its own."""
+        live = confinement(self.guest.live)
+        return live is None or live.type == "dynamic"
 
 
 def _shown(seclabels: t.Iterable[SecLabel]) -> str | None:
@@ -225,7 +235,7 @@ def _reached(snapshot: Snapshot, process: Process) -> list[str]:
 def _unconfined(snapshot: Snapshot, _settings: Settings) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         if judged.fault == OPEN and not _confined_next(judged):
-            yield judged.hit()
+            yield judged.hit(fix=f"{_CONFINE} {_MIGRATED}" if judged.migrates_dynamic else None)
 
     return _each(snapshot, judge, "process")
 
@@ -336,7 +346,8 @@ def _risky(snapshot: Snapshot, _settings: Settings) -> Results:
 def _pending(snapshot: Snapshot, _settings: Settings) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         if judged.fault == OPEN and _confined_next(judged):
-            yield judged.hit()
+            migrates = judged.migrates_dynamic and judged.next.kind == "dynamic"
+            yield judged.hit(fix=f"{_POWER_CYCLE} {_MIGRATED}" if migrates else None)
         elif judged.context is not None and judged.fault is None and judged.next.fault is None and _differs(judged):
             yield judged.hit("low", live=_shown(judged.guest.live))
 
@@ -351,7 +362,18 @@ def _differs(judged: _JudgedGuest) -> bool:
     return judged.next.kind == "dynamic" and live is not None and live.type == "static"
 
 
+#: Management such as nova, oVirt and OpenNebula writes the XML of each start anew.
+_TRANSIENT = (
+    "The guest is transient: whoever starts it writes its XML anew, so the XML is to be changed there, and virsh edit "
+    "does not last."
+)
 _LATER = "The change counts from the guest's next power cycle (stop and start; a reboot inside the guest is not enough)"
+_CONFINE = (
+    "Remove <seclabel type='none'/> or the foreign label from the guest's XML (virsh edit), and make sure that "
+    f"libvirt's driver is SELinux. {_LATER}."
+)
+_POWER_CYCLE = "Stop and start the guest, in agreement with its owner. A reboot inside it is not enough."
+_MIGRATED = "A migration gives it a label too: libvirt draws one anew on the other host."
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -383,10 +405,7 @@ RULES: tuple[Rule, ...] = (
             "The guest's QEMU runs in a domain that SELinux holds back from next to nothing. Whoever breaks out of it "
             "has every other guest's disks, and often the host."
         ),
-        fix=(
-            "Remove <seclabel type='none'/> or the foreign label from the guest's XML (virsh edit), and make sure "
-            f"that libvirt's driver is SELinux. {_LATER}; a migration confines it too."
-        ),
+        fix=_CONFINE,
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_unconfined,
@@ -521,7 +540,7 @@ RULES: tuple[Rule, ...] = (
             "The guest's persistent XML is right, but the process still runs as it was started: unconfined, or (then "
             "low) with another label. A running process cannot be relabelled."
         ),
-        fix="Migrate the guest, or stop and start it, in agreement with its owner. A reboot inside it is not enough.",
+        fix=_POWER_CYCLE,
         cost="guest_power_cycle",
         needs=("selinux", "guests"),
         check=_pending,

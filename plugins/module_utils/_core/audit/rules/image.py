@@ -20,6 +20,7 @@ from ...libvirt.qemu_conf import setting
 from ...paths import below, below_any
 from ...snapshot.model import Orphan, Snapshot, Storage
 from ..finding import Hit, Rule, Settings, Unsure
+from . import image_repairs
 from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_SC4, conf_doubt, off_is_unsure
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
@@ -59,13 +60,8 @@ def _left(file: images.File, status: images.FileStatus) -> Hit:
         image_name(file.path),
         file.path,
         _evidence(file, status, remembered=remembered.label if remembered else None),
-        cost="none",
-        fix=(
-            "Make sure that no process has the file open. Then set the label that its folder gives (restorecon -F "
-            "PATH, on this file only) and remove the trusted.libvirt.security.* attributes; or start and stop the "
-            "guest once, and libvirt does both."
-        ),
         severity="medium",
+        **image_repairs.left_over(file).values(),
     )
 
 
@@ -155,9 +151,16 @@ def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
     for file, status in images.judged(snapshot):
         if status.status == images.OPEN:
-            yield Hit(image_name(file.path), file.path, _evidence(file, status, mode=_octal(file.facts.mode)))
+            evidence = _evidence(file, status, mode=_octal(file.facts.mode))
+            yield Hit(_subject(file), file.path, evidence, **image_repairs.open_to_all(file).values())
         elif status.status == images.UNSURE and not file.facts.label:
             yield Unsure(image_name(file.path), status.why)
+
+
+def _subject(file: images.File) -> str:
+    """A shared folder is no image."""
+    shared = any(use.resource.kind == image_repairs.FILESYSTEM for use in file.uses)
+    return f"folder {file.path}" if shared else image_name(file.path)
 
 
 def _octal(mode: int | None) -> str | None:
@@ -175,7 +178,8 @@ def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
         elif readable:
             facts = file.facts
             more = {"owner": facts.uid, "group": facts.gid, "mode": _octal(facts.mode)}
-            yield Hit(image_name(file.path), file.path, _evidence(file, status, **more))
+            evidence = _evidence(file, status, **more)
+            yield Hit(image_name(file.path), file.path, evidence, **image_repairs.readable(snapshot, file).values())
 
 
 def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
@@ -333,17 +337,16 @@ RULES: tuple[Rule, ...] = (
     ORPHAN,
     Rule(
         id="IMG-006",
-        title="An image can be written by every guest",
+        title="A guest's image or shared folder can be written by every guest",
         severity="critical",
         scope="image",
         why=(
-            "The image has the guests' image type without categories, and its disk is not marked shareable. Whoever "
+            "The file has the guests' image type without categories, and is no disk that is marked shareable. Whoever "
             "breaks out of any guest on a host that sees it may read and change it."
         ),
         fix=(
-            "Guest off: restorecon -F PATH on this file only, after making sure that nothing has it open. Guest "
-            f"running: set the label that its XML names as imagelabel: chcon LABEL PATH. {_BACK} If guests share the "
-            "disk on purpose, say <shareable/> in their XML."
+            f"Guest off: {image_repairs.REST.fix} Guest running: {image_repairs.BACK.fix} The finding names the repair "
+            "for disks that guests share, for folders of a <filesystem>, and for files that libvirt does not label."
         ),
         cost="none",
         needs=("selinux", "guests", "images"),
@@ -357,9 +360,10 @@ RULES: tuple[Rule, ...] = (
         scope="image",
         why=(
             "The loaded policy lets guests read images at rest, as on EL and Fedora, and owner and mode let the "
-            "user in that guests run as. Whoever breaks out of any guest can copy this disk."
+            "user in that guests run as. Whoever breaks out of any guest can copy this disk. Disks whose XML says "
+            "<seclabel model='dac' relabel='no'/> are left out: their owner and mode are the operator's own choice."
         ),
-        fix="While the guest is off: chown root:root PATH and chmod 0600 PATH. libvirt gives it to the guest at start.",
+        fix=f"{image_repairs.CLOSE.fix} Where libvirt would not, the finding names another repair.",
         cost="none",
         needs=("selinux", "guests", "images"),
         check=_readable_at_rest,

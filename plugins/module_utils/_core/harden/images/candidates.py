@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ...facts import images
 from ...facts.guests import selinux_off
 from ...facts.subjects import HOST, guest_name, image_name
-from ...libvirt.qemu_conf import doubt_of, setting
+from ...libvirt.file_labels import UNTOUCHED
 from ...result import Pending, Reason, Refusal
 from ...selinux.context import Context, read_context, unreadable
 from ...snapshot.model import NOT_APPLICABLE, OK, Guest, Snapshot
@@ -101,7 +101,7 @@ class _Repairs:
         for item, status in judged if READABLE in self.repair else ():
             if images.guests_may_read(alone, item, status) is True:
                 file = by_path[item.path]
-                yield self._target(file, READABLE, close=True, kept=self._kept(file))
+                yield self._target(file, READABLE, close=True, kept=images.owner_must_stay(self.snapshot, file))
         for item in images.files(alone) if STALE_OWNERS in self.repair else ():
             if images.owner_is_stale(alone, item):
                 yield self._target(by_path[item.path], STALE_OWNERS, forget=True)
@@ -126,6 +126,8 @@ class _Repairs:
         guest = next(iter(guests.values()))
         own = next((use.resource for use in file.active if use.own and use.resource.expected), None)
         if own is None or own.expected is None:
+            if all(use.resource.role == UNTOUCHED for use in file.active):
+                return _not_labelled(file)
             text = f"it is no image of its own to {guest_name(guest)}; libvirt sets its label when the guest starts"
             return Pending(subject, "guest_power_cycle", Reason("not_its_own_image", text))
         other_label = _other_label(guest, own.expected)
@@ -137,33 +139,15 @@ class _Repairs:
         return replace(target, pid=pid)
 
     def _at_rest(self, file: images.File) -> Outcome:
+        if any(use.resource.role == UNTOUCHED for use in file.uses):
+            return _not_labelled(file)
         if file.facts.kind == "dir":
-            text = "it is a folder, and what lies in it has the label too; libvirt sets it when its guest starts"
-            return Pending(image_name(file.path), "guest_power_cycle", Reason("folder_of_guest", text))
+            text = "it is a folder, and what lies in it has the label too: restorecon -RF while its guest is off"
+            return Pending(image_name(file.path), "operator", Reason("folder_of_guest", text))
         own = any(use.own for use in file.uses)
         close = own and READABLE in self.repair and images.owner_lets_in(self.snapshot, file.facts) is not False
-        close = close and self._kept(file) is None
+        close = close and images.owner_must_stay(self.snapshot, file) is None
         return self._target(file, AT_REST, relabel=True, forget=True, close_if_readable=close)
-
-    def _kept(self, file: images.File) -> Reason | None:
-        """Why owner and mode cannot be taken: libvirt would not give them back when the guest starts."""
-        conf = self.snapshot.libvirt.conf
-        doubt = doubt_of(conf, "dynamic_ownership")
-        if doubt is not None or conf is None:
-            why = doubt.why if doubt else "it was not read"
-            return Reason("owners_unknown", f"qemu.conf does not tell whether libvirt sets owners: {why}")
-        if setting(conf, "dynamic_ownership") == 0:
-            text = "libvirt sets no owners here (dynamic_ownership = 0), so its guest could not start"
-            return Reason("no_dynamic_ownership", text)
-        if self.snapshot.libvirt.qemu_uid == 0:
-            text = "guests run as root here, whom owner and mode do not hold back"
-            return Reason("guests_run_as_root", text)
-        for use in file.uses:
-            labels = (*use.guest.persistent_labels, *use.guest.live)
-            if any(item.model == "dac" and item.relabel is False for item in labels):
-                text = f"libvirt sets no owners for {guest_name(use.guest)} (relabel='no')"
-                return Reason("guest_keeps_owners", text)
-        return None
 
     def _orphans(self) -> t.Iterator[Outcome]:
         for orphan in self.snapshot.orphans:
@@ -176,6 +160,13 @@ class _Repairs:
             yield ImageTarget(
                 orphan.path, ORPHANS, None, orphan.device, orphan.inode, orphan.label, relabel=True, forget=True
             )
+
+
+def _not_labelled(file: images.File) -> Pending:
+    """A file that libvirt does not label: a label set here would stay when its guest starts, and take it the file."""
+    use = next(use for use in file.uses if use.resource.role == UNTOUCHED)
+    text = f"libvirt does not label it for {guest_name(use.guest)}, so its label is for the operator to choose"
+    return Pending(image_name(file.path), "operator", Reason("not_labelled_by_libvirt", text))
 
 
 def _own_key(file: images.File) -> tuple[str, str]:

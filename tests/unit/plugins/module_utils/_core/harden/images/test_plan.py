@@ -204,6 +204,18 @@ def _kept_by_guest(snapshot: Snapshot) -> None:
     guest(snapshot, "spare").persistent_labels.append(SecLabel("dac", "static", False))
 
 
+def _kept_by_disk(snapshot: Snapshot) -> None:
+    file_of(snapshot, "spare").sets_owner = False
+
+
+def _shared(snapshot: Snapshot) -> None:
+    snapshot.storage[0].remote = True
+
+
+def _device(snapshot: Snapshot) -> None:
+    file_of(snapshot, "spare").file.kind = "block"
+
+
 def _no_conf(snapshot: Snapshot) -> None:
     snapshot.libvirt.conf = None
 
@@ -216,9 +228,10 @@ def _root(snapshot: Snapshot) -> None:
     ("fault", "code"),
     [
         (_no_owners, "no_dynamic_ownership"),
-        (_kept_by_guest, "guest_keeps_owners"),
         (_no_conf, "owners_unknown"),
         (_root, "guests_run_as_root"),
+        (_shared, "owner_on_shared_storage"),
+        (_device, "device_node"),
     ],
 )
 def test_owners_are_only_taken_where_libvirt_gives_them_back(fault: t.Any, code: str) -> None:
@@ -230,12 +243,24 @@ def test_owners_are_only_taken_where_libvirt_gives_them_back(fault: t.Any, code:
     assert result.refused[0].reason.code == code
 
 
+@pytest.mark.parametrize("repair", [REPAIRS, ("readable",), ("at_rest", "readable")])
+def test_a_file_whose_owner_libvirt_leaves_alone_keeps_it(repair: tuple[str, ...]) -> None:
+    for fault in (_kept_by_guest, _kept_by_disk):
+        snapshot = factory.host()
+        file_of(snapshot, "spare").file.mode = 0o660
+        file_of(snapshot, "spare").file.uid = 107
+        fault(snapshot)
+        assert plan(snapshot, repair) == ImagePlan()
+        file_of(snapshot, "spare").file.label = OTHERS
+        assert {step[0] for step in lines(plan(snapshot, repair))} <= {"relabel"}
+
+
 def test_a_folder_that_a_guest_left_behind_is_not_half_repaired() -> None:
     snapshot = factory.host()
     disk = file_of(snapshot, "spare").file
     disk.label, disk.kind = OTHERS, "dir"
     (left,) = plan(snapshot).pending
-    assert (left.needs, left.reason.code) == ("guest_power_cycle", "folder_of_guest")
+    assert (left.needs, left.reason.code) == ("operator", "folder_of_guest")
 
 
 @pytest.mark.parametrize("default", [None, "<<none>>", SHARED, image_label("s0:c1,c2")])

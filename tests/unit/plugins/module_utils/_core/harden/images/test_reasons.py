@@ -17,7 +17,6 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
     Assignment,
     Coverage,
     Remembered,
-    SecLabel,
     Snapshot,
 )
 
@@ -78,9 +77,14 @@ def _no_owners(snapshot: Snapshot) -> None:
     snapshot.libvirt.conf.assignments.append(Assignment("dynamic_ownership", 0, 9))
 
 
-def _guest_keeps(snapshot: Snapshot) -> None:
+def _on_share(snapshot: Snapshot) -> None:
     _open_mode(snapshot)
-    guest(snapshot, "spare").persistent_labels.append(SecLabel("dac", "static", False))
+    snapshot.storage[0].remote = True
+
+
+def _untouched(snapshot: Snapshot) -> None:
+    file_of(snapshot, "spare").role = "untouched"
+    file_of(snapshot, "spare").file.label = image_label("s0")
 
 
 def _no_conf(snapshot: Snapshot) -> None:
@@ -147,7 +151,7 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
         {},
         {},
         "folder_of_guest",
-        "it is a folder, and what lies in it has the label too; libvirt sets it when its guest starts",
+        "it is a folder, and what lies in it has the label too: restorecon -RF while its guest is off",
     ),
     (
         _no_conf,
@@ -164,7 +168,6 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
         "libvirt sets no owners here (dynamic_ownership = 0), so its guest could not start",
     ),
     (_as_root, {}, {}, "guests_run_as_root", "guests run as root here, whom owner and mode do not hold back"),
-    (_guest_keeps, {}, {}, "guest_keeps_owners", "libvirt sets no owners for guest spare (relabel='no')"),
     (
         _orphan_of_running,
         {},
