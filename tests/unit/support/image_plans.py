@@ -18,6 +18,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.mo
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.settle import settle
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import ImageWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Pending, Refusal
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import FileFacts, Orphan, Snapshot
 
 from tests.unit.support.factory import AT_REST, CONTENT, IMAGES, image_label
@@ -64,7 +65,12 @@ def lines(plan: ImagePlan) -> list[tuple[str, str, t.Any]]:
 
 def codes(plan: ImagePlan) -> dict[str, str]:
     """Codes of the reasons by subject, of what is refused and of what is pending."""
-    return {entry.subject: entry.reason.code for entry in (*plan.refused, *plan.pending)}
+    return {entry.subject: entry.reason.code for entry in left(plan)}
+
+
+def left(plan: ImagePlan) -> list[Refusal | Pending]:
+    """All that the plan leaves alone."""
+    return [*plan.refused, *plan.pending]
 
 
 def with_orphan(

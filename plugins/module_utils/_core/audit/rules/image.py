@@ -248,8 +248,8 @@ ORPHAN = Rule(
         "across hosts."
     ),
     fix=(
-        "Make sure that no process has the file open, here or on another host that sees it. Then delete it, or set "
-        "the label that its folder gives: restorecon -F PATH, on this file only."
+        "Make sure that no process has the file open, here or on another host that sees it. Then set the label that "
+        "its folder gives: restorecon -F PATH, on this file only."
     ),
     cost="none",
     needs=("selinux", "orphans"),

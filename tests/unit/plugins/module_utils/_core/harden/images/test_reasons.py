@@ -23,9 +23,9 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 from tests.unit.support import factory
 from tests.unit.support.factory import AT_REST, BOOTED, IMAGES, image_label
 from tests.unit.support.faults.case import file_of, guest, set_key
-from tests.unit.support.image_plans import OTHERS, WEB, plan, with_orphan
+from tests.unit.support.image_plans import OTHERS, WEB, left, plan, with_orphan
 
-Fault = t.Callable[[Snapshot], None]
+Fault = t.Callable[[Snapshot], t.Any]
 
 
 def _left_over(snapshot: Snapshot) -> None:
@@ -245,6 +245,5 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
 def test_wording(fault: Fault, see: dict[str, t.Any], more: dict[str, t.Any], code: str, text: str) -> None:
     snapshot = factory.host()
     fault(snapshot)
-    entries = plan(snapshot, see=see, **more)
-    reason = next(iter([*entries.refused, *entries.pending])).reason
+    reason = left(plan(snapshot, see=see, **more))[0].reason
     assert (reason.code, reason.text) == (code, text)
