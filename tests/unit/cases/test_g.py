@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Section G: repairs that fit the situation. The whole table is in _core/audit/rules/test_repairs.py."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import ImagePlan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.domain_xml import parse_domain
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.file_labels import ImageTypes, resources
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import FileFacts, Snapshot
+
+from tests.unit.support import factory
+from tests.unit.support.factory import AT_REST, QEMU_UID, SHARED, image_label
+from tests.unit.support.faults.case import conf, file_of, guest
+from tests.unit.support.image_plans import codes, lines, plan
+from tests.unit.support.judging import findings
+from tests.unit.support.repair_table import TABLE
+
+DATA = Path(__file__).parent / "data"
+DISK = "/var/lib/libvirt/images/spare.qcow2"
+DISK_XML = """
+<disk type='file' device='disk'>
+  <source file='/var/lib/libvirt/images/spare.qcow2'>{disk}</source>
+  {backing}
+  <target dev='vda'/>
+</disk>"""
+KEPT = "<seclabel model='dac' relabel='no'/>"
+
+
+def host_with(devices: str, guest_label: str = "", mode: int = 0o660, label: str = AT_REST) -> Snapshot:
+    """The host with guest spare, off, as its XML has it; its files are 107:107."""
+    head = f"<name>spare</name><uuid>{factory.uuid(3)}</uuid>{guest_label}"
+    domain = parse_domain(f"<domain type='kvm'>{head}<devices>{devices}</devices></domain>")
+    snapshot = factory.host()
+    spare = guest(snapshot, "spare")
+    spare.persistent_labels = domain.seclabels
+    spare.resources = resources(domain, False, ImageTypes())
+    for number, item in enumerate(spare.resources):
+        kind = "dir" if item.kind == "filesystem" else "file"
+        item.file = FileFacts(True, "", kind, label, QEMU_UID, QEMU_UID, mode, "253:1", 900 + number, "/")
+    return snapshot
+
+
+def rules(snapshot: Snapshot) -> list[str]:
+    return [item.rule for item in findings(snapshot)]
+
+
+@pytest.mark.parametrize(
+    ("disk", "guest_label"),
+    [
+        (KEPT, ""),
+        ("", KEPT.replace("relabel", "type='dynamic' relabel")),
+        ("", "<seclabel model='dac' type='static' relabel='no'><label>+107:+107</label></seclabel>"),
+        ("", "<seclabel model='dac' type='static'><label>+107:+107</label></seclabel>"),
+        ("", "<seclabel model='dac' type='none'/>"),
+    ],
+    ids=["disk", "guest", "static guest", "static guest by default", "none"],
+)
+def test_g1_an_image_whose_owner_libvirt_never_sets_is_left_alone(disk: str, guest_label: str) -> None:
+    snapshot = host_with(DISK_XML.format(disk=disk, backing=""), guest_label)
+    assert "IMG-007" not in rules(snapshot)
+    for repair in (
+        ("readable",),
+        ("at_rest", "readable"),
+        ("in_use", "at_rest", "readable", "orphans", "stale_owners"),
+    ):
+        assert plan(snapshot, repair) == ImagePlan()
+    # Also when its label is set back: owner and mode stay.
+    file_of(snapshot, "spare").file.label = image_label("s0:c7,c8")
+    assert [action for action, _subject, _to in lines(plan(snapshot))] == ["relabel"]
+
+
+def test_g1_the_same_image_is_closed_where_libvirt_gives_it_back() -> None:
+    labelled = "<seclabel model='dac' relabel='yes'><label>+107:+107</label></seclabel>"
+    for disk in ("", labelled, "<seclabel model='selinux' relabel='yes'/>"):
+        snapshot = host_with(DISK_XML.format(disk=disk, backing=""))
+        assert rules(snapshot) == ["IMG-007"]
+        assert lines(plan(snapshot)) == [("close", f"image {DISK}", "0:0 0600")]
+
+
+def test_g1_a_layer_inherits_from_the_top_of_its_chain() -> None:
+    store = "<backingStore type='file'><format type='qcow2'/><source file='/base.qcow2'>{}</source></backingStore>"
+    for disk, backing, expected in (
+        (KEPT, "", {"disk": False, "backing": False}),
+        ("", KEPT, {"disk": True, "backing": False}),
+        ("", "", {"disk": True, "backing": True}),
+    ):
+        snapshot = host_with(DISK_XML.format(disk=disk, backing=store.format(backing)))
+        assert {item.kind: item.sets_owner for item in guest(snapshot, "spare").resources} == expected
+
+
+def _no_dynamic_ownership(snapshot: Snapshot) -> None:
+    parsed, problems = qemu_conf.parse((DATA / "no-dynamic-ownership.qemu.conf").read_text())
+    conf(snapshot).assignments += parsed
+    conf(snapshot).problems += problems
+
+
+@pytest.mark.parametrize("row", TABLE, ids=str)
+def test_g2_without_dynamic_ownership_no_repair_speaks_of_chown(row: t.Any) -> None:
+    snapshot = row.host()
+    if snapshot.libvirt.conf is None:
+        return
+    _no_dynamic_ownership(snapshot)
+    assert [item.fix for item in findings(snapshot) if "chown" in item.fix or "chmod" in item.fix] == []
+    assert [action for action, _subject, _to in lines(plan(snapshot)) if action == "close"] == []
+
+
+def test_g2_the_finding_stays_with_a_repair_that_can_be_done() -> None:
+    snapshot = host_with(DISK_XML.format(disk="", backing=""))
+    _no_dynamic_ownership(snapshot)
+    (finding,) = (item for item in findings(snapshot) if item.rule == "IMG-007")
+    assert "semanage fcontext" in finding.fix
+    assert finding.cost == "operator"
+    assert codes(plan(snapshot)) == {f"image {DISK}": "no_dynamic_ownership"}
+
+
+SHARED_FOLDER = """
+<filesystem type='mount' accessmode='passthrough'>
+  <driver type='{driver}'/><source dir='/srv/share'/><target dir='share'/>
+</filesystem>"""
+
+
+@pytest.mark.parametrize("driver", ["virtiofs", "path"])
+def test_g3_a_shared_folder_has_a_repair_that_can_be_done(driver: str) -> None:
+    snapshot = host_with(SHARED_FOLDER.format(driver=driver), label=SHARED)
+    guest(snapshot, "spare").risks = []
+    (finding,) = (item for item in findings(snapshot) if item.rule == "IMG-006")
+    assert finding.subject == "folder /srv/share"
+    assert "folder" in finding.title
+    for wrong in ("<shareable/>", "restorecon", "chcon LABEL PATH"):
+        assert wrong not in finding.fix
+    assert "static label" in finding.fix
+    assert "chcon -R -l LEVEL PATH" in finding.fix
+    found = plan(snapshot)
+    assert found.changes == []
+    assert codes(found) == {"image /srv/share": "not_labelled_by_libvirt"}
+
+
+@pytest.mark.parametrize("kind", ["disk", "filesystem"])
+@pytest.mark.parametrize("active", [True, False])
+def test_image_label_sets_no_label_that_libvirt_would_not(kind: str, active: bool) -> None:
+    """Per-device relabel='no', shared folders, block devices, in every label."""
+    for label, file_kind in itertools.product((SHARED, image_label("s0:c7,c8"), AT_REST), ("file", "dir", "block")):
+        snapshot = factory.host()
+        it = guest(snapshot, "web" if active else "spare")
+        item = file_of(snapshot, it.name)
+        item.kind, item.role, item.expected, item.file.label, item.file.kind = kind, "untouched", None, label, file_kind
+        found = plan(snapshot)
+        assert [line for line in lines(found) if item.path in line[1]] == []
