@@ -182,14 +182,15 @@ class CapturedRoot(Root):
     def listdir(self, path: str) -> list[str]:
         return sorted(name for name, _folder in self.scan(path))
 
-    def scan(self, path: str) -> t.Iterator[tuple[str, bool]]:
+    def scan(self, path: str, untouched: t.Container[str] = ()) -> t.Iterator[tuple[str, bool]]:
         real, entry = self._find(path, follow=True)
         if entry.type != "d":
             raise _error(errno.ENOTDIR, path)
         start = real.rstrip("/") + "/"
         for other, item in sorted(self._tree.entries.items()):
-            if other.startswith(start) and other != start and "/" not in other[len(start) :]:
-                yield other[len(start) :], item.type == "d"
+            name = other[len(start) :]
+            if other.startswith(start) and other != start and "/" not in name and name not in untouched:
+                yield name, item.type == "d"
 
     def stat(self, path: str) -> Entry:
         return self._find(path, follow=True)[1]

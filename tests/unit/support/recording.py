@@ -97,8 +97,8 @@ class RecordingRoot(_Root):  # type: ignore[misc]  # found at run time
             self._seen(f"{path.rstrip('/')}/{name}", follow=False)
         return names
 
-    def scan(self, path: str) -> t.Iterator[tuple[str, bool]]:
-        for name, folder in super().scan(path):
+    def scan(self, path: str, untouched: t.Container[str] = ()) -> t.Iterator[tuple[str, bool]]:
+        for name, folder in super().scan(path, untouched):
             self._seen(f"{path.rstrip('/')}/{name}", follow=False)
             yield name, folder
 

@@ -28,6 +28,8 @@ MAX_TAGS = 200_000
 MAX_NAME = 4096
 #: libvirt itself gives up on deeper backing chains (VIR_MAX_BACKING_CHAIN is 200).
 MAX_CHAIN = 200
+#: libvirt's own parser takes no more.
+MAX_DEPTH = 256
 
 #: Values of ``Domain.risks``.
 RISKS: dict[str, str] = {
@@ -207,8 +209,11 @@ def job_under_way(xml: str) -> tuple[str, str]:
 
 
 def read_xml(xml: str) -> ElementTree.Element:
-    """The tree of any XML of libvirt's, within bounds and without a DTD. Raises DomainXmlError."""
-    return _root(xml)
+    """The tree of any XML of libvirt's, within bounds, also of depth, and without a DTD. Raises DomainXmlError."""
+    root = _root(xml)
+    if _is_deep(root):
+        raise DomainXmlError(f"the XML is nested deeper than {MAX_DEPTH} elements", "xml_too_deep")
+    return root
 
 
 def _state_dirs(root: ElementTree.Element) -> list[str]:
@@ -244,11 +249,19 @@ def _root(xml: str) -> ElementTree.Element:
         parser = ElementTree.XMLParser(target=target)  # noqa: S314 - no DTD gets here, and size is bounded
         parser.feed(_escaped(xml))
         root: ElementTree.Element = parser.close()
-        return root
     except DomainXmlError:
         raise
     except (ElementTree.ParseError, ValueError) as error:
         raise DomainXmlError(f"the XML does not parse: {error}{_of(xml)}", "xml_malformed") from error
+    return root
+
+
+def _is_deep(root: ElementTree.Element) -> bool:
+    """Whether elements are nested deeper than MAX_DEPTH."""
+    level, depth = [root], 0
+    while level and depth <= MAX_DEPTH:
+        level, depth = [child for element in level for child in element], depth + 1
+    return bool(level)
 
 
 def _escaped(xml: str) -> str:
@@ -316,7 +329,7 @@ def _seclabel(element: ElementTree.Element) -> SecLabel:
     )
 
 
-def _source(holder: ElementTree.Element, kind: str) -> Source:
+def _source(holder: ElementTree.Element, kind: str, with_data: bool = True) -> Source:
     """The storage source below ``holder``: a disk, a backing store, a mirror, a data store or an NVRAM."""
     element = holder.find("source")
     source = Source(kind, format=_format(holder))
@@ -332,9 +345,9 @@ def _source(holder: ElementTree.Element, kind: str) -> Source:
         source.pool, source.volume = _bounded(element.get("pool")), _bounded(element.get("volume"))
     source.fdgroup = _bounded(element.get("fdgroup"))
     source.seclabels = [_seclabel(item) for item in element.findall("seclabel")]
-    store = element.find("dataStore")
+    store = element.find("dataStore") if with_data else None  # a data file has none of its own
     if store is not None:
-        source.data_file = _source(store, store.get("type", "file"))
+        source.data_file = _source(store, store.get("type", "file"), with_data=False)
     return source
 
 

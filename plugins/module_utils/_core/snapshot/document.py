@@ -15,6 +15,7 @@ import typing as t
 from dataclasses import MISSING, Field, fields, is_dataclass
 
 from ..errors import SchemaError
+from ..utf8 import clean_text
 from .model import AREAS, SCHEMA, Snapshot
 
 #: Bounds on what a document may hold.
@@ -25,11 +26,13 @@ T = t.TypeVar("T")
 
 
 def encode(value: t.Any) -> t.Any:
-    """The JSON form of typed data: dataclasses become objects, tuples lists."""
+    """The JSON form of typed data: dataclasses become objects, tuples lists, and all text fits UTF-8."""
+    if isinstance(value, str):
+        return clean_text(value)
     if is_dataclass(value):
         return {item.name: encode(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
-        return {key: encode(item) for key, item in sorted(value.items())}
+        return {encode(key): encode(item) for key, item in sorted(value.items())}
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     return value
@@ -108,14 +111,14 @@ def _scalar(hint: t.Any, value: t.Any, path: str) -> t.Any:
         raise SchemaError(f"{path}: expected {hint.__name__}, found {_shown(value)}")
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise SchemaError(f"{path}: a text of {len(value)} characters is longer than {MAX_TEXT}")
-    return value
+    return clean_text(value) if isinstance(value, str) else value
 
 
 def _plain(value: t.Any, path: str) -> t.Any:
     if isinstance(value, list):
         return [_scalar(str, item, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, (str, int)) and not isinstance(value, bool):
-        return value
+        return _scalar(type(value), value, path)
     raise SchemaError(f"{path}: expected a text, a whole number or a list of texts, found {_shown(value)}")
 
 

@@ -19,6 +19,7 @@ from ..errors import PlanError
 #: Stands in a value for text that is not known; no shell variable can hold it.
 UNKNOWN = "\0"
 MAX_VALUE = 65536
+_MAX_LEVEL = 50
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
@@ -241,9 +242,11 @@ class _ShellReader:
             at += 2 if self.text[at] == "\\" else 1
         raise self.error("a command substitution that does not end")
 
-    def _nested(self, at: int, end: str) -> int:
+    def _nested(self, at: int, end: str, level: int = 0) -> int:
         """The place after the end of a substitution, past quotes and substitutions inside it."""
         start = at
+        if level > _MAX_LEVEL:
+            raise self.error("substitutions inside substitutions, too deep")
         depth = 1
         while at < len(self.text):
             char = self.text[at]
@@ -255,7 +258,7 @@ class _ShellReader:
                 if at < 0:
                     break
             elif char == '"':
-                at = self._quoted_end(at + 1)
+                at = self._quoted_end(at + 1, level)
                 continue
             elif char == "`":
                 at = self._backquote(at + 1)
@@ -271,7 +274,7 @@ class _ShellReader:
             at += 1
         raise self.error("a substitution that does not end")
 
-    def _quoted_end(self, at: int) -> int:
+    def _quoted_end(self, at: int, level: int) -> int:
         while at < len(self.text):
             if self.text[at] == '"':
                 return at + 1
@@ -280,7 +283,7 @@ class _ShellReader:
             elif self.text[at] == "`":
                 at = self._backquote(at + 1)
             elif self.text[at] == "$" and self.text[at + 1 : at + 2] in ("(", "{"):
-                at = self._nested(at + 2, {"(": ")", "{": "}"}[self.text[at + 1]])
+                at = self._nested(at + 2, {"(": ")", "{": "}"}[self.text[at + 1]], level + 1)
             else:
                 at += 1
         raise self.error("a quote that does not end")

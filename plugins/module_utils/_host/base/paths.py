@@ -17,6 +17,10 @@ from ..._core.system.mounts import Mount
 from .root import Root
 
 _MAX_LINKS = 40
+#: Longer paths of folders are not kept: a path of a thousand folders would cost megabytes.
+_MAX_REMEMBERED = 1024
+#: Deeper paths are held against the mount points one by one, not folder by folder.
+_DEEP = 64
 
 
 class MountTable:
@@ -24,9 +28,17 @@ class MountTable:
 
     def __init__(self, mounts: t.Iterable[Mount]) -> None:
         self._by_point = {mount.mount: mount for mount in mounts}  # of two on one point the later one is on top
+        self._hanging: dict[str, frozenset[str]] = {}
+        for mount in self._by_point.values():
+            if may_hang(mount):
+                folder, name = posixpath.split(mount.mount)
+                self._hanging[folder] = self._hanging.get(folder, frozenset()) | {name}
 
     def of(self, path: str) -> Mount | None:
         """The mount of an absolute path without links."""
+        if path.count("/") > _DEEP:
+            points = [point for point in self._by_point if below(path, point)]
+            return self._by_point[max(points, key=len)] if points else None
         while path not in self._by_point:
             if path in ("/", "") or not path.startswith("/"):
                 return None
@@ -37,6 +49,10 @@ class MountTable:
         """A mount of the file system with this device number, the whole of it before a part; None: not mounted here."""
         mounts = (mount for mount in self._by_point.values() if device is not None and mount.device == device)
         return min(mounts, key=lambda mount: (mount.root != "/", mount.mount), default=None)
+
+    def hanging_in(self, folder: str) -> frozenset[str]:
+        """Names in a folder at which another storage that may hang is mounted: looking at one is touching it."""
+        return self._hanging.get(folder.rstrip("/") or "/", frozenset())
 
     def under(self, folder: str) -> list[Mount]:
         """Mounts at or below a folder."""
@@ -67,12 +83,10 @@ class Paths:
         self._enter = enter
         self._folders: dict[str, str] = {}
 
-    def resolve(self, path: str, links: int = 0) -> str:
+    def resolve(self, path: str) -> str:
         """The path without links, as far as it may be followed. Raises OSError for a loop."""
         head, tail = posixpath.split(path.rstrip("/") or "/")
-        if not tail:
-            return "/"
-        return self._step(self._folder(head, links), tail, links)
+        return self._walk(self._folder(head), tail)
 
     def until(self, folder: str, path: str) -> str:
         """The path with its links followed up to where they first enter a folder; nothing in there is touched.
@@ -81,27 +95,47 @@ class Paths:
         """
         return _Until(self._root, self._mounts, self._prefix, self._enter, folder).resolve(path)
 
-    def _folder(self, path: str, links: int) -> str:
-        known = self._folders.get(path)
-        if known is None:
-            known = self._folders[path] = self.resolve(path, links)
-        return known
+    def _folder(self, path: str) -> str:
+        """A folder without links. Its parents are resolved first, one by one: a path may have thousands."""
+        unknown: list[str] = []
+        while path not in self._folders and path not in ("/", ""):
+            unknown.append(path)
+            path = posixpath.dirname(path)
+        folder = self._folders.get(path, "/")
+        for path in reversed(unknown):
+            folder = self._walk(folder, posixpath.basename(path))
+            if len(path) <= _MAX_REMEMBERED:
+                self._folders[path] = folder
+        return folder
 
-    def _step(self, folder: str, name: str, links: int) -> str:
-        if name == ".":
-            return folder
-        if name == "..":
-            return posixpath.dirname(folder)
-        path = posixpath.join(folder, name)
+    def _walk(self, folder: str, name: str) -> str:
+        """A name in a folder without links; where it is a link, its target."""
+        names, links = [name], 0  # the next name is the last
+        while names:
+            name = names.pop()
+            if name == "..":
+                folder = posixpath.dirname(folder)
+            if name in ("", ".", ".."):
+                continue
+            target = self._target(posixpath.join(folder, name))
+            if target is None:
+                folder = posixpath.join(folder, name)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), posixpath.join(folder, name))
+            folder = "/" if target.startswith("/") else folder
+            names += reversed(target.split("/"))
+        return folder
+
+    def _target(self, path: str) -> str | None:
+        """The target of a link; None for what is no link, is not there, or may not be touched."""
         if not self._enter and may_hang(self._mounts.of(path)):
-            return path
+            return None
         try:
-            target = self._root.readlink(self._prefix + path)
+            return self._root.readlink(self._prefix + path)
         except OSError:
-            return path  # no link, or nothing there
-        if links >= _MAX_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        return self.resolve(posixpath.join(folder, target), links + 1)
+            return None
 
 
 class _Until(Paths):
@@ -111,7 +145,5 @@ class _Until(Paths):
         super().__init__(root, mounts, prefix, enter)
         self._end = folder
 
-    def _step(self, folder: str, name: str, links: int) -> str:
-        if below(folder, self._end) and name not in (".", ".."):
-            return posixpath.join(folder, name)
-        return super()._step(folder, name, links)
+    def _target(self, path: str) -> str | None:
+        return None if below(posixpath.dirname(path), self._end) else super()._target(path)

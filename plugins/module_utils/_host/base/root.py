@@ -109,11 +109,15 @@ class Root:
             raise HostReadError(f"{path} holds more than {MAX_NAMES} names")
         return sorted(names)
 
-    def scan(self, path: str) -> t.Iterator[tuple[str, bool]]:
-        """Each name in a folder, and whether it is a folder itself; links are not followed. Raises OSError."""
+    def scan(self, path: str, untouched: t.Container[str] = ()) -> t.Iterator[tuple[str, bool]]:
+        """Each name in a folder, and whether it is a folder itself; links are not followed. Raises OSError.
+
+        ``untouched`` names are left out: where the file system gives no types, each file has to be looked at.
+        """
         with os.scandir(path) as entries:
             for entry in entries:
-                yield entry.name, entry.is_dir(follow_symlinks=False)
+                if entry.name not in untouched:
+                    yield entry.name, entry.is_dir(follow_symlinks=False)
 
     def stat(self, path: str) -> Stat:
         """Facts about the file, links followed. Raises OSError."""

@@ -16,6 +16,7 @@ from collections import Counter
 from ..._core.errors import SchemaError
 from ..._core.snapshot.document import MAX_TEXT, encode
 from ..._core.snapshot.model import Snapshot
+from ..._core.utf8 import clean_text
 
 _CUT = "…(cut)"
 #: 10,000 guests need about 20 MB.
@@ -79,9 +80,6 @@ def _plain(value: t.Any) -> t.Any:
 
 
 def _text(value: str) -> str:
-    """Bytes that are no UTF-8 become \\xNN; nothing else changes but an excess of length."""
-    try:
-        plain = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte
-        plain = value.encode("utf-8", "backslashreplace").decode()
+    """Text that UTF-8 can hold, of bounded length."""
+    plain = clean_text(value)
     return plain if len(plain) <= MAX_TEXT else plain[: MAX_TEXT - len(_CUT)] + _CUT

@@ -118,7 +118,7 @@ class OrphanSearch:
         while folders and self.left >= 0:
             folder, depth = folders.pop()
             try:
-                for name, is_folder in self.root.scan(folder):
+                for name, is_folder in self.root.scan(folder, self.mounts.hanging_in(folder)):
                     self.left -= 1
                     if self.left < 0:
                         return
