@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files of this host's guests: each file once, with all its users and the status of its label.
 
-Each file has exactly one status, so that one fault is reported by one rule. Statuses, in order of precedence:
+Each file has one status, so that one fault is reported by one rule. Statuses, in order of precedence:
 
-- ``UNREAL``  its storage holds no labels of its own: what is read there says nothing of this file
-- ``OPEN``    the image type without categories, which every guest may write, though no disk of it is shareable
+- ``UNREAL``  its storage holds no labels of its own, so its label says nothing
+- ``OPEN``    no categories, and a type that every guest may write, although no disk of it is shareable
 - ``LOST``    a running guest's own image, with a label that does not let that guest in
 - ``WRONG``   a running guest's file with any other label than libvirt gives it
-- ``LEFT``    no guest that runs here uses it, and it still carries a guest's categories
+- ``LEFT``    no running guest here uses it, and it carries a guest's categories that should be gone
 - ``FITS``    as libvirt sets it, or as it leaves it on purpose
-- ``UNSURE``  it could not be judged; ``why`` says why
+- ``UNSURE``  it could not be judged; ``reason`` says why
 - ``SILENT``  libvirt does not label it, or it is not there while its guest is off
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
@@ -41,6 +41,10 @@ SILENT = "silent"
 
 #: Kinds of files that hold a guest's own data.
 OWN_KINDS = frozenset(("disk", "floppy", "nvram", "data_file", "mirror", "tpm"))
+#: Kinds of files whose content is data; directories, sockets and devices of the host are none.
+_DATA_KINDS = OWN_KINDS | frozenset(
+    ("cdrom", "backing", "kernel", "initrd", "shim", "dtb", "acpi", "fw_cfg", "memory", "backup", "save", "snapshot")
+)
 #: libvirt notes the host's boot time with a remembered owner. It is found in several ways, which differ a little.
 _BOOT_SLACK = 120
 #: What the probe calls the device of a block disk in the list of storage. Its label lives in /dev, not on the disk.
@@ -102,7 +106,12 @@ class FileStatus:
 
     status: str
     use: Use
-    why: str = ""
+    reason: Reason | None = None
+
+    @property
+    def why(self) -> str:
+        """The reason in words; empty where there is none."""
+        return "" if self.reason is None else self.reason.text
 
 
 def shared_with_hosts(storage: Storage, path: str) -> bool:
@@ -142,17 +151,23 @@ def status(snapshot: Snapshot, file: File) -> FileStatus:
     if file.facts.exists is False:
         return _gone(first)
     label = file.facts.label
-    labelled = any(use.resource.role != file_labels.UNTOUCHED for use in file.uses)
+    judged_ = any(_judges(use) for use in file.uses)
     if not label:
         why = file.facts.error or "its label could not be read"
-        return FileStatus(UNSURE if labelled else SILENT, first, why)
-    if _is_open(file, label, types):
+        return FileStatus(UNSURE if judged_ else SILENT, first, Reason("label_unknown", why))
+    if _is_open(snapshot, file, label, types):
         return FileStatus(OPEN, first)
-    if not labelled:
+    if not judged_:
         return FileStatus(SILENT, first)
     if file.active:
         return _while_running(snapshot, file, label, types)
-    return _at_rest(file, label, types)
+    return _at_rest(snapshot, file, label, types)
+
+
+def _judges(use: Use) -> bool:
+    """Whether the label means something to this use of the file."""
+    once = use.resource.kind in file_labels.ONCE and not use.guest.active
+    return use.resource.role != file_labels.UNTOUCHED or once
 
 
 def not_real(storage: Storage) -> bool:
@@ -162,15 +177,17 @@ def not_real(storage: Storage) -> bool:
 
 def _gone(use: Use) -> FileStatus:
     if use.guest.active and use.own:
-        return FileStatus(UNSURE, use, "its guest runs, but the file is not there")
+        return FileStatus(UNSURE, use, Reason("gone", "its guest runs, but the file is not there"))
     return FileStatus(SILENT, use)
 
 
-def _is_open(file: File, label: str, types: file_labels.ImageTypes) -> bool:
+def _is_open(snapshot: Snapshot, file: File, label: str, types: file_labels.ImageTypes) -> bool:
     if file.in_namespace:
         return False  # no other guest sees it
-    if label.rpartition(":")[2].startswith("c") or not file_labels.same(label, types.shared_label):
-        return False  # it has categories, or another type
+    if label.rpartition(":")[2].startswith("c"):
+        return False  # it has categories
+    if not file_labels.same(label, types.shared_label):
+        return _is_written_by_all(snapshot, file, label)
     if any(use.resource.shareable or use.resource.role == file_labels.SHARED for use in file.active or file.uses):
         return False
     # A guest without categories has such files by right: the fault is its own label, which has a rule of its own.
@@ -178,6 +195,15 @@ def _is_open(file: File, label: str, types: file_labels.ImageTypes) -> bool:
         use.resource.role == file_labels.IMAGE and file_labels.same(label, use.resource.expected or "")
         for use in file.active
     )
+
+
+def _is_written_by_all(snapshot: Snapshot, file: File, label: str) -> bool:
+    """Whether the loaded policy lets every guest write a file that libvirt was told not to label."""
+    if any(use.resource.role != file_labels.UNTOUCHED or use.resource.shareable for use in file.uses):
+        return False
+    if not any(use.resource.kind in _DATA_KINDS for use in file.uses) or file.facts.kind in ("char", "socket", "fifo"):
+        return False
+    return any(access.write and access.target == label for access in asked_by_guests(snapshot))
 
 
 _WORST_FIRST = (LOST, WRONG, UNSURE, FITS, SILENT)
@@ -190,18 +216,38 @@ def _while_running(snapshot: Snapshot, file: File, label: str, types: file_label
 
 
 def _for_one(snapshot: Snapshot, file: File, use: Use, label: str, types: file_labels.ImageTypes) -> FileStatus:
-    verdict = file_labels.acceptable(use.resource, True, label, types)
+    verdict = file_labels.acceptable(use.resource, True, label, types, _image_label(use.guest))
     if use.resource.role == file_labels.UNTOUCHED:
         return FileStatus(SILENT, use)
+    if verdict.status == file_labels.FITS:
+        return _by_history(file, use, label)
     if verdict.status != file_labels.DRIFT:
-        return FileStatus(FITS if verdict.status == file_labels.FITS else UNSURE, use, verdict.why)
+        return FileStatus(UNSURE, use, verdict.reason)
     if file.storage is None and not file.in_namespace and type_of(label) != types.image:
-        return FileStatus(UNSURE, use, "it carries another label than its guest gives it, but its storage is not known")
+        why = "it carries another label than its guest gives it, but its storage is not known"
+        return FileStatus(UNSURE, use, Reason("storage_unknown", why))
     wanted, actual = read_context(use.resource.expected), read_context(label)
     if wanted is None or actual is None:
-        return FileStatus(UNSURE, use, unreadable(label if actual is None else use.resource.expected, "its label"))
+        why = unreadable(label if actual is None else use.resource.expected, "its label")
+        return FileStatus(UNSURE, use, Reason("label_unreadable", why))
     lost = use.own and not _lets_in(snapshot, use.guest, wanted, actual, label)
-    return FileStatus(LOST if lost else WRONG, use, verdict.why)
+    return FileStatus(LOST if lost else WRONG, use, verdict.reason)
+
+
+def _by_history(file: File, use: Use, label: str) -> FileStatus:
+    """A guest's own label below the top of its chain is sound only while no other guest uses the file."""
+    others = any(other.guest.uuid != use.guest.uuid for other in file.uses)
+    own = _image_label(use.guest)
+    fresh = file_labels.same(label, use.resource.expected or "")
+    if others and not fresh and own and file_labels.below_top(use.resource) and file_labels.same(label, own):
+        return FileStatus(WRONG, use, Reason("shared_chain", "it carries the label of one of several users"))
+    return FileStatus(FITS, use)
+
+
+def _image_label(guest: Guest) -> str | None:
+    """The label that libvirt gives the running guest's images."""
+    seclabel = file_labels.confinement(guest.live)
+    return seclabel.imagelabel if seclabel is not None else None
 
 
 def _lets_in(snapshot: Snapshot, guest: Guest, wanted: Context, actual: Context, label: str) -> bool:
@@ -218,14 +264,42 @@ def _of_type(source: str, guest: Guest) -> bool:
     return bool(guest.context) and type_of(source) == type_of(guest.context or "")
 
 
-def _at_rest(file: File, label: str, types: file_labels.ImageTypes) -> FileStatus:
+def _at_rest(snapshot: Snapshot, file: File, label: str, types: file_labels.ImageTypes) -> FileStatus:
     use = next((use for use in file.uses if use.own), file.uses[0])
-    verdicts = [file_labels.acceptable(use.resource, False, label, types).status for use in file.uses]
-    if file_labels.STALE not in verdicts or file_labels.same(label, types.shared_label):
+    verdicts = {file_labels.acceptable(use.resource, False, label, types).status for use in file.uses}
+    left = file_labels.STALE in verdicts
+    kept = file_labels.KEPT in verdicts and bool(holders(snapshot, label))
+    if not (left or kept) or file_labels.same(label, types.shared_label):
         return FileStatus(FITS, use)
     if file.shared_with_hosts:
-        return FileStatus(UNSURE, use, "it carries a guest's categories, and its guest may run on another host")
+        why = "it carries a guest's categories, and its guest may run on another host"
+        return FileStatus(UNSURE, use, Reason("may_run_elsewhere", why))
     return FileStatus(LEFT, use)
+
+
+def holders(snapshot: Snapshot, label: str | None) -> list[Guest]:
+    """Running guests of this host whose categories include those of a file: it is open to them."""
+    file = read_context(label)
+    if file is None or not file.categories.mask:
+        return []
+    running = ((guest, read_context(guest.context)) for guest in qemu_guests(snapshot) if guest.active)
+    return [guest for guest, context in running if context is not None and context.high.dominates(file.high)]
+
+
+def open_to_others(snapshot: Snapshot, label: str | None, owner: str = "") -> bool:
+    """Whether a confined running guest other than the owner holds the categories of a file: a finding of the fleet.
+
+    Labels of fewer than two categories have rules of their own.
+    """
+    file = read_context(label)
+    if file is None or len(file.categories) < 2:
+        return False
+    open_types = {entry.name for entry in snapshot.selinux.types if entry.constrained is False}
+    for guest in holders(snapshot, label):
+        context = read_context(guest.context)
+        if guest.uuid != owner and context is not None and context.type not in open_types:
+            return True
+    return False
 
 
 def asked_by_guests(snapshot: Snapshot) -> t.Iterator[Access]:
@@ -289,8 +363,10 @@ def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, FileStatus]]:
 def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bool | str:
     """Whether every guest's QEMU may read an image at rest that is its own guest's only; a text: why it is unknown."""
     meant = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
-    if judgement.status != FITS or file.active or meant or not judgement.use.own or file.facts.kind == "dir":
-        return False  # what a directory (a TPM's state) lets in depends on the files in it
+    if judgement.status != FITS or file.active or meant or not judgement.use.own:
+        return False
+    if file.facts.kind in ("dir", "char"):
+        return False  # a directory (a TPM's state) depends on the files in it; a device is no image
     if any(use.keeps_owner for use in file.uses):
         return False  # <seclabel model='dac' relabel='no'/>: owner and mode are the operator's own choice
     let_in = owner_lets_in(snapshot, file.facts)

@@ -117,12 +117,15 @@ class Device:
     source: Source
     #: Backing files, from the one below the top downwards.
     backing: list[Source] = field(default_factory=list)
-    #: Where a block copy or an active commit writes to.
+    #: The XML does not say where the chain ends, so libvirt reads on in the image headers.
+    open_chain: bool = False
+    #: Target of a block copy or an active commit, and the files below it.
     mirror: Source | None = None
+    mirror_backing: list[Source] = field(default_factory=list)
     shareable: bool = False
     readonly: bool = False
     transient: bool = False
-    #: Chardev: bind or connect. TPM: its version.
+    #: Chardev: bind or connect. TPM: its version. Host device: iommufd, where that is its backend.
     mode: str | None = None
 
 
@@ -142,6 +145,10 @@ class Domain:
     risks: list[str] = field(default_factory=list)
     #: libvirt's directories for this running guest, where they are known.
     state_dirs: list[str] = field(default_factory=list)
+    #: Directory of the files that back the guest's memory, where QEMU keeps memory in files.
+    memory_dir: str | None = None
+    #: QEMU takes the guest's memory from hugetlbfs.
+    hugepages: bool = False
     #: virtlogd writes the files of file chardevs (libvirt's default), so QEMU is not given their labels.
     logd: bool = True
 
@@ -185,6 +192,8 @@ def parse_status(xml: str) -> GuestStatus:
     # Written since 3.0 when virtlogd serves this guest; its absence means that QEMU opens the files itself.
     domain.logd = root.find("chardevStdioLogd") is not None
     domain.state_dirs = _state_dirs(root)
+    domain.memory_dir = _attribute(root, "memoryBackingDir", "path") if _memory_in_files(element) else None
+    domain.devices += _jobs(root, domain)
     taints = (_TAINTS.get(item.get("flag", "")) for item in root.findall("taint"))
     domain.risks = sorted({*domain.risks, *(risk for risk in taints if risk)})
     return GuestStatus(
@@ -302,6 +311,7 @@ def _domain(root: ElementTree.Element, xml: str) -> Domain:
             emulator=_text(devices, "emulator"),
             seclabels=[_seclabel(item) for item in root.findall("seclabel")],
             devices=[*_disks(devices), *_boot(root), *_others(devices)],
+            hugepages=_in_hugepages(root),
             interfaces=[_interface(item) for item in devices.findall("interface")],
             risks=sorted(set(_risks(root, devices))),
         )
@@ -355,6 +365,77 @@ def _format(holder: ElementTree.Element) -> str | None:
     return _attribute(holder, "format", "type") or _attribute(holder, "driver", "type")
 
 
+def _memory_in_files(domain: ElementTree.Element) -> bool:
+    """Whether QEMU keeps memory in files of libvirt's memory directory."""
+    if _attribute(domain, "memoryBacking/source", "type") == "file":
+        return True
+    if domain.find("memoryBacking/access") is not None:
+        return True
+    cells = domain.findall("cpu/numa/cell")
+    modules = [item for item in domain.findall("devices/memory") if item.get("model") in ("dimm", "virtio-mem")]
+    return any(cell.get("memAccess") for cell in cells) or any(item.get("access") for item in modules)
+
+
+def _in_hugepages(domain: ElementTree.Element) -> bool:
+    """Whether QEMU takes memory from hugetlbfs; pages of the ordinary size are not there."""
+    if domain.find("memoryBacking/hugepages") is None:
+        modules = [item for item in domain.findall("devices/memory") if item.get("model") in ("dimm", "virtio-mem")]
+        return any(_is_huge(page) for item in modules for page in item.findall("source/pagesize"))
+    pages = domain.findall("memoryBacking/hugepages/page")
+    return not pages or any(not _is_ordinary(page.get("size"), page.get("unit")) for page in pages)
+
+
+def _is_huge(page: ElementTree.Element) -> bool:
+    return not _is_ordinary(page.text, page.get("unit"))
+
+
+def _is_ordinary(size: str | None, unit: str | None) -> bool:
+    return (size or "").strip() == "4" and (unit or "KiB") in ("KiB", "k", "K")
+
+
+def _jobs(root: ElementTree.Element, domain: Domain) -> t.Iterator[Device]:
+    """Files that block jobs and a backup of the running guest use, from the status XML around its <domain>."""
+    known = {source.path for device in domain.devices for source in sources_of(device)}
+    for child in root:
+        if child.tag == "domain":
+            continue
+        for backup in child.iter("domainbackup"):
+            yield from _backup(backup)
+        for job in child.iter("blockjob"):
+            for holder in job.iter():
+                element = holder.find("source")
+                if element is not None and holder.tag != "domainbackup":
+                    source = _source(holder, holder.get("type", "file"))
+                    if source.path and source.path not in known:
+                        known.add(source.path)
+                        target = _attribute(job, "disk", "dst") or _bounded(job.get("name")) or ""
+                        yield Device("blockjob", target, source)
+
+
+def _backup(backup: ElementTree.Element) -> t.Iterator[Device]:
+    """Files that a backup writes: scratch files (pull mode), targets (push mode)."""
+    for disk in backup.iter("disk"):
+        for tag in ("scratch", "target"):
+            element = disk.find(tag)
+            kind = disk.get("type", "file")
+            attribute = _SOURCE_ATTRIBUTE.get(kind)
+            path = element.get(attribute) if element is not None and attribute else None
+            if element is None or not path:
+                continue
+            source = Source(kind, _bounded(path), format=_attribute(disk, "driver", "type"))
+            source.seclabels = [_seclabel(item) for item in element.findall("seclabel")]
+            yield Device("backup", _bounded(disk.get("name")) or "", source)
+
+
+def sources_of(device: Device) -> t.Iterator[Source]:
+    """Every source of a device: its own, its chain, its mirror, and their data files."""
+    mirror = [] if device.mirror is None else [device.mirror]
+    for source in (device.source, *device.backing, *mirror, *device.mirror_backing):
+        yield source
+        if source.data_file is not None:
+            yield source.data_file
+
+
 def _disks(devices: ElementTree.Element) -> t.Iterator[Device]:
     for disk in devices.findall("disk"):
         kind = disk.get("device", "disk")
@@ -364,7 +445,9 @@ def _disks(devices: ElementTree.Element) -> t.Iterator[Device]:
             target=_attribute(disk, "target", "dev") or "",
             source=_source(disk, disk.get("type", "file")),
             backing=_chain(disk),
+            open_chain=_is_open(disk),
             mirror=None if mirror is None else _mirror(mirror),
+            mirror_backing=[] if mirror is None else _chain(mirror),
             shareable=disk.find("shareable") is not None,
             # libvirt makes every CD-ROM read-only, whatever the XML says.
             readonly=disk.find("readonly") is not None or kind == "cdrom",
@@ -388,6 +471,19 @@ def _chain(disk: ElementTree.Element) -> list[Source]:
             raise DomainXmlError(f"a backing chain is deeper than {MAX_CHAIN}", "chain_too_deep")
         store = store.find("backingStore")
     return chain
+
+
+def _is_open(disk: ElementTree.Element) -> bool:
+    """Whether the XML leaves the end of the backing chain to the image headers: an empty <backingStore/> is an end."""
+    holder = disk
+    for _depth in range(MAX_CHAIN + 1):
+        store = holder.find("backingStore")
+        if store is None:
+            return True
+        if store.find("source") is None:
+            return False
+        holder = store
+    return False
 
 
 def _file(kind: str, path: str | None, target: str = "", readonly: bool = False) -> Device:
@@ -424,14 +520,16 @@ def _firmware(os: ElementTree.Element) -> t.Iterator[Device]:
 
 def _nvram(element: ElementTree.Element) -> Device:
     if element.find("source") is not None:
-        return Device("nvram", "", _source(element, element.get("type", "file")), backing=_chain(element))
+        source = _source(element, element.get("type", "file"))
+        source.format = source.format or element.get("format")
+        return Device("nvram", "", source, backing=_chain(element), open_chain=_is_open(element))
     return _file("nvram", _bounded((element.text or "").strip() or None))
 
 
 def _others(devices: ElementTree.Element) -> t.Iterator[Device]:
     yield from _chardevs(devices)
     for item in devices.findall("hostdev"):
-        yield _hostdev(item)
+        yield _hostdev(item, item.get("type", ""))
     for item in devices.findall("filesystem"):
         yield _filesystem(item)
     for item in devices.findall("tpm"):
@@ -448,10 +546,25 @@ def _others(devices: ElementTree.Element) -> t.Iterator[Device]:
         yield _file("pstore", _text(item, "path"))
     if devices.find("vsock") is not None:
         yield _file("vsock", "/dev/vhost-vsock")
+    yield from _interface_devices(devices)
     for item in devices.findall("interface[@type='vhostuser']"):
         path = _attribute(item, "source", "path")
         if path:
             yield _file("vhostuser", _bounded(path), _attribute(item, "mac", "address") or "")
+
+
+def _interface_devices(devices: ElementTree.Element) -> t.Iterator[Device]:
+    """Host devices behind interfaces: by their own type, or by what their network resolved to."""
+    for item in devices.findall("interface"):
+        actual = item.find("actual")
+        holder = actual if actual is not None and actual.get("type") == "hostdev" else item
+        if holder.get("type") != "hostdev" or (holder is item and actual is not None):
+            continue
+        address = holder.find("source/address")
+        type_ = "pci" if address is None else address.get("type", "pci")
+        device = _hostdev(holder, type_)
+        device.target = _attribute(item, "alias", "name") or _attribute(item, "mac", "address") or ""
+        yield device
 
 
 def _chardevs(devices: ElementTree.Element) -> t.Iterator[Device]:
@@ -483,8 +596,7 @@ def _smartcard(item: ElementTree.Element) -> t.Iterator[Device]:
             yield device
 
 
-def _hostdev(item: ElementTree.Element) -> Device:
-    type_ = item.get("type", "")
+def _hostdev(item: ElementTree.Element, type_: str) -> Device:
     element = item.find("source")
     source = Source(type_)
     if element is not None:
@@ -506,6 +618,7 @@ def _hostdev(item: ElementTree.Element) -> Device:
         source,
         shareable=item.find("shareable") is not None,
         readonly=item.find("readonly") is not None,
+        mode="iommufd" if _attribute(item, "driver", "iommufd") == "yes" else None,
     )
 
 
@@ -628,6 +741,8 @@ def _disk_risks(devices: ElementTree.Element) -> t.Iterator[str]:
         yield from _scsi_risks(disk)
         if disk.get("device") == "lun":
             yield "passthrough_lun"
+        if disk.get("type") == "nvme":  # the whole controller is the guest's
+            yield "passthrough_pci"
         if disk.get("type") in ("vhostuser", "vhostvdpa"):
             yield "vhostuser" if disk.get("type") == "vhostuser" else "vdpa"
         if disk.find("transient") is not None:
@@ -637,8 +752,9 @@ def _disk_risks(devices: ElementTree.Element) -> t.Iterator[str]:
 def _interface_risks(devices: ElementTree.Element) -> t.Iterator[str]:
     kinds = {"vhostuser": "vhostuser", "hostdev": "passthrough_pci", "vdpa": "vdpa"}
     for item in devices.findall("interface"):
-        if item.get("type") in kinds:
-            yield kinds[item.get("type", "")]
+        for type_ in (item.get("type"), _attribute(item, "actual", "type")):
+            if type_ in kinds:
+                yield kinds[type_]
 
 
 def _text(element: ElementTree.Element, path: str) -> str | None:

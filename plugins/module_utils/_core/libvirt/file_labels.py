@@ -1,10 +1,14 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which file of a guest should carry which label, just as libvirt's SELinux driver would set it.
+"""Labels of a guest's files, as libvirt's SELinux driver sets and leaves them.
 
 Three labels are given: the guest's own image label (its categories), the shared label (the image type at ``s0``,
-open to every guest) and the content label (read-only for every guest). What is shareable, read-only or a backing
-file is never set back when the guest stops, so such a label on the files of a guest that is off is no fault.
+open to every guest) and the content label (read-only for every guest).
+
+A label depends on the XML and on history. Below the top of a chain a file has the content label when the guest
+started with it there. A live snapshot, a block commit (completed or aborted) and a transient overlay put files there
+that had or get the guest's own label, and libvirt leaves it. At stop only the top of a chain, its data file and the
+files of the guest alone are restored: a shareable or read-only file, or one below the top, keeps what it has.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -15,6 +19,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import LabelError
+from ..result import Reason
 from ..selinux import context as labels
 from ..snapshot.model import Resource, SecLabel
 from .domain_xml import Device, Domain, Source
@@ -26,13 +31,18 @@ CONTENT = "content"
 OWN = "own"
 UNTOUCHED = "untouched"
 
-# What ``acceptable`` says.
+# Results of ``acceptable``.
 FITS = "fits"  #: as libvirt sets it, or as it leaves it on purpose
 DRIFT = "drift"  #: the guest runs, and its file carries another label
-STALE = "stale"  #: the guest is off, and its file still carries a guest's label
+STALE = "stale"  #: the guest is off, and its file still carries a guest's label, which libvirt would have restored
+KEPT = "kept"  #: the guest is off, and its file carries a guest's label that libvirt never restores
 UNJUDGED = "unjudged"  #: libvirt sets nothing here, or the label is not known
 
+#: Kinds of files that a finished operation labelled once, such as a managed save. libvirt sets no label on them again.
+ONCE = frozenset(("save", "memory_snapshot", "snapshot", "blockjob", "open"))
+
 _SYSTEM_LIB = "/var/lib/libvirt"
+_SWTPM_RUN = "/run/libvirt/qemu/swtpm"
 
 
 @dataclass(frozen=True)
@@ -60,10 +70,10 @@ class ImageTypes:
 
 @dataclass(frozen=True)
 class LabelVerdict:
-    """What a file's label is worth, and why."""
+    """Result of a label's judgement, with its reason."""
 
     status: str
-    why: str = ""
+    reason: Reason | None = None
 
 
 def confinement(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:
@@ -82,14 +92,17 @@ def relabels(seclabel: SecLabel | None) -> bool:
     return seclabel.type in (None, "dynamic")
 
 
-def resources(domain: Domain, active: bool, selinux: ImageTypes) -> list[Resource]:
+def resources(domain: Domain, active: bool, selinux: ImageTypes, hugetlbfs: t.Iterable[str] = ()) -> list[Resource]:
     """Every file of the guest that has a path, with the label that libvirt gives it while the guest runs.
 
-    A running guest whose live XML has no SELinux <seclabel> (the driver is off) has only untouched files.
+    A running guest whose live XML has no SELinux <seclabel> (the driver is off) has only untouched files. ``hugetlbfs``
+    are the host's mount points of that file system.
     """
     seclabel = confinement(domain.seclabels)
     relabel = relabels(seclabel) and not (active and seclabel is None)
-    plan = _ResourceList(domain, active, selinux, seclabel, relabel, sets_owners(domain.seclabels))
+    hugepages = domain.short_name if domain.hugepages else None
+    folders = [f"{point}/libvirt/qemu/{hugepages}" for point in hugetlbfs if hugepages]
+    plan = _ResourceList(domain, active, selinux, seclabel, relabel, sets_owners(domain.seclabels), folders)
     by_key: dict[tuple[str, str, str], Resource] = {}
     for device in domain.devices:
         for item in plan.of(device):
@@ -108,13 +121,14 @@ class _ResourceList:
     relabel: bool
     #: The guest's own <seclabel> lets libvirt set owners.
     sets_owners: bool
+    hugepage_dirs: t.Sequence[str] = ()
 
     @property
     def image_label(self) -> str | None:
         return self.seclabel.imagelabel if self.seclabel else None
 
     def of(self, device: Device) -> t.Iterator[Resource]:
-        if device.kind in ("disk", "cdrom", "floppy", "nvram"):
+        if device.kind in ("disk", "cdrom", "floppy", "nvram", "backup"):
             return self._storage(device)
         if device.kind in ("chardev", "smartcard_chardev"):
             return self._chardev(device)
@@ -126,8 +140,14 @@ class _ResourceList:
 
     def of_guest(self) -> t.Iterator[Resource]:
         """What libvirt makes for the guest while it runs."""
-        for path in self.domain.state_dirs if self.active else ():
+        if not self.active:
+            return
+        for path in self.domain.state_dirs:
             yield self._give("state_dir", "", path, IMAGE)
+        if self.domain.memory_dir:
+            yield self._give("memory_dir", "", self.domain.memory_dir, IMAGE)
+        for path in self.hugepage_dirs:
+            yield self._give("hugepages_dir", "", path, IMAGE)
 
     def _give(self, kind: str, target: str, path: str, role: str, **more: t.Any) -> Resource:
         """A resource with the label of its role; untouched when the guest's files are not labelled at all."""
@@ -170,6 +190,8 @@ class _ResourceList:
             yield from self._image(device, source, top, "backing")
         if device.mirror is not None:
             yield from self._image(device, device.mirror, device.mirror, "mirror")
+            for source in device.mirror_backing:
+                yield from self._image(device, source, device.mirror, "backing")
 
     def _image(self, device: Device, source: Source, parent: Source, kind: str) -> t.Iterator[Resource]:
         """One layer of a chain, and its external data file."""
@@ -213,8 +235,8 @@ class _ResourceList:
             return
         own = _own(source.seclabels)
         logd = self.domain.logd and device.kind == "chardev" and not any(map(_for_selinux, source.seclabels))
-        # Listening sockets are labelled only if they were there before QEMU, which nobody can know afterwards.
-        left = (source.type == "file" and logd) or (source.type == "unix" and device.mode == "bind")
+        # libvirt opens a socket that QEMU listens on before it labels the guest's files, so it is labelled like others.
+        left = source.type == "file" and logd
         role = OWN if own is not None and own.label else IMAGE
         if left or (own is not None and _kept(own)):
             role = UNTOUCHED
@@ -235,7 +257,7 @@ class _ResourceList:
             "hostdev",
             device.target,
             device.source.path,
-            SHARED if shared else CONTENT if content else IMAGE,
+            UNTOUCHED if device.mode == "iommufd" else SHARED if shared else CONTENT if content else IMAGE,
             restored=not (shared or content),
             shareable=shared,
             readonly=content,
@@ -245,6 +267,8 @@ class _ResourceList:
         source = device.source
         if source.type == "passthrough" and source.path:
             yield self._give("tpm", "", source.path, IMAGE)
+            cancel = f"/sys/class/tpm/{source.path.rpartition('/')[2]}/device/cancel"
+            yield self._give("tpm_cancel", "", cancel, IMAGE, restored=False)
         elif source.type == "external" and source.path:
             yield self._give("tpm", "", source.path, UNTOUCHED)
         elif source.type == "emulator":
@@ -252,6 +276,8 @@ class _ResourceList:
             state = source.path or f"{_SYSTEM_LIB}/swtpm/{self.domain.uuid}/{version}"
             # The driver asks here only whether there is a <seclabel>, not whether it relabels.
             yield self._give("tpm", "", state, IMAGE, always=self.seclabel is not None)
+            if self.active and self.domain.short_name:
+                yield self._give("tpm_socket", "", f"{_SWTPM_RUN}/{self.domain.short_name}-swtpm.sock", IMAGE)
 
 
 def sets_owners(seclabels: t.Iterable[SecLabel]) -> bool:
@@ -277,37 +303,61 @@ def _own(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:
 
 
 def _for_selinux(item: SecLabel) -> bool:
-    return item.model in (None, "selinux")
+    """Whether a device's <seclabel> is SELinux's: one without a model is no driver's, and libvirt refuses the start."""
+    return item.model == "selinux"
 
 
 def _kept(own: SecLabel) -> bool:
     return own.relabel is False
 
 
-def acceptable(resource: Resource, active: bool, label: str | None, types: ImageTypes) -> LabelVerdict:
-    """Whether the label that a file carries is one that libvirt would have set or left there."""
-    if resource.role == UNTOUCHED:
-        return LabelVerdict(UNJUDGED, "libvirt does not label this file")
+def acceptable(
+    resource: Resource, active: bool, label: str | None, types: ImageTypes, image_label: str | None = None
+) -> LabelVerdict:
+    """Whether libvirt would have set or left the label that a file carries.
+
+    ``image_label`` is the running guest's own label for images: history may have left it on files of a chain.
+    """
+    if resource.role == UNTOUCHED and not (resource.kind in ONCE and not active):
+        return LabelVerdict(UNJUDGED, Reason("not_labelled", "libvirt does not label this file"))
     if not label:
-        return LabelVerdict(UNJUDGED, "the file's label is not known")
+        return LabelVerdict(UNJUDGED, Reason("label_unknown", "the file's label is not known"))
     if not active:
         return _at_rest(resource, label, types)
     if resource.expected is None:
-        return LabelVerdict(UNJUDGED, "the label that libvirt would set is not known")
-    if same(label, resource.expected):
+        return LabelVerdict(UNJUDGED, Reason("expected_unknown", "the label that libvirt would set is not known"))
+    if any(same(label, wanted) for wanted in labels_of(resource, types, image_label)):
         return LabelVerdict(FITS)
-    return LabelVerdict(DRIFT, f"expected {resource.expected}")
+    return LabelVerdict(DRIFT, Reason("other_label", f"expected {resource.expected}"))
+
+
+def labels_of(resource: Resource, types: ImageTypes, image_label: str | None = None) -> list[str]:
+    """Every label that libvirt may rightly have left on a running guest's file; the one of a fresh start first."""
+    if resource.expected is None:
+        return []
+    if not below_top(resource):
+        return [resource.expected]
+    return [resource.expected, types.content_label, *([image_label] if image_label else [])]
+
+
+def below_top(resource: Resource) -> bool:
+    """Whether the file is below the top of its chain, where its label depends on how it came there."""
+    if resource.role not in (CONTENT, OWN):
+        return False
+    return resource.kind == "backing" or (resource.kind == "data_file" and not resource.restored)
 
 
 def _at_rest(resource: Resource, label: str, types: ImageTypes) -> LabelVerdict:
     type_ = labels.type_of(label)
     if type_ != types.image:
-        return LabelVerdict(FITS, "left by design" if type_ == types.content else "")
+        return LabelVerdict(FITS)
     if same(label, types.shared_label):
         if resource.role == SHARED:
-            return LabelVerdict(FITS, "libvirt never sets the label of a shareable disk back")
-        return LabelVerdict(STALE, "every guest may write the file")
-    return LabelVerdict(STALE, "the label of a guest that does not run; libvirt did not set it back")
+            return LabelVerdict(FITS, Reason("never_restored", "libvirt never restores the label of a shareable disk"))
+        return LabelVerdict(STALE, Reason("open_to_all", "every guest may write the file"))
+    if below_top(resource) or resource.kind in ONCE:
+        return LabelVerdict(KEPT, Reason("never_restored", "libvirt restores no label below the top of a chain"))
+    return LabelVerdict(STALE, Reason("left_over", "the label of a guest that is off; libvirt did not restore it"))
 
 
 def same(left: str, right: str) -> bool:

@@ -7,7 +7,7 @@ Four kinds have a level of their own:
 - guests that run;
 - QEMU processes that libvirt does not know, such as those of a user's own daemon: it draws from the same categories
   without knowing what the system's daemon gave out;
-- files on shared storage, owned by a guest that is off, which carry a guest's label: whoever has it reaches them;
+- files at rest that carry a guest's label, of a guest that is off or of none: whoever has it reaches them;
 - containers: their engine draws from the same categories too.
 
 Left out, since rules about guests tell of them: who has fewer than two categories, or a type that none constrains.
@@ -91,7 +91,7 @@ class Placement:
     guests: tuple[Placed, ...] = ()
     #: Static labels of guests here: those that run with one (the same objects as above), and those of definitions.
     statics: tuple[Placed, ...] = ()
-    #: Files of guests that are off, on storage that others see.
+    #: Files that nobody uses: of guests that are off, and files without an owner that a running guest reaches.
     at_rest: tuple[Placed, ...] = ()
     containers: tuple[Placed, ...] = ()
     #: Base name and inode of the running guests' files on storage that others see.
@@ -114,6 +114,7 @@ def place(host: str, snapshot: Snapshot) -> Placement:
     if snapshot.coverage["guests"].status != UNKNOWN:
         reader.sessions()
     reader.containers()
+    reader.orphans()
     return reader.placement()
 
 
@@ -135,6 +136,11 @@ class _Reader:
         self._unconstrained = {entry.name for entry in selinux.types if entry.constrained is False}
         self._image_type = selinux.image_types[0] if selinux.image_types else _IMAGE_TYPE
         self._shared = {storage.mount: storage for storage in self.snapshot.storage if not images.not_real(storage)}
+
+        running = [item for guest in qemu_guests(self.snapshot) if guest.active for item in guest.resources]
+        self._in_use_here = {file_path(item) for item in running} | {
+            (item.file.device, item.file.inode) for item in running if item.file.inode is not None
+        }
 
     def placement(self) -> Placement:
         """What was read."""
@@ -184,27 +190,60 @@ class _Reader:
         """A guest without a process: what its definition says, and what its files carry."""
         self._defined(guest, None)
         for item in guest.resources:
-            context = read_context(item.file.label)
-            if item.kind not in images.OWN_KINDS or context is None or not self._seen_elsewhere(item):
+            context, storage = read_context(item.file.label), self._shared.get(item.file.mount or "")
+            if context is None or storage is None or item.file.kind in ("char", "socket", "fifo"):
                 continue
-            if self._sound(context):
-                here = ((str(item.file.mount), file_path(item)),)
-                self.at_rest.append(
-                    Placed(
-                        guest.uuid,
-                        guest.name,
-                        self.host,
-                        context.high,
-                        str(context.high),
-                        here,
-                        guest.uuid,
-                        few(context.categories),
-                        kind=FILE,
-                        file_label=str(context),
-                        active=False,
-                        names=_names(item),
-                    )
+            path = file_path(item)
+            shared = images.shared_with_hosts(storage, path)
+            if self._sound(context) and (shared or not self._used_here(item)):
+                self._rests(
+                    guest.uuid if shared else "",  # no guest of another host owns a local file
+                    guest.name,
+                    context,
+                    (str(item.file.mount), path),
+                    guest.uuid,
+                    names=_names(item) if shared else (),
                 )
+
+    def orphans(self) -> None:
+        """Local files without an owner whose categories a running guest has."""
+        for orphan in self.snapshot.orphans:
+            context = read_context(orphan.label)
+            if context is None or images.may_be_used_elsewhere(self.snapshot, orphan):
+                continue  # those are settled across hosts, by orphans.py
+            if images.open_to_others(self.snapshot, orphan.label):
+                self._rests("", "no guest", context, (orphan.mount or "", orphan.path), f"file {orphan.path}")
+
+    def _rests(
+        self,
+        uuid: str,
+        name: str,
+        context: Context,
+        place_: tuple[str, str],
+        who: str,
+        names: tuple[tuple[str, int], ...] = (),
+    ) -> None:
+        self.at_rest.append(
+            Placed(
+                uuid,
+                name,
+                self.host,
+                context.high,
+                str(context.high),
+                (place_,),
+                who,
+                few(context.categories),
+                kind=FILE,
+                file_label=str(context),
+                active=False,
+                names=names,
+            )
+        )
+
+    def _used_here(self, item: Resource) -> bool:
+        """A running guest of this host uses the file."""
+        key = (item.file.device, item.file.inode) if item.file.inode is not None else file_path(item)
+        return key in self._in_use_here
 
     def sessions(self) -> None:
         """QEMU processes that libvirt does not know; a container's stands for its container, too."""

@@ -40,6 +40,8 @@ class Stock:
     guests: tuple[Placed, ...] = ()
     #: Base name and inode of the guests' own files, also of those that are off.
     owned: frozenset[tuple[str, int]] = frozenset()
+    #: Running guests without any file of the host, by uuid.
+    diskless: frozenset[str] = frozenset()
     #: Guests here whose label was not read: any file may be theirs.
     doubtful: bool = False
 
@@ -67,7 +69,8 @@ def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: b
         for item in guest.resources
         if item.file.inode is not None
     )
-    return Stock(host, tuple(shared_orphans(snapshot)), guests, owned, doubtful)
+    diskless = frozenset(item.uuid for item in snapshot.guests if not item.resources and not item.error)
+    return Stock(host, tuple(shared_orphans(snapshot)), guests, owned, diskless, doubtful)
 
 
 def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str]) -> Settled:
@@ -85,11 +88,12 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
             name = _name(orphan)
             marks = {(key, name) for key in keys} if name else set()
             holders = [guest for user in here.values() for guest in _holders(user, orphan)]
-            if marks & told or any(name in user.owned for user in here.values()) or not all(map(_is_known, holders)):
+            if marks & told or any(name in user.owned for user in here.values()):
                 continue
             if name is None and holders:
                 continue  # nothing tells this file from one of the guest's own
             why = _doubt([here[host] for host in sorted(here)], unread) if keys else ""
+            why = why or _may_own([here[host] for host in sorted(here)], orphan)
             if why:
                 settled.doubts[one.host].setdefault(why, []).append(orphan.path)
                 continue
@@ -107,8 +111,13 @@ def _holders(user: Stock, orphan: Orphan) -> list[Placed]:
     return [guest for guest in user.guests if guest.level == level]
 
 
-def _is_known(guest: Placed) -> bool:
-    return guest.files is not None
+def _may_own(users: t.Sequence[Stock], orphan: Orphan) -> str:
+    """Why a guest that runs at the file's level may own it: not all of its files are known."""
+    for user in users:
+        for guest in _holders(user, orphan):
+            if guest.files is None and guest.uuid not in user.diskless:
+                return f"{guest.name[:80]!r} on {user.host} runs with its categories, and not all its files are known"
+    return ""
 
 
 def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed]) -> Finding:

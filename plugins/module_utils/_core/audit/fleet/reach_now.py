@@ -23,10 +23,15 @@ from dataclasses import dataclass, field
 from ...facts.storage import Sharing
 from ...selinux.dominance import compare
 from ..finding import FleetHit
-from .labelled import Placed
+from .labelled import FILE, Placed
 
 #: So many members of a group are in its evidence.
 MAX_MEMBERS = 500
+_FIX_AT_REST = (
+    "The files in the evidence are at rest and still carry categories that a running guest has. Make sure that no "
+    "process on any host has them open, then set the label that their folder gives: restorecon -F PATH, on each of "
+    "these files only. The running guest is left as it is."
+)
 
 
 class Held:
@@ -97,7 +102,14 @@ class Group:
         # Who is in the group is part of what the finding is: a waiver of today's pair must not cover tomorrow's third.
         names = sorted({one.who for one in members})
         key = "\0".join([self.key, *names])
-        return FleetHit(self.key, key, evidence, severity=severity, host=self.host, reach=self.reach)
+        fix, cost = (_FIX_AT_REST, "none") if self._only_files() else (None, None)
+        return FleetHit(self.key, key, evidence, cost, fix, severity, host=self.host, reach=self.reach)
+
+    def _only_files(self) -> bool:
+        """Whether all that is reached, beside the guests that reach it, are files at rest."""
+        reaching = {id(one) for one in self.reaching}
+        guests = {one.who for one in self.reaching}
+        return len(guests) == 1 and all(one.kind == FILE for one in self.members if id(one) not in reaching)
 
 
 def listed(name: str, members: t.Sequence[Placed]) -> dict[str, t.Any]:

@@ -12,6 +12,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ...facts import images
 from ...facts.guests import draws_categories, selinux_off
@@ -48,18 +49,23 @@ def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
         if status.status == images.UNSURE:
             yield Unsure(image_name(file.path), status.why)
         elif status.status == images.LEFT:
-            yield _left(file, status)
+            if not images.open_to_others(snapshot, file.facts.label):  # reported across guests, as CAT-002
+                yield _left(snapshot, file, status)
         elif status.status == images.WRONG and not file.in_namespace:
             yield Hit(image_name(file.path), file.path, _evidence(file, status))
 
 
-def _left(file: images.File, status: images.FileStatus) -> Hit:
+def _left(snapshot: Snapshot, file: images.File, status: images.FileStatus) -> Hit:
     """No running guest uses the file, so its label can be repaired at once."""
     remembered = file.facts.remembered
+    more: dict[str, t.Any] = {"remembered": remembered.label if remembered else None}
+    held_by = [guest_name(guest) for guest in images.holders(snapshot, file.facts.label)]
+    if held_by:
+        more["held_by"] = held_by[:_SHOWN]
     return Hit(
         image_name(file.path),
         file.path,
-        _evidence(file, status, remembered=remembered.label if remembered else None),
+        _evidence(file, status, **more),
         severity="medium",
         **image_repairs.left_over(file).values(),
     )
@@ -143,8 +149,11 @@ def orphan_hit(orphan: Orphan) -> Hit:
 
 def _orphans(snapshot: Snapshot, _settings: Settings) -> Results:
     for orphan in snapshot.orphans:
-        if not images.may_be_used_elsewhere(snapshot, orphan):
-            yield orphan_hit(orphan)
+        if images.may_be_used_elsewhere(snapshot, orphan) or images.open_to_others(snapshot, orphan.label):
+            continue  # settled across hosts; or open to a running guest, which CAT-002 reports
+        held_by = [guest_name(guest) for guest in images.holders(snapshot, orphan.label)]
+        hit = orphan_hit(orphan)
+        yield replace(hit, evidence={**hit.evidence, "held_by": held_by[:_SHOWN]}) if held_by else hit
 
 
 def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -192,7 +201,7 @@ def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
             continue
         if file.storage is not None and images.not_real(file.storage):
             by_mount.setdefault(file.storage.mount, (file.storage, set()))[1].add(file.path)
-        elif file.storage is None and file.facts.exists:
+        elif file.storage is None and file.facts.exists and file.facts.kind != "char":
             yield Unsure(image_name(file.path), "the storage that it lies on could not be read")
     for mount, (storage, paths) in sorted(by_mount.items()):
         evidence = {"type": storage.type, "source": storage.source, "context": storage.context, **_some(paths)}
@@ -239,17 +248,18 @@ _BACK = (
 #: The fleet's analysis settles orphans on shared storage with this rule's words.
 ORPHAN = Rule(
     id="IMG-005",
-    title="A file carries the label of a guest that is gone",
+    title="A file carries a guest's label and belongs to no guest",
     severity="medium",
     scope="image",
     why=(
-        "The file still carries a guest's categories, but no guest here owns it. libvirt may give the same pair to "
+        "The file still carries a guest's categories, but no guest here owns it: no definition, backing chain, "
+        "snapshot, save, block job or backup names it, and no QEMU has it open. libvirt may give the same pair to "
         "another guest, which can then read and write this file. Files on storage that other hosts use too are judged "
         "across hosts."
     ),
     fix=(
         "Make sure that no process has the file open, here or on another host that sees it. Then set the label that "
-        "its folder gives: restorecon -F PATH, on this file only."
+        "its folder gives: restorecon -F PATH, on this file only. Keep the file: an image may be built on it."
     ),
     cost="none",
     needs=("selinux", "orphans"),

@@ -57,6 +57,7 @@ ROWS = [
     ("memory", "sgx-epc", "/dev/sgx_vepc", "image", IMG, True),
     ("memory", "sgx-epc", "/dev/sgx_provision", "image", IMG, True),
     ("tpm", "", f"/var/lib/libvirt/swtpm/{UUID}/tpm2", "image", IMG, True),
+    ("tpm_socket", "", "/run/libvirt/qemu/swtpm/7-everything-swtpm.sock", "image", IMG, True),
     ("chardev", "serial0", "/var/log/everything.log", "untouched", None, True),
     ("chardev", "serial1", "/srv/own.log", "own", "system_u:object_r:svirt_image_t:s0:c9", True),
     ("chardev", "serial2", "/dev/ttyS1", "image", IMG, True),
@@ -69,8 +70,8 @@ ROWS = [
         "chardev",
         "org.qemu.guest_agent.0",
         "/run/libvirt/qemu/channel/7-everything/org.qemu.guest_agent.0",
-        "untouched",
-        None,
+        "image",
+        IMG,
         True,
     ),
     ("hostdev", "hostdev0", "/dev/bus/usb/001/004", "image", IMG, True),
@@ -192,7 +193,8 @@ def test_fd_passed_image_is_not_known_to_be_set_back() -> None:
 )
 def test_tpm_backends(backend: str, role: str) -> None:
     domain = minimal(f"<tpm>{backend}</tpm>")
-    assert [(item.path, item.role) for item in file_labels.resources(domain, True, TYPES)] == [("/dev/tpm1", role)]
+    found = [(item.path, item.role) for item in file_labels.resources(domain, True, TYPES) if item.kind == "tpm"]
+    assert found == [("/dev/tpm1", role)]
 
 
 def minimal(devices: str) -> domain_xml.Domain:
@@ -207,6 +209,7 @@ def test_static_guest_without_relabel_keeps_its_files_but_not_its_tpm_state() ->
     assert [(item.kind, item.role, item.expected) for item in found] == [
         ("disk", "untouched", None),
         ("tpm", "image", "system_u:object_r:svirt_image_t:s0:c100,c300,c600,c900"),
+        ("tpm_socket", "untouched", None),
     ]
     assert found[1].path.endswith("/tpm1.2")
 
@@ -271,6 +274,7 @@ def test_state_directory_of_a_running_guest() -> None:
         "disk": ("/var/lib/libvirt/images/web.qcow2", label),
         "state_dir": ("/var/lib/libvirt/qemu/domain-3-web", label),
         "tpm": ("/var/lib/libvirt/swtpm/0d5b1bb4-8c2b-4a7e-9a2c-3f6ad1f2f001/tpm2", label),
+        "tpm_socket": ("/run/libvirt/qemu/swtpm/3-web-swtpm.sock", label),
     }
     assert "state_dir" not in {item.kind for item in file_labels.resources(status.domain, False, TYPES)}
 
