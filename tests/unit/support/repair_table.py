@@ -76,6 +76,7 @@ SMALLEST: dict[str, Alternatives] = {
     "LIB-007 type": (("range", "restart"),),
     "LIB-008": (("upgrade", "power cycle"), ("upgrade", "migration")),
     "GST-001": (("end process",),),
+    "GST-011": (("end process",),),
     "GST-002": (("no seclabel", "power cycle"),),
     "GST-002 translated": (("no seclabel", "power cycle"),),
     "GST-003": (("no seclabel",), ("no seclabel", "power cycle")),

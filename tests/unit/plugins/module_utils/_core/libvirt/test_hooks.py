@@ -13,7 +13,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hooks im
     objections,
     questions,
 )
-from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.policy_access import Check, Verdict
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.policy_access import AccessVerdict, Check
 
 DOMAIN = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
 LABEL = "system_u:object_r:virt_hook_t:s0"
@@ -51,12 +51,12 @@ def test_a_hook_runs_in_the_daemons_domain_or_in_one_of_its_own() -> None:
 
 def test_objections() -> None:
     check = Check(DOMAIN, LABEL, "file", ("read", "execute"))
-    denied = Verdict(check, ("read",), ("execute",), permissive=False)
+    denied = AccessVerdict(check, ("read",), ("execute",), permissive=False)
     assert objections([denied]) == [
         f"the loaded policy does not let {DOMAIN} do this to {check.target}: execute (file)"
     ]
     assert objections([replace(denied, permissive=True)]) == []
-    assert objections([Verdict(check, ("read", "execute"), (), permissive=False)]) == []
-    assert objections([Verdict(check, problem="no such label")]) == [
+    assert objections([AccessVerdict(check, ("read", "execute"), (), permissive=False)]) == []
+    assert objections([AccessVerdict(check, problem="no such label")]) == [
         f"whether the daemon may use {check.target} is not known: no such label"
     ]
