@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import typing as t
 from pathlib import Path
@@ -11,8 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.svirt.fleet.plugins.lookup.fleet_hosts import skipped
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import report
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.finding import Settings
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import catalogue
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _failure
 
+from tests.unit.support import factory
 from tests.unit.support.playbooks import play
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -138,3 +144,20 @@ def test_l3_the_cause_of_a_failure_is_whole_and_its_remedy_comes_first(name: str
     assert why.startswith(remedy)
     assert answer["module_stderr"] in why
     assert "json char" not in why
+
+
+def test_l4_a_cause_that_several_rules_wait_for_is_one_headline() -> None:
+    off = factory.host()
+    off.selinux.mode = "disabled"
+    for guest in off.guests:
+        guest.context = None
+    entry = report.build(
+        [report.judged(catalogue.judge("kvm1", off, Settings()), off.coverage)],
+        analysis.judge([analysis.view("kvm1", off)]),
+        (),
+        "high",
+        datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    )["hosts"][0]
+    assert entry["why"].startswith("SELinux is off, so labels mean nothing now: ")
+    assert " rules wait for it" in entry["why"]
+    assert entry["why"].count("SELinux is off") == 1

@@ -15,6 +15,7 @@ import typing as t
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
+from ..facts.subjects import HOST
 from ..snapshot.document import encode
 from ..snapshot.model import Coverage
 from ..words import and_more
@@ -147,7 +148,19 @@ def _gaps(result: HostResult) -> list[str]:
     # A rule with findings that could not judge everything is in doubt too; its outcome has the reason. A rule in doubt
     # for the same reason as an area is left out.
     doubts = [entry for entry in result.outcomes if _in_doubt(entry) and entry.why not in reasons]
-    return gaps + [f"{entry.rule}: {entry.why}" for entry in doubts]
+    return [*_common_causes(doubts), *gaps, *_single_doubts(doubts)]
+
+
+def _common_causes(doubts: t.Sequence[Outcome]) -> list[str]:
+    """Each reason that keeps several rules from judging, once, the one of most rules first."""
+    counts = Counter(entry.why for entry in doubts)
+    causes = [(why.removeprefix(f"{HOST}: "), count) for why, count in counts.most_common() if count > 1]
+    return [f"{why}: {count} rules wait for it" for why, count in causes]
+
+
+def _single_doubts(doubts: t.Sequence[Outcome]) -> list[str]:
+    counts = Counter(entry.why for entry in doubts)
+    return [f"{entry.rule}: {entry.why}" for entry in doubts if counts[entry.why] == 1]
 
 
 def _in_doubt(outcome: Outcome) -> bool:
