@@ -19,6 +19,7 @@ from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _ledger, _snapshots
 from ..plugin_utils._action import Arguments, ControllerAction, write
 from ..plugin_utils._store import DEFAULT_URL, Store
+from ..plugin_utils._text import clean_text
 
 OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -38,6 +39,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "guests": {"type": "list", "elements": "str", "default": []},
     "quarantine_days": {"type": "int", "default": 30},
     "allow_unread": {"type": "bool", "default": False},
+    "confirm_clock": {"type": "bool", "default": False},
     "repair": {"type": "bool", "default": False},
     "max_age": {"type": "int", "default": 3600},
     "dest": {"type": "path"},
@@ -92,10 +94,10 @@ def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> Opera
         if operation == "publish":
             return _ledger.publish(store, set(hosts), set(guests), now, check)
         if operation == "release":
-            return _ledger.release(store, set(hosts), set(guests), days, now, check)
+            return _ledger.release(store, set(hosts), set(guests), days, now, check, arguments["confirm_clock"])
         fleet = _fleet(arguments, store, now)
         if operation == "observe":
-            return _ledger.observe(store, fleet, days, now, check)
+            return _ledger.observe(store, fleet, days, now, check, arguments["confirm_clock"])
         if operation == "repair":
             return _ledger.repair(store, fleet, wishes, now, arguments["repair"], check)
         return _ledger.reserve(store, fleet, wishes, now, check)
@@ -162,6 +164,7 @@ def _returned(operation: OperationResult) -> dict[str, t.Any]:
         "tenants": operation.tenants,
         "unknown": operation.unknown,
         "unread": operation.unread,
+        **({"warnings": operation.warnings} if operation.warnings else {}),
         "msg": f"{sizes['plan']} steps, {sizes['refused']} refused, {sizes['pending']} pending",
     }
 
@@ -173,7 +176,8 @@ def _label(row: t.Any) -> dict[str, t.Any]:
 
 def _diff(url: str, operation: OperationResult) -> dict[str, str]:
     name = Store(url).name
-    lines = [(change.subject, change.old, change.new) for change in operation.changes[:MAX_SHOWN]]
+    changes = operation.changes[:MAX_SHOWN]
+    lines = [(clean_text(change.subject).replace("\n", "\\n"), change.old, change.new) for change in changes]
     return {
         "before_header": f"{name} (before)",
         "after_header": f"{name} (after)",

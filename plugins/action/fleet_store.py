@@ -9,11 +9,12 @@ import typing as t
 from collections.abc import Iterator
 from itertools import islice
 
+from ..module_utils._core.errors import StoreError
 from ..module_utils._core.snapshot.document import encode
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
 from ..plugin_utils._action import Arguments, ControllerAction
-from ..plugin_utils._store import DEFAULT_URL, Store, Stored, packed
+from ..plugin_utils._store import DEFAULT_URL, Store, Stored, Transaction, packed
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "store": {"type": "str", "default": DEFAULT_URL},
@@ -41,12 +42,7 @@ def _store(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
     try:
         readings = _readings(arguments["snapshots"], sorted(set(arguments["hosts"])), unread)
         while batch := list(islice(readings, _AT_A_TIME)):
-            with store.look() if check else store.write() as transaction:
-                before = transaction.received()
-                newer = [snapshot for snapshot in batch if snapshot.received_at > before.get(snapshot.host, 0.0)]
-                if not check:
-                    transaction.keep(newer)
-            fresh = {snapshot.host for snapshot in newer}
+            fresh = _store_batch(store, batch, check, len(stored))
             stored += [snapshot.host for snapshot in batch if snapshot.host in fresh]
             kept += [snapshot.host for snapshot in batch if snapshot.host not in fresh]
     finally:
@@ -54,7 +50,29 @@ def _store(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:
     message = (
         f"{store.name}: {len(stored)} snapshots stored, {len(kept)} there already or newer, {len(unread)} not read"
     )
-    return {"changed": bool(stored), "stored": stored, "kept": kept, "unread": unread, "msg": message}
+    warnings = {"warnings": store.warnings} if store.warnings else {}
+    return {"changed": bool(stored), "stored": stored, "kept": kept, "unread": unread, "msg": message, **warnings}
+
+
+def _store_batch(store: Store, batch: t.Sequence[Stored], check: bool, before: int) -> set[str]:
+    """Store the snapshots that are newer than the store's, in one transaction. Returns their hosts."""
+
+    def work(transaction: Transaction) -> set[str]:
+        received = transaction.received()
+        newer = [snapshot for snapshot in batch if snapshot.received_at > received.get(snapshot.host, 0.0)]
+        if not check:
+            transaction.keep(newer)
+        return {snapshot.host for snapshot in newer}
+
+    try:
+        return store.run(work, keep=not check)
+    except StoreError as error:
+        if not before:
+            raise
+        why = f"{error}. {before} snapshots of earlier transactions of this task were stored; run it again"
+        raise StoreError(
+            why.replace("Nothing was written", "The last transaction was not written"), error.code
+        ) from None
 
 
 def _readings(folder: str, hosts: t.Sequence[str], unread: dict[str, str]) -> Iterator[Stored]:

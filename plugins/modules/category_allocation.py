@@ -113,6 +113,13 @@ options:
         assigned a second time.
     type: bool
     default: false
+  confirm_clock:
+    description:
+      - With O(operation=observe) and O(operation=release), confirm that this controller's clock is right although it is
+        ahead of the latest time in the ledger by more than 30 days, or behind it. Without it, no quarantine ends or
+        begins by a clock that is so far ahead, and RV(refused) and a warning say so.
+    type: bool
+    default: false
   repair:
     description:
       - With O(operation=repair), add labels and ranges of the fleet to the ledger if they conflict with nothing. This

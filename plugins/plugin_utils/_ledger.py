@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SQL of the label ledger. Each operation is one transaction: read all tables, compute, write.
 
-What is computed is in module_utils/_core/allocate/operations.py. A check computes the same and writes nothing.
+module_utils/_core/allocate/operations.py computes, stored_rows.py checks the rows. A check mode run computes the same
+and writes nothing.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -11,15 +12,16 @@ from __future__ import annotations
 
 import json
 import typing as t
+from contextlib import contextmanager
 
-from ..module_utils._core.allocate import operations
-from ..module_utils._core.allocate.labels_in_use import HostUse, recalled, stored
+from ..module_utils._core.allocate import operations, stored_rows
+from ..module_utils._core.allocate.labels_in_use import HostUse, stored
 from ..module_utils._core.allocate.ledger import NO_RANK, Row
 from ..module_utils._core.allocate.operations import FleetRead, LedgerState, LedgerUpdate, Operation, OperationResult
-from ..module_utils._core.allocate.ranges import Slot
 from ..module_utils._core.allocate.static_labels import LabelWishes
-from ..module_utils._core.errors import LabelError, StoreError
+from ..module_utils._core.errors import StoreError
 from ._store import Store, Transaction, packed, unpacked
+from ._store_errors import COMMIT_UNKNOWN
 
 _SELECT_ROWS = "SELECT domain, uuid, name, host, tenant, rank, level, state, until FROM svirt_labels"
 _INSERT_ROW = (
@@ -37,6 +39,10 @@ _INSERT_HOST = (
     "INSERT INTO svirt_hosts (host, domain, read_at, sets) VALUES (:host, :domain, :read_at, :sets) "
     "ON CONFLICT (host) DO UPDATE SET domain = excluded.domain, read_at = excluded.read_at, sets = excluded.sets"
 )
+_INSERT_TIME = (
+    "INSERT INTO svirt_clock (only, latest) VALUES (1, :latest) ON CONFLICT (only) DO UPDATE SET latest = "
+    "excluded.latest"
+)
 _INSERT_EVENT = (
     "INSERT INTO svirt_events (at, domain, subject, action, old, new) VALUES (:at, :domain, :subject, :action, :old, "
     ":new)"
@@ -48,10 +54,12 @@ def reserve(store: Store, fleet: FleetRead, wishes: LabelWishes, now: float, che
     return _run(store, now, check, lambda state: operations.reserve(state, fleet, wishes))
 
 
-def observe(store: Store, fleet: FleetRead, days: float, now: float, check: bool = False) -> OperationResult:
+def observe(
+    store: Store, fleet: FleetRead, days: float, now: float, check: bool = False, confirm_clock: bool = False
+) -> OperationResult:
     """Update rows from the snapshots. A quarantine lasts ``days``."""
     store.demand()
-    return _run(store, now, check, lambda state: operations.observe(state, fleet, days, now))
+    return _run(store, now, check, lambda state: operations.observe(state, fleet, days, now, confirm_clock))
 
 
 def publish(
@@ -63,11 +71,17 @@ def publish(
 
 
 def release(
-    store: Store, hosts: t.Collection[str], guests: t.Collection[str], days: float, now: float, check: bool = False
+    store: Store,
+    hosts: t.Collection[str],
+    guests: t.Collection[str],
+    days: float,
+    now: float,
+    check: bool = False,
+    confirm_clock: bool = False,
 ) -> OperationResult:
     """Give up the labels and ranges of guests and hosts that are gone for good. A quarantine lasts ``days``."""
     store.demand()
-    return _run(store, now, check, lambda state: operations.release(state, hosts, guests, days, now))
+    return _run(store, now, check, lambda state: operations.release(state, hosts, guests, days, now, confirm_clock))
 
 
 def listing(store: Store) -> OperationResult:
@@ -88,48 +102,69 @@ def repair(
 def ledger_rows(url: str) -> list[Row]:
     """The labels that guests of the ledger have or that rest in quarantine. Raises StoreError."""
     store = Store(url)
-    store.demand()
     try:
-        with store.look() as transaction:
-            return operations.unreleased(_rows(transaction))
+        store.demand()
+        with _named(store):
+            return store.run(lambda transaction: operations.unreleased(_state(transaction).rows), keep=False)
     finally:
         store.close()
 
 
 def _run(store: Store, now: float, check: bool, operate: t.Callable[[LedgerState], Operation]) -> OperationResult:
-    with store.look() if check else store.write() as transaction:
-        operation = operate(_state(transaction))
+    planned: list[OperationResult] = []
+
+    def work(transaction: Transaction) -> OperationResult:
+        state = _state(transaction)
+        operation = operations.with_time(state, operate(state), now)
+        planned[:] = [operation.result]
         if not check:
             _write(transaction, operation.update, now)
         return operation.result
 
+    try:
+        with _named(store):
+            result = store.run(work, keep=not check)
+    except StoreError as error:
+        if error.code == COMMIT_UNKNOWN and planned:
+            steps = len(planned[0].changes)
+            raise StoreError(f"{error}. It had {steps} steps; operation list shows the ledger", error.code) from None
+        raise
+    result.warnings += store.warnings
+    return result
+
+
+@contextmanager
+def _named(store: Store) -> t.Iterator[None]:
+    """Name the store in errors about its rows."""
+    try:
+        yield
+    except StoreError as error:
+        if error.code == "row_damaged":
+            raise StoreError(f"store {store.file or store.name}, {error}", error.code) from None
+        raise
+
 
 def _state(transaction: Transaction) -> LedgerState:
-    slots = transaction.rows("SELECT domain, host, low, high FROM svirt_ranges")
-    tenants = transaction.rows("SELECT domain, name, number FROM svirt_tenants")
+    codes = stored_rows.codes(transaction.rows("SELECT name, code FROM svirt_domains"))
+    hosts = transaction.rows("SELECT host, domain FROM svirt_hosts")
     return LedgerState(
-        _rows(transaction),
-        [Slot(domain, host, low, high) for domain, host, low, high in slots],
-        {(domain, name): number for domain, name, number in tenants},
-        dict(transaction.rows("SELECT name, code FROM svirt_domains")),
-        dict(transaction.rows("SELECT host, domain FROM svirt_hosts")),
+        stored_rows.labels(transaction.rows(_SELECT_ROWS), codes),
+        stored_rows.slots(transaction.rows("SELECT domain, host, low, high FROM svirt_ranges")),
+        stored_rows.tenants(transaction.rows("SELECT domain, name, number FROM svirt_tenants")),
+        codes,
+        stored_rows.domains_of_hosts(hosts),
+        stored_rows.latest(transaction.rows("SELECT latest FROM svirt_clock")),
         lambda host: _recall(transaction, host),
     )
-
-
-def _rows(transaction: Transaction) -> list[Row]:
-    return [
-        Row(domain, uuid, name, host, tenant, NO_RANK if rank is None else rank, level, state, until)
-        for domain, uuid, name, host, tenant, rank, level, state, until in transaction.rows(_SELECT_ROWS)
-    ]
 
 
 def _recall(transaction: Transaction, host: str) -> HostUse:
     content = transaction.rows("SELECT sets FROM svirt_hosts WHERE host = :host", host=host)[0][0]
     try:
-        return recalled(host, json.loads(unpacked(bytes(content))))
-    except (ValueError, AttributeError, KeyError, LabelError) as error:
-        raise StoreError(f"the store's memory of host {host} is damaged ({error}); restore a backup") from error
+        data = unpacked(bytes(content))
+    except (TypeError, ValueError, StoreError) as error:
+        raise stored_rows.damaged("svirt_hosts", host, f"its sets cannot be unpacked ({error})") from None
+    return stored_rows.memory(host, data)
 
 
 def _write(transaction: Transaction, update: LedgerUpdate, now: float) -> None:
@@ -154,6 +189,8 @@ def _write(transaction: Transaction, update: LedgerUpdate, now: float) -> None:
         ],
     )
     write(_INSERT_EVENT, [{"at": now, **vars(event)} for event in update.events])
+    if update.latest is not None:
+        write(_INSERT_TIME, [{"latest": update.latest}])
 
 
 def _packed(use: HostUse) -> bytes:

@@ -23,6 +23,19 @@ _WORDS = {
     },
 }
 DIALECTS = tuple(_WORDS)
+#: Tables of the current version.
+TABLES = (
+    "svirt_schema",
+    "svirt_snapshots",
+    "svirt_domains",
+    "svirt_tenants",
+    "svirt_labels",
+    "svirt_ranges",
+    "svirt_hosts",
+    "svirt_events",
+    "svirt_commits",
+    "svirt_clock",
+)
 
 _SNAPSHOTS = """
 CREATE TABLE svirt_snapshots (
@@ -102,8 +115,27 @@ FOR EACH STATEMENT EXECUTE FUNCTION svirt_events_kept()
 }
 
 
+# A transaction writes its id, so that it can be looked up when the answer to its COMMIT was lost. The clock has the
+# latest time of all writers. Events hold it for a ledger that had none.
+_COMMITS_AND_CLOCK = """
+CREATE TABLE IF NOT EXISTS svirt_commits (
+    number {number},
+    id TEXT NOT NULL UNIQUE
+);
+CREATE TABLE IF NOT EXISTS svirt_clock (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    latest DOUBLE PRECISION NOT NULL
+);
+INSERT INTO svirt_clock (only, latest) SELECT 1, at FROM svirt_events ORDER BY at DESC LIMIT 1 ON CONFLICT DO NOTHING
+"""
+
+
 def _steps(dialect: str) -> list[tuple[str, ...]]:
-    return [(_SNAPSHOTS,), (*_LEDGER.split(";\n"), *_EVENTS_ARE_KEPT[dialect])]
+    return [
+        (_SNAPSHOTS,),
+        (*_LEDGER.split(";\n"), *_EVENTS_ARE_KEPT[dialect]),
+        tuple(_COMMITS_AND_CLOCK.split(";\n")),
+    ]
 
 
 #: Version that this collection writes: the number of steps.
@@ -111,7 +143,12 @@ VERSION = len(_steps("sqlite"))
 
 
 def statements(dialect: str, version: int) -> t.Iterator[str]:
-    """SQL statements that migrate a database of a version to the current one."""
+    """SQL statements that migrate a database of a version to the current one, the version itself included."""
     for step in _steps(dialect)[version:]:
         for statement in step:
             yield statement.format(**_WORDS[dialect]).strip()
+    if version:
+        yield f"UPDATE svirt_schema SET version = {VERSION}"  # noqa: S608 - a number of ours
+    else:
+        yield "CREATE TABLE svirt_schema (version INTEGER NOT NULL)"
+        yield f"INSERT INTO svirt_schema (version) VALUES ({VERSION})"  # noqa: S608 - a number of ours

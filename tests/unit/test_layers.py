@@ -55,11 +55,10 @@ HOST_TAKES = {"base": _READ, "probe": _READ, "change": _READ | {"harden"}}
 
 #: What the ledger's SQL may take from allocate, by file: operations, types, and the JSON of a host's memory.
 LEDGER_TAKES = {
-    "": {"operations"},
+    "": {"operations", "stored_rows"},
     "operations": {"FleetRead", "LedgerState", "LedgerUpdate", "Operation", "OperationResult"},
     "ledger": {"NO_RANK", "Row"},
-    "ranges": {"Slot"},
-    "labels_in_use": {"HostUse", "recalled", "stored"},
+    "labels_in_use": {"HostUse", "stored"},
     "static_labels": {"LabelWishes"},
 }
 _LIFECYCLE = re.compile(r"\b(reserved|published|observed|quarantined|released)\b", re.IGNORECASE)

@@ -65,7 +65,7 @@ class CodeError(SvirtError):
 
 
 class StoreError(SvirtError):
-    """The database of snapshots and labels cannot be used; nothing was written to it."""
+    """The database of snapshots and labels cannot be used. Nothing was written, except with code ``commit_unknown``."""
 
 
 class FailedError(SvirtError):

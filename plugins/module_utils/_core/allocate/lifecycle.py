@@ -16,10 +16,9 @@ from dataclasses import dataclass, field, replace
 
 from ..selinux.context import parse_level
 from ..words import some
+from .clock import LedgerTime
 from .labels_in_use import GuestUse
 from .ledger import HELD, NO_RANK, OBSERVED, PUBLISHED, QUARANTINED, RELEASED, RESERVED, LedgerChange, LedgerPlan, Row
-
-DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -46,30 +45,37 @@ def publish(rows: t.Iterable[Row], uuids: t.Container[str] | None, hosts: t.Cont
     return plan
 
 
-def observe(rows: t.Iterable[Row], seen: Sightings, until: float, now: float) -> LedgerPlan:
-    """Update rows from the snapshots. ``until`` is the end of a quarantine that begins now."""
+def observe(rows: t.Iterable[Row], seen: Sightings, quarantine: float, time: LedgerTime) -> LedgerPlan:
+    """Update rows from the snapshots. A quarantine lasts so many seconds."""
     plan = LedgerPlan()
+    _report_clock(plan, time)
     rows = list(rows)
     homes = {(row.uuid, row.domain) for row in rows if row.state in HELD}
     for row in rows:
         if row.state in HELD:
-            _observe_held(row, seen, homes, until, plan)
+            _observe_held(row, seen, homes, quarantine, time, plan)
         elif row.state == QUARANTINED:
-            _observe_quarantined(row, seen, now, plan)
+            _observe_quarantined(row, seen, time, plan)
     return plan
 
 
 def release(
-    rows: t.Iterable[Row], uuids: t.Collection[str], hosts: t.Collection[str], until: float, now: float
+    rows: t.Iterable[Row], uuids: t.Collection[str], hosts: t.Collection[str], quarantine: float, time: LedgerTime
 ) -> LedgerPlan:
     """Quarantine the labels of these guests and of guests last seen on these hosts; end quarantines that are over."""
     plan = LedgerPlan()
-    for row in rows:
+    _report_clock(plan, time)
+    for row in () if time.ahead is not None else rows:
         if row.state in HELD and (row.uuid in uuids or row.name in uuids or row.host in hosts):
-            plan.changes.append(_to_quarantine(row, until) if until > now else _released(row))
-        elif row.state == QUARANTINED and row.until is not None and row.until <= now:
+            plan.changes.append(_to_quarantine(row, quarantine, time) if quarantine > 0 else _released(row))
+        elif _is_over(row, time):
             plan.changes.append(_released(row))
     return plan
+
+
+def _report_clock(plan: LedgerPlan, time: LedgerTime) -> None:
+    for reason in filter(None, (time.ahead, time.behind)):
+        plan.refuse("clock of this controller", reason.code, reason.text)
 
 
 def seen_state(row: Row, places: t.Sequence[GuestUse]) -> str:
@@ -86,7 +92,12 @@ def seen_state(row: Row, places: t.Sequence[GuestUse]) -> str:
 
 
 def _observe_held(
-    row: Row, seen: Sightings, homes: t.Collection[tuple[str, str]], until: float, plan: LedgerPlan
+    row: Row,
+    seen: Sightings,
+    homes: t.Collection[tuple[str, str]],
+    quarantine: float,
+    time: LedgerTime,
+    plan: LedgerPlan,
 ) -> None:
     domain = row.domain if row.domain in seen.hosts else seen.domain_of.get(row.host, "")
     hosts = seen.hosts.get(domain, ())
@@ -100,13 +111,14 @@ def _observe_held(
         if unread:
             why = f"not seen, but {some(unread)} could not be read, so it keeps its label"
             plan.wait(row.subject, "host_read", "hosts_unread", why)
-        else:
-            plan.changes.append(_to_quarantine(row, until))
+        elif time.ahead is None:
+            plan.changes.append(_to_quarantine(row, quarantine, time))
         return
     if domain != row.domain and (row.uuid, domain) in homes:
         # The domain has another name now, and the guest another label there.
-        if not any(_holds(place, row) for place in places) and all(host in seen.read for host in hosts):
-            plan.changes.append(_to_quarantine(row, until))
+        moved = not any(_holds(place, row) for place in places) and all(host in seen.read for host in hosts)
+        if moved and time.ahead is None:
+            plan.changes.append(_to_quarantine(row, quarantine, time))
         return
     _observe_places(row, places, plan)
 
@@ -129,12 +141,12 @@ def _observe_places(row: Row, places: t.Sequence[GuestUse], plan: LedgerPlan) ->
         plan.changes.append(LedgerChange("locate", row.subject, row.host, after.host, after, row))
 
 
-def _observe_quarantined(row: Row, seen: Sightings, now: float, plan: LedgerPlan) -> None:
+def _observe_quarantined(row: Row, seen: Sightings, time: LedgerTime, plan: LedgerPlan) -> None:
     """Release a label whose quarantine is over, unless its guest is seen with it: then reserve revives it."""
     if any(_holds(place, row) for place in seen.guests.get(row.uuid, ())):
         why = f"its label {row.level} is in quarantine, but the guest is seen with it; reserve gives it back"
         plan.wait(row.subject, "reserve", "quarantined_label_seen", why)
-    elif row.until is not None and row.until <= now:
+    elif _is_over(row, time):
         plan.changes.append(_released(row))
 
 
@@ -151,8 +163,13 @@ def _change(action: str, row: Row, state: str, until: float | None = None) -> Le
     return LedgerChange(action, row.subject, row.state, state, replace(row, state=state, until=until), row)
 
 
-def _to_quarantine(row: Row, until: float) -> LedgerChange:
-    return _change("quarantine", row, QUARANTINED, until)
+def _is_over(row: Row, time: LedgerTime) -> bool:
+    quarantined = row.state == QUARANTINED and row.until is not None and time.ahead is None
+    return quarantined and row.until is not None and row.until <= time.now
+
+
+def _to_quarantine(row: Row, quarantine: float, time: LedgerTime) -> LedgerChange:
+    return _change("quarantine", row, QUARANTINED, time.start + quarantine)
 
 
 def _released(row: Row) -> LedgerChange:

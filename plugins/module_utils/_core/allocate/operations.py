@@ -19,6 +19,7 @@ from ..facts.storage import HostStorage
 from ..result import Pending, Reason, Refusal, Result
 from ..words import some
 from . import ledger_check, lifecycle, ranges
+from .clock import DAY, LedgerTime, ledger_time
 from .host_orders import orders
 from .label_code import Code
 from .label_domains import NONE, RANGE, STATIC, LabelDomain, Named, derive
@@ -56,6 +57,8 @@ class LedgerState:
     codes: t.Mapping[str, str] = field(default_factory=dict)
     #: Domain of each host when it was last read.
     domain_of: t.Mapping[str, str] = field(default_factory=dict)
+    #: Latest time of all writers; None: there was none.
+    latest: float | None = None
     #: Returns the labels in use on a host of ``domain_of`` when it was last read. Called for unread hosts only.
     recall: t.Callable[[str], HostUse] = _nothing_remembered
 
@@ -94,6 +97,8 @@ class LedgerUpdate:
     slots: list[ranges.Slot] = field(default_factory=list)
     memories: list[HostMemory] = field(default_factory=list)
     events: list[LedgerEvent] = field(default_factory=list)
+    #: Latest time of all writers; None: it stays.
+    latest: float | None = None
 
 
 @dataclass
@@ -111,6 +116,7 @@ class OperationResult:
     tenants: list[dict[str, t.Any]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, plan: LedgerPlan) -> None:
         """Append a plan's changes, refusals and waits."""
@@ -151,17 +157,18 @@ def reserve(state: LedgerState, fleet: FleetRead, wishes: LabelWishes) -> Operat
     return work.done()
 
 
-def observe(state: LedgerState, fleet: FleetRead, days: float, now: float) -> Operation:
+def observe(state: LedgerState, fleet: FleetRead, days: float, now: float, confirm_clock: bool = False) -> Operation:
     """Update states and hosts of rows from the snapshots; quarantine labels of guests that are gone."""
     work = _Work(state)
     usages = work.usages(fleet)
-    sight = lifecycle.Sightings(
+    seen = lifecycle.Sightings(
         homes(fleet.uses),
         {use.host for use in fleet.uses if use.complete},
         {usage.domain.name: frozenset(usage.domain.hosts) for usage in usages},
         {host: usage.domain.name for usage in usages for host in usage.domain.hosts},
     )
-    work.apply("", lifecycle.observe(work.all_rows(), sight, now + days * lifecycle.DAY, now))
+    time = ledger_time(state.latest, now, confirm_clock)
+    work.apply("", lifecycle.observe(work.all_rows(), seen, days * DAY, time))
     for usage in usages:
         name = usage.domain.name
         work.result.pending += orders(usage.uses, work.rows(name)).pending
@@ -170,7 +177,7 @@ def observe(state: LedgerState, fleet: FleetRead, days: float, now: float) -> Op
             for refusal in ledger_check.compare_ranges(usage.uses, work.slots(name).values())
         ]
     work.remember(fleet)
-    return work.done()
+    return work.done(time)
 
 
 def publish(state: LedgerState, hosts: t.Collection[str], guests: t.Collection[str]) -> Operation:
@@ -182,14 +189,21 @@ def publish(state: LedgerState, hosts: t.Collection[str], guests: t.Collection[s
 
 
 def release(
-    state: LedgerState, hosts: t.Collection[str], guests: t.Collection[str], days: float, now: float
+    state: LedgerState,
+    hosts: t.Collection[str],
+    guests: t.Collection[str],
+    days: float,
+    now: float,
+    confirm_clock: bool = False,
 ) -> Operation:
     """Quarantine the labels of guests and hosts that are gone for good, and free the hosts' ranges."""
     work = _Work(state)
     work.refuse_unlisted(guests)
-    work.apply("", lifecycle.release(work.all_rows(), guests, hosts, now + days * lifecycle.DAY, now))
-    work.forget(hosts)
-    return work.done()
+    time = ledger_time(state.latest, now, confirm_clock)
+    work.apply("", lifecycle.release(work.all_rows(), guests, hosts, days * DAY, time))
+    if time.ahead is None:
+        work.forget(hosts)
+    return work.done(time)
 
 
 def listing(state: LedgerState) -> Operation:
@@ -208,6 +222,13 @@ def repair(state: LedgerState, fleet: FleetRead, wishes: LabelWishes, settle: bo
     if work.result.changes:
         work.result.unknown += _not_known(fleet)
     return work.done() if settle else work.advice()
+
+
+def with_time(state: LedgerState, operation: Operation, now: float) -> Operation:
+    """The operation that also writes the time of its controller, unless that may be wrong."""
+    if operation.update.latest is None:
+        operation.update.latest = ledger_time(state.latest, now).latest
+    return operation
 
 
 def unreleased(rows: t.Iterable[Row]) -> list[Row]:
@@ -354,9 +375,12 @@ class _Work:
             for name, number in sorted(tenants.items())
         ]
 
-    def done(self) -> Operation:
-        """The operation with all its rows to write."""
+    def done(self, time: LedgerTime | None = None) -> Operation:
+        """The operation with all its rows to write. ``time``: of an operation that ends quarantines."""
         changes, update = self.result.changes, self._update
+        if time is not None:
+            update.latest = time.latest
+            self.result.warnings += [reason.text for reason in (time.ahead, time.behind) if reason is not None]
         self.result.after = _counts(self.all_rows())
         update.moved = [change.before for change in changes if change.action == "move" and change.before is not None]
         update.rows = [change.row for change in changes if change.row is not None]

@@ -30,6 +30,17 @@ def tables(file: Path) -> set[str]:
     return found
 
 
+def first_version(file: Path) -> None:
+    """A store of version 1, with one snapshot."""
+    file.parent.mkdir()
+    with sqlite3.connect(file) as connection:
+        connection.execute(next(_migrations.statements("sqlite", 0)))
+        connection.execute("CREATE TABLE svirt_schema (version INTEGER NOT NULL)")
+        connection.execute("INSERT INTO svirt_schema VALUES (1)")
+        connection.execute("INSERT INTO svirt_snapshots VALUES ('kvm1', 1.0, 2.0, x'00')")
+    connection.close()
+
+
 def test_looking_makes_no_file(store: Store, file: Path) -> None:
     with store.look() as transaction:
         assert transaction.received() == {}
@@ -51,15 +62,15 @@ def test_what_fails_leaves_nothing(store: Store, file: Path) -> None:
 
     with pytest.raises(KeyError):
         fail()
-    assert tables(file) == set()
+    with store.look() as transaction:
+        assert transaction.received() == {}
 
 
 def test_looking_leaves_nothing_even_where_it_migrates(store: Store, file: Path) -> None:
-    file.parent.mkdir()
-    file.touch()
+    first_version(file)
     with store.look() as transaction:
         assert transaction.rows("SELECT count(*) FROM svirt_labels") == [(0,)]
-    assert tables(file) == set()
+    assert tables(file) == {"svirt_schema", "svirt_snapshots"}
 
 
 def test_snapshots_come_back_as_they_went(store: Store) -> None:
@@ -75,13 +86,7 @@ def test_snapshots_come_back_as_they_went(store: Store) -> None:
 
 
 def test_an_older_database_is_migrated(store: Store, file: Path) -> None:
-    file.parent.mkdir()
-    with sqlite3.connect(file) as connection:
-        connection.execute(_migrations.statements("sqlite", 0).__next__())
-        connection.execute("CREATE TABLE svirt_schema (version INTEGER NOT NULL)")
-        connection.execute("INSERT INTO svirt_schema VALUES (1)")
-        connection.execute("INSERT INTO svirt_snapshots VALUES ('kvm1', 1.0, 2.0, x'00')")
-    connection.close()
+    first_version(file)
     with store.write() as transaction:
         assert transaction.received() == {"kvm1": 2.0}
         assert transaction.rows("SELECT version FROM svirt_schema") == [(_migrations.VERSION,)]
@@ -92,10 +97,10 @@ def test_a_newer_database_is_left_alone(store: Store, file: Path) -> None:
     with store.write() as transaction:
         transaction.run("UPDATE svirt_schema SET version = :version", [{"version": 99}])
     before = file.read_bytes()
-    with pytest.raises(StoreError, match=r"is of version 99, .* knows 2: nothing was changed; update the collection"):
-        store.write().__enter__()
-    with pytest.raises(StoreError, match="version 99"):
-        store.look().__enter__()
+    for opened in (store.write(), store.look()):
+        with pytest.raises(StoreError) as caught:
+            opened.__enter__()
+        assert caught.value.code == "store_newer"
     assert file.read_bytes() == before
 
 
@@ -182,7 +187,7 @@ def test_a_password_is_never_shown() -> None:
 
 
 def test_without_sqlalchemy_the_python_and_the_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_store, "_MISSING", ImportError("No module named 'sqlalchemy'"))
+    monkeypatch.setattr(_store, "MISSING", ImportError("No module named 'sqlalchemy'"))
     monkeypatch.setattr("sys.executable", "/opt/python")
     with pytest.raises(StoreError, match=r"package SQLAlchemy, 2\.0 or newer, for /opt/python"):
         Store("sqlite://")

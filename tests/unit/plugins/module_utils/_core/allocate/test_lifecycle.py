@@ -7,6 +7,7 @@ import typing as t
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import lifecycle as life
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import static_labels as a
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.clock import ledger_time
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import (
     NO_RANK,
     OBSERVED,
@@ -22,6 +23,7 @@ from tests.unit.support.labels import guest, reasons, row, sets, use, uuid
 
 OWN = "c8,c10,c12,c15"
 HOSTS = frozenset({"kvm1", "kvm2"})
+NOW = ledger_time(None, 50.0)
 
 
 def sight(*guests: t.Any, read: t.Collection[str] = HOSTS, hosts: t.Any = None) -> life.Sightings:
@@ -31,7 +33,7 @@ def sight(*guests: t.Any, read: t.Collection[str] = HOSTS, hosts: t.Any = None) 
 
 
 def observe(one: Row, seen: life.Sightings, now: float = 50.0) -> LedgerPlan:
-    return life.observe([one], seen, 100.0, now)
+    return life.observe([one], seen, 50.0, ledger_time(None, now))
 
 
 def states(made: LedgerPlan) -> list[tuple[str, str]]:
@@ -99,9 +101,9 @@ def test_a_row_of_a_domain_that_has_another_name_is_followed() -> None:
 
 def test_a_label_that_another_has_replaced_goes_when_it_is_seen_no_more() -> None:
     rows = [row(1, 0, domain="auto-kvm1"), row(1, 1)]
-    still = life.observe(rows, sight(guest(1, defined="c8,c10,c12,c16", files=sets(OWN))), 100.0, 50.0)
+    still = life.observe(rows, sight(guest(1, defined="c8,c10,c12,c16", files=sets(OWN))), 50.0, NOW)
     assert states(still) == []
-    gone = life.observe(rows, sight(guest(1, defined="c8,c10,c12,c16")), 100.0, 50.0)
+    gone = life.observe(rows, sight(guest(1, defined="c8,c10,c12,c16")), 50.0, NOW)
     assert [(change.action, change.row.domain) for change in gone.changes if change.row] == [
         ("quarantine", "auto-kvm1")
     ]
@@ -139,7 +141,7 @@ def test_publish_is_for_reserved_labels_of_these_guests_on_these_hosts() -> None
 )
 def test_release_puts_what_people_name_into_quarantine(uuids: t.Any, hosts: t.Any, gone: list[int]) -> None:
     rows = [row(1, 0), row(2, 1, host="kvm2")]
-    made = life.release(rows, uuids, hosts, 100.0, 50.0)
+    made = life.release(rows, uuids, hosts, 50.0, NOW)
     assert [(change.action, change.row.uuid) for change in made.changes if change.row] == [
         ("quarantine", uuid(number)) for number in gone
     ]
@@ -147,7 +149,7 @@ def test_release_puts_what_people_name_into_quarantine(uuids: t.Any, hosts: t.An
 
 def test_release_without_quarantine_and_after_it_frees_the_label() -> None:
     rows = [row(1, 0), row(2, 1, QUARANTINED, until=40.0), row(3, 2, QUARANTINED, until=60.0)]
-    made = life.release(rows, {uuid(1)}, set(), 50.0, 50.0)
+    made = life.release(rows, {uuid(1)}, set(), 0.0, NOW)
     assert [(change.action, change.subject.partition(" ")[0]) for change in made.changes] == [
         ("release", "guest1"),
         ("release", "guest2"),

@@ -8,6 +8,7 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import (
+    clock,
     host_orders,
     ledger_check,
     lifecycle,
@@ -99,7 +100,7 @@ def from_lifecycle() -> t.Iterator[Refusal | Pending]:
         static_labels.homes([use("kvm1", guest(3, defined=OWN, running=OWN))]), {"kvm1"}, {"prod": {"kvm1", "kvm2"}}
     )
     rows = [row(1, 0, domain="old", host="kvm9"), row(2, 1), row(3, 0, QUARANTINED, until=90.0)]
-    plan = lifecycle.observe(rows, seen, 100.0, 50.0)
+    plan = lifecycle.observe(rows, seen, 50.0, clock.ledger_time(None, 50.0))
     yield from (*plan.refused, *plan.pending)
 
 
