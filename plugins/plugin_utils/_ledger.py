@@ -40,8 +40,7 @@ _INSERT_HOST = (
     "ON CONFLICT (host) DO UPDATE SET domain = excluded.domain, read_at = excluded.read_at, sets = excluded.sets"
 )
 _INSERT_TIME = (
-    "INSERT INTO svirt_clock (only, latest) VALUES (1, :latest) ON CONFLICT (only) DO UPDATE SET latest = "
-    "excluded.latest"
+    "INSERT INTO svirt_clock (id, latest) VALUES (1, :latest) ON CONFLICT (id) DO UPDATE SET latest = excluded.latest"
 )
 _INSERT_EVENT = (
     "INSERT INTO svirt_events (at, domain, subject, action, old, new) VALUES (:at, :domain, :subject, :action, :old, "

@@ -123,10 +123,10 @@ CREATE TABLE IF NOT EXISTS svirt_commits (
     id TEXT NOT NULL UNIQUE
 );
 CREATE TABLE IF NOT EXISTS svirt_clock (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
+    id INTEGER PRIMARY KEY CHECK (id = 1),
     latest DOUBLE PRECISION NOT NULL
 );
-INSERT INTO svirt_clock (only, latest) SELECT 1, at FROM svirt_events ORDER BY at DESC LIMIT 1 ON CONFLICT DO NOTHING
+INSERT INTO svirt_clock (id, latest) SELECT 1, at FROM svirt_events ORDER BY at DESC LIMIT 1 ON CONFLICT DO NOTHING
 """
 
 

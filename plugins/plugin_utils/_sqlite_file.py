@@ -69,6 +69,17 @@ def refuse_empty(path: Path) -> None:
             )
 
 
+def refuse_cut(path: Path, size: int) -> None:
+    """Raise StoreError for a file that is shorter than its pages."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_file() and path.stat().st_size < size:
+            raise StoreError(
+                f"store {path} is damaged: it has {path.stat().st_size} of {size} bytes; restore its backup, or move "
+                "it away and rebuild the ledger with operation repair and repair: true. Nothing was written",
+                "store_damaged",
+            )
+
+
 def others_can_read(path: Path) -> int | None:
     """Mode of a file that others than its owner may use; None: they may not, or there is no file."""
     try:

@@ -343,6 +343,10 @@ class Store:
                 self._checked = True
         older = self._version(connection) < _migrations.VERSION
         connection.exec_driver_sql("BEGIN IMMEDIATE" if keep or older else "BEGIN")
+        if self.file is not None:  # within the transaction, since a writer's file grows page by page
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+            _sqlite_file.refuse_cut(self.file, pages * size)
 
     def _version(self, connection: sa.Connection) -> int:
         """Version of the tables; 0: there are none. Raises StoreError for tables that are not those of a store."""
@@ -397,6 +401,8 @@ class Store:
         except DBAPIError as error:
             waited = time.monotonic() - started
             raise _store_errors.store_error(self.name, error, waited, writes) from None
+        except UnicodeDecodeError:
+            raise self._damaged("it holds text that is no Unicode") from None
         except (SQLAlchemyError, ImportError, OSError) as error:
             why = _store_errors.first_line(error)
             raise StoreError(f"store {self.name} cannot be used: {why}", _store_errors.UNUSABLE) from None
@@ -404,10 +410,10 @@ class Store:
 
 #: Queries for the names of all tables.
 _TABLES = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite#_%' ESCAPE '#'",
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",
     "postgresql": (
         "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid) "
-        "AND relname LIKE 'svirt#_%' ESCAPE '#'"
+        "AND left(relname, 6) = 'svirt_'"
     ),
 }
 

@@ -89,7 +89,7 @@ def test_an_older_database_is_migrated_and_a_newer_one_left_alone(url: str) -> N
     store = Store(url)
     with store.write() as transaction:
         transaction.keep([Stored("kvm1", 1.0, 2.0, packed(b"x"))])
-        for table in ("labels", "tenants", "ranges", "domains", "hosts", "events", "commits", "clock"):
+        for table in ("labels", "tenants", "ranges", "domains", "hosts", "events"):
             transaction.run(f"DROP TABLE svirt_{table}", [{}])
         if not url.startswith("sqlite"):
             transaction.run("DROP FUNCTION svirt_events_kept", [{}])
