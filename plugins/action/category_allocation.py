@@ -17,6 +17,7 @@ from ..module_utils._core.errors import PlanError
 from ..module_utils._core.facts.storage import HostStorage, host_storage
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _ledger, _snapshots
+from ..plugin_utils import _tenants as tenants
 from ..plugin_utils._action import Arguments, ControllerAction, write
 from ..plugin_utils._store import DEFAULT_URL, Store
 from ..plugin_utils._text import clean_text
@@ -29,13 +30,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "hosts": {"type": "list", "elements": "str", "default": []},
     "domains": {"type": "list", "elements": "dict", "default": []},
     "strategy": {"type": "str", "choices": list(STRATEGIES), "default": STATIC},
-    "tenants": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"match": {"type": "str", "required": True}, "tenant": {"type": "str", "required": True}},
-    },
-    "default_tenant": {"type": "str", "default": "default"},
+    **tenants.ARGUMENTS,
     "guests": {"type": "list", "elements": "str", "default": []},
     "quarantine_days": {"type": "int", "default": 30},
     "allow_unread": {"type": "bool", "default": False},
@@ -46,7 +41,6 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 #: Most steps, refusals and waits that are returned; the ledger has them all.
 MAX_SHOWN = 1000
-_MAX_TENANT = 64
 
 
 class ActionModule(ControllerAction):
@@ -86,7 +80,9 @@ def _check(arguments: t.Mapping[str, t.Any]) -> None:
 def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> OperationResult:
     hosts, guests, days = arguments["hosts"], arguments["guests"], float(arguments["quarantine_days"])
     operation = arguments["operation"]
-    wishes = LabelWishes(_tenants(arguments), arguments["default_tenant"], frozenset(guests), arguments["allow_unread"])
+    wishes = LabelWishes(
+        tenants.tenants(arguments), arguments["default_tenant"], frozenset(guests), arguments["allow_unread"]
+    )
     store = Store(arguments["store"])
     try:
         if operation == "list":
@@ -103,20 +99,6 @@ def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> Opera
         return _ledger.reserve(store, fleet, wishes, now, check)
     finally:
         store.close()
-
-
-def _tenants(arguments: t.Mapping[str, t.Any]) -> dict[str, str]:
-    tenants: dict[str, str] = {}
-    for entry in [*arguments["tenants"], {"match": "", "tenant": arguments["default_tenant"]}]:
-        match, tenant = entry["match"], entry["tenant"]
-        if not tenant or len(tenant) > _MAX_TENANT or not tenant.isprintable():
-            why = f"tenant {tenant[:80]!r}: give a name of 1 to {_MAX_TENANT} characters that can be printed"
-            raise PlanError(why, "tenant_name")
-        if tenants.setdefault(match, tenant) != tenant:
-            why = f"tenants name {match[:80]!r} for {tenants[match]} and for {tenant}; a guest is of one tenant"
-            raise PlanError(why, "tenant_ambiguous")
-    tenants.pop("")
-    return tenants
 
 
 def _readings(

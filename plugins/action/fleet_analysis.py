@@ -15,7 +15,7 @@ from ansible.utils import color
 from ansible.utils.display import Display
 
 from ..module_utils._core import words
-from ..module_utils._core.allocate.label_domains import parse_domains
+from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, parse_domains
 from ..module_utils._core.allocate.ledger import Row
 from ..module_utils._core.audit import report, text, waivers
 from ..module_utils._core.audit import terminal as summary
@@ -23,10 +23,12 @@ from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.fleet import policy_answers
 from ..module_utils._core.audit.rules.catalogue import judge
-from ..module_utils._core.harden import fresh_labels, shared_use
+from ..module_utils._core.harden import shared_use
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
+from ..plugin_utils import _tenants as tenants
 from ..plugin_utils._action import Arguments, ControllerAction, negative, write
+from ..plugin_utils._fresh_labels import FreshLabels
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path", "required": True},
@@ -40,6 +42,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "domains": {"type": "list", "elements": "dict", "default": []},
     "ledger": {"type": "str"},
     "power_cycle": {"type": "list", "elements": "str", "default": []},
+    "store": {"type": "str"},
+    "strategy": {"type": "str", "choices": list(STRATEGIES), "default": STATIC},
+    **tenants.ARGUMENTS,
     "fail_on": {"type": "str", "choices": list(report.THRESHOLDS), "default": "high"},
     "enforce": {"type": "bool", "default": True},
     "profile": {"type": "str", "choices": list(PROFILES), "default": "local"},
@@ -60,7 +65,8 @@ class ActionModule(ControllerAction):
         now = datetime.datetime.now(datetime.UTC)
         accepted = waivers.parse(arguments["waivers"])
         ledger, pools = _ledger(arguments), _pools(arguments)
-        documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, self.variables))
+        fresh = FreshLabels(arguments, now.timestamp(), bool(self._task.check_mode))
+        documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, self.variables), fresh)
         document, path = documents["report"], Path(arguments["report"]).absolute()
         problems = [
             write(option, Path(arguments[option]).absolute(), content, indent=1)
@@ -70,6 +76,7 @@ class ActionModule(ControllerAction):
         problem = next(filter(None, problems), "")
         asked = len(documents["questions"]) if arguments["questions"] else 0
         result: dict[str, t.Any] = {"changed": False, "report": str(path), "asked": asked, **_returned(document)}
+        result.update(fresh.returned())
         if not asked:
             _show(document, path)  # else the verdict is not final
         if problem:
@@ -109,6 +116,7 @@ def _analyse(
     ledger: t.Sequence[Row],
     pools: t.Sequence[t.Sequence[str]],
     answers: policy_answers.Answers | None,
+    fresh: FreshLabels,
 ) -> dict[str, dict[str, t.Any]]:
     """Content of the file that each option names: the report, and facts about other hosts that hardening needs.
 
@@ -119,7 +127,6 @@ def _analyse(
     results: list[report.HostResult] = []
     views: list[across.View] = []
     usages: list[shared_use.Usage] = []
-    labels: list[fresh_labels.HostLabels] = []
     for name in sorted({str(host) for host in arguments["hosts"]}):
         reading = _snapshots.read(arguments["snapshots"], name, oldest)
         result, view = _host(name, reading, settings)
@@ -128,7 +135,7 @@ def _analyse(
         if arguments["shared_use"] and view and isinstance(reading, Snapshot):
             usages.append(shared_use.usage(name, reading))
         if arguments["fresh_labels"] and view and isinstance(reading, Snapshot):
-            labels.append(fresh_labels.labels(name, reading))
+            fresh.read(name, reading)
     read = {view.host for view in views}
     left_out = sorted(set(arguments["left_out"]) - {result.name for result in results})
     unread = [*(result.name for result in results if result.name not in read), *left_out]
@@ -140,7 +147,7 @@ def _analyse(
         "report": document,
         "shared_use": shared_use.documents(usages, unread),
         "questions": dict(fleet.questions),
-        "fresh_labels": fresh_labels.propose(labels, fleet.findings, arguments["power_cycle"], unread, ledger),
+        "fresh_labels": fresh.orders(fleet.findings, unread, ledger) if arguments["fresh_labels"] else {},
     }
 
 

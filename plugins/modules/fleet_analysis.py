@@ -29,7 +29,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The report is written in check mode too.
+      - The report is written in check mode too. No label is reserved.
   diff_mode:
     support: N/A
     details:
@@ -70,6 +70,7 @@ options:
       - File on the controller for new static labels, by host, for O(svirt.fleet.guest_seclabel#module:guests).
       - They are for guests with a static label that dominates, or is dominated by, that of another guest (rules CAT-001
         and CAT-002). Only guests in O(power_cycle) get one, and none does while a host could not be read completely.
+      - With O(store), its ledger reserves them. Else they follow from the guests' uuids.
     type: path
   questions:
     description:
@@ -103,6 +104,36 @@ options:
     type: list
     elements: str
     default: []
+  store:
+    description:
+      - URL of a store, as O(svirt.fleet.category_allocation#module:store). If it has a ledger, O(fresh_labels) are
+        reserved there, as by O(svirt.fleet.category_allocation#module:operation=reserve). If there is none yet, it is
+        not created.
+      - Only domains of strategy V(static) get labels.
+    type: str
+  strategy:
+    description: Strategy of domains without one, as O(svirt.fleet.category_allocation#module:strategy). For O(store).
+    type: str
+    choices: [static, range, none]
+    default: static
+  tenants:
+    description: Tenants of guests, as O(svirt.fleet.category_allocation#module:tenants). For O(store).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      match:
+        description: Exact name or uuid of a guest. An entry for the uuid wins over one for the name.
+        type: str
+        required: true
+      tenant:
+        description: Name of the tenant.
+        type: str
+        required: true
+  default_tenant:
+    description: Tenant of the guests that O(tenants) does not name. For O(store).
+    type: str
+    default: default
   fail_on:
     description:
       - Lowest severity of a finding that makes the verdict of a host and of the fleet V(fail).
@@ -210,4 +241,10 @@ report:
   returned: always
   type: str
   sample: /srv/audit/report.json
+reserved:
+  description: Labels that the ledger reserved for O(fresh_labels), as RV(svirt.fleet.category_allocation#module:plan).
+  returned: when labels were needed and O(store) has a ledger
+  type: list
+  elements: dict
+  sample: []
 """

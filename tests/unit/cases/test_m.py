@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -12,19 +13,26 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from ansible.errors import AnsibleError
+from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import clock
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import QUARANTINED, RELEASED, RESERVED
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _sqlite_file
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _snapshots, _sqlite_file
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 from ansible_collections.svirt.fleet.plugins.plugin_utils._text import clean, clean_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from tests.unit.support import actions
+from tests.unit.support.fleets import PROCESS, host
+from tests.unit.support.fleets import guest as seen
 from tests.unit.support.labels import guest, use, uuid
 
 DAY = clock.DAY
@@ -418,3 +426,94 @@ def test_m6_all_texts_of_a_result_are_cleaned() -> None:
     assert not any(mark in shown for mark in ("\x1b", "\u202e", "\x00", "\udcff"))
     assert clean({"n": 1.5, "b": True, "none": None}) == {"n": 1.5, "b": True, "none": None}
     assert clean("C:\\a\nb\\\\c") == "C:\\a\nb\\\\c"
+
+
+def test_m6_a_diff_shows_no_raw_control_text(tmp_path: Path) -> None:
+    hostile = "web\x1b[2J\u202egpj\nkvm1: s0"
+    write_host(tmp_path, "kvm1", seen(uuid(1), "s0:c1,c2", name=hostile))
+    arguments = {"snapshots": str(tmp_path / "snapshots"), "store": f"sqlite:///{tmp_path / 'fleet.db'}"}
+    result = actions.run(category_allocation, diff=True, operation="reserve", hosts=["kvm1"], **arguments)
+    assert len(result["diff"]["after"].splitlines()) == 1
+    listed = actions.run(category_allocation, operation="list", store=arguments["store"])
+    for text in (repr(result["diff"]), str(result), str(listed), result["diff"]["after"], result["plan"][0]["subject"]):
+        assert not any(mark in text for mark in ("\x1b", "\u202e"))
+    with pytest.raises(AnsibleError) as caught:
+        actions.run(category_allocation, operation="reserve", hosts=["kvm1"], default_tenant=hostile, **arguments)
+    assert not any(mark in str(caught.value) for mark in ("\x1b", "\u202e"))
+
+
+# -- M7: labels that hardening assigns ---------------------------------------------------------------------------------
+
+
+TWIN = "s0:c33,c287,c528,c976"
+LIBVIRT = s.Libvirt(installed=True, models=[s.SecurityModel("selinux", baselabels={"kvm": PROCESS + "s0"})])
+
+
+def write_host(folder: Path, name: str, *guests: s.Guest) -> None:
+    _snapshots.write_snapshot(folder / "snapshots", name, encode(host(name, guests, libvirt=LIBVIRT)))
+
+
+def twin(number: int, level: str = TWIN) -> s.Guest:
+    """A running guest with a static label."""
+    labels = [s.SecLabel("selinux", "static", relabel=True, label=PROCESS + level)]
+    return seen(uuid(number), level, persistent_labels=labels)
+
+
+def survey(folder: Path, cycle: t.Sequence[int], **arguments: t.Any) -> tuple[dict[str, t.Any], dict[str, str]]:
+    """The task's result, and labels by uuid that hardening is to set."""
+    path = folder / "fresh.json"
+    values = {
+        "snapshots": str(folder / "snapshots"),
+        "hosts": ["kvm1"],
+        "report": str(folder / "report.json"),
+        "fresh_labels": str(path),
+        "store": f"sqlite:///{folder / 'fleet.db'}",
+        "power_cycle": [uuid(number) for number in cycle],
+    }
+    result = actions.run(fleet_analysis, **{**values, **arguments})
+    fresh = json.loads(path.read_text())
+    return result, {order["guest"]: order["label"] for order in fresh["kvm1"]}
+
+
+def test_m7_a_label_of_hardening_is_reserved_in_the_ledger(tmp_path: Path, store: Store) -> None:
+    reserve(store, 9)
+    write_host(tmp_path, "kvm1", twin(1), twin(2), seen(uuid(9), "s0:c1,c2"))
+    checked, foretold = survey(tmp_path, [2], check=True)
+    assert (checked["changed"], list(states(store))) == (True, [uuid(9)])
+    result, labels = survey(tmp_path, [2])
+    row = {row.uuid: row for row in _ledger.listing(store).labels}[uuid(2)]
+    assert labels == foretold == {uuid(2): PROCESS + row.level}
+    assert (row.state, [step["action"] for step in result["reserved"]]) == (RESERVED, ["reserve"])
+    again, same = survey(tmp_path, [2])
+    assert (again["changed"], same) == (False, labels)
+
+
+def test_m7_a_label_of_the_ledger_is_no_other_guests(tmp_path: Path, store: Store) -> None:
+    write_host(tmp_path, "kvm1", twin(1), twin(2))
+    _result, alone = survey(tmp_path, [2])
+    assert not (tmp_path / "fleet.db").exists(), "no ledger is created"
+    level = alone[uuid(2)].removeprefix(PROCESS)
+    held = guest(8, defined=level.removeprefix("s0:"))
+    everywhere = FleetRead(["kvm1"], [use("kvm1", held)], named=parse_domains([{"name": "prod", "hosts": ["kvm1"]}]))
+    _ledger.reserve(store, everywhere, LabelWishes(), START)
+    domains = [{"name": "prod", "hosts": ["kvm1"]}]
+    _result, labels = survey(tmp_path, [2], domains=domains)
+    assert labels[uuid(2)] != alone[uuid(2)]
+    _result, labels = survey(tmp_path, [2], store=None, ledger=f"sqlite:///{tmp_path / 'fleet.db'}")
+    assert labels[uuid(2)] != alone[uuid(2)]
+
+
+def test_m7_ranges_are_left_alone(tmp_path: Path, store: Store) -> None:
+    reserve(store, 9)
+    write_host(tmp_path, "kvm1", twin(1), twin(2))
+    domains = [{"name": "fast", "hosts": ["kvm1"], "strategy": "range"}]
+    result, labels = survey(tmp_path, [2], domains=domains)
+    assert (result["changed"], labels) == (False, {})
+    assert survey(tmp_path, [2], strategy="range")[1] == {}
+
+
+def test_m7_a_damaged_ledger_stops_hardening(tmp_path: Path) -> None:
+    (tmp_path / "fleet.db").touch()
+    write_host(tmp_path, "kvm1", twin(1), twin(2))
+    with pytest.raises(AnsibleError, match="is an empty file"):
+        survey(tmp_path, [2])

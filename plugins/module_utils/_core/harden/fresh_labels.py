@@ -86,7 +86,7 @@ def propose(
     rows = [row for row in ledger if row.state != RELEASED]
     taken = {categories for host in hosts for categories in host.taken}
     taken.update(parse_level(row.level).categories for row in rows)
-    own = {row.uuid: parse_level(row.level).categories for row in rows if row.state in HELD}
+    own = levels(rows)
     for guest in movers(hosts, findings, allowed, unread, own):
         categories = own.get(guest.uuid)
         if categories is None or categories == guest.context.categories:
@@ -98,6 +98,11 @@ def propose(
         label = str(replace(guest.context, low=level, high=level))
         orders[guest.host].append({"guest": guest.uuid, "type": "static", "label": label})
     return orders
+
+
+def levels(rows: t.Iterable[Row]) -> dict[str, CategorySet]:
+    """Category sets of the ledger by uuid of the guest that has them."""
+    return {row.uuid: parse_level(row.level).categories for row in rows if row.state in HELD}
 
 
 def movers(
