@@ -80,6 +80,20 @@ def refuse_cut(path: Path, size: int) -> None:
             )
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise StoreError if the file, or the folder in which it would be created, cannot be written."""
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    # SQLite writes a journal beside the file.
+    for needed in {place, place if place.is_dir() else place.parent}:
+        if not os.access(needed, os.W_OK):
+            why = f"store {path} cannot be written: {needed} is not writable; run as its owner, or name another store"
+            raise StoreError(why, "store_read_only")
+    if not place.is_dir() and place != path:
+        raise StoreError(f"store {path} cannot be created: {place} is no folder", "store_unusable")
+
+
 def others_can_read(path: Path) -> int | None:
     """Mode of a file that others than its owner may use; None: they may not, or there is no file."""
     try:

@@ -32,7 +32,7 @@ try:
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
-    MISSING = None
+    MISSING = ImportError(f"version {sa.__version__} is too old") if sa.__version__.startswith(("0.", "1.")) else None
 
 DEFAULT_URL = "sqlite:///svirt-fleet.db"
 #: Seconds to wait for another run that holds the lock.
@@ -41,6 +41,8 @@ PATIENCE = 60.0
 _LOCK = 0x73766972746C6267
 #: Largest JSON of a snapshot.
 _MAX_DOCUMENT = 256 * 1024 * 1024
+#: Seconds to wait for a server when a store is only tried out.
+_TRIAL = 10.0
 #: Times that a transaction is tried when others get in its way.
 _ATTEMPTS = 5
 #: Ids of transactions that are kept.
@@ -174,6 +176,11 @@ class Store:
                 return self._version(connection) > 0
             finally:
                 connection.close()
+
+    def load_driver(self) -> None:
+        """Raise StoreError when the driver of the database is missing. Connects to nothing."""
+        with self._errors(writes=False):
+            self.engine()
 
     def demand(self) -> None:
         """Raise StoreError when there is no store: the operation makes no sense on a new one."""
@@ -425,6 +432,22 @@ def _prepared(connection: t.Any, _record: t.Any) -> None:
     connection.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
     for pragma in ("foreign_keys = ON", "synchronous = FULL", "journal_mode = DELETE", "trusted_schema = OFF"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def try_out(url: str, must_exist: bool = False) -> None:
+    """Raise StoreError for a store that cannot be used. Changes nothing."""
+    store = Store(url, patience=_TRIAL)
+    try:
+        store.load_driver()
+        if must_exist:
+            store.demand()
+        elif store.exists:
+            with store.look():
+                pass
+        if store.file is not None and not must_exist:
+            _sqlite_file.refuse_unwritable(store.file)
+    finally:
+        store.close()
 
 
 def parsed(url: str) -> sa.URL:
