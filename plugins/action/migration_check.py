@@ -14,7 +14,7 @@ from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.text import escape
 from ..module_utils._core.errors import PlanError
 from ..module_utils._core.migrate import check
-from ..module_utils._core.migrate.move import ALLOWED, REFUSED, UNKNOWN, Fleet, reachable_storage
+from ..module_utils._core.migrate.move import ALLOWED, REFUSED, UNKNOWN, MoveFleet, reachable_storage
 from ..plugin_utils import _snapshots
 from ..plugin_utils._action import Arguments, ControllerAction, negative
 
@@ -40,19 +40,19 @@ class ActionModule(ControllerAction):
         answers = check.check(arguments["guests"], _fleet(arguments))
         counts = {verdict: sum(one.verdict == verdict for one in answers) for verdict in _WORDS}
         _show(answers)
-        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+        summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
         result = {
             "changed": False,
             "answers": [one.document() for one in answers],
             "counts": counts,
-            "msg": f"migration to {arguments['target']}: {told}",
+            "msg": f"migration to {arguments['target']}: {summary}",
         }
         if counts[ALLOWED] < len(answers):
             raise negative(result)
         return result
 
 
-def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:
+def _fleet(arguments: t.Mapping[str, t.Any]) -> MoveFleet:
     """What the snapshots say. Whole ones are kept only of the target and of hosts that have one of the guests."""
     oldest = time.time() - arguments["max_age"]
     hosts = sorted({str(host) for host in arguments["hosts"]} | {arguments["target"]})
@@ -71,13 +71,13 @@ def _fleet(arguments: t.Mapping[str, t.Any]) -> Fleet:
     derived = label_domains.derive([view.storage for view in views], named, label_domains.NONE)
     names = {one.name for one in named}
     domains = label_domains.by_host(domain for domain in derived if domain.name in names)
-    return Fleet(arguments["target"], kept, views, storage, unread, domains)
+    return MoveFleet(arguments["target"], kept, views, storage, unread, domains)
 
 
-def _show(answers: t.Iterable[check.Answer]) -> None:
+def _show(answers: t.Iterable[check.MoveAnswer]) -> None:
     display = Display()
     for one in answers:
         where = f" from {one.source}" if one.source else ""
         display.display(f"{_WORDS[one.verdict]:<8} {escape(one.name or one.asked)}{where} to {one.target}")
-        for reason in one.reasons:
-            display.display(f"         {_WORDS[reason.status]}: {escape(reason.why)}")
+        for objection in one.objections:
+            display.display(f"         {_WORDS[objection.status]}: {escape(objection.reason.text)}")

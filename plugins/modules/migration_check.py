@@ -125,7 +125,9 @@ answers:
       type: str
       sample: refused
     reasons:
-      description: What speaks against it, C(why), each V(refused) or V(unknown). Empty for one that may move.
+      description: >-
+        Objections to the move, each with C(status) (V(refused) or V(unknown)), C(why) in words, and C(code), which
+        stays the same when the words change. Empty for a guest that may move.
       type: list
       elements: dict
 counts:

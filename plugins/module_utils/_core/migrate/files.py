@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a guest's disks are where it is to move to, and whether libvirt leaves them alone when it has left.
+"""Objections to a move by files: disks that the target does not have, and labels that libvirt would reset.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -13,17 +13,17 @@ from ..facts.storage import file_path
 from ..libvirt.qemu_conf import doubt_of, setting
 from ..paths import below, below_any
 from ..snapshot.model import OK, Resource, Snapshot, Storage
-from .move import Move, Reason, refused, unknown
+from .move import Move, Objection, refused, unknown
 
-#: What the guest must find on the target; libvirt makes the rest there.
+#: Kinds of files that must exist on the target; libvirt creates the rest there.
 _NEEDED = frozenset(("disk", "backing", "data_file", "cdrom", "floppy"))
 _BLOCK = "block"
 #: The daemon's start is known to a hundredth of a second, a file's change to a tick of the clock.
 _SLACK = 2.0
 
 
-def reasons(move: Move) -> t.Iterator[Reason]:
-    """What speaks against it."""
+def objections(move: Move) -> t.Iterator[Objection]:
+    """Objections by the guest's files."""
     for area, snapshot, host in (
         ("images", move.here, move.source),
         ("storage", move.here, move.source),
@@ -31,7 +31,7 @@ def reasons(move: Move) -> t.Iterator[Reason]:
     ):
         entry = snapshot.coverage[area]
         if entry.status != OK:
-            yield unknown(f"not all {area} of {host} are known: {entry.why}")
+            yield unknown("area_unread", f"not all {area} of {host} are known: {entry.why}")
     for item in move.guest.resources:
         if item.kind in _NEEDED:
             yield from _reached(move, item)
@@ -42,35 +42,41 @@ def reasons(move: Move) -> t.Iterator[Reason]:
 # -- is it there -------------------------------------------------------------------------------------------------------
 
 
-def _reached(move: Move, item: Resource) -> t.Iterator[Reason]:
+def _reached(move: Move, item: Resource) -> t.Iterator[Objection]:
     if item.in_namespace or item.file.kind == _BLOCK or item.path.startswith("/dev/"):
         yield from _device(move, item)
     elif item.file.mount is None or item.file.exists is not True:
-        yield unknown(f"{item.path} could not be looked at on {move.source}: {item.file.error or 'it is not there'}")
+        yield unknown(
+            "file_unread",
+            f"{item.path} could not be looked at on {move.source}: {item.file.error or 'it is not there'}",
+        )
     elif item.file.resolved not in (None, item.path):
-        yield unknown(f"{item.path} goes through a link, and where it leads on {move.target} is not known")
+        yield unknown("file_link", f"{item.path} goes through a link, and where it leads on {move.target} is not known")
     else:
         yield from _file(move, item)
 
 
-def _file(move: Move, item: Resource) -> t.Iterator[Reason]:
+def _file(move: Move, item: Resource) -> t.Iterator[Objection]:
     sharing = move.fleet.sharing
     keys = sharing.keys_of_files(move.source, [(item.file.mount or "", file_path(item))])
     if not keys:
-        yield refused(f"{item.path} lies on storage that {move.source} shares with no host")
+        yield refused("file_local", f"{item.path} lies on storage that {move.source} shares with no host")
         return
     mounts = [entry.mount for entry in move.there.storage if entry.type != _BLOCK and below(item.path, entry.mount)]
     mount = max(mounts, key=len, default="")
     if not keys & sharing.keys_of_files(move.target, [(mount, item.path)]):
-        yield refused(f"{item.path} cannot be reached on {move.target}: it does not have that storage at that place")
+        yield refused(
+            "file_not_reached",
+            f"{item.path} cannot be reached on {move.target}: it does not have that storage at that place",
+        )
 
 
-def _device(move: Move, item: Resource) -> t.Iterator[Reason]:
+def _device(move: Move, item: Resource) -> t.Iterator[Objection]:
     here, there = _of_device(move.here, item.path), _of_device(move.there, item.path)
     if here is None or there is None or here.identity is None or there.identity is None:
-        yield unknown(f"whether {move.target} has the device {item.path} is not known")
+        yield unknown("device_unknown", f"whether {move.target} has the device {item.path} is not known")
     elif here.identity != there.identity:
-        yield refused(f"{item.path} is another device on {move.target}")
+        yield refused("device_differs", f"{item.path} is another device on {move.target}")
 
 
 def _of_device(snapshot: Snapshot, path: str) -> Storage | None:
@@ -80,7 +86,7 @@ def _of_device(snapshot: Snapshot, path: str) -> Storage | None:
 # -- does it keep its label --------------------------------------------------------------------------------------------
 
 
-def _exported(move: Move) -> t.Iterator[Reason]:
+def _exported(move: Move) -> t.Iterator[Objection]:
     """A folder that the source exports is a local one to its libvirt, which gives the image its old label back."""
     storage = {entry.mount: entry for entry in move.here.storage}
     folders = set()
@@ -96,15 +102,22 @@ def _exported(move: Move) -> t.Iterator[Reason]:
     doubt = doubt_of(conf, "shared_filesystems")
     if doubt is not None or conf is None:
         why = doubt.why if doubt is not None else "the file could not be read"
-        yield unknown(f"whether libvirt on {move.source} knows that it exports {', '.join(sorted(folders))}: {why}")
+        yield unknown(
+            "export_unknown",
+            f"whether libvirt on {move.source} knows that it exports {', '.join(sorted(folders))}: {why}",
+        )
         return
     value = setting(conf, "shared_filesystems")
     named = [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
     for folder in sorted(folder for folder in folders if not below_any(folder, named)):
         yield refused(
+            "export_not_named",
             f"{move.source} exports {folder}, and shared_filesystems of its qemu.conf does not name it: libvirt would "
-            "set the disk's label back under the guest that left (svirt.fleet.harden names it)"
+            "set the disk's label back under the guest that left (svirt.fleet.harden names it)",
         )
     started = daemon.started_at if daemon is not None else None
     if conf.present and (conf.changed_at is None or started is None or conf.changed_at > started + _SLACK):
-        yield unknown(f"whether libvirt on {move.source} has read shared_filesystems is not known; restart it first")
+        yield unknown(
+            "export_not_read",
+            f"whether libvirt on {move.source} has read shared_filesystems is not known; restart it first",
+        )

@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a guest's label has room on the host that it is to move to, and whether its files keep theirs.
+"""Objections to a move by labels: a label that collides on the target, and files that would lose theirs.
 
-A static label goes with the guest, unchanged and unchecked by libvirt: it must meet no other there. A dynamic one is
-drawn anew, and the files on shared storage are labelled with the new draw before the move is sure.
+A static label moves with the guest, unchanged and unchecked by libvirt: it must not collide with any label there. A
+dynamic one is drawn anew, and the files on shared storage are labelled with the new draw before the move succeeds.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -19,20 +19,20 @@ from ..facts.storage import file_path
 from ..libvirt.file_labels import confinement, same
 from ..selinux.context import CategorySet, Context, parse_context, type_of
 from ..snapshot.model import UNKNOWN, Guest, SecLabel, Snapshot, TypeFacts
-from .move import Move, Reason, refused, some, unknown
+from .move import Move, Objection, refused, some, unknown
 
 _DEVICES = ("block", "char")
 
 
-def reasons(move: Move) -> t.Iterator[Reason]:
-    """What speaks against it."""
+def objections(move: Move) -> t.Iterator[Objection]:
+    """Objections by the guest's label."""
     labels = move.guest.live if move.guest.active else move.guest.persistent_labels
     seclabel = confinement(labels)
     if move.guest.active and seclabel is None:
-        yield unknown("its live XML was not read, so which label it goes with is not known")
+        yield unknown("live_xml_unread", "its live XML was not read, so which label it goes with is not known")
         return
     if seclabel is not None and seclabel.type == "none":
-        yield refused("it runs without confinement; give it a label and power-cycle it first")
+        yield refused("unconfined", "it runs without confinement; give it a label and power-cycle it first")
         return
     if seclabel is not None and seclabel.type == "static":
         yield from _static(move, seclabel)
@@ -40,25 +40,30 @@ def reasons(move: Move) -> t.Iterator[Reason]:
         yield from _dynamic(move)
 
 
-def _static(move: Move, seclabel: SecLabel) -> t.Iterator[Reason]:
+def _static(move: Move, seclabel: SecLabel) -> t.Iterator[Objection]:
     try:
         own = parse_context(seclabel.label or "")
     except LabelError as error:
-        yield unknown(f"its static label cannot be understood: {error}")
+        yield unknown("label_invalid", f"its static label cannot be understood: {error}")
         return
     if move.guest.active and not same(seclabel.label or "", move.guest.context or ""):
         if move.guest.context:
-            yield refused(f"it runs as {move.guest.context}, though its XML says {own}: power-cycle it first")
+            yield refused(
+                "label_pending", f"it runs as {move.guest.context}, though its XML says {own}: power-cycle it first"
+            )
         else:
-            yield unknown("the label of its process was not read")
+            yield unknown("label_unread", "the label of its process was not read")
     if len(own.categories) < 2:
-        yield refused(f"its label {own} has fewer than two categories, so other guests may reach its disks")
+        yield refused(
+            "too_few_categories",
+            f"its label {own} has fewer than two categories, so other guests may reach its disks",
+        )
     yield from _type(move, own.type, "its label has")
     yield from _on_target(move, own)
     yield from _on_storage(move, own)
 
 
-def _dynamic(move: Move) -> t.Iterator[Reason]:
+def _dynamic(move: Move) -> t.Iterator[Objection]:
     base = _base(move)
     if base is not None:
         yield from _type(move, base, f"libvirt on {move.target} gives it")
@@ -70,12 +75,13 @@ def _dynamic(move: Move) -> t.Iterator[Reason]:
             continue
         path, entry = file_path(item), storage.get(item.file.mount or "")
         if entry is None:
-            yield unknown(f"on which storage {path} lies is not known")
+            yield unknown("storage_unknown", f"on which storage {path} lies is not known")
         elif entry.labelled and entry.context is None and shared_with_hosts(entry, path):
             yield refused(
+                "drawn_label_on_shared_storage",
                 f"its label is drawn, and {path} lies on labelled shared storage: libvirt on {move.target} would label "
                 "it with another draw, and a failed migration leaves it so and takes the disk from the guest; give it "
-                "a static label (svirt.fleet.allocate) and power-cycle it first"
+                "a static label (svirt.fleet.allocate) and power-cycle it first",
             )
 
 
@@ -89,51 +95,54 @@ def _base(move: Move) -> str | None:
     return type_of(label) if label else None
 
 
-def _type(move: Move, type_: str, what: str) -> t.Iterator[Reason]:
+def _type(move: Move, type_: str, what: str) -> t.Iterator[Objection]:
     base = _base(move)
     if base is None:
-        yield unknown(f"which type libvirt on {move.target} gives guests of kind {move.guest.kind} is not known")
+        yield unknown(
+            "type_unknown", f"which type libvirt on {move.target} gives guests of kind {move.guest.kind} is not known"
+        )
     elif base != type_:
         yield refused(
-            f"its label has type {type_}; libvirt on {move.target} gives guests of kind {move.guest.kind} type {base}"
+            "type_differs",
+            f"its label has type {type_}; libvirt on {move.target} gives guests of kind {move.guest.kind} type {base}",
         )
     facts = next((entry for entry in move.there.selinux.types if entry.name == type_), TypeFacts(type_))
     if facts.known is False:
-        yield refused(f"{what} type {type_}, which the policy of {move.target} does not know")
+        yield refused("type_not_in_policy", f"{what} type {type_}, which the policy of {move.target} does not know")
     elif facts.permissive:
-        yield refused(f"{what} type {type_}, which is permissive on {move.target}")
+        yield refused("type_permissive", f"{what} type {type_}, which is permissive on {move.target}")
     elif facts.constrained is False:
-        yield refused(f"{what} type {type_}, which categories do not bind on {move.target}")
+        yield refused("type_unconstrained", f"{what} type {type_}, which categories do not bind on {move.target}")
     elif None in (facts.known, facts.permissive, facts.constrained):
-        yield unknown(f"what the policy of {move.target} says of type {type_} is not known")
+        yield unknown("type_unread", f"what the policy of {move.target} says of type {type_} is not known")
 
 
 # -- who is there already ----------------------------------------------------------------------------------------------
 
 
-def _on_target(move: Move, own: Context) -> t.Iterator[Reason]:
+def _on_target(move: Move, own: Context) -> t.Iterator[Objection]:
     for area in ("guests", "processes", "containers"):
         entry = move.there.coverage[area]
         if entry.status == UNKNOWN:
-            yield unknown(f"not all {area} of {move.target} are known: {entry.why}")
+            yield unknown("area_unread", f"not all {area} of {move.target} are known: {entry.why}")
     for who, label in _labels(move.there, move.guest.uuid):
         if label is None:
-            yield unknown(f"{who} on {move.target} has a label that was not read")
+            yield unknown("neighbour_unread", f"{who} on {move.target} has a label that was not read")
             continue
         try:
             other = parse_context(label)
         except LabelError as error:
-            yield unknown(f"{who} on {move.target} has a label that cannot be understood: {error}")
+            yield unknown("neighbour_invalid", f"{who} on {move.target} has a label that cannot be understood: {error}")
             continue
         if who.startswith("container") and len(other.categories) < 2:
             continue  # of no guest's kind: such a label is every container's
         why = _meeting(own.categories, other.categories)
         if why:
-            yield refused(f"its label {own} {why} {who} on {move.target} ({label})")
+            yield refused("label_meets_neighbour", f"its label {own} {why} {who} on {move.target} ({label})")
 
 
 def _labels(snapshot: Snapshot, uuid: str) -> t.Iterator[tuple[str, str | None]]:
-    """Everything that has a label there, but the guest itself; None: it was not read."""
+    """All labels there except the guest's own; None: not read."""
     for guest in qemu_guests(snapshot):
         if guest.uuid == uuid:
             continue
@@ -168,23 +177,27 @@ def _meeting(own: CategorySet, other: CategorySet) -> str:
 # -- who is reached from there -----------------------------------------------------------------------------------------
 
 
-def _on_storage(move: Move, own: Context) -> t.Iterator[Reason]:
+def _on_storage(move: Move, own: Context) -> t.Iterator[Objection]:
     """Guests of other hosts, by way of labelled storage that the target shares with them."""
     fleet = move.fleet
     if fleet.unread:
-        yield unknown(f"{some(fleet.unread)} could not be read, and may have guests with its label on shared storage")
+        yield unknown(
+            "hosts_unread",
+            f"{some(fleet.unread)} could not be read, and may have guests with its label on shared storage",
+        )
     reach = fleet.labelled.keys_of(move.target)
     for view in fleet.views:
         if view.host in (move.source, move.target) or not reach & fleet.labelled.keys_of(view.host):
             continue
         for doubt in view.doubts:
-            yield unknown(f"{view.host} shares labelled storage with {move.target}: {doubt}")
+            yield unknown("sharer_unread", f"{view.host} shares labelled storage with {move.target}: {doubt}")
         for other in view.guests:
             if other.uuid == move.guest.uuid or not _meeting(own.categories, other.level.categories):
                 continue
             if reach & fleet.labelled.keys_of_files(view.host, other.files):
                 why = _meeting(own.categories, other.level.categories)
                 yield refused(
+                    "label_meets_on_storage",
                     f"its label {own} {why} guest {other.name} on {view.host} ({other.level}), which has files on "
-                    f"labelled storage that {move.target} mounts"
+                    f"labelled storage that {move.target} mounts",
                 )

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A guest that is to move to another host: who is asked about it, and what speaks against it.
+"""A planned migration of a guest: the hosts involved, and objections to it.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -14,34 +14,38 @@ from .. import words
 from ..allocate.label_domains import LabelDomain
 from ..audit.fleet.analysis import View
 from ..facts.storage import HostStorage, Sharing, host_storage
+from ..result import Reason
 from ..snapshot.model import Guest, Snapshot
 
 ALLOWED, REFUSED, UNKNOWN = "allowed", "refused", "unknown"
-#: So many names are told in a reason.
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why a guest must not move, or why nobody knows whether it may."""
+class Objection:
+    """A reason against a move: the guest must not move, or it is unknown whether it may."""
 
     #: refused or unknown.
     status: str
-    why: str
+    reason: Reason
+
+    def as_dict(self) -> dict[str, str]:
+        """Entry of the return value ``reasons``."""
+        return {"status": self.status, "why": self.reason.text, "code": self.reason.code}
 
 
-def refused(why: str) -> Reason:
-    """It must not move."""
-    return Reason(REFUSED, why)
+def refused(code: str, text: str) -> Objection:
+    """The guest must not move."""
+    return Objection(REFUSED, Reason(code, text))
 
 
-def unknown(why: str) -> Reason:
-    """Nobody knows."""
-    return Reason(UNKNOWN, why)
+def unknown(code: str, text: str) -> Objection:
+    """It is unknown whether the guest may move."""
+    return Objection(UNKNOWN, Reason(code, text))
 
 
 @dataclass(repr=False, eq=False)
-class Fleet:
-    """What is known of the hosts."""
+class MoveFleet:
+    """Snapshots, storage and label domains of the hosts."""
 
     target: str
     #: The target, and every host that has one of the guests.
@@ -63,26 +67,26 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Move:
-    """One guest on its way."""
+    """One guest with its source and target."""
 
-    fleet: Fleet
+    fleet: MoveFleet
     guest: Guest
-    #: Host that it is on.
+    #: Host that the guest is on.
     source: str
 
     @property
     def target(self) -> str:
-        """Host that it is to go to."""
+        """Host that the guest is to move to."""
         return self.fleet.target
 
     @property
     def here(self) -> Snapshot:
-        """The host that it is on."""
+        """Snapshot of the source."""
         return self.fleet.snapshots[self.source]
 
     @property
     def there(self) -> Snapshot:
-        """The host that it is to go to."""
+        """Snapshot of the target."""
         return self.fleet.snapshots[self.target]
 
 

@@ -75,7 +75,7 @@ def test_one_that_may_not_fails_the_run(check: Check, shown: list[str]) -> None:
 def test_what_is_not_known_fails_the_run(check: Check) -> None:
     result = check(SOURCE, TARGET, hosts=["kvm1", "kvm2", "kvm9"])
     assert (result["failed"], result["counts"]["unknown"]) == (True, 1)
-    assert "kvm9 could not be read" in result["answers"][0]["reasons"][0]["why"]
+    assert result["answers"][0]["reasons"][0]["code"] == "hosts_unread"
 
 
 def test_the_target_is_read_though_nobody_listed_it(check: Check) -> None:
@@ -92,7 +92,7 @@ def test_named_domains_count(check: Check) -> None:
     with pytest.raises(AnsibleError, match="share the labelled storage"):
         check(SOURCE, TARGET, domains=[one, two])
     both = {"name": "both", "hosts": ["kvm1", "kvm2"], "migration": False}
-    assert "no migration between its hosts" in check(SOURCE, TARGET, domains=[both])["answers"][0]["reasons"][0]["why"]
+    assert check(SOURCE, TARGET, domains=[both])["answers"][0]["reasons"][0]["code"] == "domain_without_migration"
 
 
 @pytest.mark.parametrize(
