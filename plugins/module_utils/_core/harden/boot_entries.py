@@ -14,6 +14,7 @@ from ..result import Reason, Refusal
 from ..snapshot.model import BootEntry
 from ..system.boot_loaders.kinds import KINDS, doubts_of, entries_of
 from ..system.boot_loaders.loader import SUBJECT, BootFiles, BootMake, BootPlan, faults_of
+from ..system.grub_settings import edit_settings
 from ..system.kernel_arguments import BootWish
 from ..words import some
 
@@ -36,7 +37,7 @@ def plan_boot(files: BootFiles, wish: BootWish) -> BootPlan:
     plan.refused += [Refusal(SUBJECT, Reason("boot_text_unclear", doubt)) for doubt in doubts_of(files)]
     entries = entries_of(files)
     for kind in KINDS:
-        plan.add(kind.plan(files, wish, entries))
+        plan.add(kind.plan(files, wish, entries, edit_settings))
     for entry in entries:
         if entry.own is None and any(wish.faults(text) for text in (entry.arguments, *entry.alternatives)):
             why = f"{entry.title}: whether it starts this host's system is not known; look at its root="

@@ -17,7 +17,7 @@ from .grub import DEFAULTS, run_configs
 from .grub_environment import ENVIRONMENTS, edit_grubenv, parse_grubenv
 from .grub_scope import GrubScope, unknown_names, without_unknown
 from .kernel_cmdline import KERNEL_CMDLINE
-from .loader import MAX_TEXT, BootCommand, BootFiles, BootHost, BootLoader, BootPlan
+from .loader import MAX_TEXT, BootCommand, BootFiles, BootHost, BootLoader, BootPlan, SettingsEditor
 from .ownership import is_tool, says_other
 
 SNIPPETS = ("/boot/loader/entries/*.conf", "/efi/loader/entries/*.conf", "/boot/efi/loader/entries/*.conf")
@@ -39,7 +39,13 @@ class Bls(BootLoader):
         snippets = files.matching(SNIPPETS).items()
         return [entry for path, text in snippets for entry in parse_bls(text, path, scope, files.host)]
 
-    def plan(self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry]) -> BootPlan:
+    def plan(
+        self,
+        files: BootFiles,
+        wish: BootWish,
+        entries: t.Sequence[BootEntry],
+        edit_settings: SettingsEditor,  # noqa: ARG002
+    ) -> BootPlan:
         plan = BootPlan()
         scope = run_configs(files).scope
         snippets = files.matching(SNIPPETS)

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field, replace
 from ...errors import PlanError
 from ...snapshot.model import BootEntry
 from ..kernel_arguments import BootWish, strengthen
-from .grub_defaults import edit_defaults
 from .grub_environment import ENVIRONMENTS, parse_grubenv
 from .grub_scope import GrubLine, GrubScope, GrubTooComplexError, Values, unknown_names, without_unknown
 from .grub_script import parse_script
-from .loader import BootFiles, BootLoader, BootMake, BootPlan, entry_faults, faults_of
+from .loader import BootFiles, BootLoader, BootMake, BootPlan, SettingsEditor, entry_faults, faults_of
 from .ownership import is_tool, says_other
 
 CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/efi/EFI/*/grub.cfg")
@@ -152,12 +151,14 @@ class Grub(BootLoader):
     def doubts(self, files: BootFiles) -> list[str]:
         return run_configs(files).problems
 
-    def plan(self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry]) -> BootPlan:
+    def plan(
+        self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry], edit_settings: SettingsEditor
+    ) -> BootPlan:
         plan = BootPlan()
         settings = self._settings(files)
         followed = True
         try:
-            for path, text in edit_defaults(settings, wish).items() if settings else ():
+            for path, text in edit_settings(settings, wish).items() if settings else ():
                 plan.edits[path] = (dict(settings)[path], text)
         except PlanError as error:
             followed = False

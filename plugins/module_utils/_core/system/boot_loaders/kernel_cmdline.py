@@ -11,7 +11,7 @@ import typing as t
 
 from ...snapshot.model import BootEntry
 from ..kernel_arguments import BootWish, names_a_module, strengthen, with_choice
-from .loader import BootFiles, BootLoader, BootPlan
+from .loader import BootFiles, BootLoader, BootPlan, SettingsEditor
 
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
 
@@ -21,7 +21,13 @@ class KernelCmdline(BootLoader):
 
     setting_files = (KERNEL_CMDLINE,)
 
-    def plan(self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry]) -> BootPlan:  # noqa: ARG002
+    def plan(
+        self,
+        files: BootFiles,
+        wish: BootWish,
+        entries: t.Sequence[BootEntry],  # noqa: ARG002
+        edit_settings: SettingsEditor,  # noqa: ARG002
+    ) -> BootPlan:
         plan = BootPlan()
         plan.edit_all(files.matching((KERNEL_CMDLINE,)), lambda text: edit_cmdline(text, wish))
         return plan

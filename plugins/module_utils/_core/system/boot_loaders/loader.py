@@ -20,6 +20,8 @@ from ..kernel_arguments import BootWish
 
 #: Bound on the text of one file that is read.
 MAX_TEXT = 4 * 1024 * 1024
+#: Edits settings that a shell reads one after the other: (path, text) -> new texts by path. Raises PlanError.
+SettingsEditor = t.Callable[[t.Sequence[t.Tuple[str, str]], BootWish], t.Dict[str, str]]
 #: Subject of refusals that belong to no file.
 SUBJECT = "boot entries"
 
@@ -147,8 +149,10 @@ class BootLoader(ABC):
         return []
 
     @abstractmethod
-    def plan(self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry]) -> BootPlan:
-        """What has to change. ``entries`` are this loader's, with ``own`` decided."""
+    def plan(
+        self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry], edit_settings: SettingsEditor
+    ) -> BootPlan:
+        """What has to change. ``entries`` are those of all loaders, with ``own`` decided."""
 
     def predicted(self, text: str, wish: BootWish) -> str:  # noqa: ARG002
         """The text of a file that is made anew, as far as the entries of other files depend on it."""

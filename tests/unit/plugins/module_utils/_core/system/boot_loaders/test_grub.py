@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.grub import parse_grub_cfg
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.grub_defaults import edit_defaults
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.grub_environment import (
     edit_grubenv,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.grub_settings import edit_settings
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import (
     KEEP,
     NONE,
@@ -92,7 +92,7 @@ def test_hostile_titles_come_through_unharmed(title: str) -> None:
 def defaults(*texts: str, wish: BootWish = DEBIAN) -> list[str]:
     files = [("/etc/default/grub", texts[0])]
     files += [(f"/etc/default/grub.d/{number}.cfg", text) for number, text in enumerate(texts[1:])]
-    edited = edit_defaults(files, wish)
+    edited = edit_settings(files, wish)
     return [edited.get(path, text) for path, text in files]
 
 
@@ -223,8 +223,8 @@ _VALUES = st.lists(_WORDS.filter(lambda word: '"' not in word), max_size=5).map(
 )
 def test_any_defaults_end_up_without_fault(lines: list[tuple[str, str, str]], wish: BootWish) -> None:
     text = "".join(f"GRUB_CMDLINE_LINUX{ending}={quote}{value}{quote}\n" for ending, value, quote in lines)
-    made = dict(edit_defaults([("f", text)], wish)).get("f", text)
-    assert edit_defaults([("f", made)], wish) == {}
+    made = dict(edit_settings([("f", text)], wish)).get("f", text)
+    assert edit_settings([("f", made)], wish) == {}
     last = dict.fromkeys(("", "_DEFAULT", "_RECOVERY"), "")
     for line in made.splitlines():
         name, _equals, value = line.partition("=")

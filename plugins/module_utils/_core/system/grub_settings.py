@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """/etc/default/grub and its drop-ins: edits of the settings that grub-mkconfig gives to every entry.
 
+The probe does without this file: hosts are sent what they need.
+
 An edit is checked on what the files would then mean; where that is not exactly what was wanted, nothing is edited.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
@@ -11,16 +13,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ...errors import PlanError
-from ..kernel_arguments import CHOICE, BootWish, all_spans, names_a_module, spans, strengthen, strong_word
-from ..shell_settings import UNKNOWN, ShellChange, ShellSettings, rewrite
+from ..errors import PlanError
+from .kernel_arguments import CHOICE, BootWish, all_spans, names_a_module, spans, strengthen, strong_word
+from .shell_settings import UNKNOWN, ShellChange, ShellSettings, rewrite
 
 _LINUX = "GRUB_CMDLINE_LINUX"
 _XEN = "GRUB_CMDLINE_LINUX_XEN_REPLACE"
 _VARIABLES = (_LINUX, f"{_LINUX}_DEFAULT", f"{_LINUX}_RECOVERY", _XEN, f"{_XEN}_DEFAULT")
 
 
-def edit_defaults(files: t.Sequence[tuple[str, str]], wish: BootWish) -> dict[str, str]:
+def edit_settings(files: t.Sequence[tuple[str, str]], wish: BootWish) -> dict[str, str]:
     """New texts of /etc/default/grub and what follows it, by path; empty when they are as they should be.
 
     Raises PlanError when the files cannot be followed, or no safe edit of them does what is wanted.
