@@ -81,6 +81,8 @@ def _run(run: GrubRun, path: str, text: str, files: BootFiles) -> GrubScope:
     try:
         scope.run(script.nodes)
         run.entries += [_entry(line, text, files) for line in scope.entries()]
+        if scope.missed(script.nodes):
+            problems.append("commands that load a kernel are not run as far as it can be followed")
     except GrubTooComplexError:
         problems.append("it is too complex to be followed")
     run.problems += [f"{path}: {why}" for why in (*problems, *scope.problems)]

@@ -116,6 +116,8 @@ class GrubScope:
     #: The values when blscfg ran; None where it did not.
     at_blscfg: dict[str, Values] | None = None
     lines: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    #: Commands that load a kernel and were run, by identity.
+    loaded: set[int] = field(default_factory=set)
     _steps: int = 0
     _calls: int = 0
 
@@ -219,6 +221,8 @@ class GrubScope:
 
     def _command(self, node: ScriptCommand) -> bool | None:
         words = node.words
+        if not words:  # a block in braces by itself
+            return self.run(node.body or ())
         name = literal(words[0])
         assigned = _assignment(words[0]) if len(words) == 1 else None
         if node.body is not None and name in MENUS:
@@ -234,13 +238,14 @@ class GrubScope:
             return self._condition(words)
         if name in self.functions:
             return self._call(name, words)
+        if _loads_kernel(node):
+            self.loaded.add(id(node))
+            self._kernel(words)
         return self._builtin(name, words)
 
     def _builtin(self, name: str, words: tuple[ScriptWord, ...]) -> bool | None:
         rest = [literal(word) for word in words[1:]]
-        if name in _KERNELS or (name in _MODULES and "vmlinu" in "".join(rest[:1])):
-            self._kernel(words)
-        elif name == "load_env":
+        if name == "load_env":
             self._load_env(rest)
         elif name == "export":
             self.exported.update(item.partition("=")[0] for item in rest)
@@ -262,10 +267,9 @@ class GrubScope:
         self.values.update((target, unknown(target)) for target in (*names, "match"))
 
     def _kernel(self, words: tuple[ScriptWord, ...]) -> None:
-        if len(words) > 1:
-            kernel = sorted(self.expand(words[1]))[0]
-            texts = _product([_spaced(self.expand(word), word) for word in words[2:]], " ")
-            self.lines.append((kernel, tuple(sorted(texts))))
+        kernel = sorted(self.expand(words[1]))[0]
+        texts = _product([_spaced(self.expand(word), word) for word in words[2:]], " ")
+        self.lines.append((kernel, tuple(sorted(texts))))
 
     def _load_env(self, rest: list[str]) -> None:
         path = next((item for option, item in zip(rest, rest[1:]) if option in ("-f", "--file")), "grubenv")
@@ -372,10 +376,32 @@ class GrubScope:
             yield from inner._entry(place, item, titles)
         self._steps = inner._steps
 
+    def missed(self, nodes: t.Iterable[ScriptNode]) -> bool:
+        """Whether a command that loads a kernel was not run: it may be, by what is not known here."""
+        for node in nodes:
+            if isinstance(node, ScriptCommand):
+                inner: t.Iterable[ScriptNode] = node.body or ()
+                if _loads_kernel(node) and id(node) not in self.loaded:
+                    return True
+            elif isinstance(node, ScriptIf):
+                inner = [item for condition, body in node.branches for item in (*condition, *body)]
+            elif isinstance(node, ScriptLoop):
+                inner = (*node.condition, *node.body)
+            else:
+                inner = node.body
+            if self.missed(inner):
+                return True
+        return False
+
     def _in_submenu(self, name: str) -> Values:
         """A submenu sees exported variables only; others are empty there."""
         values = self.values[name]
         return values if name in self.exported else values | {""}
+
+
+def _loads_kernel(node: ScriptCommand) -> bool:
+    name, kernel = (*map(literal, node.words[:2]), "", "")[:2]
+    return kernel != "" and (name in _KERNELS or (name in _MODULES and "vmlinu" in kernel))
 
 
 def _assignment(word: ScriptWord) -> tuple[str, ScriptWord] | None:

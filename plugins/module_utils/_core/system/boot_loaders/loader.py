@@ -21,7 +21,7 @@ from ..kernel_arguments import BootWish
 #: Bound on the text of one file that is read.
 MAX_TEXT = 4 * 1024 * 1024
 #: Edits settings that a shell reads one after the other: (path, text) -> new texts by path. Raises PlanError.
-SettingsEditor = t.Callable[[t.Sequence[t.Tuple[str, str]], BootWish], t.Dict[str, str]]
+SettingsEditor = t.Callable[[t.Sequence[tuple[str, str]], BootWish], dict[str, str]]
 #: Subject of refusals that belong to no file.
 SUBJECT = "boot entries"
 

@@ -23,7 +23,7 @@ from .loader import BootHost
 #: Programs that boot loaders start as if they were kernels of Linux.
 _TOOLS = re.compile(
     r"(?:elf-)?memtest|mt86|memdisk|ipxe|netboot\.?xyz|grubfm|hdt\b|plop|shell(?:x64|ia32|aa64)?\.efi|fwup|bootmgfw|"
-    r"refind|tetris|invaders|.*\.(?:lkrn|iso|c32|0)\Z",
+    r"refind|pxelinux|[\w.-]+\.(?:lkrn|iso|c32)\Z",
     re.IGNORECASE,
 )
 #: Arguments of live and installation systems, by the beginning of their names.
