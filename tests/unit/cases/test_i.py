@@ -268,3 +268,29 @@ def test_i6_the_configured_mode_is_what_libselinux_reads(config: str, expected: 
     tree = hosts.bare()
     tree.file("/etc/selinux/config", f"{config}SELINUXTYPE=targeted\n")
     assert status(hosts.look(tree), "SEL-003") == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"\t$linux /boot/vmlinuz-6 {LINE} selinux=0\n",
+        f"\tmultiboot2 /xen.gz placeholder\n\t${{module_loader}} /boot/vmlinuz-6 placeholder {LINE} selinux=0\n",
+        f"\tif [ x = y ]; then\n\t\tlinux /vmlinuz {LINE}\n\telse\n\t\tlinux /vmlinuz {LINE} selinux=0\n\tfi\n",
+    ],
+)
+def test_i2_commands_that_load_a_kernel_by_another_name(body: str) -> None:
+    tree = hosts.bare()
+    tree.file("/boot/grub/grub.cfg", f"set linux=linuxefi\nmenuentry 'x' {{\n{body}}}\n")
+    assert judged(tree) in ("fail", "unknown")
+
+
+def test_i2_texts_that_grub_cfg_runs_are_read() -> None:
+    tree = hosts.bare()
+    run = "if [ -f ${config_directory}/custom.cfg ]; then\n  source ${config_directory}/custom.cfg\nfi\n"
+    entry = f"menuentry 'x' {{\n\tlinux /vmlinuz {LINE} $extra\n}}\n"
+    tree.file("/boot/grub/grub.cfg", f"set extra=quiet\n{entry}{run}")
+    assert judged(tree) == "pass"
+    tree.file("/boot/grub/custom.cfg", "set extra=selinux=0\n")
+    assert judged(tree) == "fail"
+    tree.file("/boot/grub/custom.cfg", f"menuentry 'y' {{\n\tlinux /vmlinuz {LINE} enforcing=0\n}}\n")
+    assert judged(tree) == "fail"

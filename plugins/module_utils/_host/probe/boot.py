@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import os
 import posixpath
 import typing as t
 
@@ -86,18 +87,29 @@ def _is_root(root: Root, value: str, mounted: Mount | None) -> bool | None:
     path = f"{_BY_TAG[tag]}/{_encoded(name)}" if equals and tag in _BY_TAG else value
     if mounted is None or not path.startswith("/dev/") or "/PARTNROFF" in value:
         return None
-    try:
-        own = root.stat(mounted.source).st_rdev
-    except OSError:
+    own = _device(root, mounted)
+    if own is None:
         return None
     try:
-        same = root.stat(path).st_rdev == own
+        number = root.stat(path).st_rdev
+        same = f"{os.major(number)}:{os.minor(number)}" == own
     except FileNotFoundError:
         # Devices of a tag are listed, and none has this one: it is not the file system that is mounted.
         return False if root.exists(posixpath.dirname(path)) else None
     except OSError:
         return None
     return same or (None if mounted.type == "btrfs" else False)  # btrfs may have several devices
+
+
+def _device(root: Root, mounted: Mount) -> str | None:
+    """MAJOR:MINOR of the device that the root file system is on; None for one without such a device."""
+    if mounted.device is not None and not mounted.device.startswith("0:"):
+        return mounted.device
+    try:
+        number = root.stat(mounted.source).st_rdev if mounted.source.startswith("/dev/") else 0
+    except OSError:
+        return None
+    return f"{os.major(number)}:{os.minor(number)}" if number else None
 
 
 def _encoded(name: str) -> str:

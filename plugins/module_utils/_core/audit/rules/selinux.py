@@ -272,7 +272,8 @@ RULES: tuple[Rule, ...] = (
             "host that does not confine guests. An argument of the kernel wins over /etc/selinux/config."
         ),
         fix=(
-            "Remove the argument: grubby --update-kernel=ALL --remove-args='selinux enforcing' on EL and Fedora; on "
+            "Remove the argument: grubby --update-kernel=ALL --remove-args='selinux enforcing' on EL and Fedora, and "
+            "where a variable of grub.cfg has it, GRUB_CMDLINE_LINUX and grub2-mkconfig -o /boot/grub2/grub.cfg; on "
             "Debian edit GRUB_CMDLINE_LINUX (security=selinux belongs there) and run update-grub. Nothing restarts."
         ),
         cost="none",

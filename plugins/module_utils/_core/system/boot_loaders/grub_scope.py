@@ -238,7 +238,7 @@ class GrubScope:
             return self._condition(words)
         if name in self.functions:
             return self._call(name, words)
-        if _loads_kernel(node):
+        if _loads_kernel(node) or (len(words) > 1 and _KERNELS & self.expand(words[0])):
             self.loaded.add(id(node))
             self._kernel(words)
         return self._builtin(name, words)
@@ -400,8 +400,10 @@ class GrubScope:
 
 
 def _loads_kernel(node: ScriptCommand) -> bool:
+    """Whether a command loads a kernel; its name may be a variable, as in grub.cfg of SUSE and for Xen."""
     name, kernel = (*map(literal, node.words[:2]), "", "")[:2]
-    return kernel != "" and (name in _KERNELS or (name in _MODULES and "vmlinu" in kernel))
+    variable = name in _MODULES or any(part.variable for word in node.words[:1] for part in word)
+    return kernel != "" and (name in _KERNELS or (variable and "vmlinu" in kernel))
 
 
 def _assignment(word: ScriptWord) -> tuple[str, ScriptWord] | None:
