@@ -60,7 +60,7 @@ proof: venv-test ## All scenarios and everything else, before a release; writes 
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.tools.checks proof
 
-soak: venv-test ## The scenarios and the ledger in full: every fault by itself, many kills; takes hours
+soak: venv-test ## Scenarios, ledger and fuzz tests in full: every fault by itself, many kills; takes hours
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.tools.checks soak
 

@@ -7,7 +7,7 @@
 test   all that needs no lab, the story (molecule/default), and one of the other scenarios: consecutive commits take
        turns, or --scenario chooses
 proof  all that needs no lab, all scenarios, and the story once more on hosts that boot Debian's own kernel
-soak   the scenarios and the store in their long forms, which take hours
+soak   the scenarios, the store and the fuzz tests in their long forms, which take hours
 lint, sanity
 
 What checks printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes last.
@@ -84,6 +84,11 @@ def store() -> Check:
     return Check("pytest store", [sys.executable, "-m", "pytest", "tests/store"])
 
 
+def fuzz() -> Check:
+    """The fuzz tests of the readers; SVIRT_SOAK gives them more cases."""
+    return Check("pytest fuzz", [sys.executable, "-m", "pytest", "-k", "fuzz", "tests/unit"])
+
+
 def scenario(name: str) -> Check:
     test, destroy = (["molecule", word, "--scenario-name", name] for word in ("test", "destroy"))
     return Check(f"molecule {name}", test, undo=destroy)
@@ -119,7 +124,7 @@ def plan_proof() -> list[Turn]:
 
 
 def plan_soak() -> list[Turn]:
-    turns = [Turn([store()]), *scenarios([STORY, *SCENARIOS])]
+    turns = [Turn([store(), fuzz()]), *scenarios([STORY, *SCENARIOS])]
     return [
         replace(turn, checks=[replace(check, limit=None, variables={"SVIRT_SOAK": "1"}) for check in turn.checks])
         for turn in turns
