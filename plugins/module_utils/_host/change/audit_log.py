@@ -24,6 +24,8 @@ _MAX_FILE = 128 * 1024 * 1024
 _MAX_ROTATED = 20
 _MAX_LINES = 200_000
 _JOURNAL = ("-b", "-q", "--no-pager", "-o", "short-unix", "-n", str(_MAX_LINES))
+#: A journal of gigabytes on a slow disk takes minutes.
+_SECONDS = 900
 _KERNEL_OFF = re.compile(r"audit=(?:0|off)\Z")
 
 
@@ -89,7 +91,8 @@ def _read_journal(tools: HostTools, log: DenialLog) -> bool:
     program = tools.find("journalctl")
     if program is None:
         return False
-    status, text, _err = tools.run_command([program, *_JOURNAL, "_TRANSPORT=kernel", "+", "_TRANSPORT=audit"])
+    words = [program, *_JOURNAL, "_TRANSPORT=kernel", "+", "_TRANSPORT=audit"]
+    status, text, _err = tools.run_reader(words, _SECONDS)
     if status or not text.strip():
         return False
     log.take(text.split("\n"))
@@ -98,7 +101,7 @@ def _read_journal(tools: HostTools, log: DenialLog) -> bool:
 
 def _read_buffer(tools: HostTools, log: DenialLog, booted_at: float | None) -> None:
     program = tools.find("dmesg")
-    status, text, err = tools.run_command([program]) if program else (1, "", "there is no dmesg")
+    status, text, err = tools.run_reader([program], _SECONDS) if program else (1, "", "there is no dmesg")
     if status:
         log.problem = (
             f"auditd does not run, and neither the journal nor the kernel's buffer can be read: {err.strip()[:200]}"

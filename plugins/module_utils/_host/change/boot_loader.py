@@ -23,6 +23,10 @@ from ..base.root import Root
 from ..base.tools import HostTools
 from ..probe import boot
 
+#: os-prober looks at every disk, and a disk that does not answer holds it up.
+_MAKE_SECONDS = 1800
+_CHECK_SECONDS = 300
+
 
 @dataclass(repr=False, eq=False)
 class BootLoaders:
@@ -73,14 +77,14 @@ class BootLoaders:
     def _output(self, files: BootFiles, make: BootMake) -> str:
         """The text that the program makes, checked."""
         program = files.programs[make.program].path
-        status, text, err = self.tools.run_command([program])
+        status, text, err = self.tools.run_reader([program], _MAKE_SECONDS)
         if status:
             raise HostWriteError(
                 f"{program} failed with status {status}: {err.strip()[-500:]}; {make.path} is as it was", "make_failed"
             )
         if make.checker is not None:
             checker = files.programs[make.checker].path
-            status, out, err = self.tools.run_command([checker], data=text)
+            status, out, err = self.tools.run_reader([checker], _CHECK_SECONDS, data=text)
             if status:
                 errors = (err or out).strip()[-500:]
                 raise HostWriteError(

@@ -253,6 +253,22 @@ def test_a_boot_loader_that_cannot_be_made_stays(lab: Lab, program: str, code: s
     assert actions(lab.run()) == [("make", MAIN)]  # the settings are right by now; the next run does the rest
 
 
+def test_a_program_that_hangs_is_ended_and_named(lab: Lab) -> None:
+    lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="quiet"\n')
+    lab.host.write(MAIN, lab.host.made())
+    lab.host.hanging.add("grub-mkconfig")
+    with raised("make_failed") as error:
+        lab.run()
+    assert "did not end within" in str(error.value)
+
+
+def test_a_journal_that_cannot_be_read_in_time_is_no_evidence(lab: Lab) -> None:
+    lab.host.mode("permissive")
+    lab.host.write("/proc/600/comm", "other\n")
+    lab.host.hanging |= {"journalctl", "dmesg"}
+    assert codes(lab.run()) == [("SELinux", "denials_unknown")]
+
+
 def test_snippets_are_edited_where_there_is_no_grubby(lab: Lab) -> None:
     path = "/boot/loader/entries/a.conf"
     lab.host.write("/etc/os-release", "ID=fedora\n")
