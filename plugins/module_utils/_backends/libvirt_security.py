@@ -10,10 +10,11 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import PlanError
-from .._core.harden.qemu_conf import QemuConfWishes, plan, result_of, settings_of
+from .._core.harden.qemu_conf import QemuConfWishes, facts_for, plan, result_of, settings_of
 from .._host.base.daemons import is_installed
 from .._host.base.root import Root
 from .._host.change.qemu_conf import QemuConfFacts, read, write
+from .._host.probe import conf_values
 from .._host.probe.daemon import CONF
 from .._module import Call
 
@@ -46,7 +47,9 @@ def run(call: Call) -> dict[str, t.Any]:
     facts = read(root, CONF, exports=call.params["name_exports"])
     if facts.unread:
         raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
-    planned = plan(facts.text, _wishes(call, facts), facts.mode, facts.lsms)
+    wishes = _wishes(call, facts)
+    values = conf_values.read(root, facts_for(facts.text, wishes))
+    planned = plan(facts.text, wishes, facts.mode, facts.lsms, values)
     if planned.edits and not call.check_mode:
         write(CONF, planned.text, facts, "libvirt_security")
     call.warnings += [f"what the host exports is not fully known: {warning}" for warning in facts.warnings]

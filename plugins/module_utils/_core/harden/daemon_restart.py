@@ -20,10 +20,11 @@ from ..libvirt import qemu_conf
 from ..libvirt.category_range import libvirt_range
 from ..libvirt.file_labels import confinement
 from ..libvirt.hooks import Hook, is_unseen
+from ..libvirt.qemu_conf_host import driver_faults
+from ..libvirt.qemu_conf_keys import Version, version_of
 from ..result import Pending, Reason, Refusal, Result, Step
 from ..snapshot.model import OK, Assignment, Guest, Libvirt, QemuConf, Snapshot
 from .guard import LINK
-from .qemu_conf import driver_faults
 
 CONF = "qemu.conf"
 #: Suspends or shuts down all guests when it stops.
@@ -63,6 +64,8 @@ class RestartFacts:
     context: str | None = None
     #: Hooks for guests that libvirt calls.
     hooks: list[Hook] = field(default_factory=list)
+    #: Version of the installed libvirt, which may be newer than the running one; None: the running one.
+    installed_version: str | None = None
     #: Further reasons for a restart.
     reasons: list[Reason] = field(default_factory=list)
 
@@ -70,6 +73,11 @@ class RestartFacts:
     def libvirt(self) -> Libvirt:
         """libvirt on the host."""
         return self.snapshot.libvirt
+
+    @property
+    def version(self) -> Version | None:
+        """Version of the libvirt that would start; None when it is not known."""
+        return version_of(self.installed_version or self.libvirt.version)
 
     @property
     def unit(self) -> DaemonUnit | None:
@@ -151,7 +159,8 @@ def _with(conf: QemuConf, settings: t.Mapping[str, t.Any]) -> QemuConf:
     set_ = [Assignment(key, value, 0) for key, value in settings.items() if value is not None]
     kept = [item for item in conf.assignments if item.key not in settings]
     problems = [problem for problem in conf.problems if problem.key not in settings]
-    return replace(conf, assignments=set_ + kept, problems=problems)
+    folders = None if qemu_conf.SHARED in settings else conf.shared_folders
+    return replace(conf, assignments=set_ + kept, problems=problems, shared_folders=folders)
 
 
 def refusals(look: RestartFacts) -> list[Refusal]:
@@ -310,24 +319,37 @@ def _level(context: str | None) -> str:
 
 
 def _conf_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
-    conf, selinux = look.libvirt.conf, look.snapshot.selinux
+    conf = look.libvirt.conf
     if conf is None:
         why = "the file could not be read, so whether libvirt would start with it is not known"
         yield Refusal(CONF, Reason("conf_unread", why))
         return
-    broken = [problem for problem in conf.problems if problem.kind in qemu_conf.REFUSED]
+    problems = qemu_conf.problems_for(conf, look.version)
+    broken = [problem for problem in problems if problem.kind in qemu_conf.REFUSED]
     for problem in broken:
         why = f"line {problem.line}: {problem.message}; libvirt would not start"
         yield Refusal(f"{CONF} {problem.key}".rstrip(), Reason(problem.kind, why))
-    if broken:
+    for problem in problems:
+        if problem.kind == qemu_conf.UNVERIFIED and problem.key != qemu_conf.SHARED:
+            why = f"line {problem.line}: {problem.message}, so whether libvirt would start is not known"
+            yield Refusal(f"{CONF} {problem.key}", Reason(problem.kind, why))
+    if not broken:
+        yield from (Refusal(f"{CONF} security_driver", reason) for reason in _driver_refusals(look, conf))
+
+
+def _driver_refusals(look: RestartFacts, conf: QemuConf) -> t.Iterator[Reason]:
+    selinux, driver = look.snapshot.selinux, qemu_conf.security_driver(conf)
+    if driver.kind == "invalid":
         return
-    for reason in driver_faults(conf, selinux.mode, selinux.lsms):
-        yield Refusal(f"{CONF} security_driver", reason)
-    names = qemu_conf.security_driver(conf).names
+    faults = list(driver_faults(conf, selinux.mode, selinux.lsms))
+    yield from faults
     models = [model.model for model in look.libvirt.models or ()]
-    if "selinux" in models and names and "selinux" not in names:
-        why = f"it names {', '.join(names)}: guests would start without SELinux from then on"
-        yield Refusal(f"{CONF} security_driver", Reason("without_selinux", why))
+    if driver.kind == "explicit" and "apparmor" in driver.names and "apparmor" not in models and not faults:
+        why = "it names apparmor, which the running daemon does not have; whether libvirt has this driver is not known"
+        yield Reason("driver_unknown", why)
+    if "selinux" in models and driver.names and "selinux" not in driver.names:
+        why = f"it names {', '.join(driver.names)}: guests would start without SELinux from then on"
+        yield Reason("without_selinux", why)
 
 
 def _daemon_refusals(look: RestartFacts) -> t.Iterator[Refusal]:

@@ -13,11 +13,12 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import PlanError
-from ..libvirt import qemu_conf
+from ..libvirt import qemu_conf, qemu_conf_host
 from ..libvirt.qemu_conf_edit import ConfEdit, change
+from ..libvirt.qemu_conf_host import HostFact, HostFacts
 from ..paths import below
 from ..result import Pending, Reason, Refusal, Result, Step
-from ..snapshot.model import Daemon, QemuConf
+from ..snapshot.model import Assignment, Daemon, QemuConf
 
 DRIVER, SHARED = "security_driver", "shared_filesystems"
 #: Option -> key, where they are not the same.
@@ -87,26 +88,54 @@ def value_of(key: str, value: t.Any) -> t.Any:
     return value
 
 
-def plan(text: str, wish: QemuConfWishes, mode: str, lsms: t.Collection[str]) -> QemuConfPlan:
-    """Plan the new text. ``mode`` is SELinux's, ``lsms`` are the kernel's security modules. Raises PlanError."""
-    before = QemuConf("qemu.conf", True, *qemu_conf.parse(text))
+def facts_for(text: str, wish: QemuConfWishes) -> list[HostFact]:
+    """What the plan has to know of the host."""
+    present = list(qemu_conf.effective(qemu_conf.parse(text)[0]).values())
+    wished = [Assignment(key, value, 0) for key, value in wish.settings.items() if value is not None]
+    folders = Assignment(SHARED, [*(wish.shared or ()), *wish.exported], 0)
+    return qemu_conf_host.facts_of([*present, *wished, folders])
+
+
+def plan(
+    text: str, wish: QemuConfWishes, mode: str, lsms: t.Collection[str], facts: HostFacts | None = None
+) -> QemuConfPlan:
+    """Plan the new text. ``mode`` is SELinux's, ``lsms`` are the kernel's security modules. Raises PlanError.
+
+    Without ``facts`` values are not checked against the host.
+    """
+    before = _conf(text, facts)
     refused: list[Refusal] = []
     wanted = dict(wish.settings)
     _keep_same_driver(wanted, before)
     if wish.shared is not None or wish.exported:
-        wanted[SHARED] = _shared(wish, before, refused)
+        wanted[SHARED] = _shared(wish, before, facts or {}, refused)
     changed, edits = change(text, wanted, wish.duplicates)
-    after = QemuConf("qemu.conf", True, *qemu_conf.parse(changed))
+    after = _conf(changed, facts)
     # Only what this run would bring about is refused; what was there before is for the restart's gate.
     if {DRIVER, "security_require_confined"} & set(wanted):
-        for reason in driver_faults(after, mode, lsms):
+        for reason in qemu_conf_host.driver_faults(after, mode, lsms):
             raise PlanError(reason.text, reason.code)
+    _refuse_new_problems(before, after, wanted)
     refused += [
         Refusal(f"qemu.conf {problem.key}", Reason(problem.kind, f"line {problem.line}: {problem.message}"))
         for problem in after.problems
         if problem.kind in ("wrong_type", "bad_value")
     ]
     return QemuConfPlan(changed, edits, _values(before, wanted, edits), _values(after, wanted, edits), refused)
+
+
+def _conf(text: str, facts: HostFacts | None) -> QemuConf:
+    conf = QemuConf("qemu.conf", True, *qemu_conf.parse(text))
+    return conf if facts is None else qemu_conf_host.checked(conf, facts)
+
+
+def _refuse_new_problems(before: QemuConf, after: QemuConf, wanted: t.Collection[str]) -> None:
+    """Raise PlanError for a value that the change brings and that the daemon would not accept."""
+    old = {(problem.kind, problem.key) for problem in before.problems}
+    for problem in after.problems:
+        new = problem.key in wanted or (problem.kind, problem.key) not in old
+        if new and problem.kind in (*qemu_conf.REFUSED, qemu_conf.UNVERIFIED) and problem.key != SHARED:
+            raise PlanError(f"qemu.conf {problem.key}: {problem.message}", code=problem.kind)
 
 
 def result_of(plan: QemuConfPlan, daemon: Daemon | None, stale: bool) -> Result:
@@ -121,28 +150,6 @@ def result_of(plan: QemuConfPlan, daemon: Daemon | None, stale: bool) -> Result:
         refused=plan.refused,
         extra={"restart_needed": needed},
     )
-
-
-def driver_faults(conf: QemuConf, mode: str, lsms: t.Collection[str]) -> t.Iterator[Reason]:
-    """Why libvirt would not start with the file's security driver on this host."""
-    driver = qemu_conf.security_driver(conf)
-    if driver.selinux and mode == "disabled":
-        yield Reason(
-            "selinux_off",
-            "security_driver names selinux and SELinux is off on this host: libvirt would not start. Turn SELinux on "
-            "first, which needs a reboot",
-        )
-    elif "apparmor" in driver.names and "apparmor" not in lsms and "selinux" not in driver.names:
-        yield Reason(
-            "apparmor_off", "security_driver names apparmor and AppArmor is off on this host: libvirt would not start"
-        )
-    none = driver.kind == "none" or (driver.kind == "unset" and mode == "disabled" and "apparmor" not in lsms)
-    if none and qemu_conf.setting(conf, "security_require_confined") == 1:
-        yield Reason(
-            "no_driver",
-            "security_require_confined = 1 and no security driver would be in force: libvirt would not start. Name a "
-            "driver that the host has, or leave require_confined at no",
-        )
 
 
 def uncovered(folders: t.Iterable[str], named: t.Sequence[str]) -> list[str]:
@@ -163,23 +170,47 @@ def _keep_same_driver(wanted: dict[str, t.Any], conf: QemuConf) -> None:
         wanted[DRIVER] = qemu_conf.setting(conf, DRIVER)
 
 
-def _shared(wish: QemuConfWishes, conf: QemuConf, refused: list[Refusal]) -> list[str] | None:
-    value = qemu_conf.setting(conf, SHARED)
-    present = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+def _shared(wish: QemuConfWishes, conf: QemuConf, facts: HostFacts, refused: list[Refusal]) -> list[str] | None:
+    """The folders to name. libvirt ends its list at the first that does not exist, so such ones come last."""
     for path in wish.shared or ():
         if not path.startswith("/"):
             raise PlanError(
                 f"shared_filesystems: {path[:80]!r} is not an absolute path of a folder", code="path_not_absolute"
             )
-    named = list(wish.shared or ()) if wish.exact else [*present, *uncovered(wish.shared or (), present)]
-    exported = list(wish.exported)
-    if "/" in exported:
-        exported.remove("/")
+    exported = [path for path in wish.exported if path != "/"]
+    if len(exported) < len(wish.exported):
         why = "the whole host is exported; name the folders with images in shared_filesystems"
         refused.append(Refusal("folder /", Reason("whole_host_exported", why)))
-    named += uncovered(exported, named)
+    wished = []
+    for path in wish.shared or ():
+        if _canonical(path, facts) == "":
+            why = "it does not exist, and libvirt would ignore it and all folders after it; create it first"
+            refused.append(Refusal(f"folder {path}", Reason("folder_missing", why)))
+        else:
+            wished.append(path)
+    present = _named(conf)
+    missing = [path for path in present if _canonical(path, facts) == ""]
+    named = wished if wish.exact else [path for path in present if path not in missing]
+    for paths in (() if wish.exact else wished, [path for path in exported if _canonical(path, facts) != ""]):
+        covered = [_canonical(path, facts) for path in named]
+        outside = uncovered([_canonical(path, facts) for path in paths], covered)
+        named = [*named, *outside]
+    named += [] if wish.exact else missing
     unset = not named and SHARED not in qemu_conf.effective(conf.assignments)
     return None if unset else named
+
+
+def _named(conf: QemuConf) -> list[str]:
+    """Folders of shared_filesystems as they are written."""
+    assignment = qemu_conf.effective(conf.assignments).get(SHARED)
+    value = assignment.value if assignment is not None else None
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _canonical(path: str, facts: HostFacts) -> str:
+    """The path without links, empty when it does not exist on the host; without ``.`` and ``//`` if not known."""
+    folder = facts.get(HostFact(qemu_conf_host.CANONICAL, path))
+    return folder if isinstance(folder, str) else posixpath.normpath(path)
 
 
 def _values(conf: QemuConf, wanted: t.Iterable[str], edits: list[ConfEdit]) -> dict[str, t.Any]:

@@ -12,75 +12,27 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import posixpath
 import re
 import string
 import typing as t
 from dataclasses import dataclass
 
 from ..snapshot.model import Assignment, ConfProblem, QemuConf
+from . import qemu_conf_keys
+from .qemu_conf_keys import BOOL, INT, TABLE, TEXT, TEXT_OR_LIST, UINT, NegativeNumber, Version, shown
+
+__all__ = ["BOOL", "INT", "TEXT", "TEXT_OR_LIST", "UINT"]
 
 #: Bound on the text; the file as shipped has some 40 KiB.
 MAX_TEXT = 1024 * 1024
 #: Bound on lists inside lists: libvirt's grammar has them, none of its keys does.
 MAX_DEPTH = 50
 
-BOOL = "bool"
-INT = "int"
-UINT = "uint"
-TEXT = "text"
-LIST = "list"
-TEXT_OR_LIST = "text or list"
-TEXT_OR_UINT = "text or uint"
+#: Keys that libvirt reads, by type.
+KEYS: dict[str, str] = {name: key.kind for name, key in TABLE.items()}
 
-_TLS = ("default", "vnc", "chardev", "migrate", "backup")
-
-#: Keys that libvirt 11 reads, by type. The one table of them.
-KEYS: dict[str, str] = {
-    **{f"{name}_tls_x509_cert_dir": TEXT for name in (*_TLS, "spice", "rdp", "vxhs", "nbd")},
-    **{f"{name}_tls_x509_secret_uuid": TEXT for name in (*_TLS, "vxhs", "nbd")},
-    **{f"{name}_tls_x509_verify": BOOL for name in _TLS},
-    **dict.fromkeys(("vnc_tls", "spice_tls", "chardev_tls", "vxhs_tls", "nbd_tls", "migrate_tls_force"), BOOL),
-    **dict.fromkeys(("vnc_listen", "vnc_password", "vnc_sasl_dir"), TEXT),
-    **dict.fromkeys(("spice_listen", "spice_password", "spice_sasl_dir"), TEXT),
-    **dict.fromkeys(("rdp_listen", "rdp_username", "rdp_password"), TEXT),
-    **dict.fromkeys(("vnc_auto_unix_socket", "vnc_sasl", "vnc_allow_host_audio"), BOOL),
-    **dict.fromkeys(("spice_auto_unix_socket", "spice_sasl", "nographics_allow_host_audio"), BOOL),
-    **dict.fromkeys(("remote_display_port_min", "remote_display_port_max"), UINT),
-    **dict.fromkeys(("remote_websocket_port_min", "remote_websocket_port_max"), UINT),
-    "security_driver": TEXT_OR_LIST,
-    "security_default_confined": BOOL,
-    "security_require_confined": BOOL,
-    "user": TEXT,
-    "group": TEXT,
-    "dynamic_ownership": BOOL,
-    "remember_owner": BOOL,
-    "cgroup_controllers": LIST,
-    "cgroup_device_acl": LIST,
-    "seccomp_sandbox": INT,
-    "namespaces": LIST,
-    "shared_filesystems": LIST,
-    "swtpm_user": TEXT,
-    "swtpm_group": TEXT,
-    **dict.fromkeys(("save_image_format", "dump_image_format", "snapshot_image_format", "auto_dump_path"), TEXT),
-    **dict.fromkeys(("auto_dump_bypass_cache", "auto_start_bypass_cache", "auto_save_bypass_cache"), BOOL),
-    **dict.fromkeys(("auto_shutdown_try_save", "auto_shutdown_try_shutdown", "auto_shutdown_poweroff"), TEXT),
-    **dict.fromkeys(("auto_start_delay", "auto_shutdown_wait"), UINT),
-    "auto_shutdown_restore": BOOL,
-    "hugetlbfs_mount": TEXT_OR_LIST,
-    **dict.fromkeys(("bridge_helper", "pr_helper", "slirp_helper", "qemu_rdp", "dbus_daemon", "stdio_handler"), TEXT),
-    **dict.fromkeys(("max_processes", "max_files", "max_threads_per_process", "max_queued"), UINT),
-    "max_core": TEXT_OR_UINT,
-    **dict.fromkeys(("dump_guest_core", "set_process_name", "clear_emulator_capabilities"), BOOL),
-    **dict.fromkeys(("mac_filter", "relaxed_acs_check", "allow_disk_format_probing", "log_timestamp"), BOOL),
-    **dict.fromkeys(("virtiofsd_debug", "storage_use_nbdkit"), BOOL),
-    **dict.fromkeys(("lock_manager", "migration_address", "migration_host", "memory_backing_dir"), TEXT),
-    **dict.fromkeys(("sched_core", "deprecation_behavior"), TEXT),
-    "keepalive_interval": INT,
-    **dict.fromkeys(("keepalive_count", "gluster_debug_level"), UINT),
-    **dict.fromkeys(("migration_port_min", "migration_port_max"), UINT),
-    "nvram": LIST,
-    "capability_filters": LIST,
-}
+SHARED = "shared_filesystems"
 
 #: What libvirt takes for a key when no line says otherwise; None where it probes or where the build decides.
 DEFAULTS: dict[str, t.Any] = {
@@ -98,15 +50,7 @@ DEFAULTS: dict[str, t.Any] = {
     "shared_filesystems": [],
 }
 
-#: Values that the daemon takes; any other keeps it from starting.
-_VALUES: dict[str, frozenset[t.Any]] = {
-    "allow_disk_format_probing": frozenset((0,)),
-    "cgroup_controllers": frozenset(("cpu", "cpuacct", "cpuset", "memory", "devices", "blkio", "freezer", "net_cls")),
-    "max_core": frozenset(("unlimited",)),
-    "namespaces": frozenset(("mount",)),
-    "stdio_handler": frozenset(("logd", "file")),
-}
-
+_SLASHES = re.compile(r"\A/+")
 _BLANKS = re.compile(r"[ \t]*")
 _BLANKS_AND_ENDS = re.compile(r"[ \t\r\n]*")
 _TO_END = re.compile(r"[^\r\n]*")
@@ -114,8 +58,6 @@ _TO_QUOTE = {'"': re.compile(r'[^"\r\n]*'), "'": re.compile(r"[^'\r\n]*")}
 _NAME = re.compile(r"[A-Za-z0-9_]*")
 _DIGITS = re.compile(r"[0-9]*")
 _MAX_NUMBER = (1 << 63) - 1
-_BOUNDS = {INT: (-(2**31), 2**31 - 1), UINT: (0, 2**32 - 1)}
-_DRIVERS = ("selinux", "apparmor", "none")
 
 
 @dataclass(frozen=True)
@@ -165,14 +107,12 @@ def parse(text: str) -> tuple[list[Assignment], list[ConfProblem]]:
         parser.parse()
     except _SyntaxError as error:
         problems.append(ConfProblem(parser.line, "syntax", parser.key, str(error)))
-    first: dict[str, int] = {}
+    first = effective(parser.assignments)
     for item in parser.assignments:
-        if item.key in first:
-            message = f"libvirt uses the first assignment, in line {first[item.key]}, and ignores this one"
+        if first[item.key] is not item:
+            message = f"libvirt uses the first assignment, in line {first[item.key].line}, and ignores this one"
             problems.append(ConfProblem(item.line, "duplicate", item.key, message))
-            continue
-        first[item.key] = item.line
-        problems.extend(_judge(item))
+    problems.extend(qemu_conf_keys.judge(list(first.values())))
     return [_plain(item) for item in parser.assignments], sorted(problems, key=lambda item: item.line)
 
 
@@ -188,7 +128,7 @@ def places(text: str) -> list[AssignmentPlace]:
 
 def fault(key: str, value: t.Any) -> ConfProblem | None:
     """Why libvirt would refuse the value for the key; None when it accepts it."""
-    return next(_judge(Assignment(key, value, 1)), None)
+    return next(qemu_conf_keys.judge([Assignment(key, value, 1)]), None)
 
 
 def effective(assignments: t.Iterable[Assignment]) -> dict[str, Assignment]:
@@ -202,7 +142,17 @@ def effective(assignments: t.Iterable[Assignment]) -> dict[str, Assignment]:
 def setting(conf: Conf, key: str) -> t.Any:
     """The value in force for a key: the first assignment's, else libvirt's default."""
     assignment = effective(conf.assignments).get(key)
-    return DEFAULTS.get(key) if assignment is None else assignment.value
+    if assignment is None:
+        return DEFAULTS.get(key)
+    return _shared_folders(conf, assignment.value) if key == SHARED else assignment.value
+
+
+def _shared_folders(conf: Conf, value: t.Any) -> t.Any:
+    """shared_filesystems as libvirt uses it: canonical paths, up to the first folder that does not exist."""
+    resolved = getattr(conf, "shared_folders", None)
+    if resolved is not None or not isinstance(value, list):
+        return value if resolved is None else list(resolved)
+    return [_SLASHES.sub("/", posixpath.normpath(path)) if isinstance(path, str) else path for path in value]
 
 
 def security_driver(conf: Conf) -> SecurityDriver:
@@ -216,85 +166,27 @@ def security_driver(conf: Conf) -> SecurityDriver:
     if not value:
         return SecurityDriver("unset", (), "an empty list is the same as no line")
     names = tuple(str(name) for name in value)
-    why = _driver_fault(names)
+    why = qemu_conf_keys.driver_fault(names)
     if why:
         return SecurityDriver("invalid", names, why)
     return SecurityDriver("none" if names == ("none",) else "explicit", names)
 
 
-def _driver_fault(names: tuple[str, ...]) -> str:
-    unknown = next((name for name in names if name not in _DRIVERS), None)
-    if unknown == "dac":
-        return "dac may not be named: libvirt adds it by itself"
-    if unknown is not None:
-        return f"{unknown[:80]!r} is no security driver"
-    if len(set(names)) < len(names):
-        return "a driver is named twice"
-    if "none" in names and len(names) > 1:
-        return "none may not stand in a list with others"
-    return ""
-
-
-def _judge(item: Assignment) -> t.Iterator[ConfProblem]:
-    """Problems of one assignment that counts."""
-    kind = KEYS.get(item.key)
-    if kind is None:
-        yield ConfProblem(item.line, "unknown_key", item.key, "libvirt 11 does not know this key and ignores it")
-    elif not _is(item.value, kind):
-        message = f"expected {_EXPECTED[kind]}, found {_shown(item.value)}; the daemon does not start with it"
-        yield ConfProblem(item.line, "wrong_type", item.key, message)
-    else:
-        why = _value_fault(item, kind)
-        if why:
-            yield ConfProblem(item.line, "bad_value", item.key, why)
-
-
-_EXPECTED = {
-    BOOL: "0 or 1 without quotes",
-    INT: "a whole number without quotes",
-    UINT: "a whole number without quotes or minus sign",
-    TEXT: "a text in quotes",
-    LIST: "a list of texts",
-    TEXT_OR_LIST: "a text in quotes or a list of texts",
-    TEXT_OR_UINT: "a text in quotes or a whole number",
-}
-
-
-def _is(value: t.Any, kind: str) -> bool:
-    if isinstance(value, list):
-        return kind in (LIST, TEXT_OR_LIST) and all(isinstance(item, str) for item in value)
-    if isinstance(value, str):
-        return kind in (TEXT, TEXT_OR_LIST, TEXT_OR_UINT)
-    # libvirt takes a number with a minus sign, -0 too, for another type.
-    return kind == INT or (kind in (BOOL, UINT, TEXT_OR_UINT) and not isinstance(value, _Negative))
-
-
-def _value_fault(item: Assignment, kind: str) -> str:
-    if item.key == "security_driver":
-        names = (item.value,) if isinstance(item.value, str) else tuple(item.value)
-        return _driver_fault(names)
-    if kind == BOOL and item.value not in (0, 1):
-        return f"{_shown(item.value)} is neither 0 nor 1; the daemon does not start with it"
-    low, high = _BOUNDS.get(kind, (-_MAX_NUMBER, _MAX_NUMBER))
-    if isinstance(item.value, int) and not low <= item.value <= high:
-        return "the number is out of range; the daemon does not start with it"
-    known = _VALUES.get(item.key)
-    values = item.value if isinstance(item.value, list) else [item.value]
-    wrong = next((value for value in values if known and value not in known), None)
-    if wrong is None or (kind == TEXT_OR_UINT and isinstance(wrong, int)):
-        return ""
-    return f"{_shown(wrong)} is not a value that libvirt takes"
-
-
-def _shown(value: t.Any) -> str:
-    return "a list" if isinstance(value, list) else repr(value)[:80]
+def problems_for(conf: QemuConf, version: Version | None) -> list[ConfProblem]:
+    """Problems of the file for a libvirt of this version; None: not known, so that unknown keys are unverified."""
+    known = {problem.key for problem in conf.problems if problem.kind != "duplicate"}
+    judged = [qemu_conf_keys.for_version(problem, version) for problem in conf.problems]
+    if version is not None:
+        rest = [item for key, item in effective(conf.assignments).items() if key not in known]
+        judged += [qemu_conf_keys.not_read(item.key, item.line, version) for item in rest]
+    return sorted((problem for problem in judged if problem is not None), key=lambda problem: problem.line)
 
 
 def _plain(item: Assignment) -> Assignment:
     """With a value that the snapshot can hold: text, whole number or list of texts."""
     value = item.value
     if isinstance(value, list):
-        value = [member if isinstance(member, str) else _shown(member) for member in value]
+        value = [member if isinstance(member, str) else shown(member) for member in value]
     elif isinstance(value, int):
         value = int(value)
     return Assignment(item.key, value, item.line)
@@ -302,10 +194,6 @@ def _plain(item: Assignment) -> Assignment:
 
 class _SyntaxError(Exception):
     """What libvirt would say."""
-
-
-class _Negative(int):
-    """A number written with a minus sign."""
 
 
 class _Parser:
@@ -431,11 +319,13 @@ class _Parser:
             number = number * 10 + int(digit)
             if number > _MAX_NUMBER:
                 raise _SyntaxError("numeric overflow in conf value")
-        return _Negative(-number) if sign == "-" else number
+        return NegativeNumber(-number) if sign == "-" else number
 
 
 #: Kinds of problems in qemu.conf for which libvirt refuses the file, so that its daemon does not start again.
 REFUSED = frozenset(("syntax", "wrong_type", "bad_value"))
+#: Kind of a problem that may be none: whether libvirt accepts the value could not be found out.
+UNVERIFIED = "unverified"
 
 
 @dataclass(frozen=True)
@@ -456,4 +346,6 @@ def doubt_of(conf: QemuConf | None, key: str) -> ConfDoubt | None:
             return ConfDoubt(None, f"libvirt cannot parse the file: line {problem.line}: {problem.message}")
         if problem.kind in REFUSED and problem.key == key:
             return ConfDoubt(key, f"libvirt refuses the value: {problem.message}")
+        if problem.kind == UNVERIFIED and problem.key == key:
+            return ConfDoubt(key, problem.message)
     return None

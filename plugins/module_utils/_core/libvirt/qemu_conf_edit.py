@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ..errors import PlanError
 from ..snapshot.model import Assignment, ConfProblem
-from . import qemu_conf
+from . import qemu_conf, qemu_conf_keys
 
 SET, ADD, UNSET, DUPLICATE = "set", "add", "unset", "comment_out_duplicate"
 
@@ -49,8 +49,8 @@ def change(text: str, wanted: t.Mapping[str, t.Any], duplicates: bool = False) -
     Later assignments of these keys become comments; with ``duplicates``, those of all other keys too. Raises PlanError
     for a text that libvirt could not parse, a key that it does not know, and a value that it would not take.
     """
-    _check(wanted)
     assignments, problems = qemu_conf.parse(text)
+    _check(wanted, assignments)
     _refuse_broken(problems)
     wrong = {problem.key for problem in problems if problem.kind in ("wrong_type", "bad_value")}
     edits: list[ConfEdit] = []
@@ -92,13 +92,16 @@ def render(value: t.Any, end: str = "\n") -> str:
     return f"'{value}'" if '"' in value else f'"{value}"'
 
 
-def _check(wanted: t.Mapping[str, t.Any]) -> None:
-    for key, value in wanted.items():
+def _check(wanted: t.Mapping[str, t.Any], present: list[Assignment]) -> None:
+    """Refuse keys and values that libvirt does not accept, beside the present values of other keys."""
+    for key in wanted:
         if not _NAME.match(key):
             raise PlanError(f"{key[:80]!r} is not the name of a key of qemu.conf", code="invalid_key")
-        problem = qemu_conf.fault(key, value) if value is not None else None  # anything may be unset
-        if problem is not None:
-            raise PlanError(f"qemu.conf {key}: {problem.message}", code=problem.kind)
+    values = [Assignment(key, value, 0) for key, value in wanted.items() if value is not None]  # anything may be unset
+    rest = [item for key, item in qemu_conf.effective(present).items() if key not in wanted]
+    for problem in qemu_conf_keys.judge([*values, *rest]):
+        if problem.key in wanted:
+            raise PlanError(f"qemu.conf {problem.key}: {problem.message}", code=problem.kind)
 
 
 def _refuse_broken(problems: list[ConfProblem]) -> None:

@@ -126,10 +126,12 @@ class Assignment:
 
 @dataclass
 class ConfProblem:
-    """Something in qemu.conf that libvirt does not accept or silently passes over."""
+    """Something in qemu.conf that libvirt refuses or silently ignores."""
 
     line: int = field(metadata=doc("line, from 1"))
-    kind: str = field(metadata=doc("syntax, duplicate, unknown_key, wrong_type or bad_value"))
+    kind: str = field(
+        metadata=doc("syntax, duplicate, unknown_key, wrong_type, bad_value, ignored_value, or unverified: not known")
+    )
     key: str = field(metadata=doc("the key, where there is one"))
     message: str = field(metadata=doc("what is wrong"))
 
@@ -145,6 +147,10 @@ class QemuConf:
     )
     problems: list[ConfProblem] = field(default_factory=list, metadata=doc("problems, by line"))
     changed_at: float | None = field(default=None, metadata=doc("time of the last change, seconds since the epoch"))
+    shared_folders: list[str] | None = field(
+        default=None,
+        metadata=doc("shared_filesystems as libvirt resolves it, up to the first that does not exist; None: not known"),
+    )
 
 
 @dataclass

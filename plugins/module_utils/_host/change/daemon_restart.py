@@ -24,7 +24,7 @@ from ..base.daemons import SOCKETS
 from ..base.deadline import Job
 from ..base.journal import Entry, Journal, entries_of
 from ..base.root import Root, reason
-from ..probe import guests
+from ..probe import conf_values, guests
 from ..probe.daemon import CONF, changes, drives, started_at
 from ..probe.probe import Options, Probe, Tools
 from ..probe.system import RunCommand
@@ -76,6 +76,7 @@ class RestartActor:
         if daemon is not None:
             look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")])
         look.jobs = jobs(self.root)
+        look.installed_version = conf_values.installed_version(self.root)
         return look
 
     def reload(self) -> None:

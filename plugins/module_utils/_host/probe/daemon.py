@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ..._core.errors import HostReadError
-from ..._core.libvirt import qemu_conf
+from ..._core.libvirt import qemu_conf, qemu_conf_host
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import Daemon, Libvirt, Process, QemuConf
@@ -20,7 +20,7 @@ from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
 from ..base.deadline import Job
 from ..base.process_view import ProcessView
 from ..base.root import MAX_FILE, Root, reason
-from . import processes
+from . import conf_values, processes
 
 CONF = "/etc/libvirt/qemu.conf"
 #: The daemon that holds the QEMU driver's lock writes its pid here.
@@ -151,7 +151,8 @@ def configuration(root: Root, daemon: Daemon | None = None, timeout: float = 30.
         return conf, ""
     except (OSError, HostReadError) as error:
         return None, reason(error)  # no conclusion from keys that could not be read
-    return conf, ""
+    items = qemu_conf.effective(conf.assignments).values()
+    return qemu_conf_host.checked(conf, conf_values.read(root, qemu_conf_host.facts_of(items))), ""
 
 
 def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[QemuConf | None, str]:

@@ -128,6 +128,8 @@ def test_a_daemon_that_sleeps_reads_the_file_when_it_wakes(run: Run, tree: Tree)
 
 def test_exported_folders_are_named(run: Run, conf: Path, tree: Tree) -> None:
     tree.file("/var/lib/nfs/etab", "/srv/vms\t*(rw,security_label)\n/srv/vms\t10.0.0.1(rw)\n/mnt/nas\t*(rw)\n")
+    tree.folder("/srv/vms")
+    tree.folder("/srv/more")
     mounts = tree.entries["/proc/self/mountinfo"]
     mounts.content += b"25 22 0:50 / /mnt/nas rw - nfs4 filer:/vol rw\n"
     assert run(name_exports=True, shared_filesystems=["/srv/more"])["after"]["shared_filesystems"] == [

@@ -23,6 +23,8 @@ from ...facts.subjects import CONF, HOST, conf_key
 from ...libvirt import qemu_conf
 from ...libvirt.category_range import libvirt_range
 from ...libvirt.qemu_conf import REFUSED
+from ...libvirt.qemu_conf_host import driver_faults
+from ...libvirt.qemu_conf_keys import version_of
 from ...selinux.context import read_context, type_of
 from ...selinux.shipped_types import DAEMON_TYPES
 from ...snapshot.model import ConfProblem, Daemon, QemuConf, Snapshot
@@ -164,9 +166,13 @@ def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
         yield Unsure(CONF, "the file could not be read")
         return
     grouped: dict[tuple[str, str], list[ConfProblem]] = {}
-    for problem in conf.problems:
+    for problem in [*_problems(snapshot, conf), *_missing_driver(snapshot, conf)]:
         grouped.setdefault((problem.kind, problem.key), []).append(problem)
     for (kind, key), problems in sorted(grouped.items()):
+        subject = conf_key(key) if key else CONF
+        if kind == qemu_conf.UNVERIFIED:
+            yield Unsure(subject, problems[0].message)
+            continue
         evidence: dict[str, t.Any] = {
             "path": conf.path,
             "kind": kind,
@@ -178,14 +184,29 @@ def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
             evidence["values"] = values
         # Only its writer knows what an ignored key was meant to be; it needs no restart.
         cost = "operator" if kind == "unknown_key" else None
-        subject = conf_key(key) if key else CONF
         yield Hit(subject, f"{kind} {key}", evidence, cost, severity=_severity_of(kind, values))
+
+
+def _problems(snapshot: Snapshot, conf: QemuConf) -> list[ConfProblem]:
+    """Problems for the libvirt that runs; by the newest known version where its own is not known."""
+    version = version_of(snapshot.libvirt.version)
+    return conf.problems if version is None else qemu_conf.problems_for(conf, version)
+
+
+def _missing_driver(snapshot: Snapshot, conf: QemuConf) -> t.Iterator[ConfProblem]:
+    """A security driver beside SELinux that the kernel does not have; without SELinux it is LIB-003."""
+    written = qemu_conf.effective(conf.assignments).get("security_driver")
+    if not qemu_conf.security_driver(conf).selinux:
+        return
+    for reason in driver_faults(conf, snapshot.selinux.mode, snapshot.selinux.lsms):
+        if reason.code == "apparmor_off" and written is not None:
+            yield ConfProblem(written.line, "bad_value", "security_driver", reason.text)
 
 
 def _severity_of(kind: str, values: list[t.Any]) -> str:
     if kind in REFUSED:
         return "high"
-    if kind == "duplicate" and any(value != values[0] for value in values):
+    if kind == "ignored_value" or (kind == "duplicate" and any(value != values[0] for value in values)):
         return "medium"
     return "low"
 
@@ -337,8 +358,9 @@ RULES: tuple[Rule, ...] = (
             "on unmanaged."
         ),
         fix=(
-            "Keep one assignment of each key, with a value that libvirt accepts (bare 0 or 1, quoted text), and remove "
-            "keys that it does not know. Do it before the daemon's next restart."
+            "Keep one assignment of each key, with a value that libvirt accepts on this host (bare 0 or 1, quoted text; "
+            "users, folders and drivers that exist), and take out keys that it does not know. Do it before the daemon's "
+            "next restart."
         ),
         cost="daemon_restart",
         needs=("selinux", "libvirt"),

@@ -68,6 +68,7 @@ def look(*guests: Guest, conf: str = 'security_driver = "selinux"\n', **changes:
         daemon=Daemon("libvirtd", 900, CONTEXT, 1000.0, True),
         connected=True,
         driver="QEMU",
+        version="11.3.0",
         conf=QemuConf("qemu.conf", True, *qemu_conf.parse(conf)),
         models=[SecurityModel("selinux"), SecurityModel("dac")],
     )
