@@ -19,6 +19,7 @@ from ..errors import LabelError
 from ..libvirt import qemu_conf
 from ..libvirt.category_range import libvirt_range
 from ..libvirt.file_labels import confinement
+from ..libvirt.hook_script import FAILS, PASSES
 from ..libvirt.hooks import Hook, is_unseen
 from ..libvirt.qemu_conf_host import driver_faults
 from ..libvirt.qemu_conf_keys import Version, version_of
@@ -29,6 +30,11 @@ from .guard import LINK
 CONF = "qemu.conf"
 #: Suspends or shuts down all guests when it stops.
 GUESTS_UNIT = "libvirt-guests.service"
+#: How an operator makes a hook safe, in a form that hook_script can read.
+_EXIT_FIRST = (
+    "if it has nothing to do then, make it a shell script whose first line after #!/bin/sh is "
+    '[ "$2" = reconnect ] && exit 0 (a program of another kind can be started by such a script with exec)'
+)
 _QEMU_KINDS = frozenset(("kvm", "qemu"))
 
 
@@ -294,6 +300,8 @@ def _guest_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
 
 def _hook_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
     """libvirt calls each hook for each running guest when it is back, and ends the guest when the hook fails."""
+    snapshot = look.snapshot
+    guests = snapshot.coverage["guests"].status != OK or any(guest.active for guest in snapshot.guests)
     for hook in look.hooks:
         if hook.denied:
             why = (
@@ -301,6 +309,15 @@ def _hook_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
                 f"it a label that the daemon may execute, such as bin_t ({hook.denied})"
             )
             yield Refusal(f"hook {hook.path}", Reason("hook_denied", why))
+        elif guests and hook.at_reconnect == FAILS:
+            why = f"it fails when libvirt calls it for a running guest: the restart would end the guests; {_EXIT_FIRST}"
+            yield Refusal(f"hook {hook.path}", Reason("hook_fails", why))
+        elif guests and hook.at_reconnect != PASSES:
+            why = (
+                "whether it succeeds when libvirt calls it for a running guest is not known; if it does not, the "
+                f"restart would end the guests; {_EXIT_FIRST}"
+            )
+            yield Refusal(f"hook {hook.path}", Reason("hook_unknown", why))
 
 
 def _dynamic(snapshot: Snapshot) -> t.Iterator[Guest]:

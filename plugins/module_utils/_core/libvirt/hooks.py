@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from ..selinux.context import type_of
 from ..selinux.policy_access import AccessVerdict, Check
+from .hook_script import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Hook:
     changed_at: float
     #: Why the daemon could not run it; empty when it can, or no policy decides.
     denied: str = ""
+    #: What it does when the daemon calls it for a running guest at its start: see hook_script.outcome.
+    at_reconnect: str = UNKNOWN
 
 
 def is_unseen(path: str, hooks: t.Collection[Hook], started_at: float | None) -> bool:

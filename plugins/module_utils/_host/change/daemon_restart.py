@@ -72,7 +72,8 @@ class RestartActor:
         look = gate.RestartFacts(snapshot, self._units(), context=self.context)
         if daemon is not None and daemon.pid is not None:
             look.started_at = started_at(self.root, daemon)
-            look.hooks = hooks.judged(self.root, hooks.installed(self.root), daemon.context or "")
+            judged = hooks.judged(self.root, hooks.installed(self.root), daemon.context or "")
+            look.hooks = hooks.examined(self.root, judged)
         if daemon is not None:
             look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")])
         look.jobs = jobs(self.root)

@@ -14,7 +14,9 @@ from dataclasses import replace
 
 from ..._core.errors import HostReadError
 from ..._core.harden.guard import LINK, PROGRAM, SETTINGS
+from ..._core.libvirt.hook_script import PASSES, UNKNOWN, outcome
 from ..._core.libvirt.hooks import Hook, objections, questions
+from ..._core.libvirt.shell_parser import MAX_TEXT
 from ..base.root import Root, label_of
 from ..probe.guest_files import LABEL
 from ..probe.loaded_policy import LoadedPolicy
@@ -64,6 +66,23 @@ def judged(root: Root, hooks: t.Iterable[Hook], domain: str) -> list[Hook]:
     if not policy.loaded:
         return list(hooks)
     return [replace(hook, denied=_denied(root, policy, hook.path, domain)) for hook in hooks]
+
+
+def examined(root: Root, hooks: t.Iterable[Hook]) -> list[Hook]:
+    """The hooks, each with what it does when the daemon calls it for a running guest at its start."""
+    return [replace(hook, at_reconnect=_at_reconnect(root, hook.path)) for hook in hooks]
+
+
+def _at_reconnect(root: Root, path: str) -> str:
+    try:
+        if path == LINK and root.readlink(path) == PROGRAM:
+            return PASSES  # the guard, which refuses only guests that start or come in
+    except OSError:
+        pass
+    try:
+        return outcome(root.read_text(path, MAX_TEXT))
+    except (OSError, HostReadError):
+        return UNKNOWN
 
 
 def _denied(root: Root, policy: LoadedPolicy, path: str, domain: str) -> str:

@@ -121,7 +121,7 @@ def test_the_driver_that_a_restart_would_bring(on: Start, tmp_path: Path) -> Non
 
 def test_a_hook_that_would_end_the_guests_is_a_reason_not_to(on: Start, tmp_path: Path) -> None:
     tree = changed(hosts.el9())
-    tree.file("/etc/libvirt/hooks/qemu", "#!/bin/sh\n", mode=0o755)
+    tree.file("/etc/libvirt/hooks/qemu", "#!/bin/sh\nexit 0\n", mode=0o755)
     run = on(Machine(tmp_path, [tree]))
     assert [item["subject"] for item in run()["refused"]] == ["hook /etc/libvirt/hooks/qemu"]
     assert run(foreseen_policy=True, _ansible_check_mode=True)["refused"] == []

@@ -358,9 +358,9 @@ RULES: tuple[Rule, ...] = (
             "on unmanaged."
         ),
         fix=(
-            "Keep one assignment of each key, with a value that libvirt accepts on this host (bare 0 or 1, quoted text; "
-            "users, folders and drivers that exist), and take out keys that it does not know. Do it before the daemon's "
-            "next restart."
+            "Keep one assignment of each key, with a value that libvirt accepts on this host: bare 0 or 1, quoted "
+            "text, and only users, folders and drivers that exist. Take out keys that it does not know. Do it before "
+            "the daemon's next restart."
         ),
         cost="daemon_restart",
         needs=("selinux", "libvirt"),

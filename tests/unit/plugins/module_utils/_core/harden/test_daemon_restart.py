@@ -24,6 +24,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.daemon_re
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hook_script import FAILS, PASSES
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hooks import Hook
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason, Refusal
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
@@ -235,9 +236,15 @@ def test_losses() -> None:
 
 def test_a_hook_that_libvirt_could_not_run() -> None:
     found = look(
-        guest("a"), hooks=[Hook("/etc/libvirt/hooks/qemu", 1.0, "the loaded policy does not let it"), Hook("x", 1.0)]
+        guest("a"),
+        hooks=[Hook("/etc/libvirt/hooks/qemu", 1.0, "the loaded policy does not let it"), Hook("x", 1.0, "", PASSES)],
     )
     assert refused(found) == [("hook /etc/libvirt/hooks/qemu", "hook_denied")]
+    assert refused(look(guest("a"), hooks=[Hook("x", 1.0), Hook("y", 1.0, "", FAILS)])) == [
+        ("hook x", "hook_unknown"),
+        ("hook y", "hook_fails"),
+    ]
+    assert refused(look(hooks=[Hook("x", 1.0), Hook("y", 1.0, "", FAILS)])) == []
 
 
 def test_a_guard_that_came_after_the_daemon() -> None:
