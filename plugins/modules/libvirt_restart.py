@@ -17,7 +17,7 @@ description:
     accept, or with a security driver that the host does not have. systemd ends guests with the daemon when its unit
     does not have C(KillMode=process). A running migration or save would be aborted. libvirt calls its hooks for each
     running guest when it is back, and ends the guest when a hook fails or when the loaded policy does not let the
-    daemon run it.
+    daemon run it. Hooks are read, not run; one that cannot be shown to succeed is a reason to refuse.
   - Afterwards it checks again. The daemon must answer, and the same guests must run with the same process ids and
     labels. Otherwise C(qemu.conf) and the drop-ins of the unit that were changed since the daemon's last start are
     restored from the host's journal, the daemon is restarted once more, and the module fails with both outcomes.
@@ -62,7 +62,8 @@ options:
     default: false
   timeout:
     description:
-      - Time limit in seconds until the daemon answers again and lists all of its guests.
+      - Time limit in seconds until the daemon answers again and lists all of its guests. It counts from the last sign
+        of life of a daemon that still starts, and ends after five times as long at the latest.
     type: int
     default: 120
 extends_documentation_fragment:

@@ -28,6 +28,8 @@ MAX_BYTES = 256 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031  # fcntl has the name from Python 3.10 on
 _GRACE = 0.5
+#: Seconds before work is done again.
+_PAUSE = 0.2
 
 ITEM, END, ERROR, BUG = "item", "end", "error", "bug"
 
@@ -35,14 +37,31 @@ ITEM, END, ERROR, BUG = "item", "end", "error", "bug"
 class Job:
     """Work in its own child. ``items`` yields what it sends; then ``problem`` says how it ended."""
 
-    def __init__(self, work: t.Callable[[], t.Iterable[t.Any]], timeout: float, limit: int = MAX_BYTES) -> None:
-        """Start the work; it has ``timeout`` seconds from now and may send ``limit`` bytes. Raises OSError."""
+    def __init__(
+        self,
+        work: t.Callable[[], t.Iterable[t.Any]],
+        timeout: float,
+        limit: int = MAX_BYTES,
+        again: t.Callable[[t.Any], t.Hashable] | None = None,
+    ) -> None:
+        """Start the work; it has ``timeout`` seconds from now and may send ``limit`` bytes. Raises OSError.
+
+        ``again``: work without side effects, which is done again while there is time when its child was killed. It
+        gives the identity of an item, so that those which came already are left out then.
+        """
         self.problem = ""
         #: The child ended by an error that nobody foresaw.
         self.bug = False
+        self._work = work
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
-        self._left = limit
+        self._limit = self._left = limit
+        self._again = again
+        #: How the child ended, as os.waitpid gives it; None while that is not known.
+        self._status: int | None = None
+        self._start(timeout)
+
+    def _start(self, timeout: float) -> None:
         self._pipe, out = os.pipe()
         try:
             self._pid = os.fork()
@@ -51,14 +70,31 @@ class Job:
             os.close(out)
             raise
         if self._pid == 0:
-            _child(work, out, timeout)
+            _child(self._work, out, timeout)
         os.close(out)
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
 
     def items(self) -> t.Iterator[t.Any]:
         """What the child sends, as it comes; ends when the child does, at its deadline, or at the bound."""
-        ended = False
+        came: set[t.Hashable] = set()
+        while True:
+            for item in self._attempt():
+                identity = self._again(item) if self._again is not None else None
+                if self._again is None or identity not in came:
+                    came.add(identity)
+                    yield item
+            left = self._deadline - time.monotonic() - _PAUSE
+            if self._again is None or not self._killed or left <= 0:
+                return
+            time.sleep(_PAUSE)
+            self.problem, self._left, self._status = "", self._limit, None
+            self._start(left)
+
+    def _attempt(self) -> t.Iterator[t.Any]:
+        """The items of one child."""
+        ended = closed = False
+        self._killed = False
         try:
             for line in self._lines():
                 kind, value = json.loads(line)
@@ -69,11 +105,27 @@ class Job:
                 self.bug = kind == BUG
                 self.problem = value
                 break
-            if not ended and not self.problem:
-                self.problem = "the reader died before it was done"
+            closed = not ended and not self.problem
         finally:
             os.close(self._pipe)
+            if closed:
+                self._reap(kill=False)  # it ended by itself, and says how
+                self._killed, self.problem = self._how_it_ended()
             self._reap(kill=not ended)
+
+    def _how_it_ended(self) -> tuple[bool, str]:
+        """Whether the child was killed, not by its own time limit, and the problem in words."""
+        if self._status is None:
+            return True, "the reader ended before it was done"
+        if os.WIFSIGNALED(self._status):
+            number = os.WTERMSIG(self._status)
+            if number == signal.SIGALRM:
+                return False, self._too_late()
+            return True, f"the reader was killed by signal {number} ({_signal_name(number)}) before it was done"
+        return True, f"the reader ended with status {os.WEXITSTATUS(self._status)} before it was done"
+
+    def _too_late(self) -> str:
+        return f"no answer within {self._timeout:g} s"
 
     def _lines(self) -> t.Iterator[bytes]:
         rest = b""
@@ -90,7 +142,7 @@ class Job:
         poll = select.poll()  # not select(): a descriptor may be above 1023
         poll.register(self._pipe, select.POLLIN)
         if not poll.poll(wait * 1000):
-            self.problem = f"no answer within {self._timeout:g} s"
+            self.problem = self._too_late()
             return b""
         part = os.read(self._pipe, 1 << 18)
         self._left -= len(part)
@@ -103,20 +155,34 @@ class Job:
         """Let go of the child, without a long wait: one that hangs in the kernel dies when it can."""
         until = time.monotonic() + _GRACE
         pause = 0.001
-        if kill:
+        if kill and not self._ended():
             self._kill()
-        while True:
-            with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._pid, os.WNOHANG)[0] == 0 and time.monotonic() < until:
-                    time.sleep(pause)
-                    pause = min(pause * 2, 0.05)
-                    continue
-            return
+        while not self._ended() and time.monotonic() < until:
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    def _ended(self) -> bool:
+        """Whether the child is gone; keeps how it ended."""
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if pid:
+                self._status = status
+        return self._status is not None
 
     def _kill(self) -> None:
         for kill in (os.killpg, os.kill):  # its group has what it started; it may not have made the group yet
             with contextlib.suppress(OSError):
                 kill(self._pid, signal.SIGKILL)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
 
 
 def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int, timeout: float) -> t.NoReturn:

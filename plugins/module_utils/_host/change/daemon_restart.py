@@ -46,6 +46,10 @@ _SYSTEMCTL = 30.0
 _LIVES = 2
 #: Lines of the daemon's log in a report of a failure.
 _LAST_WORDS = 3
+#: Most time that a daemon gets that shows signs of life, in time limits.
+_MOST_PATIENCE = 5
+#: Seconds for the last survey of a daemon that runs.
+_LAST_LOOK = 10.0
 #: Seconds between two looks at a daemon that is to come back.
 _PAUSE = 0.3
 
@@ -57,7 +61,7 @@ class RestartActor:
     root: Root
     #: What the probe uses; ``run_command`` runs systemctl too.
     tools: Tools
-    #: Time limit in seconds until the daemon has all guests again, and for each answer of libvirt.
+    #: Time limit in seconds for a daemon without a sign of life, and for each answer of libvirt.
     timeout: float = 120.0
     #: Requested label of the daemon.
     context: str | None = None
@@ -120,9 +124,8 @@ class RestartActor:
                 self._systemctl("--no-block", "restart", unit.name)
         except HostWriteError as error:
             return [Reason("systemctl", str(error))]
-        until = time.monotonic() + self.timeout
-        problem = self._wait(unit.name, old, until)
-        after = self._settled(unit.name, until)
+        problem = self._wait(unit.name, old, time.monotonic() + self.timeout)
+        after = self._settled(unit.name)
         problems = [problem] if problem else []
         if after.snapshot.coverage["guests"].status != OK:
             why = f"libvirt's guests cannot be read: {after.snapshot.coverage['guests'].why}"
@@ -156,22 +159,37 @@ class RestartActor:
                 return Reason("unit_too_slow", f"{state}; journalctl -u {unit} says why")
             time.sleep(self.pause)
 
-    def _settled(self, unit: str, until: float) -> gate.RestartFacts:
+    def _settled(self, unit: str) -> gate.RestartFacts:
         """The first survey in which libvirt lists all its guests, or the last one.
 
-        The last one is made when time is up, or when the daemon has ended too often before it answered. A question to
-        a daemon that is not ready waits as long as its socket exists, through all its restarts.
+        The last one is made when the daemon has shown no sign of life for too long, or has ended too often before it
+        answered. A question to a daemon that is not ready waits as long as its socket exists, through all its restarts.
         """
         lives: set[int] = set()
+        sign, until, limit = None, 0.0, time.monotonic() + _MOST_PATIENCE * self.timeout
         while True:
-            pid, left = self._pid_of(unit), until - time.monotonic()
+            pid = self._pid_of(unit)
             lives |= {pid} if pid else set()
+            if (now := self._sign_of_life(pid)) != sign or not until:
+                sign, until = now, min(limit, time.monotonic() + self.timeout)
+            left = until - time.monotonic()
             over = left <= 0 or len(lives) > _LIVES
             if over or not pid or drives(self.root, pid):
-                look = self.look(max(1.0, left) if pid and not over else 1.0)  # one that sleeps is woken by it
+                last = min(self.timeout, _LAST_LOOK) if pid else 1.0  # an idle one is started by the question
+                look = self.look(max(1.0, left) if pid and not over else max(1.0, last))
                 if over or (look.libvirt.connected and look.snapshot.coverage["guests"].status == OK):
                     return look
             time.sleep(self.pause)
+
+    def _sign_of_life(self, pid: int | None) -> tuple[object, ...]:
+        """What changes while a daemon starts: its process, the processor time that it used, and whether it is ready."""
+        if pid is None:
+            return ()
+        try:
+            times = tuple(self.root.peek(f"/proc/{pid}/stat").rpartition(b")")[2].split()[11:13])
+        except OSError:
+            times = ()
+        return pid, times, drives(self.root, pid)
 
     def _put_back(self, before: gate.RestartFacts, journal: Journal) -> tuple[list[str], list[str]]:
         """Restore the files of the daemon's last start: those restored, and why others were not."""

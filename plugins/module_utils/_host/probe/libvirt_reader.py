@@ -87,6 +87,11 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
         raise HostReadError(str(error)) from error
 
 
+def identity(item: dict[str, t.Any]) -> str:
+    """What an item of ``ask`` is about: a guest, or something of the daemon."""
+    return str(item["uuid"]) if "uuid" in item else ",".join(item)
+
+
 def texts(libvirt: t.Any, listing: t.Callable[[], t.Iterable[t.Any]]) -> list[str] | None:
     """The XML of each thing in a list of libvirt's; None where there is no such list. What goes meanwhile is left out.
 

@@ -151,7 +151,7 @@ class Probe:
             else:
                 uri = libvirt_reader.XEN_URI if xen else libvirt_reader.QEMU_URI
                 names = frozenset(self.status.names)
-                job = Job(lambda: self.tools.ask(uri, names), self.options.timeout)
+                job = Job(lambda: self.tools.ask(uri, names), self.options.timeout, again=libvirt_reader.identity)
             libvirt.conf, problem = daemon.configuration(self.root, libvirt.daemon, self.options.timeout)
             self.coverage.unknown("libvirt", problem)
             user = daemon.qemu_user(self.root, libvirt.conf, libvirt.daemon)

@@ -43,7 +43,67 @@ def test_a_child_that_dies_is_noticed() -> None:
 
     job = Job(work, 20)
     assert list(job.items()) == [1]
-    assert job.problem == "the reader died before it was done"
+    assert job.problem == "the reader was killed by signal 9 (SIGKILL) before it was done"
+
+
+def test_a_child_that_exits_early_is_told_by_its_status() -> None:
+    def work() -> t.Iterator[int]:
+        yield 1
+        os._exit(3)
+
+    job = Job(work, 20)
+    assert list(job.items()) == [1]
+    assert job.problem == "the reader ended with status 3 before it was done"
+
+
+def test_a_child_that_its_own_time_limit_ended_was_too_slow() -> None:
+    """The parent may look too late to see more than the end of the pipe."""
+
+    def work() -> t.Iterator[int]:
+        os.kill(os.getpid(), 14)
+        yield 1
+
+    job = Job(work, 20, again=str)
+    assert list(job.items()) == []
+    assert job.problem == "no answer within 20 s"
+
+
+def test_work_whose_child_was_killed_is_done_again(tmp_path: Path) -> None:
+    def work() -> t.Iterator[int]:
+        with (tmp_path / "runs").open("a") as file:
+            file.write("x")
+        yield 1
+        if (tmp_path / "runs").read_text() != "xxx":
+            os.kill(os.getpid(), 9)
+        yield 2
+
+    job = Job(work, 20, again=str)
+    assert (list(job.items()), job.problem) == ([1, 2], "")
+    assert (tmp_path / "runs").read_text() == "xxx"
+
+
+def test_work_is_done_again_until_its_time_is_up() -> None:
+    def work() -> t.Iterator[int]:
+        yield 1
+        os.kill(os.getpid(), 11)
+
+    begin = time.monotonic()
+    job = Job(work, 0.7, again=str)
+    assert list(job.items()) == [1]
+    assert "signal 11 (SIGSEGV)" in job.problem
+    assert time.monotonic() - begin < 5
+
+
+def test_errors_are_not_tried_again(tmp_path: Path) -> None:
+    def work() -> t.Iterator[int]:
+        with (tmp_path / "runs").open("a") as file:
+            file.write("x")
+        yield 1
+        raise HostReadError("no")
+
+    job = Job(work, 20, again=str)
+    assert (list(job.items()), job.problem) == ([1], "no")
+    assert (tmp_path / "runs").read_text() == "x"
 
 
 def test_an_endless_answer_is_cut_off() -> None:
