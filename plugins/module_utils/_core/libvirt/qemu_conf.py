@@ -178,8 +178,9 @@ def problems_for(conf: QemuConf, version: Version | None) -> list[ConfProblem]:
     judged = [qemu_conf_keys.for_version(problem, version) for problem in conf.problems]
     if version is not None:
         rest = [item for key, item in effective(conf.assignments).items() if key not in known]
-        judged += [qemu_conf_keys.not_read(item.key, item.line, version) for item in rest]
-    return sorted((problem for problem in judged if problem is not None), key=lambda problem: problem.line)
+        unread = [qemu_conf_keys.not_read(item.key, item.line, version) for item in rest]
+        judged += [problem for problem in unread if problem is not None]
+    return sorted(judged, key=lambda problem: problem.line)
 
 
 def _plain(item: Assignment) -> Assignment:

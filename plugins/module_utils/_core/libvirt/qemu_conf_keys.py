@@ -143,19 +143,21 @@ def judge(assignments: t.Sequence[Assignment]) -> t.Iterator[ConfProblem]:
     yield from _port_problems(assignments)
 
 
-def for_version(problem: ConfProblem, version: Version | None) -> ConfProblem | None:
-    """The problem as a libvirt of this version has it; None when it has none."""
+def for_version(problem: ConfProblem, version: Version | None) -> ConfProblem:
+    """The problem as a libvirt of this version has it."""
     key = TABLE.get(problem.key)
     if problem.kind == "unknown_key" and key is None and (version is None or version[:2] > NEWEST):
         message = f"not known to libvirt {_shown_version(NEWEST)}; whether the host's libvirt reads it is not known"
         return ConfProblem(problem.line, "unverified", problem.key, message)
     if key is None or version is None or problem.kind in ("syntax", "duplicate", "unknown_key"):
         return problem
-    if not _reads(key, version):
-        return not_read(problem.key, problem.line, version)
-    if problem.kind == "bad_value" and version < key.checked:
-        return None
-    return problem
+    if _reads(key, version) and not (problem.kind == "bad_value" and version < key.checked):
+        return problem
+    # Distributions bring keys and checks to older versions.
+    message = (
+        f"{problem.message}, where it reads or checks this key; libvirt {_shown_version(version)} as released does not"
+    )
+    return ConfProblem(problem.line, "unverified", problem.key, message)
 
 
 def not_read(name: str, line: int, version: Version) -> ConfProblem | None:
