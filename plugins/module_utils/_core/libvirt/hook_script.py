@@ -37,6 +37,10 @@ _DECLARE = frozenset("local export readonly declare typeset".split())
 _READERS = frozenset("read unset mapfile readarray".split())
 _FIXED = {":": 0, "true": 0, "echo": 0, "printf": 0, "false": 1}
 
+_BUILTINS = (
+    _REFUSED | _DECLARE | _READERS | frozenset((*_FIXED, *"exit return set shift test [ [[ break continue".split()))
+)
+
 Status = t.Optional[int]  # 0, 1 for any other, None where it is not known
 _RETURN, _EXIT = "return", "exit"
 
@@ -99,9 +103,12 @@ class _Run:
             "simple": self._simple,
         }
         if node.kind == "function":
-            self.functions[node.words[0].plain or ""] = node.nodes[0]
-            return 0, ""
-        if node.kind == "background":
+            name = node.words[0].plain or ""
+            if name in _BUILTINS:
+                raise ShellSyntaxError(f"function {name}")
+            self.functions[name] = node.nodes[0]
+        if node.kind in ("function", "background"):
+            self.last = 0
             return 0, ""
         if node.kind in ("pipeline", "subshell"):
             self.last = self._failed(None, tested)
@@ -149,6 +156,7 @@ class _Run:
         """Follow a branch that may be taken or not."""
         before = dict(self.variables)
         kept = self._kept()
+        self.last = None
         status, ended = follow()
         if self._kept() != kept and not ended:
             raise ShellSyntaxError("options, arguments or functions set in a branch")
@@ -175,7 +183,8 @@ class _Run:
             if holds is False:
                 continue
             follow = (lambda body=body: self.node(body, tested)) if body is not None else (lambda: (0, ""))
-            status, ended = follow() if holds and not statuses else self._maybe(follow)
+            certain = holds and not ends
+            status, ended = follow() if certain else self._maybe(follow)
             (ended_with if ended else statuses).append(status)
             ends.append(ended)
             if holds:
