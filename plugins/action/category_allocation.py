@@ -15,6 +15,7 @@ from ..module_utils._core.allocate.operations import FleetRead, OperationResult
 from ..module_utils._core.allocate.static_labels import LabelWishes
 from ..module_utils._core.errors import PlanError
 from ..module_utils._core.facts.storage import HostStorage, host_storage
+from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _ledger, _snapshots
 from ..plugin_utils import _tenants as tenants
@@ -29,6 +30,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "snapshots": {"type": "path"},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "domains": {"type": "list", "elements": "dict", "default": []},
+    "storage": {"type": "list", "elements": "dict", "default": []},
     "strategy": {"type": "str", "choices": list(STRATEGIES), "default": STATIC},
     **tenants.ARGUMENTS,
     "guests": {"type": "list", "elements": "str", "default": []},
@@ -117,6 +119,7 @@ def _readings(
 def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> FleetRead:
     """Labels in use and storage of all hosts. Snapshots are read one by one and not kept."""
     named = parse_domains(arguments["domains"], arguments["strategy"])
+    statements = parse_storage(arguments["storage"])
     hosts = sorted({*arguments["hosts"], *(host for domain in named for host in domain.hosts)})
     uses: list[HostUse] = []
     storage: list[HostStorage] = []
@@ -127,7 +130,7 @@ def _fleet(arguments: t.Mapping[str, t.Any], store: Store, now: float) -> FleetR
             storage.append(host_storage(host, reading))
         else:
             unread[host] = reading.why
-    return FleetRead(hosts, uses, storage, unread, named, arguments["strategy"])
+    return FleetRead(hosts, uses, storage, unread, named, arguments["strategy"], statements)
 
 
 def _returned(operation: OperationResult) -> dict[str, t.Any]:

@@ -23,6 +23,7 @@ from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.fleet import policy_answers
 from ..module_utils._core.audit.rules.catalogue import judge
+from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.harden import shared_use
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
@@ -40,6 +41,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "questions": {"type": "path"},
     "answers": {"type": "str"},
     "domains": {"type": "list", "elements": "dict", "default": []},
+    "storage": {"type": "list", "elements": "dict", "default": []},
     "ledger": {"type": "str"},
     "power_cycle": {"type": "list", "elements": "str", "default": []},
     "store": {"type": "str"},
@@ -122,11 +124,12 @@ def _analyse(
 
     Snapshots are read one by one: only data for the comparison of hosts is kept.
     """
+    statements = parse_storage(arguments["storage"])
     settings = Settings(arguments["profile"], tuple(arguments["permissive_allowed"]))
     oldest = now.timestamp() - arguments["max_age"]
     results: list[report.HostResult] = []
     views: list[across.View] = []
-    usages: list[shared_use.Usage] = []
+    usages: list[shared_use.HostUsage] = []
     for name in sorted({str(host) for host in arguments["hosts"]}):
         reading = _snapshots.read(arguments["snapshots"], name, oldest)
         result, view = _host(name, reading, settings)
@@ -140,12 +143,12 @@ def _analyse(
     left_out = sorted(set(arguments["left_out"]) - {result.name for result in results})
     unread = [*(result.name for result in results if result.name not in read), *left_out]
     with _uncollected():
-        fleet = across.judge(views, unread, pools, ledger, answers)
+        fleet = across.judge(views, unread, pools, ledger, answers, statements)
     document = report.build(results, fleet, accepted, arguments["fail_on"], now)
     document["fleet"]["left_out"] = left_out
     return {
         "report": document,
-        "shared_use": shared_use.documents(usages, unread),
+        "shared_use": shared_use.documents(usages, unread, statements),
         "questions": dict(fleet.questions),
         "fresh_labels": fresh.orders(fleet.findings, unread, ledger) if arguments["fresh_labels"] else {},
     }

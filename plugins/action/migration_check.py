@@ -13,8 +13,10 @@ from ..module_utils._core.allocate import label_domains
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.text import escape
 from ..module_utils._core.errors import PlanError
+from ..module_utils._core.facts.storage import all_storage
+from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.migrate import check
-from ..module_utils._core.migrate.move import ALLOWED, REFUSED, UNKNOWN, MoveFleet, reachable_storage
+from ..module_utils._core.migrate.move import ALLOWED, REFUSED, UNKNOWN, MoveFleet
 from ..plugin_utils import _snapshots
 from ..plugin_utils._action import Arguments, ControllerAction, negative
 
@@ -24,6 +26,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "guests": {"type": "list", "elements": "str", "required": True},
     "target": {"type": "str", "required": True},
     "domains": {"type": "list", "elements": "dict", "default": []},
+    "storage": {"type": "list", "elements": "dict", "default": []},
     "max_age": {"type": "int", "default": 3600},
 }
 _WORDS = {ALLOWED: "yes", REFUSED: "no", UNKNOWN: "unknown"}
@@ -57,6 +60,7 @@ def _fleet(arguments: t.Mapping[str, t.Any]) -> MoveFleet:
     oldest = time.time() - arguments["max_age"]
     hosts = sorted({str(host) for host in arguments["hosts"]} | {arguments["target"]})
     named = label_domains.parse_domains(arguments["domains"])
+    statements = parse_storage(arguments["storage"])
     views, storage, kept, unread = [], [], {}, {}
     for host in hosts:
         reading = _snapshots.read(arguments["snapshots"], host, oldest)
@@ -64,14 +68,14 @@ def _fleet(arguments: t.Mapping[str, t.Any]) -> MoveFleet:
             unread[host] = reading.why
             continue
         views.append(across.view(host, reading))
-        storage.append(reachable_storage(host, reading))
+        storage.append(all_storage(host, reading))
         if host == arguments["target"] or check.has_any(reading, arguments["guests"]):
             kept[host] = reading
-    # Deriving shows that the named domains hold what belongs together; only they say where guests may not go.
-    derived = label_domains.derive([view.storage for view in views], named, label_domains.NONE)
+    # Only named domains say where guests may not go.
+    derived = label_domains.derive([view.storage for view in views], named, label_domains.NONE, statements)
     names = {one.name for one in named}
     domains = label_domains.by_host(domain for domain in derived if domain.name in names)
-    return MoveFleet(arguments["target"], kept, views, storage, unread, domains)
+    return MoveFleet(arguments["target"], kept, views, storage, unread, domains, statements)
 
 
 def _show(answers: t.Iterable[check.MoveAnswer]) -> None:

@@ -57,3 +57,21 @@ options:
     type: str
     default: sqlite:///svirt-fleet.db
 """
+
+    STORAGE = r"""
+options:
+  storage:
+    description:
+      - Statements on which mounts are one storage. Mounts of one entry are the same storage, mounts of two entries are
+        different ones. Without a statement, mounts of different sources may be one storage; what follows from that is
+        unknown.
+      - Each entry has C(name), and C(sources) or C(mounts) or both. C(sources) are mount sources as the mount table
+        has them, such as V(filer:/vol/vms), on any host. C(mounts) are C(HOST:/FOLDER), the folder being a mount
+        point of that host or one that it exports; they take precedence over C(sources).
+      - C(hosts) lists all hosts that use the storage, inside the fleet and outside. Files on it are repaired only where
+        this is stated and all of these hosts were read.
+      - A statement that the snapshots disprove is an error that names both.
+    type: list
+    elements: dict
+    default: []
+"""

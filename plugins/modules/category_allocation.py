@@ -15,7 +15,10 @@ author: svirt.fleet contributors (@svirt-fleet)
 description:
   - Records labels and category ranges in the ledger, tables of a SQLite file or a PostgreSQL database. No guest of a
     label domain gets a label that dominates, or is dominated by, the label of another guest.
-  - A label domain is a set of hosts that share labelled storage, by their snapshots, or a set that O(domains) names.
+  - A label domain is a set of hosts that share labelled storage by their snapshots, or of which it is not known whether
+    they do (see O(storage)), or a set that O(domains) names.
+  - Nothing is given out in two named domains that share storage, or may, nor on hosts outside of a named domain that
+    share storage with it, or may. RV(refused) names them.
   - In a domain of strategy V(static), each guest gets a permanent label of four categories, two of which name its
     tenant. In a domain of strategy V(range), each host gets a range of categories that its daemon draws from.
   - A guest with a label in the ledger keeps it. A guest whose definition already has a label of the domain's code that
@@ -30,6 +33,7 @@ extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
   - svirt.fleet._options.store
+  - svirt.fleet._options.storage
 attributes:
   check_mode:
     support: full

@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
   - svirt.fleet._options.snapshots
+  - svirt.fleet._options.storage
 attributes:
   check_mode:
     support: full

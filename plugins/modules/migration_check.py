@@ -25,6 +25,8 @@ description:
   - Refused is a source that exports the folder of a disk without naming it in C(shared_filesystems) of C(qemu.conf).
     libvirt there would set the disk's label back under the guest that left.
   - Between label domains that the operator named no guest may move, nor within one that says so.
+  - Whether a mount of the target is the storage of a disk follows from what the two hosts show of it, or from
+    O(storage), never from a third host.
   - What could not be read is unknown, and unknown is never a yes. The task fails when any guest may not move, or when
     that is not known.
   - Contacts no host, and runs once for all hosts of a play, as with C(run_once). It needs a strategy that keeps hosts
@@ -33,6 +35,7 @@ extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
   - svirt.fleet._options.snapshots
+  - svirt.fleet._options.storage
 attributes:
   check_mode:
     support: full

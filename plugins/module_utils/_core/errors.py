@@ -44,6 +44,10 @@ class LabelDomainError(SvirtError):
     """Label domains that cannot be understood, or that do not hold what belongs together."""
 
 
+class StorageStatementError(SvirtError):
+    """Statements about storage that are invalid, or that a proof in the snapshots contradicts."""
+
+
 class HostReadError(SvirtError):
     """Something on a host could not be read."""
 

@@ -3,9 +3,9 @@
 """Label domains: the hosts within which no two guests may have labels that reach one another.
 
 Labels of two hosts meet where both write them on the same storage, and where guests migrate between them. So a domain
-is a connected part of the fleet by shared labelled storage, or what the operator named. Named ones win, and may be
-wider than the storage, never narrower: hosts that share labelled storage are in one domain, or nobody keeps their
-labels apart.
+is a connected part of the fleet by labelled storage that is shared, or of which that is open (facts/sharing.py), or
+what the operator named. Nothing is given out in a named domain that shares storage with another one, nor on hosts
+outside of it that share storage with it: nobody would keep their labels apart.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -14,11 +14,16 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 
 from ..errors import CodeError, LabelDomainError
-from ..facts.storage import HostStorage, Sharing
+from ..facts.connected import Parts
+from ..facts.sharing import Sharing, Unsettled
+from ..facts.storage import HostStorage
+from ..facts.storage_statements import NOTHING, StorageStatements
 from ..libvirt.category_range import MIN_CATEGORIES
+from ..result import Reason
 from ..selinux.context import MAX_CATEGORY
 from .label_code import Band, Code
 
@@ -67,6 +72,12 @@ class LabelDomain:
     pool: bool
     code: Code = _CODE
     range_width: int = RANGE_WIDTH
+    #: Why nothing may be given out here; None: it may.
+    refusal: Reason | None = None
+    #: Hosts outside whose labels meet those of the domain: a new label keeps clear of theirs.
+    beside: tuple[str, ...] = ()
+    #: Example of storage of which it is open whether it is shared, and that joins hosts here; empty: there is none.
+    joined_by: str = ""
 
 
 def parse_domains(items: t.Any, strategy: str = STATIC, hosts: t.Collection[str] | None = None) -> list[Named]:
@@ -92,73 +103,108 @@ def parse_domains(items: t.Any, strategy: str = STATIC, hosts: t.Collection[str]
 
 
 def derive(
-    storage: t.Sequence[HostStorage], named: t.Sequence[Named] = (), strategy: str = STATIC
+    storage: t.Sequence[HostStorage],
+    named: t.Sequence[Named] = (),
+    strategy: str = STATIC,
+    statements: StorageStatements = NOTHING,
 ) -> list[LabelDomain]:
     """All domains of the hosts with this storage, sorted by name; each host is in exactly one.
 
-    Hosts of a named domain that were not read belong to it all the same. Raises LabelDomainError when a named domain
-    leaves out a host that shares labelled storage with one of its own.
+    Hosts of a named domain that were not read belong to it all the same. Raises StorageStatementError where a proof
+    contradicts a statement about storage.
     """
     _known_strategy(strategy, "strategy")
     _apart(named)
-    sharing = Sharing(storage)
-    owner = {host: one for one in named for host in one.hosts}
-    parts = _Parts()
-    for host, key in sorted((entry.host, key) for entry in storage for key in sharing.keys_of(entry.host)):
-        other = parts.host_of.setdefault(key, host)
-        if owner.get(host) is not owner.get(other):
-            raise LabelDomainError(_split(host, other, owner, f"{key} ({sharing.proof(key)})"))
-        parts.join(host, other)
-    found = [LabelDomain(one.name, one.hosts, one.strategy, one.migration, one.code, one.range_width) for one in named]
-    for hosts in parts.groups(entry.host for entry in storage if entry.host not in owner):
-        found.append(LabelDomain(AUTO + hosts[0], hosts, strategy, pool=False))
-    return sorted(found, key=lambda one: one.name)
+    sharing = Sharing(storage, statements)
+    owner = {host: one.name for one in named for host in one.hosts}
+    shared, unsettled = sharing.shared_groups(), sharing.open_groups()
+    free = [entry.host for entry in storage if entry.host not in owner]
+    parts = Parts([host for host in group if host not in owner] for group in (*shared, *unsettled))
+    surely = Parts([host for host in group if host not in owner] for group in shared)
+    domains = [
+        LabelDomain(one.name, one.hosts, one.strategy, one.migration, one.code, one.range_width) for one in named
+    ]
+    for hosts in parts.groups(free):
+        joined = len({surely.part(host) for host in hosts}) > 1
+        example = str(_example(sharing, hosts)) if joined else ""
+        domains.append(LabelDomain(AUTO + hosts[0], hosts, strategy, pool=False, joined_by=example))
+    return sorted(_held_apart(domains, sharing, owner) if named else domains, key=lambda one: one.name)
+
+
+def _example(sharing: Sharing, hosts: t.Sequence[str]) -> Unsettled | None:
+    examples = (sharing.unsettled(host, sharing.numbers_of(host)) for host in hosts)
+    return next(filter(None, examples), None)
+
+
+def _held_apart(domains: t.Iterable[LabelDomain], sharing: Sharing, owner: t.Mapping[str, str]) -> list[LabelDomain]:
+    """The domains, each with what keeps it from others that have its storage."""
+    domains = list(domains)
+    sides = [_Side.of(domain, sharing) for domain in domains]
+    named = {place for place, domain in enumerate(domains) if domain.name in set(owner.values())}
+    refusals: dict[int, Reason] = {}
+    beside: dict[int, set[str]] = defaultdict(set)
+    for one in sorted(named):
+        for other in range(len(domains)):
+            if other == one or (other in named and other < one):
+                continue
+            why = _meeting(domains[one], domains[other], sides[one], sides[other], sharing)
+            if why is None:
+                continue
+            refusals.setdefault(other, why)
+            if other in named:
+                refusals.setdefault(one, why)
+            beside[one].update(domains[other].hosts)
+            beside[other].update(domains[one].hosts)
+    return [
+        replace(domain, refusal=refusals.get(place), beside=tuple(sorted(beside[place])))
+        for place, domain in enumerate(domains)
+    ]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Storage of a domain: its keys, and the numbers of its mounts and exports, each with a host that has it."""
+
+    keys: dict[str, str]
+    numbers: dict[int, str]
+
+    @classmethod
+    def of(cls, domain: LabelDomain, sharing: Sharing) -> _Side:
+        keys: dict[str, str] = {}
+        numbers: dict[int, str] = {}
+        for host in domain.hosts:
+            if sharing.knows(host):
+                keys.update((key, host) for key in sharing.keys_of_files(host, None) | sharing.keys_of(host))
+                numbers.update((number, host) for number in sharing.numbers_of(host))
+        return cls(keys, numbers)
+
+
+def _meeting(one: LabelDomain, other: LabelDomain, ours: _Side, theirs: _Side, sharing: Sharing) -> Reason | None:
+    """Why the labels of two domains meet, if they do or may."""
+    common = min(ours.keys.keys() & theirs.keys.keys(), default=None)
+    if common is not None:
+        return Reason(
+            "storage_shared",
+            f"{ours.keys[common]} of domain {one.name} and {theirs.keys[common]} of domain {other.name} share the "
+            f"labelled storage {common} ({sharing.proof(common)}), where their guests' labels meet; name both hosts in "
+            "one domain, or end the sharing",
+        )
+    for mine, host in sorted(ours.numbers.items()):
+        for number, far in sorted(theirs.numbers.items()):
+            if sharing.is_open(mine, number):
+                example = Unsettled(host, sharing.text(mine), far, sharing.text(number))
+                return Reason(
+                    "storage_open",
+                    f"it is not known whether domain {one.name} shares storage with domain {other.name}, where their "
+                    f"guests' labels would meet, such as {example}; name in svirt_storage which mounts are one storage "
+                    "and which are not",
+                )
+    return None
 
 
 def by_host(domains: t.Iterable[LabelDomain]) -> dict[str, LabelDomain]:
     """The domain of each host."""
     return {host: domain for domain in domains for host in domain.hosts}
-
-
-class _Parts:
-    """Hosts in connected parts."""
-
-    def __init__(self) -> None:
-        #: The first host that was seen with a storage.
-        self.host_of: dict[str, str] = {}
-        self._above: dict[str, str] = {}
-
-    def join(self, one: str, other: str) -> None:
-        """These two are in one part."""
-        first, second = self._top(one), self._top(other)
-        if first != second:
-            self._above[second] = first
-
-    def groups(self, hosts: t.Iterable[str]) -> list[tuple[str, ...]]:
-        """The parts of these hosts, each sorted."""
-        found: dict[str, list[str]] = {}
-        for host in sorted(set(hosts)):
-            found.setdefault(self._top(host), []).append(host)
-        return [tuple(group) for group in found.values()]
-
-    def _top(self, host: str) -> str:
-        while host in self._above:
-            above = self._above[host]
-            self._above[host] = self._above.get(above, above)  # half the way next time
-            host = above
-        return host
-
-
-def _split(host: str, other: str, owner: t.Mapping[str, Named], storage: str) -> str:
-    def place(name: str) -> str:
-        return f"domain {owner[name].name}" if name in owner else "no named domain"
-
-    inside, outside = (host, other) if host in owner else (other, host)
-    return (
-        f"{host} is in {place(host)} and {other} in {place(other)}, but they share the labelled storage {storage}, "
-        f"where their guests' labels meet; name both in one domain, such as {outside} in {owner[inside].name}, or end "
-        "the sharing"
-    )
 
 
 def _apart(named: t.Sequence[Named]) -> None:

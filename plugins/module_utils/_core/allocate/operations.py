@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from ..facts.storage import HostStorage
+from ..facts.storage_statements import NOTHING, StorageStatements
 from ..result import Pending, Reason, Refusal, Result
 from ..words import some
 from . import ledger_check, lifecycle, ranges
@@ -39,6 +40,8 @@ class FleetRead:
     unread: t.Mapping[str, str] = field(default_factory=dict)
     named: t.Sequence[Named] = ()
     strategy: str = STATIC
+    #: The operator's statements about storage.
+    statements: StorageStatements = NOTHING
 
 
 def _nothing_remembered(host: str) -> HostUse:
@@ -274,7 +277,8 @@ class _Work:
 
     def ledger(self, domain: LabelDomain) -> DomainLedger:
         """The ledger's part for a domain. Rows of vanished domains belong to the domain of their guest's host."""
-        keys = sorted(key for host in domain.hosts for key in self._at.get(host, ()) if key[0] != domain.name)
+        hosts = (*domain.hosts, *domain.beside)
+        keys = sorted(key for host in hosts for key in self._at.get(host, ()) if key[0] != domain.name)
         foreign_rows = [self._rows[name][uuid] for name, uuid in keys]
         rows = list(self.rows(domain.name).values())
         return DomainLedger(rows, foreign_rows, self._names, self._tenants[domain.name])
@@ -285,7 +289,7 @@ class _Work:
         read = {use.host: use for use in fleet.uses}
         doubts = {use.host: "; ".join(use.doubts) for use in fleet.uses if not use.complete}
         self.result.unread = {**fleet.unread, **doubts}
-        domains = _with_unread(derive(fleet.storage, fleet.named, fleet.strategy), fleet, known)
+        domains = _with_unread(derive(fleet.storage, fleet.named, fleet.strategy, fleet.statements), fleet, known)
         self._home = {host: domain.name for domain in domains for host in domain.hosts}
         self._names = frozenset(self._home.values())
         named = {domain.name for domain in fleet.named}
@@ -298,6 +302,8 @@ class _Work:
             unknown += homeless if domain.name not in named else []
             uses = [read[host] for host in domain.hosts if host in read]
             remembered = [self._state.recall(host) for host in missing if host in known]
+            remembered += [read[host] for host in domain.beside if host in read]
+            remembered += [self._state.recall(host) for host in domain.beside if host not in read and host in known]
             usages.append(DomainUse(domain, uses, remembered, unknown))
         return usages
 
@@ -411,7 +417,11 @@ class _Work:
 
 def _reserve(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
     domain, result = usage.domain, work.result
-    agrees = domain.strategy == NONE or work.agrees(domain)
+    if domain.refusal is not None and domain.strategy != NONE:
+        result.refused.append(Refusal(domain.name, domain.refusal))
+    agrees = domain.strategy == NONE or (domain.refusal is None and work.agrees(domain))
+    if domain.joined_by:
+        result.unknown.append(_joined(domain))
     ledger = work.ledger(domain)
     if agrees and domain.strategy == STATIC:
         plan = allocate(usage, ledger, wishes)
@@ -428,6 +438,13 @@ def _reserve(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
         slot = work.slots(domain.name).get(use.host)
         result.hosts[use.host] = {"range": _range(domain, slot), "guests": host_orders.guests.get(use.host, [])}
     result.domains.append(_summary(usage, work))
+
+
+def _joined(domain: LabelDomain) -> str:
+    return (
+        f"domain {domain.name} has {len(domain.hosts)} hosts because it is not known whether their storage is shared, "
+        f"such as {domain.joined_by}; name in svirt_storage which mounts are one storage and which are not"
+    )
 
 
 def _repair(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:

@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other hosts use of the storage that a host shares with them, so that no repair takes a disk from a guest there.
+"""Use of shared storage by other hosts, so that no repair takes a disk from a guest there.
 
-Made on the controller from the snapshots of all hosts; each host is handed its own part. A shared folder that the
-knowledge is not complete for stays as it is: a host that could not be read may use any of it.
+Computed on the controller from the snapshots of all hosts; each host gets its own part. Files in a shared folder for
+which the knowledge is not complete are not changed: a host that could not be read may use any of them.
 
 Unlike the rules across hosts, this counts storage without labels too: owner and mode are shared everywhere.
 
@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import posixpath
 import typing as t
-from collections import defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from ..errors import LabelError
-from ..facts.storage import HostStorage, Sharing, file_path, host_storage
+from ..facts.sharing import Sharing
+from ..facts.storage import HostStorage, all_storage, file_path
+from ..facts.storage_statements import NOTHING, StorageStatements
 from ..selinux.context import Level, parse_context
 from ..snapshot.model import UNKNOWN, Guest, Resource, Snapshot, Storage
 from ..words import some
 
-#: So many names are told in a reason.
 _DEVICES = ("block", "char")
 
 
@@ -77,8 +77,8 @@ class _File:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What of one host bears on the others: small, so that a fleet's snapshots need not be held."""
+class HostUsage:
+    """Use of a host's storage by its guests: small, so that a fleet's snapshots need not be held."""
 
     host: str
     storage: HostStorage
@@ -91,80 +91,123 @@ class Usage:
     doubt: str = ""
 
 
-def usage(host: str, snapshot: Snapshot) -> Usage:
+def usage(host: str, snapshot: Snapshot) -> HostUsage:
     """The host's part. ``host`` is its name in the inventory."""
-    every = [replace(item, labelled=True, context=None, labelled_exports=item.exports) for item in snapshot.storage]
     running = [guest for guest in snapshot.guests if guest.active]
-    files = tuple(_files(host, running))
-    return Usage(
+    return HostUsage(
         host,
-        host_storage(host, replace(snapshot, storage=every)),
+        all_storage(host, snapshot),
         tuple(sorted({folder for item in snapshot.storage for folder in _shared(item)})),
-        files,
+        tuple(_files(host, running)),
         frozenset(_levels(snapshot, running)),
         _doubt(host, snapshot, running),
     )
 
 
-def documents(usages: t.Sequence[Usage], unread: t.Sequence[str] = ()) -> dict[str, list[dict[str, t.Any]]]:
-    """For each host what to tell it. ``unread`` are hosts of the fleet that could not be read."""
-    sharing = Sharing([one.storage for one in usages])
-    by_key: dict[str, set[int]] = defaultdict(set)
-    for index, one in enumerate(usages):
-        for key in sharing.keys_of(one.host):
-            by_key[key].add(index)
-    told = {}
-    for index, one in enumerate(usages):
-        found = []
-        for mount, folder in one.shared:
-            keys = sharing.keys_of_files(one.host, [(mount, folder)])
-            others = sorted({other for key in keys for other in by_key[key]} - {index})
-            known = _Folder(one, mount, folder, keys, sharing)
-            found.append(known.told([usages[other] for other in others], unread).document())
-        told[one.host] = found
-    return told
+def documents(
+    usages: t.Sequence[HostUsage], unread: t.Sequence[str] = (), statements: StorageStatements = NOTHING
+) -> dict[str, list[dict[str, t.Any]]]:
+    """For each host what to tell it. ``unread`` are hosts of the fleet that could not be read.
+
+    A folder is complete only where the operator states all hosts that use its storage: no host's word can do that.
+    Raises StorageStatementError where a proof contradicts a statement.
+    """
+    fleet = _Fleet(usages, unread, Sharing([one.storage for one in usages], statements))
+    return {
+        one.host: [_Folder(one, mount, folder, fleet).elsewhere().document() for mount, folder in one.shared]
+        for one in usages
+    }
+
+
+class _Fleet:
+    """Hosts, and who shares storage with whom."""
+
+    def __init__(self, usages: t.Sequence[HostUsage], unread: t.Sequence[str], sharing: Sharing) -> None:
+        self.sharing = sharing
+        self.unread = sorted(unread)
+        self.by_host = {one.host: one for one in usages}
+        self.sharers = sharing.sharers()
+        self._open: dict[tuple[tuple[int, ...], tuple[str, ...]], str] = {}
+
+    def unsettled(self, host: str, numbers: t.Sequence[int], users: t.Sequence[str]) -> str:
+        """Why it is open whether hosts beside the users have a storage; empty when it is not."""
+        key = tuple(numbers), tuple(users)
+        if key not in self._open:
+            example = self.sharing.unsettled(host, numbers, {host, *users})
+            self._open[key] = (
+                f"it is not known whether other hosts have it, such as {example}; name in svirt_storage which mounts "
+                "are one storage, and the hosts that use it"
+                if example
+                else ""
+            )
+        return self._open[key]
 
 
 @dataclass(frozen=True)
 class _Folder:
     """One shared folder of a host, and how other hosts' files come to lie in it."""
 
-    owner: Usage
+    owner: HostUsage
     mount: str
     folder: str
-    keys: set[str]
-    sharing: Sharing
+    fleet: _Fleet
 
-    def told(self, others: t.Sequence[Usage], unread: t.Sequence[str]) -> Elsewhere:
-        used = [(other, file) for other in others for file in other.files if self._holds(other, file)]
+    def elsewhere(self) -> Elsewhere:
+        """What is known of the folder."""
+        keys = self._sharing.keys_of_files(self.owner.host, [(self.mount, self.folder)])
+        hosts = sorted({host for key in keys for host in self.fleet.sharers[key]} - {self.owner.host})
+        others = [self.fleet.by_host[host] for host in hosts]
+        used = [(other, file) for other in others for file in other.files if self._holds(other, file, keys)]
         in_use = [InUse(file.inode, self._path(other, file), file.by) for other, file in used]
         levels = sorted({str(level) for other in others for level in other.levels})
         blind = sorted({file.by for _other, file in used if file.inode is None})
-        why = self._why(others, unread, blind)
+        why = self._why(others, blind)
         return Elsewhere(self.folder, not why, why, tuple(in_use), tuple(levels))
 
-    def _holds(self, other: Usage, file: _File) -> bool:
-        return bool(self.sharing.keys_of_files(other.host, [(file.mount, file.path)]) & self.keys)
+    @property
+    def _sharing(self) -> Sharing:
+        return self.fleet.sharing
 
-    def _path(self, other: Usage, file: _File) -> str:
+    def _holds(self, other: HostUsage, file: _File, keys: set[str]) -> bool:
+        return bool(self._sharing.keys_of_files(other.host, [(file.mount, file.path)]) & keys)
+
+    def _path(self, other: HostUsage, file: _File) -> str:
         """The file's path here, where both hosts mount the very same storage."""
         there = _identity(other, file.mount)
         if there is None or there != _identity(self.owner, self.mount) or self.mount != self.folder:
             return ""
         return posixpath.normpath(posixpath.join(self.folder, posixpath.relpath(file.path, file.mount)))
 
-    @staticmethod
-    def _why(others: t.Sequence[Usage], unread: t.Sequence[str], blind: t.Sequence[str]) -> str:
+    def _why(self, others: t.Sequence[HostUsage], blind: t.Sequence[str]) -> str:
+        """Why the knowledge is not complete; empty when it is."""
+        stated = self._stated()
+        unread = [host for host in self.fleet.unread if not stated or host in stated]
+        unread += [host for host in stated if host not in self.fleet.by_host and host not in self.fleet.unread]
         if unread:
             return f"{some(sorted(unread))} could not be read, and may use it"
         doubts = [other.doubt for other in others if other.doubt]
+        rest = [self.fleet.by_host[host] for host in stated if host != self.owner.host]
+        doubts += [other.doubt for other in rest if other.doubt]
         if doubts:
-            return some(doubts)
+            return some(sorted(set(doubts)))
         if blind:
             return f"files of {some(blind)} could not be looked at"
-        if not others:
-            return "no other host that uses the storage was audited"
-        return ""
+        unstated = [other.host for other in others if stated and other.host not in stated]
+        if unstated:
+            return f"{some(unstated)} has it too, though svirt_storage does not list it among the hosts that use it"
+        if stated:
+            return ""
+        numbers = self._sharing.numbers_of_files(self.owner.host, [(self.mount, self.folder)])
+        return self.fleet.unsettled(self.owner.host, numbers, [other.host for other in others]) or (
+            "which hosts use it is not stated; name it in svirt_storage, with all hosts that use it"
+        )
+
+    def _stated(self) -> tuple[str, ...]:
+        """All hosts that use the storage, by the operator's statement."""
+        statements, host = self._sharing.statements, self.owner.host
+        source = next((item.source for item in self.owner.storage.storage if item.mount == self.mount), "")
+        folder = statements.name_of(host, self.folder, source if self.folder == self.mount else "")
+        return statements.hosts_of(folder) if folder else ()
 
 
 def _shared(storage: Storage) -> t.Iterator[tuple[str, str]]:
@@ -176,7 +219,7 @@ def _shared(storage: Storage) -> t.Iterator[tuple[str, str]]:
         yield storage.mount, folder
 
 
-def _identity(one: Usage, mount: str) -> str | None:
+def _identity(one: HostUsage, mount: str) -> str | None:
     found = next((item for item in one.storage.storage if item.mount == mount), None)
     return found.identity if found is not None and found.remote else None
 

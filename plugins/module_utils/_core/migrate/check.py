@@ -63,16 +63,21 @@ def check(guests: t.Iterable[str], fleet: MoveFleet) -> list[MoveAnswer]:
 
 
 def _check(asked: str, fleet: MoveFleet) -> MoveAnswer:
-    move = _find(asked, fleet)
-    if isinstance(move, Objection):
-        return MoveAnswer(asked, fleet.target, (move,))
+    moves = _find(asked, fleet)
+    if isinstance(moves, Objection):
+        return MoveAnswer(asked, fleet.target, (moves,))
+    move = moves[0]
     distinct = dict.fromkeys(_objections(move))
+    for other in moves[1:]:
+        # No host settles by its word what another one reports of the guest.
+        if move.target in move.fleet.snapshots:
+            distinct.update(dict.fromkeys((*label.objections(other), *files.objections(other))))
     objections = sorted(distinct, key=lambda objection: objection.status != REFUSED)[:MAX_REASONS]
     return MoveAnswer(asked, fleet.target, tuple(objections), move.guest.name, move.guest.uuid, move.source)
 
 
-def _find(asked: str, fleet: MoveFleet) -> Move | Objection:
-    """The guest by uuid, else by name; where it runs, when several hosts know it."""
+def _find(asked: str, fleet: MoveFleet) -> list[Move] | Objection:
+    """The guest by uuid, else by name, on each host that has it; where it runs first."""
     every = [(guest, host) for host, one in sorted(fleet.snapshots.items()) for guest in one.guests]
     matches = [pair for pair in every if pair[0].uuid == asked] or [pair for pair in every if pair[0].name == asked]
     if not matches:
@@ -88,7 +93,8 @@ def _find(asked: str, fleet: MoveFleet) -> Move | Objection:
         )
     running = [pair for pair in matches if pair[0].active] or matches
     guest, source = next((pair for pair in running if pair[1] != fleet.target), running[0])
-    return Move(fleet, guest, source)
+    others = [pair for pair in matches if pair[1] not in (source, fleet.target) and pair[0].kind in QEMU_KINDS]
+    return [Move(fleet, guest, source), *(Move(fleet, guest, host) for guest, host in others)]
 
 
 def _objections(move: Move) -> t.Iterator[Objection]:

@@ -57,14 +57,20 @@ def _reached(move: Move, item: Resource) -> t.Iterator[Objection]:
 
 
 def _file(move: Move, item: Resource) -> t.Iterator[Objection]:
-    sharing = move.fleet.sharing
-    keys = sharing.keys_of_files(move.source, [(item.file.mount or "", file_path(item))])
-    if not keys:
+    sharing, here = move.fleet.sharing, (item.file.mount or "", file_path(item))
+    if not sharing.numbers_of_files(move.source, [here]):
         yield refused("file_local", f"{item.path} lies on storage that {move.source} shares with no host")
         return
     mounts = [entry.mount for entry in move.there.storage if entry.type != _BLOCK and below(item.path, entry.mount)]
     mount = max(mounts, key=len, default="")
-    if not keys & sharing.keys_of_files(move.target, [(mount, item.path)]):
+    reached = sharing.has_file(move.source, here, move.target, mount)
+    if reached is None:
+        yield unknown(
+            "storage_open",
+            f"whether {mount} on {move.target} is the storage that {item.path} lies on is not known; name in "
+            "svirt_storage which mounts are one storage",
+        )
+    elif not reached:
         yield refused(
             "file_not_reached",
             f"{item.path} cannot be reached on {move.target}: it does not have that storage at that place",

@@ -185,19 +185,33 @@ def _on_storage(move: Move, own: Context) -> t.Iterator[Objection]:
             "hosts_unread",
             f"{some(fleet.unread)} could not be read, and may have guests with its label on shared storage",
         )
-    reach = fleet.labelled.keys_of(move.target)
+    sharing, target, disks = fleet.labelled, move.target, move.disks
+    reach = sharing.keys_of(target)
     for view in fleet.views:
-        if view.host in (move.source, move.target) or not reach & fleet.labelled.keys_of(view.host):
+        if view.host in (move.source, target):
+            continue
+        shares = bool(reach & sharing.keys_of_files(view.host, None))
+        if not shares and not sharing.is_open_between(view.host, None, target):
             continue
         for doubt in view.doubts:
-            yield unknown("sharer_unread", f"{view.host} shares labelled storage with {move.target}: {doubt}")
+            yield unknown(
+                "sharer_unread",
+                f"{view.host} shares labelled storage with {target}{'' if shares else ', or may'}: {doubt}",
+            )
         for other in view.guests:
-            if other.uuid == move.guest.uuid or not _meeting(own.categories, other.level.categories):
+            if other.uuid == move.guest.uuid and other.disks == disks:
                 continue
-            if reach & fleet.labelled.keys_of_files(view.host, other.files):
-                why = _meeting(own.categories, other.level.categories)
+            why = _meeting(own.categories, other.level.categories)
+            if why and reach & sharing.keys_of_files(view.host, other.files):
                 yield refused(
                     "label_meets_on_storage",
                     f"its label {own} {why} guest {other.name} on {view.host} ({other.level}), which has files on "
-                    f"labelled storage that {move.target} mounts",
+                    f"labelled storage that {target} mounts",
+                )
+            elif why and sharing.is_open_between(view.host, other.files, target):
+                yield unknown(
+                    "label_may_meet_on_storage",
+                    f"its label {own} {why} guest {other.name} on {view.host} ({other.level}), and whether its files "
+                    f"are on storage that {target} has is not known; name in svirt_storage which mounts are one "
+                    "storage and which are not",
                 )

@@ -8,12 +8,14 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .. import words
 from ..allocate.label_domains import LabelDomain
 from ..audit.fleet.analysis import View
-from ..facts.storage import HostStorage, Sharing, host_storage
+from ..facts.sharing import Sharing
+from ..facts.storage import HostStorage
+from ..facts.storage_statements import NOTHING, StorageStatements
 from ..result import Reason
 from ..snapshot.model import Guest, Snapshot
 
@@ -58,11 +60,13 @@ class MoveFleet:
     unread: t.Mapping[str, str] = field(default_factory=dict)
     #: Domains that the operator named, by host.
     domains: t.Mapping[str, LabelDomain] = field(default_factory=dict)
+    #: The operator's statements about storage.
+    statements: StorageStatements = NOTHING
 
     def __post_init__(self) -> None:
         #: Which storage hosts share at all, and which of it carries labels.
-        self.sharing = Sharing(self.storage)
-        self.labelled = Sharing([view.storage for view in self.views])
+        self.sharing = Sharing(self.storage, self.statements)
+        self.labelled = Sharing([view.storage for view in self.views], self.statements)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,12 @@ class Move:
         return self.fleet.target
 
     @property
+    def disks(self) -> frozenset[str] | None:
+        """The guest's disks; None while it does not run."""
+        parties = (party for view in self.fleet.views if view.host == self.source for party in view.guests)
+        return next((party.disks for party in parties if party.uuid == self.guest.uuid), None)
+
+    @property
     def here(self) -> Snapshot:
         """Snapshot of the source."""
         return self.fleet.snapshots[self.source]
@@ -88,12 +98,6 @@ class Move:
     def there(self) -> Snapshot:
         """Snapshot of the target."""
         return self.fleet.snapshots[self.target]
-
-
-def reachable_storage(host: str, snapshot: Snapshot) -> HostStorage:
-    """The host's storage as if all of it had labels: what counts is who can come to it."""
-    every = [replace(item, labelled=True, context=None, labelled_exports=item.exports) for item in snapshot.storage]
-    return host_storage(host, replace(snapshot, storage=every))
 
 
 def some(names: t.Collection[str]) -> str:

@@ -122,7 +122,10 @@ def test_hosts_that_share_labelled_storage_are_one_domain(fleet: Fleet) -> None:
     for number in (1, 2, 3):
         storage = [nfs("/vms", f"nfs:filer{number // 3}:/vms")]
         fleet.add(f"kvm{number}", guest(uuid(number), "s0:c1,c2"), storage=storage)
-    result = fleet.do("reserve", ["kvm1", "kvm2", "kvm3"])
+    hosts = ["kvm1", "kvm2", "kvm3"]
+    assert [one["hosts"] for one in fleet.do("reserve", hosts, check=True)["domains"]] == [hosts]
+    different = [{"name": f"filer{number}", "sources": [f"filer{number}:/vms"]} for number in (0, 1)]
+    result = fleet.do("reserve", hosts, storage=different)
     assert [one["hosts"] for one in result["domains"]] == [["kvm1", "kvm2"], ["kvm3"]]
     assert [step["to"] for step in result["plan"]] == [FIRST, SECOND, FIRST]
 
@@ -236,7 +239,8 @@ def test_what_cannot_be_meant_is_refused(fleet: Fleet, operation: str, arguments
 def test_the_documentation_names_what_there_is(fleet: Fleet) -> None:
     name = "ansible_collections.svirt.fleet.plugins.modules.category_allocation"
     module = importlib.import_module(name)
-    shared = yaml.safe_load(_options.ModuleDocFragment.STORE)["options"]
+    fragments = (_options.ModuleDocFragment.STORE, _options.ModuleDocFragment.STORAGE)
+    shared = {name: option for text in fragments for name, option in yaml.safe_load(text)["options"].items()}
     options = {**yaml.safe_load(module.DOCUMENTATION)["options"], **shared}
     assert set(options) == set(category_allocation.ARGUMENTS)
     for option, spec in category_allocation.ARGUMENTS.items():

@@ -89,8 +89,7 @@ def test_old_snapshots_are_not_believed(check: Check) -> None:
 
 def test_named_domains_count(check: Check) -> None:
     one, two = ({"name": name, "hosts": [host]} for name, host in (("one", "kvm1"), ("two", "kvm2")))
-    with pytest.raises(AnsibleError, match="share the labelled storage"):
-        check(SOURCE, TARGET, domains=[one, two])
+    assert check(SOURCE, TARGET, domains=[one, two])["answers"][0]["reasons"][0]["code"] == "other_label_domain"
     both = {"name": "both", "hosts": ["kvm1", "kvm2"], "migration": False}
     assert check(SOURCE, TARGET, domains=[both])["answers"][0]["reasons"][0]["code"] == "domain_without_migration"
 

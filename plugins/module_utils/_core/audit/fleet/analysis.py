@@ -13,11 +13,12 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ...allocate.ledger import Row
+from ...facts.storage_statements import NOTHING, StorageStatements
 from .. import finding as f
 from ..rules.fleet import ENGINES, LOCAL, MEETING, RULES, SHARED
 from ..rules.image import ORPHAN
 from . import orphans
-from .comparison import View, compare_hosts, view
+from .comparison import Comparison, View, compare_hosts, view
 from .labelled import Placed
 from .policy_answers import Answers
 
@@ -45,19 +46,21 @@ def judge(
     pools: t.Sequence[t.Sequence[str]] = (),
     ledger: t.Sequence[Row] = (),
     answers: Answers | None = None,
+    storage: StorageStatements = NOTHING,
 ) -> Fleet:
     """Apply every rule to all hosts. ``unread`` are hosts of the fleet that could not be read.
 
     ``pools`` name hosts that guests migrate between, ``ledger`` holds the labels that were given out, and ``answers``
-    are what hosts said to the questions of an earlier call.
+    are what hosts said to the questions of an earlier call. ``storage`` are the operator's statements about storage;
+    raises StorageStatementError where a proof contradicts them.
     """
-    fleet = compare_hosts(views, unread, pools, ledger, answers)
+    fleet = compare_hosts(views, unread, pools, ledger, answers, storage)
     settled = orphans.settle([one.stock for one in views], fleet.sharing, unread)
     hits = ((rule, hit) for rule in RULES for hit in rule.check(fleet))
     findings = [*(f.finding_of(rule, hit.host, hit, hit.reach) for rule, hit in hits), *settled.findings]
     return Fleet(
         tuple(sorted(findings, key=f.order)),
-        _outcomes(views, fleet.doubts, settled),
+        _outcomes(views, fleet, settled),
         len(fleet.guests),
         fleet.by_chance.equal,
         fleet.by_chance.expected,
@@ -65,15 +68,23 @@ def judge(
     )
 
 
-def _outcomes(
-    views: t.Iterable[View], doubts: t.Mapping[str, t.Sequence[str]], settled: orphans.Settled
-) -> dict[str, tuple[f.Outcome, ...]]:
+def _outcomes(views: t.Iterable[View], fleet: Comparison, settled: orphans.Settled) -> dict[str, tuple[f.Outcome, ...]]:
+    """What could not be judged, by host."""
+    unsettled = fleet.open
+    open_rules = [
+        (rule, hosts, unsettled.why(hosts))
+        for rule, hosts in ((SHARED, unsettled.now), (MEETING, unsettled.once_moved))
+        if hosts
+    ]
     outcomes: dict[str, tuple[f.Outcome, ...]] = {}
     for one in views:
         rules = (SHARED, LOCAL, MEETING, *([ENGINES] if one.containers else []))
-        why: list[tuple[f.RuleBase, t.Sequence[str]]] = [(rule, doubts.get(one.host, ())) for rule in rules]
-        why.append((ORPHAN, settled.whys(one.host)))
-        unknown = tuple(f.Outcome(rule.id, f.UNKNOWN, "; ".join(whys[:5])) for rule, whys in why if whys)
+        whys: dict[str, list[str]] = {rule.id: list(fleet.doubts.get(one.host, ())) for rule in rules}
+        for rule, hosts, why in open_rules:
+            if one.host in hosts:
+                whys[rule.id].append(why)
+        whys[ORPHAN.id] = list(settled.whys(one.host))
+        unknown = tuple(f.Outcome(rule_id, f.UNKNOWN, "; ".join(texts[:5])) for rule_id, texts in whys.items() if texts)
         if unknown:
             outcomes[one.host] = unknown
     return outcomes

@@ -21,10 +21,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ...allocate.ledger import Row
-from ...facts.storage import HostStorage, Sharing, host_storage
+from ...facts.sharing import Sharing
+from ...facts.storage import HostStorage, host_storage
+from ...facts.storage_statements import NOTHING, StorageStatements
 from ...selinux.dominance import compare
 from ...snapshot.model import Snapshot
-from . import category_ranges, duplicate_uuids, orphans, reach_by_chance, reach_now, reach_on_migration
+from . import category_ranges, duplicate_uuids, orphans, reach_by_chance, reach_now, reach_on_migration, reach_open
 from .category_ranges import RangeUse
 from .host_groups import Neighbours
 from .labelled import Placed, place
@@ -47,7 +49,6 @@ class View:
     statics: tuple[Placed, ...] = ()
     at_rest: tuple[Placed, ...] = ()
     containers: tuple[Placed, ...] = ()
-    in_use: frozenset[tuple[str, int]] = frozenset()
     range: RangeUse | None = None
 
 
@@ -68,8 +69,10 @@ class Comparison:
     confirmation: Confirmation
     #: Class E3.
     meetings: t.Sequence[reach_on_migration.Meeting]
-    #: Levels of the classes E1 to E3.
-    reported: t.Collection[str]
+    #: Guests that reach one another if storage is shared of which that is open.
+    open: reach_open.OpenReach
+    #: Parties that findings of the classes E1 to E3 name together, by level.
+    reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]]
     by_chance: reach_by_chance.Chance
     statics: t.Sequence[Placed]
     #: Daemons' ranges by host.
@@ -99,7 +102,6 @@ def view(host: str, snapshot: Snapshot) -> View:
         placed.statics,
         placed.at_rest,
         placed.containers,
-        placed.in_use,
         category_ranges.use(snapshot, placed.guests),
     )
 
@@ -110,44 +112,63 @@ def compare_hosts(
     pools: t.Sequence[t.Sequence[str]] = (),
     ledger: t.Sequence[Row] = (),
     answers: Answers | None = None,
+    statements: StorageStatements = NOTHING,
 ) -> Comparison:
     """Compare all hosts. The arguments are those of analysis.judge."""
-    sharing = Sharing([one.storage for one in views])
+    sharing = Sharing([one.storage for one in views], statements)
     near = Neighbours([one.host for one in views], sharing, pools)
     placed = [one for each in views for one in each.guests]
     twice = duplicate_uuids.twice(placed)
     placed = duplicate_uuids.told_apart(placed, twice) if twice else placed
-    in_use = {name for each in views for name in each.in_use} if any(each.at_rest for each in views) else set()
-    guests = {one.who: one for one in placed if one.uuid}
-    uuids = {one.uuid for one in guests.values()}
+    on: dict[str, list[Placed]] = defaultdict(list)
+    for one in placed:
+        on[one.host].append(one)
+    guests = _each_once(placed)
 
     doubts = {one.host: one.doubts for one in views if one.doubts}
     groups: list[reach_now.Group] = []
     meetings: list[reach_on_migration.Meeting] = []
     for hosts in _domains(views, near):
-        domain = _Domain(hosts, twice, in_use, uuids)
+        domain = _Domain(hosts, on)
         groups += domain.groups(sharing)
         meetings += domain.meetings(near)
         groups += domain.containers()
         _doubt(doubts, domain.skipped)
-    reported = {group.key for group in groups} | {meeting.key for meeting in meetings}
+    reported: dict[str, list[t.Sequence[Placed]]] = defaultdict(list)
+    for group in groups:
+        reported[group.key].append(group.members)
+    for meeting in meetings:
+        reported[meeting.key].append(meeting.members)
+    open_reach = reach_open.find(placed, [one for each in views for one in each.at_rest], _statics(views), sharing)
     return Comparison(
         sharing=sharing,
         near=near,
-        guests=list(guests.values()),
-        running=uuids,
+        guests=guests,
+        running={one.uuid for one in guests},
         twice=twice,
         groups=groups,
         confirmation=Confirmation(groups, answers),
         meetings=meetings,
+        open=open_reach,
         reported=reported,
-        by_chance=reach_by_chance.count(list(guests.values()), reported),
-        statics=[one for each in views for one in each.statics],
+        by_chance=reach_by_chance.count(guests, reported, open_reach.equal),
+        statics=_statics(views),
         ranges={one.host: one.range for one in views if one.range is not None},
         ledger=ledger,
         doubts=doubts,
         unread=unread,
     )
+
+
+def _each_once(placed: t.Sequence[Placed]) -> list[Placed]:
+    guests = [one for one in placed if one.uuid]
+    if len({one.who for one in guests}) == len(guests):
+        return guests
+    return list({(one.who, one.key): one for one in guests}.values())
+
+
+def _statics(views: t.Iterable[View]) -> list[Placed]:
+    return [one for each in views for one in each.statics]
 
 
 def _domains(views: t.Iterable[View], near: Neighbours) -> list[list[View]]:
@@ -161,23 +182,10 @@ def _domains(views: t.Iterable[View], near: Neighbours) -> list[list[View]]:
 class _Domain:
     """Reach inside a domain."""
 
-    def __init__(
-        self,
-        views: t.Sequence[View],
-        twice: t.Mapping[str, object],
-        in_use: t.Collection[tuple[str, int]],
-        uuids: t.Container[str],
-    ) -> None:
+    def __init__(self, views: t.Sequence[View], on: t.Mapping[str, t.Sequence[Placed]]) -> None:
         self._views = views
-        placed = [one for each in views for one in each.guests]
-        self._running = reach_now.Held(duplicate_uuids.told_apart(placed, twice) if twice else placed)
-        # The owner of a file may run elsewhere: then it carries that guest's label by right.
-        self._at_rest = reach_now.Held(
-            one
-            for each in views
-            for one in each.at_rest
-            if one.uuid not in uuids and not any(name in in_use for name in one.names)
-        )
+        self._running = reach_now.Held(one for each in views for one in on.get(each.host, ()))
+        self._at_rest = reach_now.Held(one for each in views for one in each.at_rest)
         self._statics = reach_now.Held(one for each in views for one in each.statics)
         compared = compare({**self._statics.first, **self._at_rest.first, **self._running.first})
         self._below = compared.below

@@ -10,57 +10,38 @@ from __future__ import annotations
 import typing as t
 from collections import defaultdict
 
-from ...facts.storage import Sharing
+from ...facts.connected import Parts
+from ...facts.sharing import Sharing
 
 
 class Neighbours:
-    """Each host's domain (hosts that shared storage or migration pools connect), by number."""
+    """Groups of hosts that shared storage or migration pools connect."""
 
     def __init__(self, hosts: t.Sequence[str], sharing: Sharing, pools: t.Sequence[t.Sequence[str]] = ()) -> None:
-        users: dict[str, list[str]] = defaultdict(list)
-        for host in hosts:
-            for key in sharing.keys_of(host):
-                users[key].append(host)
-        # What only one host has connects nothing.
-        shared = [names for names in users.values() if len(names) > 1]
         known = set(hosts)
         self.pools = [sorted(known.intersection(pool)) for pool in pools]
-        self._sharing = sharing
-        self._shared_keys = {key for key, names in users.items() if len(names) > 1}
-        self.domains = _components(hosts, [*shared, *self.pools])
-        #: Hosts that the operator names as ones that guests migrate between.
+        sharers = sharing.sharers()
+        self.sharing = sharing
+        self._shared_keys = {key for key, names in sharers.items() if len(names) > 1}
+        parts = Parts([*(names for names in sharers.values() if len(names) > 1), *self.pools])
+        numbers: dict[str, int] = {}
+        #: Number of each host's group.
+        self.domains = {host: numbers.setdefault(parts.part(host), len(numbers)) for host in sorted(hosts)}
+        #: Hosts of the operator's migration pools.
         self.pooled = {host for pool in self.pools if len(pool) > 1 for host in pool}
 
     def members(self) -> dict[int, list[str]]:
-        """Hosts by domain, in order."""
-        found: dict[int, list[str]] = defaultdict(list)
+        """Sorted hosts by group."""
+        members: dict[int, list[str]] = defaultdict(list)
         for host in sorted(self.domains):
-            found[self.domains[host]].append(host)
-        return found
+            members[self.domains[host]].append(host)
+        return members
 
     def can_move(self, host: str, files: t.Iterable[tuple[str, str]] | None) -> bool:
         """Whether a guest may migrate away: inside a pool always, else when other hosts have all its files too."""
         if host in self.pooled:
             return True
-        shared = self._sharing.keys_of(host) & self._shared_keys
+        shared = self.sharing.keys_of_files(host, None) & self._shared_keys
         if not shared or files is None:
             return bool(shared)
-        return all(self._sharing.keys_of_files(host, [file]) & shared for file in files)
-
-
-def _components(hosts: t.Iterable[str], groups: t.Iterable[t.Sequence[str]]) -> dict[str, int]:
-    """A number for each host: the same for all hosts of a group, and for groups that have a host in common."""
-    parent = {host: host for host in hosts}
-
-    def root(host: str) -> str:
-        while parent[host] != host:
-            parent[host] = parent[parent[host]]
-            host = parent[host]
-        return host
-
-    for group in groups:
-        for other in group[1:]:
-            one, two = sorted((root(group[0]), root(other)))
-            parent[two] = one
-    numbers = {name: number for number, name in enumerate(sorted({root(host) for host in parent}))}
-    return {host: numbers[root(host)] for host in parent}
+        return all(self.sharing.keys_of_files(host, [file]) & self._shared_keys for file in files)

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who stands where with which level: what of a host's snapshot is compared across the fleet.
+"""Labelled parties of a host (guests, unmanaged QEMUs, images, containers) for the fleet comparison.
 
 Four kinds have a level of their own:
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from ...errors import LabelError
 from ...facts import images, outsiders
 from ...facts.guests import draws_categories, qemu_guests
-from ...facts.storage import file_path
+from ...facts.storage import FileName, file_name, file_path
 from ...facts.subjects import process_name
 from ...libvirt.file_labels import IMAGE, confinement
 from ...selinux.context import Context, Level, parse_context, read_context
@@ -44,7 +44,7 @@ _CONTAINER_FILE = "container_file_t"
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """One of them on a host: the little of it that is compared."""
+    """A labelled party of a host, with what is compared."""
 
     uuid: str
     name: str
@@ -54,7 +54,7 @@ class Placed:
     key: str
     #: Mount point and path of each of its files; None: not known, so anywhere on the host.
     files: tuple[tuple[str, str], ...] | None
-    #: What has the same text is one and the same: the uuid of a guest.
+    #: Parties with the same text are one guest. Its uuid, unless duplicate_uuids.py shows that there are several.
     who: str
     #: The level's categories, as dominance.py lists them.
     bits: tuple[int, ...] = ()
@@ -69,8 +69,10 @@ class Placed:
     running: bool = True
     #: libvirt drew its categories.
     drawn: bool = False
-    #: Base names and inodes by which a file is known on every host.
-    names: tuple[tuple[str, int], ...] = ()
+    #: Its files.
+    names: tuple[FileName, ...] = ()
+    #: Its own disks, as a host with the same storage or device would name them.
+    disks: frozenset[str] = frozenset()
 
     def told(self) -> dict[str, t.Any]:
         """It in evidence."""
@@ -94,8 +96,6 @@ class Placement:
     #: Files that nobody uses: of guests that are off, and files without an owner that a running guest reaches.
     at_rest: tuple[Placed, ...] = ()
     containers: tuple[Placed, ...] = ()
-    #: Base name and inode of the running guests' files on storage that others see.
-    in_use: frozenset[tuple[str, int]] = frozenset()
     #: Why guests here could not be compared; empty when all were.
     doubts: tuple[str, ...] = ()
 
@@ -126,7 +126,6 @@ class _Reader:
     statics: list[Placed] = field(default_factory=list)
     at_rest: list[Placed] = field(default_factory=list)
     found: list[Placed] = field(default_factory=list)
-    in_use: set[tuple[str, int]] = field(default_factory=set)
     doubts: list[str] = field(default_factory=list)
     #: Labels of containers in which a QEMU runs that is compared itself.
     engines: set[Context] = field(default_factory=set)
@@ -135,6 +134,11 @@ class _Reader:
         selinux = self.snapshot.selinux
         self._unconstrained = {entry.name for entry in selinux.types if entry.constrained is False}
         self._image_type = selinux.image_types[0] if selinux.image_types else _IMAGE_TYPE
+        self._devices = {
+            storage.mount: storage.identity
+            for storage in self.snapshot.storage
+            if storage.type == images.BLOCK and storage.identity
+        }
         self._shared = {storage.mount: storage for storage in self.snapshot.storage if not images.not_real(storage)}
 
         running = [item for guest in qemu_guests(self.snapshot) if guest.active for item in guest.resources]
@@ -149,7 +153,6 @@ class _Reader:
             tuple(self.statics),
             tuple(self.at_rest),
             tuple(self.found),
-            frozenset(self.in_use),
             tuple(self.doubts),
         )
 
@@ -162,7 +165,6 @@ class _Reader:
             self.doubts.append(f"guest {guest.name[:80]!r} could not be compared: {why}")
             self._defined(guest, None)
             return
-        self.in_use.update(name for item in guest.resources if self._seen_elsewhere(item) for name in _names(item))
         key = str(context.high)
         if self._sound(context):
             seclabel = confinement(guest.live)
@@ -180,6 +182,8 @@ class _Reader:
                 file_label=_file_label(guest, key, self._image_type),
                 running=guest.state == "running",
                 drawn=drawn,
+                names=tuple(name for item in guest.resources if self._seen_elsewhere(item) for name in _names(item)),
+                disks=frozenset(self._disks(guest)),
             )
             self.guests.append(placed)
             if seclabel is not None and seclabel.type == "static":
@@ -313,13 +317,28 @@ class _Reader:
                 Placed(guest.uuid, guest.name, self.host, level, key, _files(guest), guest.uuid, bits, active=False)
             )
 
+    def _disks(self, guest: Guest) -> t.Iterator[str]:
+        """The guest's own disks. One that cannot be named on other hosts is named by its host too."""
+        if guest.error:
+            yield f"unknown on {self.host}"
+        for item in guest.resources:
+            if item.kind not in images.OWN_KINDS:
+                continue
+            if item.in_namespace or item.file.kind in ("block", "char"):
+                yield self._devices.get(item.path) or f"{item.path} on {self.host}"
+            elif item.file.inode is not None:
+                yield f"{file_path(item).rpartition('/')[2]} {item.file.inode}"
+            else:
+                yield file_path(item) if item.file.mount is not None else f"{item.path} on {self.host}"
+
     def _seen_elsewhere(self, item: Resource) -> bool:
         storage = self._shared.get(item.file.mount or "")
         return storage is not None and not item.in_namespace and images.shared_with_hosts(storage, file_path(item))
 
 
-def _names(item: Resource) -> tuple[tuple[str, int], ...]:
-    return () if item.file.inode is None else ((file_path(item).rpartition("/")[2], item.file.inode),)
+def _names(item: Resource) -> tuple[FileName, ...]:
+    name = file_name(item)
+    return () if name is None else (name,)
 
 
 def _files(guest: Guest) -> tuple[tuple[str, str], ...] | None:

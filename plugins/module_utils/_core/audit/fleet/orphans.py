@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import LabelError
 from ...facts.images import shared_orphans
-from ...facts.storage import Sharing, file_path
+from ...facts.sharing import Sharing
+from ...facts.storage import FileName, file_name, file_path
 from ...selinux.context import parse_context
 from ...snapshot.model import Orphan, Snapshot
 from ...words import some
@@ -32,14 +33,14 @@ _MAX_TOLD = 20
 
 @dataclass(frozen=True)
 class Stock:
-    """What of one host bears on orphans."""
+    """Orphans of a host, and what it takes to judge those of other hosts."""
 
     host: str
     orphans: tuple[Orphan, ...] = ()
-    #: The guests that run here.
+    #: Guests that run here.
     guests: tuple[Placed, ...] = ()
-    #: Base name and inode of the guests' own files, also of those that are off.
-    owned: frozenset[tuple[str, int]] = frozenset()
+    #: Mount and path of the guests' own files, also of those that are off, by base name and inode.
+    owned: t.Mapping[FileName, t.Sequence[tuple[str, str]]] = field(default_factory=dict)
     #: Running guests without any file of the host, by uuid.
     diskless: frozenset[str] = frozenset()
     #: Guests here whose label was not read: any file may be theirs.
@@ -63,43 +64,104 @@ class Settled:
 
 def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: bool) -> Stock:
     """The host's part. ``host`` is its name in the inventory."""
-    owned = frozenset(
-        (file_path(item).rpartition("/")[2], item.file.inode)
-        for guest in snapshot.guests
-        for item in guest.resources
-        if item.file.inode is not None
-    )
-    diskless = frozenset(item.uuid for item in snapshot.guests if not item.resources and not item.error)
+    owned: dict[FileName, list[tuple[str, str]]] = defaultdict(list)
+    for guest in snapshot.guests:
+        for item in guest.resources:
+            name = file_name(item)
+            if name is not None and item.file.mount is not None:
+                owned[name].append((item.file.mount, file_path(item)))
+    diskless = frozenset(guest.uuid for guest in snapshot.guests if not guest.resources and not guest.error)
     return Stock(host, tuple(shared_orphans(snapshot)), guests, owned, diskless, doubtful)
 
 
 def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str]) -> Settled:
     """Each orphan once, on the first host that sees it. ``unread`` are hosts that may own any of them."""
     settled = Settled()
+    by_host = {stock_.host: stock_ for stock_ in stocks}
     users: dict[str, list[Stock]] = defaultdict(list)
-    for one in stocks:
-        for key in sharing.keys_of(one.host):
-            users[key].append(one)
-    told: set[tuple[str, tuple[str, int]]] = set()
+    for key, hosts in (sharing.sharers() if any(one.orphans for one in stocks) else {}).items():
+        users[key] = [by_host[host] for host in hosts]
+    judge = _Judge(sharing, unread)
+    reported: set[tuple[str, FileName]] = set()
     for one in sorted(stocks, key=lambda item: item.host):
         for orphan in one.orphans:
             keys = sharing.keys_of_files(one.host, [(orphan.mount or "", orphan.path)])
-            here = {user.host: user for key in keys for user in users[key]} or {one.host: one}
+            here = {one.host: one, **{user.host: user for key in keys for user in users[key]}}
             name = _name(orphan)
             marks = {(key, name) for key in keys} if name else set()
-            holders = [guest for user in here.values() for guest in _holders(user, orphan)]
-            if marks & told or any(name in user.owned for user in here.values()):
+            if marks & reported:
                 continue
-            if name is None and holders:
-                continue  # nothing tells this file from one of the guest's own
-            why = _doubt([here[host] for host in sorted(here)], unread) if keys else ""
-            why = why or _may_own([here[host] for host in sorted(here)], orphan)
-            if why:
-                settled.doubts[one.host].setdefault(why, []).append(orphan.path)
+            verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], keys)
+            if isinstance(verdict, str):
+                if verdict:
+                    settled.doubts[one.host].setdefault(verdict, []).append(orphan.path)
                 continue
-            told |= marks
-            settled.findings.append(_finding(one.host, orphan, holders))
+            reported |= marks
+            settled.findings.append(verdict)
     return settled
+
+
+class _Judge:
+    """Decides about one orphan at a time."""
+
+    def __init__(self, sharing: Sharing, unread: t.Sequence[str]) -> None:
+        self._sharing = sharing
+        self._unread = unread
+        self._open: dict[tuple[str, str], str] = {}
+
+    def verdict(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock], keys: set[str]) -> Finding | str:
+        """The finding, or why it is unknown; an empty text: it is somebody's file."""
+        name = _name(orphan)
+        owners = [user.host for user in users if name is not None and self._owns(user, name, keys)]
+        holders = [guest for user in users for guest in _holders(user, orphan)]
+        if name is None and holders:
+            return ""  # nothing tells this file from one of the guest's own
+        # A guest that reaches the file and does not own it reaches it whatever other hosts report.
+        reaching = [
+            guest
+            for guest in holders
+            if name not in guest.names and (guest.files is not None or _diskless(guest, users))
+        ]
+        if owners and not reaching:
+            return ""
+        # Storage without labels of its own for others is of this host alone.
+        doubt = self._doubt(one, orphan, users) if keys else ""
+        doubt = doubt or (_may_own(users, orphan) if not owners else f"a guest on {some(owners)} uses it")
+        if doubt and not reaching:
+            return doubt
+        return _finding(one.host, orphan, reaching, doubt)
+
+    def _owns(self, user: Stock, name: FileName, keys: set[str]) -> bool:
+        """A guest of the host has the file, on this very storage."""
+        return any(self._sharing.keys_of_files(user.host, [file]) & keys for file in user.owned.get(name, ()))
+
+    def _doubt(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock]) -> str:
+        """Why it cannot be told, if so."""
+        doubtful = [user.host for user in users if user.doubtful]
+        if self._unread:
+            return f"{some(self._unread)} could not be read"
+        if doubtful:
+            return f"not all labels on {some(doubtful)} could be read"
+        if len(users) < 2:
+            return "no other host that uses the storage was audited"
+        return self._unsettled(one.host, orphan, {user.host for user in users})
+
+    def _unsettled(self, host: str, orphan: Orphan, settled: t.Container[str]) -> str:
+        where = (host, orphan.mount or "")
+        if where not in self._open:
+            numbers = self._sharing.numbers_of_files(host, [(orphan.mount or "", orphan.path)])
+            example = self._sharing.unsettled(host, numbers, settled)
+            self._open[where] = (
+                f"it is not known whether other hosts have its storage, such as {example}; name in svirt_storage which "
+                "mounts are one storage and which are not"
+                if example
+                else ""
+            )
+        return self._open[where]
+
+
+def _diskless(guest: Placed, users: t.Iterable[Stock]) -> bool:
+    return any(user.host == guest.host and guest.uuid in user.diskless for user in users)
 
 
 def _holders(user: Stock, orphan: Orphan) -> list[Placed]:
@@ -107,7 +169,7 @@ def _holders(user: Stock, orphan: Orphan) -> list[Placed]:
     try:
         level = parse_context(orphan.label).high
     except LabelError:
-        return []  # such a label is no running guest's
+        return []  # no running guest has such a label
     return [guest for guest in user.guests if guest.level == level]
 
 
@@ -120,26 +182,20 @@ def _may_own(users: t.Sequence[Stock], orphan: Orphan) -> str:
     return ""
 
 
-def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed]) -> Finding:
+def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed], doubt: str) -> Finding:
     hit = orphan_hit(orphan)
     if not holders:
         return finding_of(ORPHAN, host, hit)
-    told = sorted((guest.told() for guest in holders), key=lambda one: (one["host"], one["guest"]))
-    evidence = {**hit.evidence, "reached_by": told[:_MAX_TOLD], "hosts": sorted({host, *(one["host"] for one in told)})}
+    reached_by = sorted((guest.told() for guest in holders), key=lambda entry: (entry["host"], entry["guest"]))
+    evidence = {
+        **hit.evidence,
+        "reached_by": reached_by[:_MAX_TOLD],
+        "hosts": sorted({host, *(entry["host"] for entry in reached_by)}),
+    }
+    if doubt:
+        hit = replace(hit, fix=f"Leave the file as it is until its owner is known: {doubt}.", cost="operator")
     return finding_of(ORPHAN, host, replace(hit, evidence=evidence), "E2")
 
 
-def _name(orphan: Orphan) -> tuple[str, int] | None:
+def _name(orphan: Orphan) -> FileName | None:
     return None if orphan.inode is None else (orphan.path.rpartition("/")[2], orphan.inode)
-
-
-def _doubt(users: t.Sequence[Stock], unread: t.Sequence[str]) -> str:
-    """Why it cannot be told, if so."""
-    doubtful = [user.host for user in users if user.doubtful]
-    if unread:
-        return f"{some(unread)} could not be read"
-    if doubtful:
-        return f"not all labels on {some(doubtful)} could be read"
-    if len(users) < 2:
-        return "no other host that uses the storage was audited"
-    return ""

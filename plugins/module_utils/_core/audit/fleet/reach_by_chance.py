@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import typing as t
 from collections import Counter
@@ -21,6 +22,8 @@ from .reach_now import in_order
 PAIRS = math.comb(1024, 2)
 #: So many examples of guests that are equal by chance.
 MAX_EXAMPLES = 20
+#: Members of the groups of a level whose pairs are listed.
+_MAX_COMPARED = 500
 
 
 def expected(hosts: t.Iterable[str]) -> float:
@@ -53,16 +56,37 @@ class Chance:
         yield FleetHit("fleet", "fleet", evidence, reach="E4")
 
 
-def count(guests: t.Sequence[Placed], told: t.Container[str]) -> Chance:
-    """Pairs of guests at one level, where no finding names the level already. Each guest is there once."""
+def count(
+    guests: t.Sequence[Placed], reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]], unsettled: t.Mapping[str, int]
+) -> Chance:
+    """Pairs of guests at one level, each guest once, except those that a finding names together.
+
+    ``unsettled`` are numbers of pairs by level of which it is open whether their storage is shared.
+    """
     pairs = expected(one.host for one in guests if len(one.bits) == 2)
     alike = {key: number for key, number in Counter([one.key for one in guests]).items() if number > 1}
-    for key in [key for key in alike if key in told]:
-        del alike[key]
-    if not alike:
+    named: dict[str, list[Placed]] = {}
+    for one in guests:
+        if one.key in reported and one.key in alike:
+            named.setdefault(one.key, []).append(one)
+    left = {key: number * (number - 1) // 2 - unsettled.get(key, 0) for key, number in alike.items()}
+    for key, members in named.items():
+        left[key] -= _together(members, reported[key])
+    left = {key: number for key, number in left.items() if number > 0}
+    if not left:
         return Chance(0, pairs)
-    shown: dict[str, list[Placed]] = {key: [] for key in heapq.nsmallest(MAX_EXAMPLES, alike)}
+    shown: dict[str, list[Placed]] = {key: [] for key in heapq.nsmallest(MAX_EXAMPLES, left)}
     for one in guests:
         if one.key in shown:
             shown[one.key].append(one)
-    return Chance(sum(number * (number - 1) // 2 for number in alike.values()), pairs, list(shown.values()))
+    return Chance(sum(left.values()), pairs, list(shown.values()))
+
+
+def _together(members: t.Sequence[Placed], groups: t.Sequence[t.Sequence[Placed]]) -> int:
+    """Pairs of members that one of the groups has both of."""
+    places = {(one.who, one.host): number for number, one in enumerate(members)}
+    inside = [sorted({places[one.who, one.host] for one in group if (one.who, one.host) in places}) for group in groups]
+    largest = max(map(len, inside), default=0)
+    if len(inside) == 1 or sum(map(len, inside)) > _MAX_COMPARED:
+        return largest * (largest - 1) // 2
+    return len({pair for group in inside for pair in itertools.combinations(group, 2)})

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from ...facts.storage import Sharing
+from ...facts.sharing import Sharing
 from ...selinux.dominance import compare
 from ..finding import FleetHit
 from .labelled import FILE, Placed
@@ -141,12 +141,21 @@ def groups(running: Held, at_rest: Held, below: t.Mapping[str, t.Sequence[str]],
     single = [key for key in {*below, *at_rest.first} if key in running.first and key not in running.several]
     for key in (*running.several, *single):
         holders = running.of(key)
-        others = [one for k in (*below.get(key, ()), key) for one in at_rest.of(k)]
+        others = owned([one for k in (*below.get(key, ()), key) for one in at_rest.of(k)], holders)
         others += [one for k in below.get(key, ()) for one in running.of(k)]
         if others or several(holders):
             victims = [*holders, *others]
             found += [*_same_host(key, holders, victims), *_shared_storage(key, holders, victims, sharing)]
     return found
+
+
+def owned(files: t.Sequence[Placed], holders: t.Sequence[Placed]) -> list[Placed]:
+    """Files at rest, each as the guest that uses it where that is one of the holders: it has the label by right."""
+    if not files:
+        return []
+    by_name = {name: one.who for one in reversed(holders) for name in one.names}
+    users = ((one, next((by_name[name] for name in one.names if name in by_name), one.who)) for one in files)
+    return [one if who == one.who else replace(one, who=who) for one, who in users]
 
 
 def _same_host(key: str, holders: t.Sequence[Placed], victims: t.Iterable[Placed]) -> t.Iterator[Group]:
@@ -172,16 +181,16 @@ def _shared_storage(
     met: dict[str, str] = {}
     for storage, owners in by_storage.items():
         attackers = [one for one in holders if storage in sharing.keys_of(one.host)]
-        hit = _with_another_elsewhere(owners, attackers)
+        hit = with_another_elsewhere(owners, attackers)
         if hit:
             met[storage] = sharing.proof(storage)
             reached.update((id(one), one) for one in hit)
-            reaching.update((id(one), one) for one in _with_another_elsewhere(attackers, hit))
+            reaching.update((id(one), one) for one in with_another_elsewhere(attackers, hit))
     if met:
         yield Group("E2", "", key, list(reaching.values()), list(reached.values()), met)
 
 
-def _with_another_elsewhere(members: t.Sequence[Placed], others: t.Iterable[Placed]) -> list[Placed]:
+def with_another_elsewhere(members: t.Sequence[Placed], others: t.Iterable[Placed]) -> list[Placed]:
     """Those of the members for which there is another guest, on another host, among the others."""
     places = {(one.who, one.host) for one in others}
     names, hosts = Counter(who for who, _host in places), Counter(host for _who, host in places)

@@ -21,8 +21,26 @@ from .host_groups import Neighbours
 from .labelled import Placed
 from .reach_now import Group, Held, in_order, listed
 
-#: Guests at one place in the eyes of a group: what findings tell of them already, and the host that holds them.
-_Class = tuple[frozenset[int], t.Optional[str]]
+#: Group of the classes E1 and E2, and the host or storage on which its members meet.
+_Mark = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Guests that are alike for a level: where they are reached, and reach others, by findings; where they stay."""
+
+    reached: frozenset[_Mark]
+    reaching: frozenset[_Mark]
+    #: The host that their files keep them on; None: they can migrate.
+    stays: str | None
+
+    def reported_with(self, other: _Class) -> bool:
+        """Whether a finding says already that the one reaches the other."""
+        return bool(self.reached & other.reaching or self.reaching & other.reached)
+
+    def can_meet(self, other: _Class) -> bool:
+        """Whether a host can have guests of both."""
+        return self.stays is None or other.stays is None or self.stays == other.stays
 
 
 @dataclass(frozen=True)
@@ -68,27 +86,35 @@ def meetings(
 def _meeting(
     key: str, holders: t.Sequence[Placed], lower: t.Sequence[Placed], told: t.Sequence[Group], near: Neighbours
 ) -> Meeting | None:
-    """Who of them has a partner that it is not told of with, and could meet."""
-    marks: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for number, group in enumerate(told):
-        for one in group.members:
-            marks[one.uuid, one.host].add(number)
+    """Those with a partner that could meet them, and that no finding names with them yet."""
     classes: dict[_Class, dict[str, list[Placed]]] = defaultdict(lambda: defaultdict(list))
     for one in (*holders, *lower):
-        mark = frozenset(marks.get((one.uuid, one.host), ())) if one.active else frozenset()
-        stays = None if near.can_move(one.host, one.files) else one.host
-        classes[mark, stays][one.uuid].append(one)
+        classes[_class_of(one, told, near)][one.uuid].append(one)
     met: dict[int, Placed] = {}
     for mine, own in classes.items():
         for theirs, others in classes.items():
-            # Of hosts that the files keep their guests on, only one and the same brings two of them together.
-            if mine[0] & theirs[0] or (mine[1] and theirs[1] and mine[1] != theirs[1]):
-                continue
-            met.update(_partners(key, own, others))
+            if mine.can_meet(theirs) and not mine.reported_with(theirs):
+                met.update(_partners(key, own, others))
     if not met:
         return None
     members = in_order(met.values())
     return Meeting(key, members, _ways(members, near))
+
+
+def _class_of(one: Placed, told: t.Sequence[Group], near: Neighbours) -> _Class:
+    reached: set[_Mark] = set()
+    reaching: set[_Mark] = set()
+    for number, group in enumerate(told):
+        if not one.active or all((one.uuid, one.host) != (other.uuid, other.host) for other in group.members):
+            continue
+        if group.host:
+            reached.add((number, group.host))
+            reaching.add((number, group.host))
+            continue
+        keys = near.sharing.keys_of_files(one.host, one.files) & group.storage.keys()
+        reached.update((number, key) for key in keys)
+        reaching.update((number, key) for key in near.sharing.keys_of(one.host) & group.storage.keys())
+    return _Class(frozenset(reached), frozenset(reaching), None if near.can_move(one.host, one.files) else one.host)
 
 
 def _partners(

@@ -25,10 +25,13 @@ _MAX_SHOWN = 200
 _GIVEN = ("published", "observed")
 
 
-def copied(statics: t.Iterable[Placed], told: t.Collection[str]) -> t.Iterator[FleetHit]:
-    """One hit per example; levels that a finding about reach names already are left to it."""
+def copied(
+    statics: t.Iterable[Placed], reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]]
+) -> t.Iterator[FleetHit]:
+    """One hit per example, unless one finding about reach names all its guests."""
     for key, group in sorted(Held(one for one in statics if one.level.categories in EXAMPLES).items()):
-        if key in told:
+        places = {(one.uuid, one.host) for one in group}
+        if any(places <= {(one.uuid, one.host) for one in members} for members in reported.get(key, ())):
             continue
         members = in_order(group)
         evidence = {"level": key, **listed("guests", members), "hosts": sorted({one.host for one in members})}
@@ -57,18 +60,21 @@ def drift(
     owner = {_canonical(row.level): row for row in rows.values()}
     kinds: dict[str, list[dict[str, t.Any]]] = defaultdict(list)
     seen: set[str] = set(running)
-    holding: dict[str, set[str]] = defaultdict(set)
+    #: Levels by uuid and host: what one host reports settles nothing about another.
+    holding: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for one in in_order(statics):
         seen.add(one.uuid)
-        holding[one.uuid].add(one.key)
+        holding[one.uuid][one.host].add(one.key)
         row, other = rows.get(one.uuid), owner.get(one.key)
         if other is not None and other.uuid != one.uuid:
             kinds["taken"].append({**one.told(), "given_to": other.name or other.uuid})
         elif row is None:
             kinds["unknown"].append(one.told())
     for row in sorted(rows.values(), key=lambda row: (row.host, row.name, row.uuid)):
-        if row.state in _GIVEN and row.uuid in seen and _canonical(row.level) not in holding[row.uuid]:
-            kinds["other"].append(_row(row, sorted(holding[row.uuid])))
+        held = holding[row.uuid].values()
+        without = [levels for levels in held if _canonical(row.level) not in levels]
+        if row.state in _GIVEN and row.uuid in seen and (without or not held):
+            kinds["other"].append(_row(row, sorted(set().union(*without))))
         elif row.state == "observed" and row.uuid not in seen and whole:
             kinds["gone"].append(_row(row, []))
     for kind, entries in sorted(kinds.items()):

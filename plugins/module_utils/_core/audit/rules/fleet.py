@@ -251,8 +251,9 @@ TWOFOLD = FleetRule(
     severity="high",
     scope="fleet",
     why=(
-        "Two hosts say that a guest with this uuid runs there, and neither has it paused, as in a migration. Either "
-        "both write to its disks, which destroys them, or a guest was cloned with its uuid, or one of the hosts lies."
+        "Two hosts report an active guest with this uuid, and it is no migration: neither has it paused, or their "
+        "disks are not the same. Either both write to its disks, which destroys them, or a guest was cloned with its "
+        "uuid, or one of the hosts lies."
     ),
     fix=(
         "Audit once more: a migration that ended between the probes of the two hosts looks the same. If it stays, "

@@ -139,11 +139,19 @@ def test_a_domain_without_migration_is_no_pool() -> None:
         [{"name": "two", "hosts": ["kvm2"]}],
     ],
 )
-def test_a_named_domain_may_not_part_hosts_whose_labels_meet(named: t.Any) -> None:
-    with pytest.raises(LabelDomainError, match=r"share the labelled storage nfs:filer:/a \(identity\)") as caught:
-        d.derive([stored("kvm1", "a"), stored("kvm2", "a")], d.parse_domains(named))
-    assert "kvm1" in str(caught.value)
-    assert "kvm2" in str(caught.value)
+def test_nothing_is_given_out_where_a_named_domain_parts_hosts_whose_labels_meet(named: t.Any) -> None:
+    found = d.derive([stored("kvm1", "a"), stored("kvm2", "a"), stored("kvm3")], d.parse_domains(named))
+    refused = {domain.name for domain in found if domain.refusal is not None}
+    given = {entry["name"] for entry in named}
+    assert refused == (
+        given if len(given) == 2 else {domain.name for domain in found if "auto" in domain.name} - {"auto-kvm3"}
+    )
+    (reason,) = {domain.refusal for domain in found if domain.refusal is not None}
+    assert reason.code == "storage_shared"
+    assert "kvm1" in reason.text
+    assert "kvm2" in reason.text
+    beside = {host: domain.beside for domain in found for host in domain.hosts}
+    assert beside == {"kvm1": ("kvm2",), "kvm2": ("kvm1",), "kvm3": ()}
 
 
 def test_the_exporter_belongs_to_its_clients() -> None:
@@ -186,10 +194,12 @@ def test_a_derivation_keeps_named_domains_whole_or_refuses(mounts: dict[str, set
         for other in mounts
         if mounts[one] & mounts[other] and owner.get(one) != owner.get(other)
     ]
-    if parted:
-        with pytest.raises(LabelDomainError):
-            d.derive(storage, d.parse_domains(items))
-        return
-    domain = d.by_host(d.derive(storage, d.parse_domains(items)))
+    domains = d.derive(storage, d.parse_domains(items))
+    domain = d.by_host(domains)
     assert {host: domain[host].name for host in owner} == owner
     assert all(domain[host].name.startswith(d.AUTO) for host in mounts if host not in owner)
+    for one, other in parted:
+        assert domain[one].refusal is not None or domain[other].refusal is not None
+        assert other in domain[one].beside
+    if not parted:
+        assert all(entry.refusal is None for entry in domains)

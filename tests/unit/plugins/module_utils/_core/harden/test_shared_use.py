@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage_statements import (
+    StorageStatements,
+    parse_storage,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import shared_use
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import Elsewhere, InUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
@@ -28,10 +32,17 @@ def host(name: str, **share: t.Any) -> Snapshot:
     return snapshot
 
 
-def told(snapshots: dict[str, Snapshot], unread: t.Sequence[str] = ()) -> dict[str, dict[str, Elsewhere]]:
+def stated(*hosts: str, source: str = "filer:/vms") -> StorageStatements:
+    """The operator's word on who uses the share."""
+    return parse_storage([{"name": "vms", "sources": [source], "hosts": list(hosts)}])
+
+
+def told(
+    snapshots: dict[str, Snapshot], unread: t.Sequence[str] = (), statements: StorageStatements | None = None
+) -> dict[str, dict[str, Elsewhere]]:
     """What each host is told, by folder; through JSON's own types and back."""
     usages = [shared_use.usage(name, snapshot) for name, snapshot in snapshots.items()]
-    made = shared_use.documents(usages, unread)
+    made = shared_use.documents(usages, unread, stated(*snapshots) if statements is None else statements)
     return {name: {one.folder: one for one in map(Elsewhere.of, found)} for name, found in made.items()}
 
 
@@ -44,6 +55,19 @@ def test_each_host_is_told_what_the_other_uses() -> None:
     assert one.in_use[0].inode is not None
     assert one.levels == ("s0:c17,c42", "s0:c40,c300,c600,c900")
     assert [item.path for item in found["kvm2"][SHARE].in_use] == [f"{SHARE}/kvm1.raw"]
+
+
+def test_nothing_is_complete_without_the_operators_word() -> None:
+    one = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")}, statements=parse_storage([]))["kvm1"][SHARE]
+    assert not one.complete
+    assert "is not stated" in one.why
+    assert len(one.in_use) == 1
+
+
+def test_a_host_that_the_statement_leaves_out_or_that_was_not_read_ends_it() -> None:
+    hosts = {"kvm1": host("kvm1"), "kvm2": host("kvm2")}
+    assert "kvm2 has it too" in told(hosts, statements=stated("kvm1"))["kvm1"][SHARE].why
+    assert "kvm7 could not be read" in told(hosts, statements=stated("kvm1", "kvm2", "kvm7"))["kvm1"][SHARE].why
 
 
 def test_paths_are_told_as_the_host_sees_them() -> None:
@@ -65,7 +89,8 @@ def test_a_host_that_exports_and_one_that_mounts() -> None:
     exporter.storage[0].exports = [IMAGES]
     client = host("kvm2")
     client.storage[-1].identity = f"nfs:filer:{IMAGES}"
-    found = told({"filer": exporter, "kvm2": client})
+    statement = {"name": "images", "mounts": [f"filer:{IMAGES}", f"kvm2:{SHARE}"], "hosts": ["filer", "kvm2"]}
+    found = told({"filer": exporter, "kvm2": client}, statements=parse_storage([statement]))
     assert [(item.path, item.by) for item in found["filer"][IMAGES].in_use] == [("", "guest db on kvm2")]
     assert found["filer"][IMAGES].complete
     by = {item.by for item in found["kvm2"][SHARE].in_use}
@@ -74,10 +99,9 @@ def test_a_host_that_exports_and_one_that_mounts() -> None:
 
 def test_other_storage_is_not_told_of() -> None:
     other = host("kvm2")
-    other.storage[-1].identity = "nfs:filer:/other"
+    other.storage[-1].identity, other.storage[-1].source = "nfs:filer:/other", "filer:/other"
     found = told({"kvm1": host("kvm1"), "kvm2": other})
     assert found["kvm1"][SHARE].in_use == ()
-    assert found["kvm1"][SHARE].why == "no other host that uses the storage was audited"
     assert told({"kvm1": factory.host()}) == {"kvm1": {}}
 
 
@@ -88,7 +112,7 @@ def test_guests_that_are_off_use_nothing() -> None:
 
 
 def test_a_host_that_could_not_be_read_may_use_anything() -> None:
-    found = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")}, ["kvm9"])
+    found = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")}, ["kvm9"], parse_storage([]))
     for name in ("kvm1", "kvm2"):
         assert not found[name][SHARE].complete
         assert found[name][SHARE].why == "kvm9 could not be read, and may use it"
@@ -98,8 +122,8 @@ def test_doubts_about_a_host_are_doubts_about_what_it_shares() -> None:
     other = host("kvm2")
     other.coverage["guests"] = Coverage(UNKNOWN, "no answer")
     third = host("kvm3")
-    third.storage[-1].identity = "nfs:filer:/other"
-    found = told({"kvm1": host("kvm1"), "kvm2": other, "kvm3": third})
+    third.storage[-1].identity, third.storage[-1].source = "nfs:filer:/other", "filer:/other"
+    found = told({"kvm1": host("kvm1"), "kvm2": other, "kvm3": third}, statements=stated("kvm1", "kvm2"))
     assert found["kvm1"][SHARE].why == "not all guests of kvm2 could be read"
     assert found["kvm2"][SHARE].complete
     assert not found["kvm3"][SHARE].complete

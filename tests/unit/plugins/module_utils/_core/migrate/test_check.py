@@ -11,8 +11,9 @@ from dataclasses import replace
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import label_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis as across
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import all_storage
 from ansible_collections.svirt.fleet.plugins.module_utils._core.migrate import check
-from ansible_collections.svirt.fleet.plugins.module_utils._core.migrate.move import MoveFleet, reachable_storage
+from ansible_collections.svirt.fleet.plugins.module_utils._core.migrate.move import MoveFleet
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 from hypothesis import given
@@ -56,7 +57,7 @@ def fleet(*hosts: s.Snapshot, **parts: t.Any) -> MoveFleet:
         "kvm2",
         {one.host.name: one for one in hosts},
         [across.view(one.host.name, one) for one in hosts],
-        [reachable_storage(one.host.name, one) for one in hosts],
+        [all_storage(one.host.name, one) for one in hosts],
         **parts,
     )
 

@@ -69,7 +69,7 @@ def test_equal_on_two_hosts_with_shared_labelled_storage_is_e2() -> None:
     "storage",
     [
         [],
-        [nfs("/share", "nfs:other:/vol")],
+        [nfs("/share", "nfs:filer:/other")],
         [nfs("/share", FILER, labelled=False)],
         [
             s.Storage(
@@ -222,16 +222,17 @@ def test_an_export_that_another_file_system_covers_shares_nothing() -> None:
     assert told(judged(source, importer("kvm2", "nfs:kvm1:/srv/images", on_share("b", "s0:c1,c2")))) == []
 
 
-def test_one_inode_proves_which_of_two_exporters_it_is() -> None:
+def test_one_inode_proves_an_exporter_and_excludes_no_other() -> None:
     def exporting(name: str, uuid: str, inode: int) -> s.Snapshot:
         return exporter(name, guest(uuid, "s0:c1,c2", resources=[disk("/srv/images/base.qcow2", "/", inode)]))
 
     client = importer(
         "kvm3", "nfs:10.0.0.1:/srv/images", guest("c", "s0:c1,c2", resources=[disk("/share/base.qcow2", "/share", 77)])
     )
-    result = judged(exporting("kvm1", "a", 77), exporting("kvm2", "b", 78), client)
-    assert told(result) == [("CAT-001", "E2", "", "s0:c1,c2", ["a", "c"])]
-    assert result.findings[0].evidence["shared_by"] == ["a file with one inode number"]
+    (proved,) = judged(exporting("kvm1", "a", 77), client).findings
+    assert proved.evidence["shared_by"] == ["a file with one inode number"]
+    both = judged(exporting("kvm1", "a", 77), exporting("kvm2", "b", 78), client)
+    assert told(both) == [("CAT-001", "E2", "", "s0:c1,c2", ["a", "b", "c"])]
 
 
 def test_two_clients_of_one_exporter_share_though_they_name_it_differently() -> None:

@@ -42,13 +42,37 @@ def test_without_inodes_each_host_tells_of_it() -> None:
 @pytest.mark.parametrize(
     "owner",
     [
-        guest("a", "s0:c8,c7"),
+        guest("a", "s0:c8,c7", resources=[disk("/elsewhere/old.qcow2", "/share", 77)]),
         guest("a", None, active=False, resources=[disk("/elsewhere/old.qcow2", "/share", 77)]),
     ],
 )
 def test_a_file_of_a_guest_on_another_host_is_no_orphan(owner: s.Guest) -> None:
     result = judged(seeing("kvm1"), seeing("kvm2", owner, orphan=False))
     assert (told(result), result.outcomes) == ([], {})
+
+
+def test_a_guest_at_its_level_whose_files_are_not_known_may_own_it() -> None:
+    unread = guest("a", "s0:c8,c7", resources=[disk("/elsewhere/a", None)])
+    result = judged(seeing("kvm1"), seeing("kvm2", unread, orphan=False))
+    assert told(result) == []
+    assert [outcome.rule for outcome in result.outcomes["kvm1"]] == ["IMG-005"]
+
+
+def test_a_guest_without_disks_at_its_level_reaches_it() -> None:
+    result = judged(seeing("kvm1"), seeing("kvm2", guest("a", "s0:c8,c7"), orphan=False))
+    assert [(entry.rule, entry.reach) for entry in result.findings] == [("IMG-005", "E2")]
+
+
+def test_a_claim_on_other_storage_settles_nothing() -> None:
+    stranger = guest("x", "s0:c3,c4", resources=[disk("/local/old.qcow2", "/", 77)])
+    assert told(judged(seeing("kvm1"), seeing("kvm2", stranger))) == [("IMG-005", "kvm1")]
+
+
+def test_what_reaches_a_file_stays_a_finding_when_another_host_claims_it() -> None:
+    runner = guest("a", "s0:c7,c8", "/share/own.qcow2", mount="/share")
+    claim = guest("x", "s0:c3,c4", resources=[disk("/share/old.qcow2", "/share", 77)])
+    (entry,) = judged(seeing("kvm1"), seeing("kvm2", runner), seeing("kvm3", claim, orphan=False)).findings
+    assert (entry.rule, entry.reach, entry.cost) == ("IMG-005", "E2", "operator")
 
 
 @pytest.mark.parametrize("runs_on", ["kvm1", "kvm2"])
