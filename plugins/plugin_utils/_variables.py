@@ -19,6 +19,7 @@ from ..module_utils._core.allocate.label_domains import STRATEGIES, parse_domain
 from ..module_utils._core.audit import report, waivers
 from ..module_utils._core.audit.finding import PROFILES
 from ..module_utils._core.errors import SvirtError
+from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.selinux.context import parse_context
 from ._tenants import tenants
 
@@ -195,10 +196,6 @@ def _guests(items: list[dict[str, t.Any]]) -> None:
             parse_context(str(item.get("label", "")))
 
 
-def _nothing(_items: t.Any) -> None:
-    """For lists that the task checks that takes them."""
-
-
 _HUNDRED_YEARS = 36_500
 STEPS = ("read", "reserve", "apply", "confirm")
 #: Variables of the playbooks, by name.
@@ -228,31 +225,18 @@ VARIABLES: dict[str, Check] = {
     "svirt_rollback_runs": _whole(1, 1_000_000),
     "svirt_serial": _batches,
     "svirt_snapshots": _optional(_path),
-    "svirt_storage": _entries(_nothing),
+    "svirt_storage": _entries(parse_storage),
     "svirt_store": _text,
     "svirt_strategy": _choice(*STRATEGIES),
     "svirt_tenants": _entries(_tenants),
     "svirt_timeout": _whole(1, DAY),
     "svirt_waivers": _entries(waivers.parse),
 }
-#: Names that the playbooks and roles of this collection set or register themselves.
-INTERNAL = frozenset(
-    (
-        "svirt_before",
-        "svirt_database",
-        "svirt_folder",
-        "svirt_orders",
-        "svirt_preflight",
-        "svirt_reserved",
-        "svirt_steps",
-        "svirt_survey",
-    )
-)
 
 
 def concerns(name: t.Any) -> bool:
     """Whether a name is, or was meant to be, one of these variables."""
-    if not isinstance(name, str) or name in INTERNAL:
+    if not isinstance(name, str):
         return False
     folded = name.casefold()
     if folded.startswith("svirt"):

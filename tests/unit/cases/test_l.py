@@ -161,3 +161,12 @@ def test_l4_a_cause_that_several_rules_wait_for_is_one_headline() -> None:
     assert entry["why"].startswith("SELinux is off, so labels mean nothing now: ")
     assert " rules wait for it" in entry["why"]
     assert entry["why"].count("SELinux is off") == 1
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_l5_variables_are_checked_before_a_host_is_contacted(here: Path, name: str) -> None:
+    run = play(name, here, "-e", "svirt_failon=critical", *(MIGRATION if name == "migration_check" else ()))
+    assert run.status == 2
+    assert "did you mean svirt_fail_on?" in run.output
+    assert run.output.count("TASK [") == 1
+    assert "[ERROR]" not in run.output

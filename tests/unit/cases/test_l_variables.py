@@ -37,10 +37,6 @@ def test_l_a_misspelt_choice_is_refused_with_the_nearest() -> None:
     assert (name, "did you mean high?" in why) == ("svirt_fail_on", True)
 
 
-def test_l_variables_that_the_collection_sets_itself_are_left_alone() -> None:
-    assert problems(**{name: {"any": "thing"} for name in _variables.INTERNAL}) == []
-
-
 @pytest.mark.parametrize("name", sorted(_variables.VARIABLES))
 def test_l_every_slip_of_one_letter_is_noticed(name: str) -> None:
     chance = random.Random(name)  # noqa: S311 - the same slips every time
