@@ -212,15 +212,15 @@ class _Allocation:
 
     def _wanted(self) -> t.Iterator[GuestUse]:
         """Guests that can have a label, each at its first place."""
-        for places in self._homes.values():
-            guest = places[0]
-            if not self._wishes.about(guest) or guest.kind not in _KINDS:
-                continue
-            reason = _why_not(guest)
+        for every in self._homes.values():
+            places = [guest for guest in every if self._wishes.about(guest) and guest.kind in _KINDS]
+            able = [guest for guest in places if _why_not(guest) is None]
+            # A uuid is no identity: what one host reports of a guest takes nothing from the same guest of another host.
+            reason = _tenant_unclear(able, self._wishes) if able else _why_not(places[0]) if places else None
             if reason is not None:
-                self._plan.refused.append(Refusal(guest.subject, reason))
-            else:
-                yield guest
+                self._plan.refused.append(Refusal((able or places)[0].subject, reason))
+            elif able:
+                yield able[0]
 
     def _has_row(self, guest: GuestUse) -> bool:
         row = self._rows.get(guest.uuid)
@@ -347,6 +347,15 @@ class _Allocation:
             "dynamic guests draw from the domain's dynamic band only, or give the guest bands more categories, under a "
             "new name of the domain"
         )
+
+
+def _tenant_unclear(places: t.Sequence[GuestUse], wishes: LabelWishes) -> Reason | None:
+    tenants = {wishes.tenant(guest): guest for guest in places}
+    if len(tenants) < 2:
+        return None
+    names = ", ".join(f"{guest.name[:80]!r} on {guest.host}" for _tenant, guest in sorted(tenants.items())[:3])
+    why = f"its hosts give it names of different tenants: {names}; name its uuid in the table of tenants"
+    return Reason("tenant_unclear", why)
 
 
 def _why_not(guest: GuestUse) -> Reason | None:

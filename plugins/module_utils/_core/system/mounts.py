@@ -10,6 +10,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import posixpath
 import re
 import typing as t
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ REMOTE_TYPES = frozenset(
         "fuse.ceph",
         "fuse.sshfs",
     )
+)
+
+#: File systems of one host. A type that is in neither list may be shared with other hosts.
+LOCAL_TYPES = frozenset(
+    """
+    autofs bcachefs btrfs erofs exfat ext2 ext3 ext4 f2fs fuseblk hfsplus hugetlbfs iso9660 jfs minix msdos nilfs2 ntfs
+    ntfs3 overlay ramfs reiserfs rootfs squashfs tmpfs ubifs udf vfat xfs zfs devtmpfs proc sysfs cgroup cgroup2
+    securityfs selinuxfs debugfs tracefs configfs pstore bpf mqueue devpts efivarfs binfmt_misc nsfs rpc_pipefs nfsd
+    """.split()
 )
 
 _OCTAL = re.compile(r"\\([0-3][0-7]{2})")
@@ -78,6 +88,11 @@ class Mount:
     def remote(self) -> bool:
         """Reached over a network, or clustered."""
         return self.type in REMOTE_TYPES
+
+    @property
+    def may_be_remote(self) -> bool:
+        """Remote, or of a type that may be."""
+        return self.type not in LOCAL_TYPES
 
 
 @dataclass(frozen=True)
@@ -147,6 +162,18 @@ def parse_exports(text: str) -> list[Export]:
         if path and not words:
             found.append(Export(path, "", ()))
     return found
+
+
+def remote_source(mount: Mount) -> str:
+    """The source of a remote mount, with its servers and its folder in one form; empty where it names no server."""
+    if not mount.remote or mount.source.startswith("//"):
+        return ""
+    if mount.type == "ceph" and "=" in mount.source.partition("/")[0]:
+        return mount.source  # user@fsid.name=/folder
+    server, colon, path = mount.source.partition(":/")
+    if not colon and mount.type == "fuse.glusterfs":
+        server, colon, path = mount.source.partition(":")
+    return f"{server.strip('[]').lower()}:{posixpath.normpath('/' + path)}" if colon else ""
 
 
 def unescape(text: str) -> str:

@@ -7,7 +7,6 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import posixpath
 import typing as t
 
 from ..._core.errors import HostReadError
@@ -64,7 +63,7 @@ def describe(root: Root, table: MountTable, used: t.Iterable[core.Mount], export
                 labelled=mount.labelled,
                 context=mount.context,
                 identity=_identity(root, mount, uuids),
-                remote=mount.remote,
+                remote=mount.may_be_remote,
                 exports=sorted({item.path for item in under}),
                 labelled_exports=sorted({item.path for item in under if item.labelled}),
             )
@@ -85,9 +84,9 @@ def _uuids(root: Root) -> dict[str, str]:
 
 def _identity(root: Root, mount: core.Mount, uuids: dict[str, str]) -> str | None:
     kind = "nfs" if mount.type == "nfs4" else mount.type.rpartition(".")[2]
-    server, colon, path = mount.source.rpartition(":/")
-    if mount.remote and colon:
-        return f"{kind}:{server.strip('[]').lower()}:{posixpath.normpath('/' + path)}"
+    source = core.remote_source(mount)
+    if source:
+        return f"{kind}:{source}"
     if mount.source.startswith("//"):
         return f"{kind}:{mount.source.lower().rstrip('/')}"
     if mount.device in uuids:

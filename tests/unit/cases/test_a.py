@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: svirt.fleet contributors
+"""Section A: a name that somebody chose is no identity, and what is not known to be the same may be the same."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StorageStatementError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+
+from tests.unit.support.fleets import nfs
+from tests.unit.support.sharing_fleets import PAIR, disk, guest, host, judged, label, lines, mounted, move, uuid
+
+MOUNTS = lines(Path(__file__).parent / "data" / "storage-names.mountinfo")
+SPELLINGS = [(one, other) for one, other in itertools.combinations(MOUNTS, 2)]
+FILER = nfs("/share", "nfs:filer:/vol")
+FAR = nfs("/share", "nfs:192.0.2.9:/vol")
+
+
+def exporting(*guests: s.Guest, folder: str = "/srv/images", name: str = "kvm1") -> s.Snapshot:
+    root = s.Storage("/", "ext4", "/dev/vda1", True, identity="uuid:1", exports=[folder], labelled_exports=[folder])
+    return host(name, *guests, storage=[root])
+
+
+def on_root(number: int, path: str = "/srv/images/a.qcow2", **parts: t.Any) -> s.Guest:
+    return guest(number, resources=[disk(path, 500 + number, "/")], **parts)
+
+
+@pytest.mark.parametrize(("one", "other"), SPELLINGS)
+def test_a1_one_share_under_two_names_is_no_pass(one: str, other: str) -> None:
+    result = judged(
+        {
+            "kvm1": host("kvm1", guest(1), storage=[mounted(one)]),
+            "kvm2": host("kvm2", guest(2), storage=[mounted(other)]),
+        }
+    )
+    assert "CAT-001" in result.rules or result.unknown("CAT-001") == {"kvm1", "kvm2"}
+    assert "CAT-004" not in result.rules
+
+
+def test_a1_one_file_seen_on_both_is_proof() -> None:
+    both = [guest(1), guest(2, resources=[disk("/share/guest2.qcow2", 2), disk("/share/base.qcow2", 77)])]
+    both[0].resources.append(disk("/share/base.qcow2", 77))
+    result = judged({"kvm1": host("kvm1", both[0], storage=[FILER]), "kvm2": host("kvm2", both[1], storage=[FAR])})
+    assert "CAT-001" in result.rules
+
+
+@pytest.mark.parametrize("identity", ["nfs:192.0.2.9:/srv/images", "nfs:192.0.2.9:/images", "nfs:192.0.2.9:/"])
+def test_a1_an_exporter_of_the_fleet_by_another_name(identity: str) -> None:
+    result = judged({"kvm1": exporting(on_root(1)), "kvm2": host("kvm2", guest(2), storage=[nfs("/share", identity)])})
+    assert "CAT-001" in result.rules or result.unknown("CAT-001") == {"kvm1", "kvm2"}
+
+
+def test_a1_what_the_operator_states_settles_it() -> None:
+    hosts = {"kvm1": host("kvm1", guest(1), storage=[FILER]), "kvm2": host("kvm2", guest(2), storage=[FAR])}
+    same = judged(hosts, [{"name": "vms", "sources": ["filer:/vol", "192.0.2.9:/vol"]}])
+    assert "CAT-001" in same.rules
+    apart = judged(hosts, [{"name": "a", "sources": ["filer:/vol"]}, {"name": "b", "mounts": ["kvm2:/share"]}])
+    assert (apart.rules, apart.fleet.outcomes) == ({"CAT-004"}, {})
+    assert apart.domains == {"kvm1": "auto-kvm1", "kvm2": "auto-kvm2"}
+
+
+def test_a1_a_statement_that_a_file_on_both_disproves_is_an_error_that_names_both() -> None:
+    base = disk("/share/base.qcow2", 77)
+    hosts = {
+        "kvm1": host("kvm1", guest(1, resources=[base]), storage=[FILER]),
+        "kvm2": host("kvm2", guest(2, resources=[base]), storage=[FAR]),
+    }
+    stated = [{"name": "a", "sources": ["filer:/vol"]}, {"name": "b", "sources": ["192.0.2.9:/vol"]}]
+    with pytest.raises(StorageStatementError) as caught:
+        judged(hosts, stated)
+    assert caught.value.code == "proved_same"
+    assert all(text in str(caught.value) for text in ("kvm1", "kvm2", "base.qcow2", "(a)", "(b)"))
+
+
+@pytest.mark.parametrize(("one", "other"), SPELLINGS)
+def test_a2_one_share_under_two_names_is_one_label_domain(one: str, other: str) -> None:
+    result = judged(
+        {
+            "kvm1": host("kvm1", guest(1), storage=[mounted(one)]),
+            "kvm2": host("kvm2", guest(2), storage=[mounted(other)]),
+        }
+    )
+    assert len(set(result.domains.values())) == 1
+    assert len(set(result.labels.values())) == 2
+
+
+@pytest.mark.parametrize("inode", [9, None])
+def test_a3_a_file_in_use_under_another_name_of_the_storage_is_left_alone(inode: int | None) -> None:
+    orphan = s.Orphan("/share/x.qcow2", label("s0:c7,c8"), "/share", "0:60", inode)
+    user = guest(3, "s0:c7,c8", resources=[disk("/share/x.qcow2", inode)])
+    result = judged(
+        {
+            "kvm1": host("kvm1", storage=[FILER], orphans=[orphan]),
+            "kvm2": host("kvm2", user, storage=[FAR]),
+            "kvm3": host("kvm3", storage=[FILER]),
+        }
+    )
+    share = result.elsewhere["kvm1"]["/share"]
+    assert not share["complete"]
+    assert inode is None or [entry["inode"] for entry in share["in_use"]] == [9]
+    assert "IMG-005" not in result.rules
+
+
+@pytest.mark.parametrize("node", ["storage-vip", "storage-vip.dc2.example"])
+def test_a4_a_third_hosts_node_name_takes_no_finding_away(node: str) -> None:
+    hosts = {
+        "kvm1": exporting(on_root(1)),
+        "kvm2": host("kvm2", guest(2), storage=[nfs("/share", "nfs:storage-vip:/srv/images")]),
+    }
+    assert "CAT-001" in judged(hosts).rules
+    for third in (host(node), exporting(name=node), exporting(folder="/other", name=node)):
+        assert "CAT-001" in judged({**hosts, "kvm9": third}).rules
+
+
+def test_a5_a_paused_guest_with_anothers_uuid_is_another_guest_unless_it_has_the_same_disks() -> None:
+    running = guest(1, static=True)
+    twin = guest(1, static=True, state="paused", resources=[disk("/share/other.qcow2", 55)])
+    hosts = {"kvm1": host("kvm1", running, storage=[FILER]), "kvm2": host("kvm2", twin, storage=[FILER])}
+    assert {"CAT-001", "CAT-010"} <= judged(hosts).rules
+    hosts["kvm2"].guests = [guest(1, static=True, state="paused")]
+    assert judged(hosts).rules == set()
+
+
+@pytest.mark.parametrize("claim", [{"uuid": uuid(5)}, {"resources": [disk("/local/rest.qcow2", 99, "/")]}])
+def test_a6_a_strangers_claim_takes_nothing_from_a_file_at_rest(claim: dict[str, t.Any]) -> None:
+    off = guest(
+        5,
+        active=False,
+        context=None,
+        live=[],
+        state="shutoff",
+        resources=[disk("/share/rest.qcow2", 99, label=label())],
+    )
+    hosts = {"kvm1": host("kvm1", off, storage=[FILER]), "kvm2": host("kvm2", guest(2), storage=[FILER])}
+    assert "CAT-001" in judged(hosts).rules
+    root = s.Storage("/", "ext4", "/dev/vda1", True, identity="uuid:9")
+    stranger = guest(7, "s0:c1,c2", **{"resources": [disk("/local/x.qcow2", 4, "/")], **claim})
+    result = judged({**hosts, "kvm9": host("kvm9", stranger, storage=[root])})
+    assert "CAT-001" in result.rules
+    assert result.unknown("CAT-001") == set()
+
+
+@pytest.mark.parametrize("liar", [{"kind": "lxc"}, {"persistent": False}])
+def test_a7_a_guest_is_judged_by_its_own_host(liar: dict[str, t.Any]) -> None:
+    hosts = {"kvm1": host("kvm1", guest(1), storage=[FILER]), "aaa": host("aaa", guest(1, **liar), storage=[FILER])}
+    assert uuid(1) in judged(hosts).labels
+
+
+def test_a_fleet_of_unsettled_mounts_says_so_in_one_line() -> None:
+    hosts = {
+        f"kvm{number}": host(f"kvm{number}", guest(number), storage=[nfs("/share", f"nfs:filer{number}:/vol")])
+        for number in range(1000)
+    }
+    result = judged(hosts)
+    texts = {outcome.why for outcomes in result.fleet.outcomes.values() for outcome in outcomes}
+    assert result.unknown("CAT-001") == set(hosts)
+    assert len(texts) == 1
+    assert "svirt_storage" in texts.pop()
+    assert len([line for line in result.operation.result.unknown if "svirt_storage" in line]) == 1
+
+
+def test_a_migration_needs_proof_that_the_disk_is_there() -> None:
+    def on(storage: s.Storage, *guests: s.Guest) -> s.Snapshot:
+        return host("kvm", *guests, storage=[storage])
+
+    web = guest(1, "s0:c40,c300,c600,c900", static=True)
+    assert move({"kvm1": on(FILER, web), "kvm2": on(FILER)}, uuid(1), "kvm2") == "allowed"
+    assert move({"kvm1": on(FILER, web), "kvm2": on(FAR)}, uuid(1), "kvm2") == "unknown"
+    assert move({"kvm1": on(FILER, web), "kvm2": on(nfs("/share", "nfs:filer:/b"))}, uuid(1), "kvm2") == "refused"
+    liar = exporting(folder="/vol", name="kvm9")
+    assert move({"kvm1": on(FILER, web), "kvm2": on(FAR), "kvm9": liar}, uuid(1), "kvm2") == "unknown"
+    assert PAIR not in web.context
