@@ -128,17 +128,42 @@ def test_e1_without_the_pid_it_is_unknown() -> None:
     assert images(snapshot) == set()
 
 
-def test_e1_files_of_a_qemu_in_a_container_are_read_there() -> None:
+VOLUME = "/var/lib/containers/volumes/images/_data"
+
+
+def contained_guest(label: str = hosts.IMAGE_LABEL) -> Tree:
+    """A guest in a container: what it has at IMAGE is a volume of the host's, and the host has another file there."""
     tree = hosts.el9()
     del tree.entries[OWN_ROOT]
     tree.folder(OWN_ROOT)
-    tree.file(
-        f"/proc/{hosts.PID}/mountinfo", "90 89 0:70 / / rw - overlay overlay rw\n91 90 0:49 / /var rw - nfs4 f:/v rw\n"
-    )
-    tree.file(f"{OWN_ROOT}{hosts.IMAGE}", label=hosts.IMAGE_LABEL, uid=hosts.QEMU_UID)
-    tree.entries[hosts.IMAGE].xattrs["security.selinux"] = (hosts.REST_LABEL + "\0").encode()  # a left-over
-    item = disk(hosts.look(tree))
-    assert (item.in_namespace, item.file.label) == (True, hosts.IMAGE_LABEL)
+    mounts = "90 89 0:70 / / rw - overlay overlay rw\n"
+    mounts += f"91 90 254:1 {VOLUME} /var/lib/libvirt/images rw - xfs /dev/vda1 rw\n"
+    tree.file(f"/proc/{hosts.PID}/mountinfo", mounts)
+    for name, own in (("web.qcow2", label), ("base.qcow2", hosts.CONTENT_LABEL)):
+        tree.file(f"{VOLUME}/{name}", label=own, uid=hosts.QEMU_UID, mode=0o600)
+        tree.add(f"{OWN_ROOT}/var/lib/libvirt/images/{name}", tree.entries[f"{VOLUME}/{name}"])
+    tree.file(hosts.IMAGE, label=hosts.REST_LABEL)  # left over from before
+    return tree
+
+
+def test_e1_files_of_a_qemu_in_a_container_are_read_there_and_known_on_the_host() -> None:
+    item = disk(hosts.look(contained_guest()))
+    assert (item.file.label, item.file.resolved) == (hosts.IMAGE_LABEL, f"{VOLUME}/web.qcow2")
+    assert (item.file.mount, item.in_namespace) == ("/", False)
+
+
+def test_e1_a_wrong_label_in_a_container_is_found() -> None:
+    assert images(hosts.look(contained_guest("system_u:object_r:svirt_image_t:s0:c7,c8"))) != set()
+
+
+def test_e1_storage_that_only_the_container_has_is_unknown() -> None:
+    tree = contained_guest()
+    mounts = "90 89 0:70 / / rw - overlay overlay rw\n91 90 0:49 / /var/lib/libvirt/images rw - nfs4 filer:/vol rw\n"
+    tree.file(f"/proc/{hosts.PID}/mountinfo", mounts)
+    snapshot = hosts.look(tree)
+    item = disk(snapshot)
+    assert (item.file.label, item.file.mount) == (hosts.IMAGE_LABEL, None)
+    assert snapshot.coverage["storage"].status == "unknown"
 
 
 def in_a_container(own: str | None, label: str = "system_u:system_r:spc_t:s0") -> Tree:

@@ -45,10 +45,9 @@ class MountTable:
             path = posixpath.dirname(path)
         return self._by_point[path]
 
-    def on_device(self, device: str | None) -> Mount | None:
-        """A mount of the file system with this device number, the whole of it before a part; None: not mounted here."""
-        mounts = (mount for mount in self._by_point.values() if device is not None and mount.device == device)
-        return min(mounts, key=lambda mount: (mount.root != "/", mount.mount), default=None)
+    def on_device(self, device: str) -> list[Mount]:
+        """Mounts of the file system with this device number, or of parts of it."""
+        return [mount for mount in self._by_point.values() if mount.device == device]
 
     def hanging_in(self, folder: str) -> frozenset[str]:
         """Names in a folder at which another storage that may hang is mounted: looking at one is touching it."""

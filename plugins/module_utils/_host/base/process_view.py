@@ -13,6 +13,7 @@ import posixpath
 import stat
 
 from ..._core.errors import HostReadError
+from ..._core.paths import below
 from ..._core.system.mounts import parse_mountinfo
 from .paths import MountTable, Paths, may_hang
 from .root import Root
@@ -51,8 +52,32 @@ class ProcessView:
 
     def has_own_root(self, mounts: MountTable) -> bool:
         """Whether its root is another file system than the host's, as in a container. ``mounts`` are the host's."""
+        try:
+            if self._identity("/") == self._identity_here("/"):
+                return False  # as most are: their mounts need not be read
+        except OSError:
+            return False
         own, other = self._mounts().of("/"), mounts.of("/")
         return own is not None and other is not None and (own.device, own.root) != (other.device, other.root)
+
+    def host_path(self, real: str, mounts: MountTable) -> str | None:
+        """The path on the host of a file of the process; None where no mount of the host shows it.
+
+        ``real`` has no links, ``mounts`` are the host's. Looks at the file, whatever storage it is on.
+        """
+        own = self._mounts().of(real)
+        if own is None or own.device is None:
+            return None
+        within = posixpath.join(own.root, posixpath.relpath(real, own.mount))
+        for mount in mounts.on_device(own.device):
+            if below(within, mount.root):
+                path = posixpath.normpath(posixpath.join(mount.mount, posixpath.relpath(within, mount.root)))
+                try:
+                    if self._identity_here(path) == self._identity(real):
+                        return path
+                except OSError:
+                    continue
+        return None
 
     def read_text(self, path: str, limit: int) -> str:
         """A regular file of the process. Raises OSError and HostReadError.

@@ -59,23 +59,27 @@ class FileSurvey:
     def _files(self) -> None:
         reader = guest_files.FileReader(self.root, self.mounts, self.timeout)
         outside: list[tuple[Guest, list[Resource]]] = []
+        contained: dict[str, dict[str, guest_files.PathFacts]] = {}
         for guest in self.snapshot.guests:
-            if guest.pid is None:
-                outside.append((guest, guest.resources))
-                continue
-            contained = ProcessView(self.root, guest.pid).has_own_root(self.mounts)
-            inside = [item for item in guest.resources if contained or item.path.startswith("/dev/")]
-            outside.append((guest, [item for item in guest.resources if item not in inside]))
-            look = reader.look_contained if contained else reader.look_inside
-            seen = look(guest.pid, [item.path for item in inside]) if inside else {}
+            inside = [item for item in guest.resources if guest.pid is not None and item.path.startswith("/dev/")]
+            others = [item for item in guest.resources if item not in inside] if inside else guest.resources
+            outside.append((guest, others))
+            seen = reader.look_inside(guest.pid, [item.path for item in inside]) if guest.pid is not None else {}
             for item in inside:
                 item.in_namespace = True
                 self._keep(item, seen[item.path])
-        looks = reader.look_all(item.path for _guest, items in outside for item in items)
+            if guest.pid is not None and ProcessView(self.root, guest.pid).has_own_root(self.mounts):
+                contained[guest.uuid] = reader.look_contained(guest.pid, [item.path for item in others])
+        looks = reader.look_all(item.path for guest, items in outside if guest.uuid not in contained for item in items)
         for guest, items in outside:
-            own = self._own_devices(reader, guest, [looks[item.path].device for item in items])
+            facts = contained.get(guest.uuid, looks)
+            own = self._own_devices(reader, guest, [facts[item.path].device for item in items])
             for item in items:
-                self._keep_outside(item, looks[item.path], own)
+                self._keep_outside(item, facts[item.path], own)
+        for guest, items in outside if contained else ():
+            missing = [item.path for item in items if item.file.exists and item.file.mount is None]
+            for path in missing if guest.uuid in contained else ():
+                self.ledger.unknown("storage", f"{path}: it lies in a container, on storage that the host lacks")
         for problem in reader.bugs:
             self.ledger.bug("images", problem)
         self.stuck = reader.stuck
@@ -111,9 +115,6 @@ class FileSurvey:
     def _keep(self, item: Resource, seen: guest_files.PathFacts) -> None:
         item.file = seen.facts
         self.ledger.unknown("images", seen.facts.error)
-        elsewhere = item.in_namespace and seen.facts.mount is None and not item.path.startswith("/dev/")
-        if elsewhere and seen.facts.kind in ("file", "dir"):
-            self.ledger.unknown("storage", f"{item.path}: its storage, in a container, is none that the host shows")
         if seen.facts.kind == "block":
             self.devices[item.path] = seen.rdev
             item.file.mount = item.path

@@ -16,6 +16,7 @@ from ..._core.paths import below
 from ..._core.snapshot.model import FileFacts, Remembered
 from ..base.deadline import Job
 from ..base.paths import MountTable, Paths, may_hang
+from ..base.process_view import ProcessView
 from ..base.root import Root, label_of, reason, text_of
 
 LABEL = "security.selinux"
@@ -132,13 +133,24 @@ class FileReader:
         return {path: look(self._root, paths, path, prefix) for path in set(wanted)}
 
     def look_contained(self, pid: int, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
-        """Facts about each of these paths as a process in a container sees them, on storage that may hang, too."""
-        prefix, paths = f"/proc/{pid}/root", sorted(set(wanted))
-        found = self._answers(prefix, paths, Job(self._far(paths, prefix), self._timeout))
-        for seen in found.values():
-            mount = self._mounts.on_device(seen.facts.device)
-            seen.facts.mount = mount.mount if mount is not None else None
-        return found
+        """Facts about each of these paths as a process in a container sees them, on storage that may hang, too.
+
+        ``resolved`` is the same file's path on the host; where the host does not show it, the way through /proc.
+        """
+        view, paths = ProcessView(self._root, pid), sorted(set(wanted))
+
+        def work() -> t.Iterator[t.Any]:
+            for path, plain, rdev, entered in self._far(paths, view.prefix)():
+                real = plain["resolved"] or path
+                plain["resolved"] = view.host_path(real, self._mounts) or view.prefix + real
+                yield path, plain, rdev, entered
+
+        facts = self._answers(view.prefix, paths, Job(work, self._timeout))
+        for seen in facts.values():
+            mount = self._mounts.of(seen.facts.resolved or "")
+            in_proc = (seen.facts.resolved or "").startswith(view.prefix)
+            seen.facts.mount = None if mount is None or in_proc else mount.mount
+        return facts
 
     def _far(self, wanted: list[str], prefix: str = "") -> t.Callable[[], t.Iterator[t.Any]]:
         def work() -> t.Iterator[t.Any]:
