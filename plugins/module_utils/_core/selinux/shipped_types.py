@@ -15,9 +15,10 @@ from .context import type_of
 SHIPPED_GUEST_TYPES = ("svirt_t", "svirt_tcg_t")
 #: Types that libvirt's daemons run in. A QEMU started without a label of its own stays in them.
 DAEMON_TYPES = ("virtd_t", "virtqemud_t")
-#: Types of containers: those of container-selinux, libvirt's for LXC, and KubeVirt's own of its older releases.
+#: Types of containers: those of container-selinux, libvirt's for LXC, and those that udica makes, as older releases of
+#: KubeVirt have one (virt_launcher.process).
 _CONTAINER_TYPE = re.compile(
-    r"(container_(?!runtime|auth|engine_exec)\w*_?t|svirt_(?:lxc|qemu|kvm)_net_t|virt_launcher\.process)\Z"
+    r"(container_(?!runtime|auth|engine_exec)\w*_?t|svirt_(?:lxc|qemu|kvm)_net_t|\w+\.process)\Z"
 )
 #: Domains that Fedora and EL ship permissive: their policy is not finished yet.
 SHIPPED_PERMISSIVE = frozenset(("virtqemud_t", "virtsecretd_t", "virtstoraged_t", "virtvboxd_t"))

@@ -18,7 +18,7 @@ from ..base.root import Root, reason, text_of
 
 QEMU = "qemu"
 #: Names of the system emulator, with what distributions and vendors add: -snp-experimental, .real, nix's wrappers.
-_QEMU_PROGRAM = re.compile(r"\.?qemu-(?:system-[A-Za-z0-9_]|kvm)[A-Za-z0-9_.+-]*\Z")
+_QEMU_PROGRAM = re.compile(r"(?:\.?qemu-(?:system-[A-Za-z0-9_]|kvm)[A-Za-z0-9_.+-]*|qemu|qemu-dm|kvm)\Z")
 #: Options that make a command line QEMU's, by whatever name the program goes.
 _QEMU_OPTIONS = frozenset(
     "machine accel enable-kvm cpu smp blockdev drive netdev chardev qmp nodefaults no-user-config sandbox incoming "
