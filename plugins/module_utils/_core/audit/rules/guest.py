@@ -387,8 +387,8 @@ RULES: tuple[Rule, ...] = (
             "guest's disks that its user may open. The evidence says what confines it, if anything does."
         ),
         fix=(
-            "Find out who started it and why. Define it as a libvirt guest, and let its owner shut it down in its own "
-            "way and start it there. Nothing here can confine it while it runs."
+            "Find out who started it and why. Define it as a libvirt guest and start it there; then end this process "
+            "in agreement with its owner. Nothing here can confine it while it runs."
         ),
         cost="operator",
         needs=("selinux", "processes"),
@@ -557,9 +557,9 @@ RULES: tuple[Rule, ...] = (
             "somebody gave it this label to get at a guest's files."
         ),
         fix=(
-            "Find out who started it and why with this label (evidence: exe, uid, cgroup); a guest that runs may lean "
-            "on it, so ask before anybody stops it. Then see who may choose this label: runcon, SELinuxContext= of a "
-            "unit, a policy module of your own."
+            "Find out who started it and why with this label (evidence: exe, uid, cgroup). Once it is sure that no "
+            "running guest leans on it, end this process in agreement with its owner. Then see who may choose this "
+            "label: runcon, the label of a service, a policy module of your own."
         ),
         cost="operator",
         needs=("selinux", "processes"),
