@@ -13,6 +13,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as backend
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Resource, Snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.process_view import ProcessView
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.category_range import CategoryRange
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 
@@ -313,11 +315,22 @@ def test_e2_hardening_refuses_a_file_that_no_daemon_reads(
         libvirt_security.main()
     result = json.loads(capsys.readouterr().out)
     assert result["failed"] is True
-    assert "runs in a container" in result["msg"]
+    assert "not those of the host" in result["msg"]
     assert written == []
 
 
-def test_a_race_for_the_file_is_noticed() -> None:
+def never(*_arguments: t.Any, **_options: t.Any) -> tuple[int, str, str]:
+    raise AssertionError("no program is to be run")
+
+
+@pytest.mark.parametrize(("tree", "refused"), [(in_a_container(OWN), True), (hosts.el9(), False)])
+def test_e2_no_guard_and_no_range_are_put_where_no_daemon_looks(tree: Tree, refused: bool, tmp_path: Path) -> None:
+    root = CapturedRoot(tree, hosts.policy())
+    assert bool(Guard(root, never, str(tmp_path)).refusal()) is refused
+    assert bool(CategoryRange(root, Tools(), top=str(tmp_path)).look(guests=False).taken) is refused
+
+
+def test_e2_a_race_for_the_file_is_noticed() -> None:
     """Whoever owns the container may put a link in the file's place between two looks."""
     tree = in_a_container(OWN)
 

@@ -81,11 +81,12 @@ def host_files_unread(daemon: Daemon | None) -> str:
     """Why a change of the host's files would not reach the daemon; empty when it would."""
     if daemon is None or daemon.own_files is False:
         return ""
+    who = f"{daemon.name} (pid {daemon.pid})"
     if daemon.own_files is None:
-        return f"whether {daemon.name} (pid {daemon.pid}) reads the host's files, or those of a container, is not known"
+        return f"whether {who} reads the host's files, or those of a container, is not known"
     return (
-        f"{daemon.name} (pid {daemon.pid}) runs in a container and reads the files there, not those of the host; "
-        "change them where the container is deployed from"
+        f"{who} has a mount namespace of its own, as in a container, and reads the files there, not those of the host; "
+        "change them where they are deployed from"
     )
 
 
