@@ -207,6 +207,8 @@ def test_e2_a_daemon_in_a_container_is_judged_by_its_own_file(namespaces: bool) 
 def test_e2_its_own_faults_are_found() -> None:
     snapshot = hosts.look(in_a_container("security_default_confined = 0\n"))
     assert conf_rules(snapshot) >= {"LIB-004"}
+    fixes = [item.fix for item in findings(snapshot) if item.rule.startswith("LIB")]
+    assert ["not on the host" in fix for fix in fixes] == [True] * len(fixes)
 
 
 def test_e2_a_container_without_the_file_has_libvirts_defaults() -> None:

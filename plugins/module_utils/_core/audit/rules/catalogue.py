@@ -8,7 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...snapshot.model import NOT_APPLICABLE, OK, Snapshot
 from .. import finding as f
@@ -50,7 +50,7 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
     if set(absent) - set(rule.regardless):
         return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
     # An area that was read in part may still show faults: they are reported, and the rest stays unknown.
-    results = list(rule.check(snapshot, settings))
+    results = [_where_libvirt_is(rule, snapshot, result) for result in rule.check(snapshot, settings)]
     hits = [f.finding_of(rule, name, result) for result in results if isinstance(result, f.Hit)]
     if absent and not hits:
         return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
@@ -61,6 +61,18 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
     if doubts:
         return f.Outcome(rule.id, f.UNKNOWN, "; ".join(doubts[:5])), []
     return f.Outcome(rule.id, f.PASS), []
+
+
+def _where_libvirt_is(rule: f.Rule, snapshot: Snapshot, result: f.Hit | f.Unsure) -> f.Hit | f.Unsure:
+    """Say of a repair of libvirt itself that it belongs into the container that the daemon runs in."""
+    daemon = snapshot.libvirt.daemon
+    if isinstance(result, f.Unsure) or rule not in LIBVIRT_RULES or daemon is None or daemon.own_files is False:
+        return result
+    note = (
+        f"{daemon.name} (pid {daemon.pid}) reads files of its own, as in a container: do this where these are deployed "
+        "from, not on the host."
+    )
+    return replace(result, note=" ".join(part for part in (note, result.note) if part))
 
 
 def _is_absent(snapshot: Snapshot, area: str) -> bool:
