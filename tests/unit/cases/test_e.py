@@ -295,6 +295,15 @@ def test_e2_the_hosts_own_daemon_comes_before_a_containers() -> None:
     daemon = hosts.look(tree).libvirt.daemon
     assert daemon is not None
     assert (daemon.pid, daemon.own_files) == (DAEMON, False)
+    for path in [path for path in tree.entries if path.startswith(f"/proc/{DAEMON}")]:
+        del tree.entries[path]  # it went to sleep behind its socket
+    daemon = hosts.look(tree).libvirt.daemon
+    assert daemon is not None
+    assert (daemon.pid, daemon.socket, daemon.own_files) == (None, True, False)
+    del tree.entries["/usr/sbin/libvirtd"]  # the host has none of its own
+    daemon = hosts.look(tree).libvirt.daemon
+    assert daemon is not None
+    assert (daemon.pid, daemon.own_files) == (5000, True)
 
 
 def test_e2_without_an_answer_a_containers_guests_are_unknown() -> None:

@@ -42,8 +42,8 @@ _DISTRIBUTION_USERS = ("libvirt-qemu", "qemu")
 def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt:
     """The daemon in charge: the one that holds the driver, else the one that runs, else what a client would start.
 
-    A daemon with files of its own, in a container, comes after those of the host; one that its container confines is
-    none of the host's.
+    A daemon with files of its own, in a container, comes after those of the host, also after one that sleeps behind
+    its socket, unless it holds the driver; one that its container confines is none of the host's.
     """
     sockets = XEN_SOCKETS if xen else SOCKETS
     holder = root.line(_DRIVER_PID)
@@ -55,12 +55,12 @@ def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt
     ]
     installed = [name for name in sockets if has_daemon(root, name)]
     libvirt = Libvirt(installed=bool(installed or candidates))
-    if candidates:
+    activated = [name for name in installed if root.exists(sockets[name])]
+    if candidates and not (activated and min(candidates)[:2] == (True, True)):
         process = min(candidates)[-1]
         libvirt.daemon = Daemon(process.role, process.pid, process.context, process.started_at)
         libvirt.daemon.own_files = reads_own_files(root, process)
     else:
-        activated = [name for name in installed if root.exists(sockets[name])]
         libvirt.daemon = Daemon(activated[0]) if activated else None
     if libvirt.daemon is not None:
         libvirt.daemon.socket = root.exists(sockets[libvirt.daemon.name])
