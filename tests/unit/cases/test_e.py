@@ -202,6 +202,7 @@ def test_e2_a_daemon_in_a_container_is_judged_by_its_own_file(namespaces: bool) 
     assert [item.value for item in conf.assignments] == ["selinux", 1, "nova"]
     assert snapshot.libvirt.qemu_uid == 42436
     assert conf_rules(snapshot) == set()
+    assert "LIB-006" not in {item.rule for item in findings(snapshot)}  # the host has no user nova; the container has
 
 
 def test_e2_its_own_faults_are_found() -> None:

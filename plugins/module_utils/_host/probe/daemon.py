@@ -178,7 +178,8 @@ def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[Qemu
         conf.present = True
         conf.assignments, conf.problems = qemu_conf.parse(answers[0][0])
         conf.changed_at = answers[0][1]
-    return conf, ""
+    # Whether its values hold is for the container to show: what the host has says nothing of that.
+    return qemu_conf_host.checked(conf, {}), ""
 
 
 def qemu_user(root: Root, conf: QemuConf | None, daemon: Daemon | None = None) -> tuple[int | None, list[int]]:
