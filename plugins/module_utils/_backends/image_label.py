@@ -21,10 +21,10 @@ from .._core.selinux import file_contexts as context_rules
 from .._core.selinux.context import parse_context
 from .._core.snapshot.model import Snapshot
 from .._host.base.journal import Journal
+from .._host.base.loaded_policy import LoadedPolicy
 from .._host.base.root import Root
 from .._host.change import file_contexts
 from .._host.change import images as image_files
-from .._host.probe.loaded_policy import LoadedPolicy
 from .._host.probe.probe import Options, Probe, Tools
 from .._module import Call
 

@@ -11,8 +11,8 @@ import typing as t
 
 from .._core.errors import FailedError
 from .._core.selinux.policy_access import parse_checks, report
+from .._host.base.loaded_policy import OFF, LoadedPolicy
 from .._host.base.root import Root
-from .._host.probe.loaded_policy import OFF, LoadedPolicy
 from .._module import Call
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {

@@ -23,9 +23,9 @@ from ..._core.system.unit_files import UnitFile, folders, is_drop_in, units
 from ..base import file_write
 from ..base.daemons import SOCKETS
 from ..base.journal import Entry, Journal, sync_folder
+from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.root import Root, label_of, reason
 from ..probe import daemon, processes
-from ..probe.loaded_policy import FS, LoadedPolicy
 from ..probe.probe import Options, Probe, Tools
 from .daemon_restart import systemctl
 from .guard import KIND as PATH_KIND

@@ -22,9 +22,9 @@ from ..._core.selinux.context import type_of
 from ..._core.snapshot.model import Daemon
 from ..base import file_write
 from ..base.journal import Entry, Journal, sync_folder
+from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.root import Root, label_of, reason
 from ..probe import daemon, processes
-from ..probe.loaded_policy import FS, LoadedPolicy
 from . import hooks
 
 #: Entries of the journal on a link or a folder that was made, or a link that was taken away.

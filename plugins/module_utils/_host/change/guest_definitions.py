@@ -23,10 +23,10 @@ from ..._core.selinux.policy_access import Check
 from ..._core.snapshot.model import Daemon, SecurityModel
 from ..base.deadline import Job
 from ..base.journal import WAIT, Entry, Journal
+from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root, reason
 from ..probe import daemon, processes, selinux
 from ..probe import libvirt_reader as readings
-from ..probe.loaded_policy import LoadedPolicy
 
 GUEST, INTERFACE = "guest", "interface"
 

@@ -17,9 +17,9 @@ from ..._core.harden.guard import LINK, PROGRAM, SETTINGS
 from ..._core.libvirt.hook_script import PASSES, UNKNOWN, outcome
 from ..._core.libvirt.hooks import Hook, objections, questions
 from ..._core.libvirt.shell_parser import MAX_TEXT
+from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root, label_of
 from ..probe.guest_files import LABEL
-from ..probe.loaded_policy import LoadedPolicy
 
 _FOLDER = "/etc/libvirt/hooks"
 

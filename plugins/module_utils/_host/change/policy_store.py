@@ -22,9 +22,9 @@ from ..._core.errors import HostReadError, HostWriteError
 from ..._core.harden import selinux
 from ..._core.harden.selinux import ADMIN_PRIORITY, SHIPPED_PRIORITIES, BooleanFacts, PolicyModule
 from ..base.journal import Entry, Journal
+from ..base.loaded_policy import FS
 from ..base.root import Root, reason
 from ..base.tools import HostTools
-from ..probe.loaded_policy import FS
 
 STORE = "/var/lib/selinux"
 MODULES_KIND = "policy_module"

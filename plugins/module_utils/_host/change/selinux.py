@@ -24,10 +24,10 @@ from ..._core.selinux.denials import Soak, soak
 from ..._core.system.kernel_arguments import BootWish, must_choose
 from ..base import file_write
 from ..base.journal import Entry, Journal
+from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.root import Root, reason
 from ..base.tools import HostTools
 from ..probe import processes, selinux, system
-from ..probe.loaded_policy import FS, LoadedPolicy
 from . import audit_log, policy_store
 from .boolean_users import BooleanUsers
 from .boot_loader import BootLoaders

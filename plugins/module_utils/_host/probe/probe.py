@@ -15,12 +15,12 @@ from ..._core.libvirt.file_labels import ImageTypes
 from ..._core.selinux.context import type_of
 from ..._core.snapshot import model as s
 from ..base.deadline import Job
+from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root
 from . import boot, daemon, guests, libvirt_reader, processes, selinux, system
 from .coverage import CoverageLog
 from .file_survey import NEEDS_ROOT, FileSurvey
 from .guest_list import GuestList, GuestLister
-from .loaded_policy import LoadedPolicy
 
 Ask = t.Callable[[str, t.Collection[str]], t.Iterable[dict[str, t.Any]]]
 

@@ -16,8 +16,8 @@ from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import CategorySet, parse_context
 from ..._core.selinux.policy_access import Check
 from ..._core.snapshot.model import Access, Boolean, SELinux, TypeFacts
+from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.root import Root, reason, text_of
-from .loaded_policy import FS, LoadedPolicy
 
 CONFIG = "/etc/selinux/config"
 #: What policies ship where the contexts file is missing or not yet read.

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Access, Boolean, TypeFacts
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.loaded_policy import LoadedPolicy
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import selinux
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.loaded_policy import LoadedPolicy
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Policy, Tree

@@ -12,7 +12,7 @@ import typing as t
 
 from ..._core.result import Reason
 from ..._core.selinux.policy_access import AccessVector, AccessVerdict, Check, PolicyClass, parse_answer, verdict
-from ..base.root import Root, label_of, reason, text_of
+from .root import Root, label_of, reason, text_of
 
 FS = "/sys/fs/selinux"
 #: The answer to every check on a host without SELinux.

@@ -7,8 +7,8 @@ import os
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.policy_access import AccessVerdict, Check
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import loaded_policy
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.loaded_policy import LoadedPolicy
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base import loaded_policy
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.loaded_policy import LoadedPolicy
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
