@@ -26,6 +26,8 @@ description:
   - GRUB's settings are followed as a shell does, and edited where they count. Then C(grub.cfg) is made anew. Entries
     of the Boot Loader Specification are changed by C(grubby) where it is installed, else in their files. A file that
     cannot be edited safely is left as it is, and RV(refused) names it.
+  - Boot entries of other systems and of tools stay as they are, and are no reason to refuse. An entry whose arguments
+    depend on a variable of GRUB that is not known is named in RV(refused).
   - The old state goes into the journal on the host before each change, so that M(svirt.fleet.svirt_rollback) can
     restore it.
 options:

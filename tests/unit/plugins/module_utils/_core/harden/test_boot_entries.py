@@ -118,3 +118,40 @@ def test_a_full_environment_block_does_not_keep_the_rest_from_being_edited() -> 
 def test_files_that_could_not_be_read_are_refused() -> None:
     plan = plan_boot(BootFiles(problems=["/boot/loader/entries: Permission denied"]), EL)
     assert refused(plan) == [("boot entries", "boot_files_unread")]
+
+
+def test_entries_that_are_not_known_are_named_and_others_left_alone() -> None:
+    entry = "menuentry '{}' {{\n\tlinux {} {}\n}}\n"
+    text = "".join(
+        entry.format(*words)
+        for words in (
+            ("a", "/vmlinuz", "root=UUID=1 $mystery"),
+            ("b", "/vmlinuz", "root=LABEL=b selinux=0"),
+            ("c", "/vmlinuz", "root=UUID=2 selinux=0"),
+            ("d", "/memtest86+", "selinux=0"),
+        )
+    )
+    plan = plan_of({MAIN: f"{text}fi\n"}, EL, MAKER)
+    assert plan.empty
+    assert refused(plan) == [
+        ("boot entries", "boot_text_unclear"),
+        (MAIN, "variable_unknown"),
+        (MAIN, "owner_unknown"),
+    ]
+
+
+def test_the_words_of_reasons() -> None:
+    """The one place that holds sentences."""
+    weak = "menuentry 'a' {\n\tlinux /vmlinuz root=UUID=1 selinux=0\n}\n"
+    other = "menuentry 'b' {\n\tlinux /vmlinuz root=LABEL=b selinux=0\n}\n"
+    unknown = "menuentry 'c' {\n\tlinux /vmlinuz root=UUID=1 $x\n}\n"
+    plan = plan_of({MAIN: weak + other + unknown, "/etc/default/grub": "GRUB_CMDLINE_LINUX=`x`\n"}, EL)
+    assert [(item.subject, str(item.reason)) for item in plan.refused] == [
+        (
+            "/etc/default/grub",
+            "/etc/default/grub, line 1: the value of GRUB_CMDLINE_LINUX is not known; set SELinux's arguments by hand",
+        ),
+        (MAIN, "a: selinux=0: no program here makes this file; edit it by hand"),
+        (MAIN, "b: whether it starts this host's system is not known; look at its root="),
+        (MAIN, "c: the value of x is not known, so neither is what it starts"),
+    ]
