@@ -183,7 +183,19 @@ def test_i3_a_root_is_compared_by_its_device() -> None:
     tree.link("/dev/disk/by-label/x", "../../vdb1")
     assert judged(tree) == "pass"
     del tree.entries["/dev/disk/by-label/x"]
-    assert judged(tree) == "pass"  # no device here has the label
+    assert judged(tree) == "unknown"
+    tree.link("/dev/disk/by-uuid/11111111-1111-4111-8111-111111111111", "../../vda1")
+    assert judged(tree) == "pass"  # udev has made the links of the root's device, and this is none of them
+
+
+def test_i3_a_host_of_which_no_entry_is_known_is_unknown() -> None:
+    assert judged(debian("menuentry 'Memory test' {\n\tlinux /boot/memtest86+x64.bin\n}\n")) == "unknown"
+    other = "menuentry 'x' {\n\tlinux /vmlinuz root=UUID=2 ro security=selinux\n}\n"
+    tree = debian(other)
+    tree.file("/dev/vda1", type="b", rdev=0xFE01)
+    tree.file("/dev/vdb1", type="b", rdev=0xFE11)
+    tree.link("/dev/disk/by-uuid/2", "../../vdb1")
+    assert judged(tree) == "unknown"
 
 
 @pytest.mark.parametrize(

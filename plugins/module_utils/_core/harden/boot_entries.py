@@ -36,6 +36,8 @@ def plan_boot(files: BootFiles, wish: BootWish) -> BootPlan:
     plan = BootPlan(refused=[Refusal(SUBJECT, Reason("boot_files_unread", problem)) for problem in files.problems])
     plan.refused += [Refusal(SUBJECT, Reason("boot_text_unclear", doubt)) for doubt in doubts_of(files)]
     entries = entries_of(files)
+    if entries and all(entry.own is False for entry in entries):
+        plan.refuse(SUBJECT, "no_own_entry", "no entry starts this host's system; look at its boot loader")
     for kind in KINDS:
         plan.add(kind.plan(files, wish, entries, edit_settings))
     for entry in entries:

@@ -77,39 +77,53 @@ def _read_host(root: Root, files: BootFiles) -> None:
     mounted = next((mount for mount in reversed(mounts) if mount.mount == "/"), None)
     if mounted is not None:
         files.host.root_source = mounted.source
+    own = _device(root, mounted) if mounted is not None else None
+    if mounted is None or own is None:
+        return
+    tagged = any(_numbers(root, f"{_BY_TAG['UUID']}/{name}") == own for name in _names(root, _BY_TAG["UUID"]))
     for value in {root_of(entry.arguments) for kind in KINDS for entry in kind.entries(files)}:
-        files.host.roots[value] = _is_root(root, value, mounted)
+        same = _is_root(root, value, own, tagged)
+        # btrfs may have several devices, and any of them names it.
+        files.host.roots[value] = None if same is False and mounted.type == "btrfs" else same
 
 
-def _is_root(root: Root, value: str, mounted: Mount | None) -> bool | None:
-    """Whether ``root=`` names the mounted root file system; None where no device proves it."""
+def _is_root(root: Root, value: str, own: str, tagged: bool) -> bool | None:
+    """Whether ``root=`` names the device ``own``; None where that is not known.
+
+    ``tagged``: udev has made links for the device. A link that is not there then names no tag of it.
+    """
     tag, equals, name = value.partition("=")
-    path = f"{_BY_TAG[tag]}/{_encoded(name)}" if equals and tag in _BY_TAG else value
-    if mounted is None or not path.startswith("/dev/") or "/PARTNROFF" in value:
+    by_tag = bool(equals) and tag in _BY_TAG
+    path = f"{_BY_TAG[tag]}/{_encoded(name)}" if by_tag else value
+    if not path.startswith("/dev/") or "/.." in path or "/PARTNROFF" in value:
         return None
-    own = _device(root, mounted)
-    if own is None:
-        return None
+    numbers = _numbers(root, path)
+    if numbers is not None:
+        return numbers == own
+    return False if tagged and (by_tag or posixpath.dirname(path) == "/dev") and not root.exists(path) else None
+
+
+def _numbers(root: Root, path: str) -> str | None:
+    """MAJOR:MINOR of a device; None when there is none."""
     try:
         number = root.stat(path).st_rdev
-        same = f"{os.major(number)}:{os.minor(number)}" == own
-    except FileNotFoundError:
-        # Devices of a tag are listed, and none has this one: it is not the file system that is mounted.
-        return False if root.exists(posixpath.dirname(path)) else None
     except OSError:
         return None
-    return same or (None if mounted.type == "btrfs" else False)  # btrfs may have several devices
+    return f"{os.major(number)}:{os.minor(number)}" if number else None
+
+
+def _names(root: Root, folder: str) -> list[str]:
+    try:
+        return root.names(folder)
+    except (OSError, HostReadError):
+        return []
 
 
 def _device(root: Root, mounted: Mount) -> str | None:
     """MAJOR:MINOR of the device that the root file system is on; None for one without such a device."""
     if mounted.device is not None and not mounted.device.startswith("0:"):
         return mounted.device
-    try:
-        number = root.stat(mounted.source).st_rdev if mounted.source.startswith("/dev/") else 0
-    except OSError:
-        return None
-    return f"{os.major(number)}:{os.minor(number)}" if number else None
+    return _numbers(root, mounted.source) if mounted.source.startswith("/dev/") else None
 
 
 def _encoded(name: str) -> str:

@@ -70,8 +70,8 @@ def _next_boot(snapshot: Snapshot, _settings: Settings) -> Results:
 def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
     if selinux_off(snapshot):
         return  # nothing can be worse; SEL-001 shows the kernel's arguments
-    if not snapshot.selinux.boot_entries and snapshot.coverage["boot"].status == OK:
-        yield Unsure(HOST, "no boot entry was found")
+    if all(entry.own is False for entry in snapshot.selinux.boot_entries) and snapshot.coverage["boot"].status == OK:
+        yield Unsure(HOST, "no boot entry of this host was found")
     weak: list[str] = []
     doubts: dict[str, list[str]] = {}
     for entry in snapshot.selinux.boot_entries:
