@@ -144,8 +144,8 @@ def _from_disabled(facts: ModeFacts, wanted: str) -> ModePlan:
     )
 
 
-def _unless(seen: str | None, wanted: str) -> str | None:
-    return None if seen == wanted else wanted
+def _unless(current: str | None, wanted: str) -> str | None:
+    return None if current == wanted else wanted
 
 
 @dataclass(frozen=True)
@@ -196,14 +196,14 @@ def plan_modules(
     """Modules that have to be installed: those that this host needs and that are not there with just this content."""
     plan = PolicyPlan()
     there = {module.name: module for module in store if module.priority == ADMIN_PRIORITY}
-    seen: set[str] = set()
+    names: set[str] = set()
     for item in wanted:
-        if not _MODULE_NAME.match(item.name) or item.name in seen:
+        if not _MODULE_NAME.match(item.name) or item.name in names:
             raise PlanError(
                 f"policy_modules: the name {item.name[:80]!r} is used twice, or is no valid name of a module",
                 "module_name_invalid",
             )
-        seen.add(item.name)
+        names.add(item.name)
         types, _only = permissive_types(item.cil)
         if types:
             raise PlanError(
@@ -317,19 +317,19 @@ def plan_booleans(
     """``own`` are those that were asked for by name; ``in_use`` gives the reason not to switch one off."""
     plan = BooleanPlan()
     for name, value in sorted(wanted.items()):
-        seen = facts.get(name)
-        if seen is None:
+        current = facts.get(name)
+        if current is None:
             if name in own:
                 reason = Reason("boolean_missing", "the loaded policy has no such boolean")
                 plan.refused.append(Refusal(f"boolean {name}", reason))
             continue
-        if seen.active == value and seen.persistent in (value, None if name not in own else value):
+        if current.active == value and current.persistent in (value, None if name not in own else value):
             continue
         why = None if value or name in own else in_use(name)
         if why:
             plan.refused.append(Refusal(f"boolean {name}", why))
             continue
-        (plan.runtime if seen.persistent == value else plan.persistent)[name] = value
+        (plan.runtime if current.persistent == value else plan.persistent)[name] = value
     return plan
 
 

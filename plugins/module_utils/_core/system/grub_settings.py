@@ -133,8 +133,8 @@ def _prove(files: list[tuple[str, str]], wanted: dict[str, str]) -> None:
     """The edited files have to mean exactly what was wanted."""
     settings = ShellSettings(files)
     for name, text in wanted.items():
-        seen = settings.value(name).text
-        if seen.split() != text.split():
+        edited = settings.value(name).text
+        if edited.split() != text.split():
             raise PlanError(
                 f"{_where(settings, name)} no safe edit makes {name} read {text[:200]!r}; the values depend on each "
                 f"other. Edit it by hand",

@@ -3,8 +3,8 @@
 """A service of systemd as its files make it: which of them count, in which order, and whose assignment holds.
 
 The unit itself is the first of its name in the folders below. Drop-ins are gathered from ``UNIT.d`` of every folder,
-then from ``service.d``, which is for all services. Of drop-ins with one name only the first found counts; one that is
-empty, or a link to /dev/null, takes the others of its name away. All that are left are applied in the order of their
+then from ``service.d``, which is for all services. Of drop-ins with one name only the first counts; an empty one, or a
+link to /dev/null, masks the others of its name. All that are left are applied in the order of their
 names, whatever folder they are in. The last assignment holds, and an empty one takes back those before it.
 
 Sources: systemd.unit(5), systemd.exec(5).
@@ -78,12 +78,12 @@ def applied(unit: str, files: t.Iterable[UnitFile]) -> list[UnitFile]:
 
 def assignments(files: t.Iterable[UnitFile], key: str, section: str = "Service") -> list[UnitAssignment]:
     """Each assignment of a key that is not taken back, in order: the last one holds."""
-    found: list[UnitAssignment] = []
+    assigned: list[UnitAssignment] = []
     for file in files:
         for name, value in _pairs(file.text, section):
             if name == key:
-                found = [*found, UnitAssignment(file.path, value)] if value else []
-    return found
+                assigned = [*assigned, UnitAssignment(file.path, value)] if value else []
+    return assigned
 
 
 def _pairs(text: str, section: str) -> t.Iterator[tuple[str, str]]:

@@ -109,8 +109,8 @@ class PolicyStore:
         """Set booleans. Without ``reload`` the persistent ones are stored, and loaded with what follows."""
         facts = self.booleans([*runtime, *persistent])
         before = {
-            name: {"active": seen.active, "persistent": seen.persistent, "stored": name in persistent}
-            for name, seen in facts.items()
+            name: {"active": current.active, "persistent": current.persistent, "stored": name in persistent}
+            for name, current in facts.items()
         }
         journal.record([Entry(BOOLEAN_KIND, " ".join(sorted(before)), {"booleans": before})])
         _store_booleans(self.tools, persistent, reload)
@@ -198,12 +198,12 @@ def restore(entry: Entry, tools: HostTools) -> None:
     else:
         booleans = entry.before["booleans"]
         stored = {
-            name: bool(seen["active"] if seen["persistent"] is None else seen["persistent"])
-            for name, seen in booleans.items()
-            if seen["stored"]
+            name: bool(state["active"] if state["persistent"] is None else state["persistent"])
+            for name, state in booleans.items()
+            if state["stored"]
         }
         _store_booleans(tools, stored, reload=True)
-        activate(tools, {name: bool(seen["active"]) for name, seen in booleans.items()})
+        activate(tools, {name: bool(state["active"]) for name, state in booleans.items()})
 
 
 def _store_booleans(tools: HostTools, values: dict[str, bool], reload: bool) -> None:

@@ -56,7 +56,7 @@ class SelinuxHost:
     @property
     def guests(self) -> list[int]:
         """The process ids of running guests."""
-        return [seen.process.pid for seen in self.table.guests if seen.process.role == processes.QEMU]
+        return [guest.process.pid for guest in self.table.guests if guest.process.role == processes.QEMU]
 
     def read_soak(self) -> Soak:
         """Denials in the logs; these are read once, and only when they matter."""
