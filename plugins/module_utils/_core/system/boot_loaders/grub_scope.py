@@ -137,6 +137,8 @@ class GrubScope:
 
     def expand(self, word: ScriptWord, look: t.Callable[[str], Values] | None = None) -> Values:
         """The texts that a word may be."""
+        if len(word) == 1 and not word[0].variable:
+            return frozenset((word[0].text,))
         look = look or self.value
         return _product([look(part.text) if part.variable else frozenset((part.text,)) for part in word])
 
@@ -238,7 +240,7 @@ class GrubScope:
             return self._condition(words)
         if name in self.functions:
             return self._call(name, words)
-        if _loads_kernel(node) or (len(words) > 1 and _KERNELS & self.expand(words[0])):
+        if _loads_kernel(node) or ("$" in name and len(words) > 1 and _KERNELS & self.expand(words[0])):
             self.loaded.add(id(node))
             self._kernel(words)
         return self._builtin(name, words)
@@ -401,9 +403,11 @@ class GrubScope:
 
 def _loads_kernel(node: ScriptCommand) -> bool:
     """Whether a command loads a kernel; its name may be a variable, as in grub.cfg of SUSE and for Xen."""
-    name, kernel = (*map(literal, node.words[:2]), "", "")[:2]
-    variable = name in _MODULES or any(part.variable for word in node.words[:1] for part in word)
-    return kernel != "" and (name in _KERNELS or (variable and "vmlinu" in kernel))
+    if len(node.words) < 2:
+        return False
+    name = literal(node.words[0])
+    variable = name in _MODULES or any(part.variable for part in node.words[0])
+    return name in _KERNELS or (variable and "vmlinu" in literal(node.words[1]))
 
 
 def _assignment(word: ScriptWord) -> tuple[str, ScriptWord] | None:

@@ -96,12 +96,17 @@ class Script:
 
 def literal(word: ScriptWord) -> str:
     """The text of a word, with variables as they are written."""
+    if len(word) == 1 and not word[0].variable:  # nearly all words
+        return word[0].text
     return "".join(f"${{{part.text}}}" if part.variable else part.text for part in word)
 
 
 def plain(word: ScriptWord) -> str:
     """The text of a word without quotes and variables; empty for others: only such a word is a keyword."""
-    return "".join(part.text for part in word) if not any(part.variable or part.quoted for part in word) else ""
+    for part in word:
+        if part.variable or part.quoted:
+            return ""
+    return word[0].text if len(word) == 1 else "".join(part.text for part in word)
 
 
 def parse_script(text: str) -> Script:
