@@ -11,10 +11,10 @@ import typing as t
 
 from .._core.errors import PlanError
 from .._core.harden.qemu_conf import QemuConfWishes, facts_for, plan, result_of, settings_of
+from .._host.base import conf_values
 from .._host.base.daemons import is_installed
 from .._host.base.root import Root
 from .._host.change.qemu_conf import QemuConfFacts, read, write
-from .._host.probe import conf_values
 from .._host.probe.daemon import CONF
 from .._module import Call
 

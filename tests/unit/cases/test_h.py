@@ -16,8 +16,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.qemu_conf
     plan,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base import conf_values
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import RestartActor
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import conf_values
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from .shell_parser import LITERAL, OPAQUE, VARIABLE, Node, Part, ShellSyntaxError, Token, parse
 
@@ -230,7 +229,7 @@ class _Run:
             return None  # some are meant as they are
         if "(" in value or "\\" in value or "[^" in value:
             return None
-        return fnmatchcase(subject, value) if glob else subject == value
+        return re.fullmatch(_regex(value), subject, re.DOTALL) is not None if glob else subject == value
 
     def _for(self, node: Node, tested: bool) -> tuple[Status, str]:
         self._assign(node.words[0].plain, None)
@@ -433,6 +432,19 @@ class _Run:
         if not double and values[0] is not None and values[2] is not None:
             equal = values[0] == values[2]
         return None if equal is None else equal is (words[1].plain != "!=")
+
+
+def _regex(pattern: str) -> str:
+    """A shell's pattern as a regular expression."""
+    parts = re.findall(r"\[!?\]?[^\]]*\]|.", pattern, re.DOTALL)
+    fixed = {"*": ".*", "?": "."}
+    return "".join(_bracket(part) if len(part) > 1 else fixed.get(part, re.escape(part)) for part in parts)
+
+
+def _bracket(part: str) -> str:
+    negated = part[1] == "!"
+    members = re.sub(r"([\\\[\]^&~|])", r"\\\1", part[1 + negated : -1])
+    return f"[{'^' if negated else ''}{members}]"
 
 
 def _assigned(node: Node) -> set[str]:

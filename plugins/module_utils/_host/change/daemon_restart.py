@@ -19,12 +19,12 @@ from ..._core.harden import daemon_restart as gate
 from ..._core.libvirt.domain_xml import MAX_XML, job_under_way
 from ..._core.result import Reason
 from ..._core.snapshot.model import OK
-from ..base import file_write
+from ..base import conf_values, file_write
 from ..base.daemons import SOCKETS
 from ..base.deadline import Job
 from ..base.journal import Entry, Journal, entries_of
 from ..base.root import Root, reason
-from ..probe import conf_values, guests
+from ..probe import guests
 from ..probe.daemon import CONF, changes, drives, started_at
 from ..probe.probe import Options, Probe, Tools
 from ..probe.system import RunCommand

@@ -16,11 +16,12 @@ from ..._core.libvirt import qemu_conf, qemu_conf_host
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import Daemon, Libvirt, Process, QemuConf
+from ..base import conf_values
 from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
 from ..base.deadline import Job
 from ..base.process_view import ProcessView
 from ..base.root import MAX_FILE, Root, reason
-from . import conf_values, processes
+from . import processes
 
 CONF = "/etc/libvirt/qemu.conf"
 #: The daemon that holds the QEMU driver's lock writes its pid here.

@@ -13,6 +13,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hooks im
     objections,
     questions,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.policy_access import AccessVerdict, Check
 
 DOMAIN = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
@@ -57,6 +58,6 @@ def test_objections() -> None:
     ]
     assert objections([replace(denied, permissive=True)]) == []
     assert objections([AccessVerdict(check, ("read", "execute"), (), permissive=False)]) == []
-    assert objections([AccessVerdict(check, problem="no such label")]) == [
+    assert objections([AccessVerdict(check, problem=Reason("label_unknown", "no such label"))]) == [
         f"whether the daemon may use {check.target} is not known: no such label"
     ]

@@ -16,9 +16,9 @@ import typing as t
 from ..._core.errors import HostReadError
 from ..._core.libvirt import qemu_conf_host as core
 from ..._core.libvirt.qemu_conf_host import HostFact
-from ..base.paths import Paths, may_hang
-from ..base.root import Root
-from . import storage
+from ..._core.system.mounts import parse_mountinfo
+from .paths import MountTable, Paths, may_hang
+from .root import Root
 
 #: Sources of nsswitch.conf that name no user beyond what files hold.
 _LOCAL = frozenset(("files", "compat", "altfiles", "systemd"))
@@ -26,6 +26,7 @@ _LIBRARIES = ("/usr/lib64", "/usr/lib", "/lib64", "/usr/local/lib64", "/usr/loca
 _FIRMWARE = ("/usr/share/qemu/firmware", "/etc/qemu/firmware")
 #: MAJOR * 1000 + MINOR, then MICRO.
 _LIBRARY = re.compile(r"libvirt\.so\.0\.([0-9]{4,6})\.([0-9]{1,3})\Z")
+_MOUNTINFO = "/proc/self/mountinfo"
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -59,7 +60,11 @@ def _library_folders(root: Root) -> list[str]:
 class _Reader:
     def __init__(self, root: Root) -> None:
         self._root = root
-        self._mounts, self._mounts_problem = storage.mount_table(root)
+        try:
+            self._mounts = MountTable(parse_mountinfo(root.read_text(_MOUNTINFO)))
+            self._mounts_known = True
+        except (OSError, HostReadError):
+            self._mounts, self._mounts_known = MountTable(()), False
         self._paths = Paths(root, self._mounts)
 
     def read(self, facts: t.Iterable[HostFact]) -> dict[HostFact, bool | str | None]:
@@ -110,7 +115,7 @@ class _Reader:
 
     def _may_touch(self, path: str) -> bool:
         """Whether looking at a path, which the daemon sees from /, cannot hang."""
-        return not self._mounts_problem and not may_hang(self._mounts.of(self._resolved(path)))
+        return self._mounts_known and not may_hang(self._mounts.of(self._resolved(path)))
 
     def _resolved(self, path: str) -> str:
         return self._paths.resolve(posixpath.join("/", path))
