@@ -45,8 +45,9 @@ _MAX_DOCUMENT = 256 * 1024 * 1024
 _TRIAL = 10.0
 #: Times that a transaction is tried when others get in its way.
 _ATTEMPTS = 5
-#: Ids of transactions that are kept.
+#: Ids of transactions that are kept, and how seldom older ones are deleted.
 _COMMITS = 1000
+_PRUNE = 50
 
 Answer = t.TypeVar("Answer")
 
@@ -167,8 +168,8 @@ class Store:
     @property
     def has_tables(self) -> bool:
         """Whether there are tables of a store. Raises StoreError when the database cannot be asked."""
-        if not self.exists:
-            return False
+        if self.file is not None:
+            return self.exists  # a file without tables is refused by its first transaction
         with self._errors(writes=False):
             connection = self.engine().connect()
             try:
@@ -249,8 +250,9 @@ class Store:
         with self._errors(writes=keep):
             connection = self.engine().connect()
             try:
-                self._begin(connection, keep)
-                self._migrate(connection)
+                version = self._begin(connection, keep)
+                if version != _migrations.VERSION:
+                    self._migrate(connection)
                 yield Transaction(connection)
                 if keep:
                     self._commit(connection)
@@ -261,8 +263,9 @@ class Store:
         """Commit. Without an answer, return if the transaction was written, raise if not or if it is not known."""
         run = uuid.uuid4().hex
         connection.execute(sa.text("INSERT INTO svirt_commits (id) VALUES (:id)"), {"id": run})
-        oldest = "DELETE FROM svirt_commits WHERE number <= (SELECT max(number) FROM svirt_commits) - :kept"
-        connection.execute(sa.text(oldest), {"kept": _COMMITS})
+        if int(run[:4], 16) % _PRUNE == 0:
+            oldest = "DELETE FROM svirt_commits WHERE number <= (SELECT max(number) FROM svirt_commits) - :kept"
+            connection.execute(sa.text(oldest), {"kept": _COMMITS})
         try:
             connection.commit()
         except (SQLAlchemyError, OSError) as error:
@@ -327,11 +330,13 @@ class Store:
         }
         return {name: value for name, value in options.items() if name not in self._url.query}
 
-    def _begin(self, connection: sa.Connection, keep: bool) -> None:
-        """Begin a transaction with settings of our own, whatever the server's defaults are; a writer takes the lock."""
+    def _begin(self, connection: sa.Connection, keep: bool) -> int | None:
+        """Begin a transaction with settings of our own, whatever the server's defaults are; a writer takes the lock.
+
+        Returns the version of the tables, where it is known.
+        """
         if connection.dialect.name == "sqlite":
-            self._begin_sqlite(connection, keep)
-            return
+            return self._begin_sqlite(connection, keep)
         # Before the lock, each statement must see what was committed meanwhile; without it, one state of all tables.
         level = "READ COMMITTED, READ WRITE" if keep else "REPEATABLE READ"
         connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
@@ -340,20 +345,22 @@ class Store:
         if keep:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(self._patience * 1000)}")
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        return None
 
-    def _begin_sqlite(self, connection: sa.Connection, keep: bool) -> None:
+    def _begin_sqlite(self, connection: sa.Connection, keep: bool) -> int:
         if self.file is not None:
             _sqlite_file.refuse_empty(self.file)
             if not self._checked and self.file.is_file() and self.file.stat().st_size <= _sqlite_file.MAX_CHECKED:
                 rows = connection.exec_driver_sql("PRAGMA quick_check(1)").all()
                 _sqlite_file.refuse_damaged(rows, str(self.file))
                 self._checked = True
-        older = self._version(connection) < _migrations.VERSION
+        version = self._version(connection)
+        older = version < _migrations.VERSION
         connection.exec_driver_sql("BEGIN IMMEDIATE" if keep or older else "BEGIN")
         if self.file is not None:  # within the transaction, since a writer's file grows page by page
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-            size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-            _sqlite_file.refuse_cut(self.file, pages * size)
+            size = connection.exec_driver_sql(_SIZE).scalar_one()
+            _sqlite_file.refuse_cut(self.file, size)
+        return version
 
     def _version(self, connection: sa.Connection) -> int:
         """Version of the tables; 0: there are none. Raises StoreError for tables that are not those of a store."""
@@ -415,6 +422,8 @@ class Store:
             raise StoreError(f"store {self.name} cannot be used: {why}", _store_errors.UNUSABLE) from None
 
 
+#: Bytes that a SQLite file should have.
+_SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
 #: Queries for the names of all tables.
 _TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'",

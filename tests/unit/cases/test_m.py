@@ -23,7 +23,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _snapshots, _sqlite_file
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _snapshots, _sqlite_file, _store
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 from ansible_collections.svirt.fleet.plugins.plugin_utils._text import clean, clean_text
 from hypothesis import given, settings
@@ -120,7 +120,8 @@ def test_m1_what_is_not_known_is_said_to_be_not_known(
 
 
 def test_m1_ids_of_transactions_are_few(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ansible_collections.svirt.fleet.plugins.plugin_utils._store._COMMITS", 3)
+    monkeypatch.setattr(_store, "_COMMITS", 3)
+    monkeypatch.setattr(_store, "_PRUNE", 1)
     for number in range(8):
         reserve(store, number)
     with store.look() as transaction:
