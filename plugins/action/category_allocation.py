@@ -13,6 +13,7 @@ from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, pars
 from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ..module_utils._core.allocate.operations import FleetRead, OperationResult
 from ..module_utils._core.allocate.static_labels import LabelWishes
+from ..module_utils._core.audit.text import visible_text
 from ..module_utils._core.errors import PlanError
 from ..module_utils._core.facts.storage import HostStorage, host_storage
 from ..module_utils._core.facts.storage_statements import parse_storage
@@ -21,7 +22,6 @@ from ..plugin_utils import _ledger, _snapshots
 from ..plugin_utils import _tenants as tenants
 from ..plugin_utils._action import Arguments, ControllerAction, write
 from ..plugin_utils._store import DEFAULT_URL, Store
-from ..plugin_utils._text import clean_text
 
 OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -162,7 +162,7 @@ def _label(row: t.Any) -> dict[str, t.Any]:
 def _diff(url: str, operation: OperationResult) -> dict[str, str]:
     name = Store(url).name
     changes = operation.changes[:MAX_SHOWN]
-    lines = [(clean_text(change.subject).replace("\n", "\\n"), change.old, change.new) for change in changes]
+    lines = [(visible_text(change.subject).replace("\n", "\\n"), change.old, change.new) for change in changes]
     return {
         "before_header": f"{name} (before)",
         "after_header": f"{name} (after)",

@@ -12,8 +12,9 @@ import importlib.util
 import typing as t
 from dataclasses import dataclass, field
 
+from ._core.audit.text import visible, visible_text
 from ._core.errors import FailedError, SvirtError
-from ._core.utf8 import clean, clean_text
+from ._core.utf8 import clean
 from ._host.base.daemons import is_installed
 from ._host.base.root import Root
 
@@ -68,7 +69,7 @@ def settle(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]]) -> 
     except SvirtError as error:
         fail(module, error)
     for warning in call.warnings:
-        module.warn(clean_text(warning))
+        module.warn(visible_text(warning))
     finish(module, result)
 
 
@@ -94,15 +95,19 @@ def finish(module: AnsibleModule, result: dict[str, t.Any]) -> t.NoReturn:
     """Exit with a result; fail for changes that were not made, and with option strict for refusals."""
     result = clean(result)
     not_made, refused = result.get("not_made", []), result.get("refused", [])
+    if "diff" in result:  # Ansible writes it to the terminal as it is
+        result = {**result, "diff": visible(result["diff"])}
     if not_made:
         first = not_made[0]
-        module.fail_json(msg=f"{first['subject']}: {first['why']} ({len(not_made)} changes were not made)", **result)
+        why = visible_text(f"{first['subject']}: {first['why']}")
+        module.fail_json(msg=f"{why} ({len(not_made)} changes were not made)", **result)
     if module.params.get("strict") and refused:
-        module.fail_json(msg=f"{refused[0]['subject']}: {refused[0]['why']} ({len(refused)} refused)", **result)
+        why = visible_text(f"{refused[0]['subject']}: {refused[0]['why']}")
+        module.fail_json(msg=f"{why} ({len(refused)} refused)", **result)
     module.exit_json(**result)
 
 
 def fail(module: AnsibleModule, error: SvirtError) -> t.NoReturn:
     """Fail with an expected error; its message says what was seen and what to do."""
     result = error.result if isinstance(error, FailedError) else {}
-    module.fail_json(msg=clean_text(str(error)), **clean(result))
+    module.fail_json(msg=visible_text(str(error)), **clean(result))

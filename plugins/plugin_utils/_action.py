@@ -14,9 +14,9 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._core.audit.text import visible, visible_text
 from ..module_utils._core.errors import SvirtError
 from . import _snapshots
-from ._text import clean, clean_text
 
 Arguments = dict[str, t.Any]
 
@@ -38,7 +38,7 @@ class ControllerAction(ActionBase):
         validated = self.validate_argument_spec(argument_spec=self.ARGUMENTS)  # type: ignore[no-untyped-call]  # untyped in ansible-core
         self.variables = task_vars or {}
         try:
-            result.update(clean(self.work(validated[1])))
+            result.update(visible(self.work(validated[1])))
         except SvirtError as error:
             raise failure(str(error)) from error
         return result
@@ -59,13 +59,13 @@ class NegativeVerdict(AnsibleActionFail):
 
 def negative(result: dict[str, t.Any]) -> NegativeVerdict:
     """The exception that fails a task with its own result, of which ``msg`` is shown."""
-    shown = clean(result)
+    shown = visible(result)
     return NegativeVerdict(shown["msg"], result=shown)  # type: ignore[no-untyped-call]  # untyped in ansible-core
 
 
 def failure(why: str) -> AnsibleActionFail:
     """Exception that fails a task with a message."""
-    return AnsibleActionFail(clean_text(why))  # type: ignore[no-untyped-call]  # untyped in ansible-core
+    return AnsibleActionFail(visible_text(why))  # type: ignore[no-untyped-call]  # untyped in ansible-core
 
 
 def write(option: str, path: Path, document: t.Any, indent: int | None = None) -> str:

@@ -15,17 +15,18 @@ import pytest
 import sqlalchemy as sa
 from ansible.errors import AnsibleError
 from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_analysis
+from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import clock
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import QUARANTINED, RELEASED, RESERVED
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.text import visible, visible_text
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _snapshots, _sqlite_file, _store
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
-from ansible_collections.svirt.fleet.plugins.plugin_utils._text import clean, clean_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
@@ -414,19 +415,44 @@ def test_m5_no_flipped_bytes_end_in_anything_but_an_answer_or_a_store_error(
 
 @given(st.text())
 def test_m6_cleaned_text_draws_what_it_holds(text: str) -> None:
-    shown = clean_text(text)
-    assert all(character.isprintable() for line in shown.split("\n") for character in line)
-    assert clean_text(shown) == shown
+    shown = visible_text(text)
+    assert all(character.isprintable() or character in "\t\n" for character in shown)
+    assert visible_text(shown) == shown
 
 
 def test_m6_all_texts_of_a_result_are_cleaned() -> None:
     hostile = "\x1b[2Jweb\u202egpj\x00\udcff"
     value = {hostile: [hostile, {"a": (hostile, 1, None, True)}], "n": 1.5}
-    shown = repr(clean(value))
+    shown = repr(visible(value))
     assert "\\x1b[2J" in shown
     assert not any(mark in shown for mark in ("\x1b", "\u202e", "\x00", "\udcff"))
-    assert clean({"n": 1.5, "b": True, "none": None}) == {"n": 1.5, "b": True, "none": None}
-    assert clean("C:\\a\nb\\\\c") == "C:\\a\nb\\\\c"
+    assert visible({"n": 1.5, "b": True, "none": None}) == {"n": 1.5, "b": True, "none": None}
+    assert visible("C:\\a\n\tb\\\\c") == "C:\\a\n\tb\\\\c"
+
+
+class Exits:
+    """An AnsibleModule that keeps what it would print."""
+
+    params: t.ClassVar[dict[str, t.Any]] = {"strict": True}
+
+    def __init__(self) -> None:
+        self.printed: dict[str, t.Any] = {}
+
+    def exit_json(self, **values: t.Any) -> None:
+        self.printed = self.printed or values
+
+    fail_json = exit_json
+
+
+def test_m6_modules_show_no_raw_control_text_either() -> None:
+    hostile = "web\x1b[2J\u202egpj"
+    module = Exits()
+    result = {"changed": True, "diff": [{"before": "", "after": f"\t<name>{hostile}</name>\n"}]}
+    _module.finish(t.cast("t.Any", module), result)
+    assert module.printed["diff"] == [{"before": "", "after": "\t<name>web\\x1b[2J\\u202egpj</name>\n"}]
+    module = Exits()
+    _module.finish(t.cast("t.Any", module), {"refused": [{"subject": hostile, "why": "no"}]})
+    assert module.printed["msg"] == "web\\x1b[2J\\u202egpj: no (1 refused)"
 
 
 def test_m6_a_diff_shows_no_raw_control_text(tmp_path: Path) -> None:

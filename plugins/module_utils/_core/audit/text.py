@@ -10,9 +10,13 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import re
 import typing as t
 import unicodedata
 
+_RUNS = re.compile(r"[^\\\t\n]+")
+#: Depth of a value that is no data of ours.
+_DEPTH = 40
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
@@ -35,6 +39,26 @@ def _escaped(character: str, ascii_only: bool) -> str:
     if number <= 0xFF:
         return f"\\x{number:02x}"
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"
+
+
+def visible_text(text: str) -> str:
+    """The text escaped, but for backslashes, tabs and line ends: for texts of several lines, such as diffs."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _RUNS.sub(lambda part: escape(part[0]), text)
+
+
+def visible(value: t.Any, depth: int = 0) -> t.Any:
+    """Plain data with all its texts escaped so, keys too."""
+    if isinstance(value, str):
+        return visible_text(value)
+    if depth > _DEPTH:
+        return visible_text(repr(value)[:200])
+    if isinstance(value, dict):
+        return {visible(key, depth + 1): visible(entry, depth + 1) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [visible(entry, depth + 1) for entry in value]
+    return value
 
 
 def columns(text: str) -> int:
