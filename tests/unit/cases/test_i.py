@@ -87,6 +87,7 @@ def test_i1_a_fallback_of_grub_cfg_weakens_the_entries_that_use_it() -> None:
         (BLSCFG, f"{LINE} $tuned_params ${{extra_cmdline}}", None, "pass"),
         (f'set tuned_params="enforcing=0"\n{BLSCFG}', f"{LINE} $tuned_params", None, "fail"),
         (BLSCFG, f"{LINE} $tuned_params", f"{HEAD}tuned_params=selinux=0\n", "fail"),
+        ("if x; then\nset k=selinux=0\nblscfg\nelse\nset k=ro\nblscfg\nfi\n", f"{LINE} $k", None, "unknown"),
         # A text that GRUB would not read.
         (f'set kernelopts="{LINE}\n{BLSCFG}', LINE, None, "unknown"),
         (f"if [ -z x ]; then\n{BLSCFG}", LINE, None, "unknown"),
@@ -306,3 +307,14 @@ def test_i2_texts_that_grub_cfg_runs_are_read() -> None:
     assert judged(tree) == "fail"
     tree.file("/boot/grub/custom.cfg", f"menuentry 'y' {{\n\tlinux /vmlinuz {LINE} enforcing=0\n}}\n")
     assert judged(tree) == "fail"
+
+
+def test_i2_each_grub_cfg_is_run_by_itself() -> None:
+    tree = debian(OWN)
+    stub = "function f {\n\tset x=selinux=0\n}\nexport x\nconfigfile $prefix/grub.cfg\n"
+    for name in ("debian", "other"):
+        tree.file(f"/boot/efi/EFI/{name}/grub.cfg", stub)
+    tree.file("/boot/grub2/grub.cfg", OWN.replace("'Debian'", "'Second'"))
+    snapshot = hosts.look(tree)
+    assert [entry.title for entry in snapshot.selinux.boot_entries] == ["Debian", "Second"]
+    assert status(snapshot, "SEL-004") == "pass"

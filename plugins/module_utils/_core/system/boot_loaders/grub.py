@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ...errors import PlanError
 from ...snapshot.model import BootEntry
@@ -76,11 +76,11 @@ def run_configs(files: BootFiles) -> GrubRun:
 
 def _run(run: GrubRun, path: str, text: str, files: BootFiles) -> GrubScope:
     script = parse_script(text)
-    scope = replace(run.scope, values=dict(run.scope.environment), source=path, problems=[])
+    scope = run.scope.fresh(path)
     problems = script.problems
     try:
         scope.run(script.nodes)
-        run.entries += [_entry(line, text, files) for line in scope.entries()]
+        run.entries += [_entry(line, files.texts.get(line.source, text), files) for line in scope.entries()]
         if scope.missed(script.nodes):
             problems.append("commands that load a kernel are not run as far as it can be followed")
     except GrubTooComplexError:

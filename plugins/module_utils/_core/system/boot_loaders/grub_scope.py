@@ -121,6 +121,16 @@ class GrubScope:
     _steps: int = 0
     _calls: int = 0
 
+    def fresh(self, source: str) -> GrubScope:
+        """A scope for another text, with the same files beside it."""
+        return GrubScope(
+            dict(self.environment),
+            environment=self.environment,
+            sources=self.sources,
+            exists=self.exists,
+            source=source,
+        )
+
     # -- values
 
     def value(self, name: str) -> Values:
@@ -254,7 +264,7 @@ class GrubScope:
         elif name == "unset":
             self.values.update((item, frozenset(("",))) for item in rest)
         elif name == "blscfg":
-            self.at_blscfg = dict(self.values)
+            self.at_blscfg = _joined([dict(self.values), *([self.at_blscfg] if self.at_blscfg is not None else [])])
         elif name in _SOURCES:
             self._source(words)
         elif name in _ASSIGNING:
@@ -368,6 +378,7 @@ class GrubScope:
         words = tuple(_MARKED.sub("", sorted(self.expand(word))[0]) for word in node.words)
         titles = (*above, words[1] if len(words) > 1 else "")
         inner = replace(self, values=dict(self.values), functions=dict(self.functions), lines=[], menu=[])
+        inner.exported = set(self.exported)
         inner.source = source
         if literal(node.words[0]) == "submenu":
             inner.values = {name: self._in_submenu(name) for name in self.values}
