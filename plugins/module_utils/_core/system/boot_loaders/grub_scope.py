@@ -41,6 +41,8 @@ _OF_GRUB = re.compile(
     r"(?:root|prefix|cmdpath|chosen|timeout|lang|gfx\w*|config_\w+|fw_path|color_\w+|menu_\w+|default|fallback"
     r"|grub_(?:cpu|platform)|feature_\w+|net_\w+|pxe_\w+|secure_boot|shim_lock|lockdown|match|[0-9]+|[?*@#])\Z"
 )
+#: Where the files are that are read beside a grub.cfg.
+_OWN_FOLDER = re.compile(r"(?:\$\{(?:prefix|config_directory)\}|/boot/grub2?|/\.snapshots)/[^/]+\Z")
 _KERNELS = frozenset(("linux", "linux16", "linuxefi", "linux_xen"))
 #: Under Xen the kernel is a module of the hypervisor, as its initrd is.
 _MODULES = frozenset(("module", "module2"))
@@ -358,8 +360,9 @@ class GrubScope:
         if operator in ("-z", "-n"):
             empty = _equal(self._texts(word), frozenset(("",)))
             return empty if operator == "-z" else _not(empty)
-        if operator in ("-f", "-s", "-e"):
-            return self.exists.get(posixpath.basename(literal(word)))
+        path = literal(word)
+        if operator in ("-f", "-s", "-e") and _OWN_FOLDER.match(path):
+            return self.exists.get(posixpath.basename(path))
         return None
 
     def _texts(self, word: ScriptWord) -> Values:
