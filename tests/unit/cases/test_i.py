@@ -89,6 +89,7 @@ def test_i1_a_fallback_of_grub_cfg_weakens_the_entries_that_use_it() -> None:
         (BLSCFG, f"{LINE} $tuned_params", f"{HEAD}tuned_params=selinux=0\n", "fail"),
         ("if x; then\nset k=selinux=0\nblscfg\nelse\nset k=ro\nblscfg\nfi\n", f"{LINE} $k", None, "unknown"),
         (f"if [ -f /x/grubenv ]; then\nload_env -f /x/y\nfi\n{BLSCFG}", LINE, None, "unknown"),
+        (f"source /x/custom.cfg\n{BLSCFG}", LINE, None, "unknown"),
         # A text that GRUB would not read.
         (f'set kernelopts="{LINE}\n{BLSCFG}', LINE, None, "unknown"),
         (f"if [ -z x ]; then\n{BLSCFG}", LINE, None, "unknown"),

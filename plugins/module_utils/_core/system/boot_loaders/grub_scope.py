@@ -297,7 +297,7 @@ class GrubScope:
 
     def _source(self, words: tuple[ScriptWord, ...]) -> None:
         path = literal(words[1]) if len(words) > 1 else ""
-        name = posixpath.basename(path)
+        name = posixpath.basename(path) if _OWN_FOLDER.match(path) else path
         if name in self.sources and self._calls < _MAX_CALLS:
             above = self.source
             self.source, script = self.sources[name]
