@@ -307,6 +307,8 @@ def test_i2_texts_that_grub_cfg_runs_are_read() -> None:
     assert judged(tree) == "pass"
     tree.file("/boot/grub/custom.cfg", "set extra=selinux=0\n")
     assert judged(tree) == "fail"
+    tree.file("/boot/efi/EFI/x/custom.cfg", "set extra=quiet\n")  # of another grub.cfg
+    assert judged(tree) == "fail"
     tree.file("/boot/grub/custom.cfg", f"menuentry 'y' {{\n\tlinux /vmlinuz {LINE} enforcing=0\n}}\n")
     assert judged(tree) == "fail"
 

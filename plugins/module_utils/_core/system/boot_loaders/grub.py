@@ -58,16 +58,18 @@ def run_configs(files: BootFiles) -> GrubRun:
     if _MEMO in files.memo:
         return t.cast("GrubRun", files.memo[_MEMO])
     run = files.memo[_MEMO] = GrubRun()
-    sources = {posixpath.basename(path): (path, parse_script(text)) for path, text in files.matching(SOURCED).items()}
+    sources = {path: parse_script(text) for path, text in files.matching(SOURCED).items()}
     exists = dict.fromkeys((*map(posixpath.basename, SOURCED), "grubenv"), False) if not files.problems else {}
-    exists.update(dict.fromkeys((*sources, *(["grubenv"] if files.matching(ENVIRONMENTS) else [])), True))
+    exists.update(
+        dict.fromkeys((*map(posixpath.basename, sources), *(["grubenv"] if files.matching(ENVIRONMENTS) else [])), True)
+    )
     run.scope = GrubScope(environment=_environment(files), sources=sources, exists=exists)
     run.scope.values = dict(run.scope.environment)
     scopes: list[dict[str, Values]] = []
     for path, text in files.matching(CONFIGS).items():
         scope = _run(run, path, text, files)
         scopes += [scope.at_blscfg] if scope.at_blscfg is not None else []
-    run.problems += [f"{path}: {why}" for path, script in sources.values() for why in script.problems]
+    run.problems += [f"{path}: {why}" for path, script in sources.items() for why in script.problems]
     run.blscfg = bool(scopes)
     if scopes:
         run.scope.values = _any_of(scopes)

@@ -106,8 +106,8 @@ class GrubScope:
     functions: dict[str, tuple[ScriptNode, ...]] = field(default_factory=dict)
     #: Values of the environment block, which load_env loads.
     environment: dict[str, Values] = field(default_factory=dict)
-    #: Path and text of files that may be sourced, by their name.
-    sources: dict[str, tuple[str, Script]] = field(default_factory=dict)
+    #: Files that may be sourced, by their path.
+    sources: dict[str, Script] = field(default_factory=dict)
     #: Whether a file is there, by its name.
     exists: dict[str, bool] = field(default_factory=dict)
     #: The file that is run.
@@ -298,11 +298,13 @@ class GrubScope:
     def _source(self, words: tuple[ScriptWord, ...]) -> None:
         path = literal(words[1]) if len(words) > 1 else ""
         name = posixpath.basename(path) if _OWN_FOLDER.match(path) else path
-        if name in self.sources and self._calls < _MAX_CALLS:
+        others = [other for other in self.sources if posixpath.basename(other) == name]
+        beside = [other for other in others if posixpath.dirname(other) == posixpath.dirname(self.source)]
+        if others and self._calls < _MAX_CALLS:
             above = self.source
-            self.source, script = self.sources[name]
             self._calls += 1
-            self.run(script.nodes)
+            for self.source in beside or others:
+                self.run(self.sources[self.source].nodes)
             self._calls -= 1
             self.source = above
         elif self.exists.get(name, True):
