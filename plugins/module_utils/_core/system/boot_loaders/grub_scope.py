@@ -303,8 +303,9 @@ class GrubScope:
         if others and self._calls < _MAX_CALLS:
             above = self.source
             self._calls += 1
-            for self.source in beside or others:
-                self.run(self.sources[self.source].nodes)
+            for other in beside or others:
+                self.source = other
+                self.run(self.sources[other].nodes)
             self._calls -= 1
             self.source = above
         elif self.exists.get(name, True):
