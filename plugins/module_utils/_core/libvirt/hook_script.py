@@ -229,7 +229,10 @@ class _Run:
             return None  # some are meant as they are
         if "(" in value or "\\" in value or "[^" in value:
             return None
-        return re.fullmatch(_regex(value), subject, re.DOTALL) is not None if glob else subject == value
+        try:
+            return re.fullmatch(_regex(value), subject, re.DOTALL) is not None if glob else subject == value
+        except re.error:
+            return None  # no class of characters, such as [z-a]
 
     def _for(self, node: Node, tested: bool) -> tuple[Status, str]:
         self._assign(node.words[0].plain, None)

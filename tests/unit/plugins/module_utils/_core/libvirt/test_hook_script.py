@@ -53,6 +53,8 @@ SCRIPTS: list[tuple[str, str]] = [
     ('#!/bin/bash\n[ "$2" == "reconnect" ] && exit 0\nexit 1\n', PASSES),
     ("#!/bin/bash\n[[ $2 == rec* ]] && exit 0\nexit 1\n", PASSES),
     ('#!/bin/bash\n[[ $2 == "rec*" ]] && exit 0\nexit 1\n', UNKNOWN),
+    ("#!/bin/sh\ncase $2 in [z-a]*|[!]) exit 1;; esac\n", UNKNOWN),
+    ("#!/bin/sh\ncase $2 in [!a-q]econn??t) exit 0;; esac\nexit 1\n", PASSES),
     ("#!/bin/sh\nIFS=e\n[ $2 = reconnect ] && exit 0\nexit 1\n", UNKNOWN),
     ("#!/bin/sh\ntrap 'exit 1' EXIT\nexit 0\n", UNKNOWN),
     ("#!/bin/sh\n. /etc/hook.conf\nexit 0\n", UNKNOWN),
