@@ -11,7 +11,6 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import sys
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -72,9 +71,7 @@ def connect() -> Session:
     try:
         import libvirt  # here, not above: half a second on a slow host, and a child's business only
     except ImportError as error:
-        raise HostReadError(
-            f"Python {sys.version.split()[0]} has no libvirt binding; install python3-libvirt"
-        ) from error
+        raise HostReadError(readings.missing_binding(Root())) from error
     libvirt.registerErrorHandler(lambda *_args: None, None)
     try:
         return Session(libvirt, libvirt.open(readings.QEMU_URI))

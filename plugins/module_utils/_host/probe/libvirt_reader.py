@@ -17,7 +17,10 @@ from xml.etree import ElementTree
 from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt.network_filter import parse_filter, parse_network
 from ..._core.snapshot.model import Network, NetworkFilter, SecurityModel
+from ..base.root import Root
 
+_OS_RELEASE = "/etc/os-release"
+_EL8 = "PLATFORM_ID=platform:el8"
 QEMU_URI = "qemu:///system"
 XEN_URI = "xen:///system"
 
@@ -68,9 +71,7 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
     try:
         import libvirt  # here, not above: half a second on a slow host, and a child's business only
     except ImportError as error:
-        raise HostReadError(
-            f"Python {sys.version.split()[0]} has no libvirt binding; install python3-libvirt"
-        ) from error
+        raise HostReadError(missing_binding(Root())) from error
     libvirt.registerErrorHandler(lambda *_args: None, None)
     try:
         connection = libvirt.openReadOnly(uri)
@@ -85,6 +86,18 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
         yield {"capabilities": connection.getCapabilities()}
     except libvirt.libvirtError as error:
         raise HostReadError(str(error)) from error
+
+
+def missing_binding(root: Root) -> str:
+    """Why there is no binding, and what helps."""
+    missing = f"Python {sys.version.split()[0]} has no libvirt binding"
+    try:
+        release = root.read_text(_OS_RELEASE)
+    except (OSError, HostReadError):
+        release = ""
+    if any(line.replace('"', "").strip() == _EL8 for line in release.split("\n")):
+        return f"{missing}; it cannot be had here: EL 8 has python3-libvirt for Python 3.6 only, which Ansible has left"
+    return f"{missing}; install python3-libvirt"
 
 
 def identity(item: dict[str, t.Any]) -> str:

@@ -27,7 +27,7 @@ from ...facts.guests import facts_of, guest_types, qemu_guests, selinux_off
 from ...facts.subjects import guest_name, process_name
 from ...libvirt.domain_xml import RISKS
 from ...libvirt.file_labels import confinement, relabels, same
-from ...libvirt.qemu_conf import setting
+from ...libvirt.qemu_conf import doubt_of, setting
 from ...selinux.context import Context, read_context, type_of, unreadable
 from ...selinux.shipped_types import open_type_of, runs_open
 from ...snapshot.model import UNKNOWN, Guest, Process, SecLabel, Snapshot
@@ -241,9 +241,13 @@ def _unconfined(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _none_label(snapshot: Snapshot, _settings: Settings) -> Results:
+    conf = snapshot.libvirt.conf
+    known = doubt_of(conf, "security_require_confined") is None
+    refused = conf is not None and known and setting(conf, "security_require_confined") == 1
+
     def judge(judged: _JudgedGuest) -> Results:
         if judged.next.kind == "none" and judged.fault != OPEN:
-            yield judged.hit()
+            yield judged.hit(fix=_REFUSED_START if refused else None, security_require_confined=int(refused))
 
     return _each(snapshot, judge, "xml")
 
@@ -368,6 +372,10 @@ _TRANSIENT = (
     "does not last."
 )
 _LATER = "The change counts from the guest's next power cycle (stop and start; a reboot inside the guest is not enough)"
+_REFUSED_START = (
+    "security_require_confined = 1, so libvirt refuses the guest's next start. Remove the <seclabel> from its XML "
+    "(virsh edit): with security_default_confined = 1 it starts confined. The running guest is not touched."
+)
 _CONFINE = (
     "Remove <seclabel type='none'/> or the foreign label from the guest's XML (virsh edit), and make sure that "
     f"libvirt's driver is SELinux. {_LATER}."
@@ -418,7 +426,8 @@ RULES: tuple[Rule, ...] = (
         scope="guest",
         why=(
             "<seclabel type='none'/>: at its next start the guest runs in the daemon's own domain, and a breakout "
-            "from it has the host. (type='none' together with model='none' is another thing, and harmless.)"
+            "from it controls the host; with security_require_confined = 1 libvirt refuses that start instead. "
+            "(type='none' together with model='none' is different, and harmless.)"
         ),
         fix=f"Remove the <seclabel> from the guest's XML (virsh edit). {_LATER}; the running guest is not touched.",
         cost="none",
