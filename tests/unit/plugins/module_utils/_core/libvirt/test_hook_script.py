@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import subprocess
 import typing as t
@@ -18,7 +17,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hook_scr
     outcome,
 )
 
-from tests.unit.support.soak import rounds
+from tests.unit.support.fuzzing import CASES, chance_of
 
 SCRIPTS: list[tuple[str, str]] = [
     ("#!/bin/sh\n", PASSES),
@@ -85,7 +84,7 @@ class Writer:
     """Writes random scripts of what hooks are made of."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - scripts for a test
+        self._random = chance_of(seed)
         self.bash = self._random.random() < 0.5
 
     def script(self) -> str:
@@ -160,7 +159,7 @@ class Writer:
 def test_fuzz_no_script_is_vouched_for_that_a_shell_ends_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "hook"
     known = 0
-    for seed in range(rounds(500)):
+    for seed in range(CASES):
         script = Writer(seed).script()
         said = outcome(script)
         if said == UNKNOWN:
@@ -173,4 +172,4 @@ def test_fuzz_no_script_is_vouched_for_that_a_shell_ends_otherwise(tmp_path: Pat
                 [*shell, guest, "reconnect", "begin", "-"], capture_output=True, timeout=20, check=False, cwd=tmp_path
             )
             assert (done.returncode == 0) is (said == PASSES), script
-    assert known > rounds(500) // 10
+    assert known > CASES // 10

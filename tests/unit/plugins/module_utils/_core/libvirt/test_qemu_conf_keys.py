@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import random
 import typing as t
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.qemu_con
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import document
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import QemuConf
 
-from tests.unit.support.soak import rounds
+from tests.unit.support.fuzzing import CASES, chance_of
+from tests.unit.support.fuzzing import mutated as broken_text
 
 CAPTURED = Path(__file__).parents[2] / "_host" / "probe" / "fixtures" / "kvm1" / "manifest.json"
 
@@ -124,7 +124,7 @@ PIECES = ("\n", "#", '"', "'", "[", "]", ",", ";", "=", " ", "\t", "\r", "\0", "
 
 def mutated(text: str, seed: int) -> str:
     """A part of a real file with examples turned into assignments, and pieces of it lost, doubled or replaced."""
-    chance = random.Random(seed)  # noqa: S311 - input for a test
+    chance = chance_of(seed)
     lines = text.split("\n")
     start = chance.randrange(len(lines) - 60)
     lines = lines[start : start + 60]
@@ -139,14 +139,15 @@ def mutated(text: str, seed: int) -> str:
             lines[place] = line[:at] + chance.choice(PIECES) + line[at + chance.randint(0, 3) :]
         else:
             lines[place : place + chance.randint(0, 2)] = [lines[chance.randrange(len(lines))]]
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    return broken_text(text, chance, PIECES) if chance.random() < 0.3 else text
 
 
 def test_fuzz_the_reader_of_qemu_conf() -> None:
     text: str = json.loads(CAPTURED.read_text())["/etc/libvirt/qemu.conf"]["text"]
     assert qemu_conf.parse(text)[1] == []
     kinds: set[str] = set()
-    for seed in range(rounds(500)):
+    for seed in range(CASES):
         broken = mutated(text, seed)
         conf = QemuConf("qemu.conf", True, *qemu_conf.parse(broken))
         assert document.decode(QemuConf, document.encode(conf), "conf") == conf
