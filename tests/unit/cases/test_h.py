@@ -109,6 +109,11 @@ def test_h_driver_list_without_apparmor(tmp_path: Path) -> None:
         ('auto_dump_path = "/var/dump"\nmemory_backing_dir = "/dev/shm"\n', None),
         ('sched_core = "full"\n', "bad_value"),
         ('nvram = [ "/a:/b" ]\n', None),
+        ("mac_filter = 0\n", None),
+        ("mac_filter = 1\n", "bad_value"),
+        ('capability_filters = [ "rtc" ]\n', "unverified"),
+        ("capability_filters = []\n", None),
+        ('auto_dump_path = "/mnt/fixed/dump"\n', "bad_value"),
         ('nvram = [ "/a" ]\n', "bad_value"),
     ],
 )
@@ -117,6 +122,8 @@ def test_h_values_that_need_something_on_the_host(text: str, code: str | None, t
     tree.file("/usr/lib64/libvirt/connection-driver/libvirt_driver_qemu.so")
     tree.file("/etc/group", tree.entries["/etc/group"].content.decode() + "other:x:99:\n")
     tree.folder("/mnt/huge")
+    tree.folder("/mnt/fixed")
+    tree.entries["/proc/self/mountinfo"].content += b"91 1 0:41 / /mnt/fixed ro - ext4 /dev/x ro\n"
     tree.entries["/proc/self/mountinfo"].content += b"90 1 0:40 / /mnt/huge rw - hugetlbfs hugetlbfs rw\n"
     assert [found for _subject, found in refused(tree, tmp_path)] == ([code] if code else [])
     if code:

@@ -24,6 +24,8 @@ from .qemu_conf_keys import shown
 USER, GROUP = "user", "group"
 EXISTS, HUGEPAGES, CREATABLE = "exists", "hugepages", "creatable"
 LOCK_MANAGER, SCHED_CORE, FIRMWARE_LIST = "lock manager", "core scheduling", "firmware list"
+#: A program for mac_filter; the name of a capability of QEMU, which no table of ours has.
+EBTABLES, CAPABILITY = "ebtables", "capability"
 #: Canonical path of a folder, empty where none exists.
 CANONICAL = "canonical path"
 
@@ -41,6 +43,7 @@ _TEXTS: dict[str, str] = {
     "memory_backing_dir": CREATABLE,
     "hugetlbfs_mount": HUGEPAGES,
     "nvram": FIRMWARE_LIST,
+    "capability_filters": CAPABILITY,
     SHARED: CANONICAL,
 }
 _WHY = {
@@ -51,6 +54,7 @@ _WHY = {
     CREATABLE: "this folder does not exist and cannot be created",
     LOCK_MANAGER: "libvirt has no such lock manager on this host",
     SCHED_CORE: "this host's kernel has no core scheduling",
+    EBTABLES: "this host has no such program",
     FIRMWARE_LIST: "each entry must be the paths of firmware and variables with one colon between them",
 }
 
@@ -142,6 +146,8 @@ def driver_faults(conf: QemuConf, mode: str, lsms: t.Collection[str]) -> t.Itera
 
 def _facts(item: Assignment) -> t.Iterator[HostFact]:
     kind = EXISTS if item.key.endswith("_tls_x509_cert_dir") else _TEXTS.get(item.key)
+    if item.key == "mac_filter" and item.value == 1:
+        yield HostFact(EBTABLES, "ebtables")
     values = item.value if isinstance(item.value, list) else [item.value]
     texts = [value for value in values if isinstance(value, str)]
     if kind is None or item.key not in qemu_conf.KEYS:

@@ -29,7 +29,7 @@ OBSOLETE = "obsolete"
 
 Version = tuple[int, ...]
 #: The last version that the table describes. A later one may read keys that the table does not have.
-NEWEST: Version = (12, 2)
+NEWEST: Version = (12, 0)
 _ALWAYS: Version = (0,)
 
 

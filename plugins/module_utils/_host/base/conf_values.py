@@ -22,6 +22,7 @@ from .root import Root
 
 #: Sources of nsswitch.conf that name no user beyond what files hold.
 _LOCAL = frozenset(("files", "compat", "altfiles", "systemd"))
+_PROGRAMS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin")
 _LIBRARIES = ("/usr/lib64", "/usr/lib", "/lib64", "/usr/local/lib64", "/usr/local/lib")
 _FIRMWARE = ("/usr/share/qemu/firmware", "/etc/qemu/firmware")
 #: MAJOR * 1000 + MINOR, then MICRO.
@@ -68,6 +69,7 @@ class _Reader:
         self._paths = Paths(root, self._mounts)
 
     def read(self, facts: t.Iterable[HostFact]) -> dict[HostFact, bool | str | None]:
+        root = self._root
         ask: dict[str, t.Callable[[str], bool | str | None]] = {
             core.USER: lambda name: self._is_named(name, "passwd"),
             core.GROUP: lambda name: self._is_named(name, "group"),
@@ -77,6 +79,8 @@ class _Reader:
             core.LOCK_MANAGER: self._is_lock_manager,
             core.SCHED_CORE: lambda _value: self._schedules_cores(),
             core.FIRMWARE_LIST: lambda _value: self._has_firmware_descriptions(),
+            core.EBTABLES: lambda name: any(root.exists(f"{folder}/{name}") for folder in _PROGRAMS),
+            core.CAPABILITY: lambda _name: None,
             core.CANONICAL: self._canonical,
         }
         answers: dict[HostFact, bool | str | None] = {}
@@ -133,7 +137,8 @@ class _Reader:
         while self._may_touch(folder):
             found = self._stat(folder)
             if found is not None:
-                return stat.S_ISDIR(found.st_mode)
+                mount = self._mounts.of(self._resolved(folder))
+                return stat.S_ISDIR(found.st_mode) and (mount is None or "ro" not in mount.options)
             folder = posixpath.dirname(folder.rstrip("/")) or "/"
         return None
 
