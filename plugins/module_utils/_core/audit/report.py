@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 
 from ..facts.subjects import HOST
 from ..snapshot.document import encode
-from ..snapshot.model import Coverage
+from ..snapshot.model import AREAS, Coverage
 from ..words import and_more
+from . import report_bounds
 from . import waivers as w
 from .finding import FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN, Finding, Outcome, at_least, order
 from .fleet import analysis as across
@@ -69,17 +70,18 @@ def build(
     applied = w.apply(findings, waivers, now.date())
     active = sorted(applied.active, key=order)
     touching = _by_host(active)
-    entries = [_host(result, touching[result.name], fail_on) for result in hosts]
+    listed = report_bounds.listed(active, finding_json)
+    entries = [_host(result, touching[result.name], fail_on, listed.omitted_of(result.name)) for result in hosts]
     return {
         "schema": SCHEMA,
         "generated_at": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "verdict": _overall(active, [entry["verdict"] for entry in entries], fail_on),
         "fail_on": fail_on,
         "hosts": entries,
-        "findings": [finding_json(finding) for finding in active],
-        "fleet": _fleet(entries, active, applied, fleet),
+        "findings": listed.documents,
+        "fleet": {**_fleet(entries, active, applied, fleet), **({"omitted": listed.total} if listed.total else {})},
         "waived": [
-            {**finding_json(finding), "waiver": _waiver(waiver)}
+            {**report_bounds.bounded(finding_json(finding)), "waiver": _waiver(waiver)}
             for finding, waiver in sorted(applied.waived, key=lambda pair: order(pair[0]))
         ],
         "unused_waivers": [_waiver(waiver) for waiver in applied.unused],
@@ -110,16 +112,24 @@ def _by_host(findings: t.Iterable[Finding]) -> dict[str, list[Finding]]:
     return touching
 
 
-def _host(result: HostResult, findings: list[Finding], fail_on: str) -> dict[str, t.Any]:
+def _host(result: HostResult, findings: list[Finding], fail_on: str, omitted: dict[str, t.Any]) -> dict[str, t.Any]:
     verdict, why = _verdict(result, findings, fail_on)
+    outcomes = [encode(outcome) for outcome in result.outcomes if outcome.status != PASS]
     return {
         "name": result.name,
         "verdict": verdict,
-        "why": why,
-        "coverage": {area: encode(entry) for area, entry in sorted(result.coverage.items())},
+        "why": report_bounds.short(why),
+        "coverage": {
+            area: _shortened(encode(result.coverage[area])) for area in sorted(AREAS) if area in result.coverage
+        },
         "counts": _counts(findings),
-        "outcomes": [encode(outcome) for outcome in result.outcomes if outcome.status != PASS],
+        "outcomes": [_shortened(outcome) for outcome in outcomes],
+        **({"omitted": omitted} if omitted["findings"] else {}),
     }
+
+
+def _shortened(entry: dict[str, str]) -> dict[str, str]:
+    return {name: report_bounds.short(value) for name, value in entry.items()}
 
 
 def _verdict(result: HostResult, findings: t.Sequence[Finding], fail_on: str) -> tuple[str, str]:

@@ -81,7 +81,7 @@ class Terminal:
 def render(report: Json, where: str, terminal: Terminal) -> str:
     """The whole summary. ``where`` is the path of the report."""
     narrow = Terminal(max(terminal.width, MIN_WIDTH), terminal.colour, terminal.unicode)
-    lines = [*_heading(report, narrow), *_hosts(report, narrow), *_findings(report, narrow)]
+    lines = [*_heading(report, narrow), *_hosts(report, narrow), *_findings(report, narrow), *_omitted(report, narrow)]
     lines += [*_waivers(report, narrow), "", *_verdict(report, where, narrow)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -168,6 +168,16 @@ def _findings(report: Json, terminal: Terminal) -> list[str]:
         rank = SEVERITIES.index(finding["severity"])
         groups[rank, finding["rule"], finding["fix"], finding["cost"]].append(finding)
     return [line for key in sorted(groups) for line in ("", *_rule(groups[key], terminal))]
+
+
+def _omitted(report: Json, terminal: Terminal) -> list[str]:
+    """Findings that the report counts but does not list, and the hosts that have so many."""
+    total = report["fleet"].get("omitted", 0)
+    if not total:
+        return []
+    names = [host["name"] for host in report["hosts"] if "omitted" in host]
+    text = f"{_many(total, 'finding')} counted but left out of the report, for one host has too many:"
+    return ["", *_indented(text, 0, terminal), "    " + _list_that_fits(names, terminal.width - 4, terminal)]
 
 
 def _rule(findings: list[Json], terminal: Terminal) -> list[str]:

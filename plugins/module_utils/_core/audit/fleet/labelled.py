@@ -27,7 +27,7 @@ from ...facts.storage import FileName, file_name, file_path
 from ...facts.subjects import process_name
 from ...libvirt.file_labels import IMAGE, confinement
 from ...selinux.context import Context, Level, parse_context, read_context
-from ...selinux.dominance import few
+from ...selinux.dominance import FEW, few
 from ...selinux.shipped_types import runs_open
 from ...snapshot.model import NOT_APPLICABLE, UNKNOWN, Guest, Resource, Snapshot
 
@@ -38,6 +38,10 @@ CONTAINER = "container"
 
 #: The type of guests' files where the policy's own list was not read.
 _IMAGE_TYPE = "svirt_image_t"
+#: So many labels of a host with more than FEW categories are compared. Nobody needs even one; each may contain all
+#: others, so a host that names thousands would cost the whole fleet its analysis.
+MAX_WIDE = 32
+_TOO_WIDE = f"more than {MAX_WIDE} labels here have more than {FEW} categories, so not all could be compared"
 #: The type of containers' files.
 _CONTAINER_FILE = "container_file_t"
 
@@ -129,6 +133,8 @@ class _Reader:
     doubts: list[str] = field(default_factory=list)
     #: Labels of containers in which a QEMU runs that is compared itself.
     engines: set[Context] = field(default_factory=set)
+    #: Category sets of the wide labels that are compared.
+    wide: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         selinux = self.snapshot.selinux
@@ -165,8 +171,9 @@ class _Reader:
             self.doubts.append(f"guest {guest.name[:80]!r} could not be compared: {why}")
             self._defined(guest, None)
             return
-        key = str(context.high)
+        key = None
         if self._sound(context):
+            key = str(context.high)
             seclabel = confinement(guest.live)
             drawn = seclabel.type in (None, "dynamic") if seclabel is not None else draws_categories(guest)
             placed = Placed(
@@ -301,8 +308,18 @@ class _Reader:
             )
 
     def _sound(self, context: Context) -> bool:
-        """Categories hold it, and it has enough of them to be compared with others."""
-        return len(context.categories) >= 2 and context.type not in self._unconstrained
+        """Categories hold it, and it has enough of them, and not too many, to be compared with others."""
+        weight, mask = len(context.categories), context.categories.mask
+        if weight < 2 or context.type in self._unconstrained:
+            return False
+        if weight <= FEW or mask in self.wide:
+            return True
+        if len(self.wide) >= MAX_WIDE:
+            if _TOO_WIDE not in self.doubts:
+                self.doubts.append(_TOO_WIDE)
+            return False
+        self.wide.add(mask)
+        return True
 
     def _defined(self, guest: Guest, running: str | None) -> None:
         """The static label of the guest's definition, when it does not run with it already."""
