@@ -122,6 +122,16 @@ def _new_container(fleet: Fleet, _finding: Finding) -> None:
             container.context = "system_u:system_r:container_t:s0:c1000,c1001"
 
 
+def _rest(fleet: Fleet, finding: Finding) -> None:
+    """The files at rest get the label of their folder."""
+    paths = {entry["file"] for entry in finding.evidence.get("guests", ()) if "file" in entry}
+    for host in fleet.hosts:
+        for guest in host.guests:
+            for item in guest.resources:
+                if item.path in paths and not guest.active:
+                    item.file.label = "system_u:object_r:virt_image_t:s0"
+
+
 #: Repairs of each rule across hosts: phrase of the text, and the change.
 REPAIRS: dict[str, tuple[tuple[str, Change], ...]] = {
     "CAT-001": (("another label", _another_label), ("a label of its own for every guest", _own_labels)),
@@ -136,6 +146,17 @@ REPAIRS: dict[str, tuple[tuple[str, Change], ...]] = {
     "CAT-010": (("end the other", _end_other),),
     "CAT-011": (("Start the container anew", _new_container), ("power-cycle the guest", _another_label)),
 }
+
+
+#: Situations of a rule with a repair of their own, by the case's name.
+OTHER_REPAIRS: dict[str, tuple[tuple[str, Change], ...]] = {
+    "CAT-001 a file at rest": (("restorecon -F PATH", _rest),),
+}
+
+
+def repairs_of(case: FleetCase) -> tuple[tuple[str, Change], ...]:
+    """The repairs that the finding of a case names."""
+    return OTHER_REPAIRS.get(str(case), REPAIRS[case.rule])
 
 
 def fleet_of(case: FleetCase) -> Fleet:

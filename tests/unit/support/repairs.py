@@ -388,14 +388,14 @@ KINDS: dict[str, Kind] = {
         Kind("default_confined", r"security_default_confined = 1", set_conf("security_default_confined", 1)),
         Kind("require_confined", r"security_require_confined = 1", set_conf("security_require_confined", 1)),
         Kind("one assignment", r"one assignment of each key", _one_assignment),
-        Kind("range", r"SELinuxContext=", _range),
+        Kind("range", r"SELinuxContext=, give it", _range),
         Kind(
             "restart",
             r"(?i)restart (the|libvirt's) daemon(?! first)|daemon's next (re)?start",
             lambda s, _f: restart_daemon(s),
         ),
         Kind("upgrade", r"Upgrade libvirt", _upgrade),
-        Kind("end process", r"end this process", _end_process),
+        Kind("end process", r"shut it down in its own|anybody stops it", _end_process),
         Kind("no seclabel", r"Remove (the )?<seclabel|[Rr]emove the static label|or remove it", _no_seclabel),
         Kind(
             "static label",

@@ -16,7 +16,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 
 from tests.unit.support.faults.fleet import CASES as FLEET_CASES
 from tests.unit.support.faults.fleet import FleetCase
-from tests.unit.support.fleet_repairs import REPAIRS, Fleet, fleet_of
+from tests.unit.support.fleet_repairs import REPAIRS, Fleet, fleet_of, repairs_of
 from tests.unit.support.fleet_repairs import Change as FleetChange
 from tests.unit.support.judging import findings
 from tests.unit.support.repair_table import ASIDE, TABLE, Situation
@@ -64,7 +64,7 @@ def test_each_rule_is_in_the_table() -> None:
     assert {row.rule for row in TABLE} == {rule.id for rule in RULES}
 
 
-FLEET_ROWS = [(case, *repair) for case in FLEET_CASES for repair in REPAIRS[case.rule]]
+FLEET_ROWS = [(case, *repair) for case in FLEET_CASES for repair in repairs_of(case)]
 
 
 def fleet_findings(fleet: Fleet, case: FleetCase) -> list[f.Finding]:
