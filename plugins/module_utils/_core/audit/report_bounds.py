@@ -22,6 +22,8 @@ from .finding import Finding
 MAX_TEXT = 2_000
 #: Entries of a list or mapping in evidence.
 MAX_LIST = 500
+#: Names in evidence. Rules give a dozen.
+MAX_NAMES = 30
 #: Bytes of a finding's evidence as JSON.
 MAX_EVIDENCE = 64_000
 #: Bytes that the findings of one host take in the report.
@@ -59,11 +61,11 @@ def _evidence(evidence: Json) -> Json:
 def _cut(evidence: Json, most: int) -> Json:
     """Evidence with no more than ``most`` entries in each list; NAME_in_all is how many there are."""
     cut: Json = {}
-    for name, value in list(evidence.items())[:MAX_LIST]:
+    for name, value in list(evidence.items())[:MAX_NAMES]:
         cut[short(name, 100)] = _plain(value, most)
         if isinstance(value, (list, tuple, dict)) and len(value) > most:
             cut[f"{name}_in_all"] = max(len(value), evidence.get(f"{name}_in_all", 0))
-    return {**cut, **{name: value for name, value in evidence.items() if name.endswith("_in_all") and name not in cut}}
+    return cut
 
 
 def _plain(value: t.Any, most: int) -> t.Any:
