@@ -92,7 +92,6 @@ SMALLEST: dict[str, Alternatives] = {
     "GST-009": (("device",),),
     "GST-010": (("power cycle",), ("migration",)),
     "GST-010 another label": (("power cycle",),),
-    "GST-011": (("end process",),),
     "IMG-001 backing file": (("power cycle",), ("migration",)),
     "IMG-001 left over": (("restorecon", "setfattr"),),
     "IMG-001 subset": (("power cycle",), ("migration",)),

@@ -154,7 +154,7 @@ def _gaps(result: HostResult) -> list[str]:
         return [result.why]
     areas = sorted(result.coverage.items())
     gaps = [f"{area}: {entry.why or 'no reason given'}" for area, entry in areas if entry.status == UNKNOWN]
-    reasons = {entry.why for _area, entry in areas}
+    reasons = {entry.why for _area, entry in areas if entry.status == UNKNOWN}
     # A rule with findings that could not judge everything is in doubt too; its outcome has the reason. A rule in doubt
     # for the same reason as an area is left out.
     doubts = [entry for entry in result.outcomes if _in_doubt(entry) and entry.why not in reasons]
