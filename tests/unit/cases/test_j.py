@@ -20,7 +20,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import fin
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import report, report_bounds
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import judge
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import DomainXmlError, PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import DomainXmlError, PlanError, SchemaError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import domain_edit, network_filter, qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.domain_xml import parse_domain
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot, encode
@@ -137,6 +137,13 @@ def test_j3_a_lone_surrogate_in_one_name_leaves_every_document_valid(name: str, 
     path.write_text(json.dumps(hostile))
     again = _snapshots.read(tmp_path, "kvm1")
     assert isinstance(again, Snapshot)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400])
+def test_j3_a_number_that_json_does_not_have_is_refused(number: str) -> None:
+    text = json.dumps({**encode(factory.host()), "taken_at": 4711}).replace("4711", number)
+    with pytest.raises(SchemaError, match="out of range"):
+        decode_snapshot(json.loads(text))
 
 
 # -- evidence ----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from .model import AREAS, SCHEMA, Snapshot
 #: Bounds on what a document may hold.
 MAX_TEXT = 65536
 MAX_ITEMS = 200_000
+#: Inode numbers are the largest.
+MAX_NUMBER = 2**64
 
 T = t.TypeVar("T")
 
@@ -111,6 +113,8 @@ def _scalar(hint: t.Any, value: t.Any, path: str) -> t.Any:
         raise SchemaError(f"{path}: expected {hint.__name__}, found {_shown(value)}")
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise SchemaError(f"{path}: a text of {len(value)} characters is longer than {MAX_TEXT}")
+    if isinstance(value, (int, float)) and not -MAX_NUMBER <= value <= MAX_NUMBER:  # so is no number (nan)
+        raise SchemaError(f"{path}: a number out of range")
     return clean_text(value) if isinstance(value, str) else value
 
 
