@@ -23,6 +23,7 @@ from urllib.parse import quote
 from ..module_utils._core.errors import SchemaError, StoreError
 from ..module_utils._core.snapshot.document import decode_snapshot
 from ..module_utils._core.snapshot.model import Snapshot
+from ..module_utils._core.utf8 import clean_text
 from ._store import Transaction, unpacked
 
 UNREAD_SCHEMA = "svirt.fleet/unread/1"
@@ -61,7 +62,7 @@ def write_snapshot(folder: str | Path, host: str, document: dict[str, t.Any]) ->
 
 def write_unread(folder: str | Path, host: str, why: str, now: float) -> Path:
     """Record that the host could not be read."""
-    record = {"schema": UNREAD_SCHEMA, "host": host, "why": why[:MAX_WHY], "taken_at": now}
+    record = {"schema": UNREAD_SCHEMA, "host": host, "why": clean_text(why[:MAX_WHY]), "taken_at": now}
     return write_json(path_of(folder, host), record)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import json
 import os
+import random
 import time
 import typing as t
 from pathlib import Path
@@ -185,6 +186,25 @@ def test_j5_nested_levels_of_one_host_add_a_bounded_part(number: int) -> None:
     if liar is not None:
         assert liar["verdict"] == "fail"
         assert any("not all could be compared" in outcome["why"] for outcome in liar["outcomes"])
+
+
+@pytest.mark.parametrize("weight", [4, 8])
+def test_j5_one_heavier_label_does_not_make_a_family_of_labels_slow(weight: int) -> None:
+    """All labels of a tenant share their two lowest categories; a stranger has one of more categories."""
+    chance = random.Random(weight)  # noqa: S311
+    levels = [
+        "s0:" + ",".join(f"c{n}" for n in (0, 1, *sorted(chance.sample(range(2, 1024), weight - 2))))
+        for _ in range(2000)
+    ]
+    family = sharing("kvm3", *(on_share(f"t{number}", level) for number, level in enumerate(levels)))
+    heavy = f"{levels[0]},c1020.c1023" if weight == 4 else "s0:c0.c8"
+    views = [analysis.view(host.host.name, host) for host in (*clean(), family, sharing("liar", on_share("x", heavy)))]
+    start = time.process_time()
+    fleet = analysis.judge(views)
+    assert time.process_time() - start < 3
+    assert fleet.outcomes == {}
+    found = {finding.subject for finding in fleet.findings}
+    assert weight == 8 or any(subject.startswith("s0:c0,c1,") for subject in found)
 
 
 def test_j5_what_is_left_out_is_counted_and_every_rule_is_shown() -> None:

@@ -16,6 +16,7 @@ import typing as t
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from ..utf8 import clean_text
 from .finding import Finding
 
 #: Characters of a text.
@@ -36,7 +37,8 @@ Json = dict[str, t.Any]
 
 
 def short(text: str, limit: int = MAX_TEXT) -> str:
-    """A text of bounded length, with the number of its characters where it was cut."""
+    """A text that UTF-8 can hold, of bounded length, with the number of its characters where it was cut."""
+    text = clean_text(text)
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 

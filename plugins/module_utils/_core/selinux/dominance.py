@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Dominance among the levels of a fleet, without comparing all with all.
 
-Labels of one weight cannot contain one another. So each level is found by its two lowest categories, and a heavier one
-looks only at levels whose two lowest are among its own. A level with so many categories that this is no gain goes
-through all lighter ones. The cost of a fleet is bounded: a hostile host may name any labels, and must not keep the
-others from being judged. Levels are compared in order of their cost; those above the bound are named.
+Labels of one weight cannot contain one another. So each level is found by its two lowest categories and its weight, and
+a heavier one looks only at lighter levels whose two lowest are among its own. A level with so many categories that this
+is no gain goes through all lighter ones. The cost of a fleet is bounded: a hostile host may name any labels, and must
+not keep the others from being judged. Levels are compared in order of their cost; those above the bound are named.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -20,7 +20,7 @@ from .context import CategorySet, Level
 #: Comparisons that a level may cost without being counted.
 _CHEAP = 64
 #: Comparisons that all others may cost together.
-BUDGET = 20_000_000
+BUDGET = 5_000_000
 
 #: Categories of a level are listed when there are no more than so many.
 FEW = 8
@@ -55,16 +55,20 @@ class _Index:
 
     #: Levels of two categories, where all levels have one sensitivity: at most one level for each pair.
     exact: dict[int, str] = field(default_factory=dict)
-    pairs: dict[int, list[_Entry]] = field(default_factory=dict)
+    #: By the two lowest categories and by weight.
+    pairs: dict[int, dict[int, list[_Entry]]] = field(default_factory=dict)
     singles: dict[int, list[_Entry]] = field(default_factory=dict)
     empty: list[_Entry] = field(default_factory=list)
     size: int = 0
+    #: Weight by which a level must be heavier than one that it dominates; 0 where sensitivities differ.
+    step: int = 1
 
     def add(self, key: str, entry: HasLevel, bits: tuple[int, ...]) -> None:
         """Add a level under its two lowest categories."""
         self.size += 1
         if len(bits) > 1:
-            self.pairs.setdefault(bits[0] << 10 | bits[1], []).append((key, entry))
+            lists = self.pairs.setdefault(bits[0] << 10 | bits[1], {})
+            lists.setdefault(len(bits), []).append((key, entry))
         elif bits:
             self.singles.setdefault(bits[0], []).append((key, entry))
         else:
@@ -81,16 +85,22 @@ class _Index:
 
     def candidates(self, bits: tuple[int, ...]) -> list[_Entry]:
         """Other levels that a set of categories may contain."""
+        most = len(bits) - self.step
         if len(bits) * (len(bits) - 1) // 2 > self.size:
-            lists = (*self.pairs.values(), *self.singles.values(), self.empty)
-            return [entry for entries in lists for entry in entries]
+            pairs = [entry for by_weight in self.pairs.values() for entry in _lighter(by_weight, most)]
+            return pairs + [entry for entries in (*self.singles.values(), self.empty) for entry in entries]
         entries = list(self.empty)
         for bit in bits if self.singles else ():
             entries += self.singles.get(bit, ())
         if self.pairs:
             codes = (low << 10 | high for place, low in enumerate(bits) for high in bits[place + 1 :])
-            entries += [entry for code in codes for entry in self.pairs.get(code, ())]
+            entries += [entry for code in codes if code in self.pairs for entry in _lighter(self.pairs[code], most)]
         return entries
+
+
+def _lighter(by_weight: t.Mapping[int, list[_Entry]], most: int) -> t.Iterator[_Entry]:
+    """Levels of at most this weight."""
+    return (entry for weight, entries in by_weight.items() if weight <= most for entry in entries)
 
 
 def few(categories: CategorySet) -> tuple[int, ...]:
@@ -110,7 +120,7 @@ def compare(levels: t.Mapping[str, HasLevel], budget: int = BUDGET) -> Dominance
             others[key] = entry
     if not others:
         return Dominance({})
-    index.exact = exact
+    index.exact, index.step = exact, int(one_sensitivity)
     weights = [len(entry.bits) or len(entry.level.categories) for entry in others.values()]
     # Nothing dominates the heaviest, the pairs among them, unless sensitivities differ.
     heaviest = max([*weights, 2] if exact else weights) + (not one_sensitivity)
