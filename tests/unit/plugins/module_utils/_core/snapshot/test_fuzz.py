@@ -28,11 +28,11 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 from tests.unit.support import factory
 from tests.unit.support.faults import fleet as fleet_faults
 from tests.unit.support.faults.all import CASES
-from tests.unit.support.soak import rounds
+from tests.unit.support.fuzzing import CASES as DOCUMENTS
 
 NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.UTC)
 #: Rounds of each part; there are ten.
-ROUNDS = rounds(50)
+ROUNDS = DOCUMENTS // 10
 #: Seconds that one round may take where the whole machine is busy.
 LIMIT = 20.0
 
