@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 from collections.abc import Iterator
 from itertools import islice
@@ -58,7 +59,9 @@ def _store_batch(store: Store, batch: t.Sequence[Stored], check: bool, before: i
     """Store the snapshots that are newer than the store's, in one transaction. Returns their hosts."""
 
     def work(transaction: Transaction) -> set[str]:
-        received = transaction.received()
+        # A time in the future, of a clock that was ahead, would win over all snapshots to come.
+        latest = time.time() + _snapshots.AHEAD
+        received = {host: at for host, at in transaction.received().items() if at <= latest}
         newer = [snapshot for snapshot in batch if snapshot.received_at > received.get(snapshot.host, 0.0)]
         if not check:
             transaction.keep(newer)

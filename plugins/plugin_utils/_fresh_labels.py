@@ -19,6 +19,7 @@ from ..module_utils._core.allocate.operations import FleetRead, OperationResult
 from ..module_utils._core.allocate.static_labels import LabelWishes
 from ..module_utils._core.audit.finding import Finding
 from ..module_utils._core.facts.storage import HostStorage, host_storage
+from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.harden import fresh_labels
 from ..module_utils._core.snapshot.model import Snapshot
 from ._tenants import tenants
@@ -77,7 +78,9 @@ class FreshLabels:
             for domain in parse_domains(arguments["domains"], arguments["strategy"])
         ]
         strategy = STATIC if arguments["strategy"] == STATIC else NONE
-        fleet = FleetRead([host.host for host in self._labels], self._uses, self._storage, {}, named, strategy)
+        hosts = [host.host for host in self._labels]
+        statements = parse_storage(arguments["storage"])
+        fleet = FleetRead(hosts, self._uses, self._storage, {}, named, strategy, statements)
         wishes = LabelWishes(tenants(arguments), arguments["default_tenant"], frozenset(guests))
         self._reserved = module.reserve(store, fleet, wishes, self._now, self._check)
         for host, assigned in self._reserved.hosts.items():

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,15 @@ UNREAD_SCHEMA = "svirt.fleet/unread/1"
 
 #: Largest snapshot file. 10,000 guests need about 20 MB.
 MAX_BYTES = 256 * 1024 * 1024
+#: Seconds by which the clocks of two controllers, or of a file server, may differ.
+AHEAD = 3600.0
 #: Longest reason that is stored.
 MAX_WHY = 2000
 #: Longest file name without a hash. File systems allow 255 bytes.
 _MAX_NAME = 180
+
+
+_FUTURE = "has a time in the future, so its age is not known: a clock was ahead; probe the host again"
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ def read(folder: str | Path, host: str, oldest: float = 0.0) -> Snapshot | Unrea
     if written < oldest:
         late = f"{oldest - written:.0f} s"
         return Unread(host, f"snapshot {path} is {late} older than max_age allows; probe the host again")
+    if written > time.time() + AHEAD:
+        return Unread(host, f"snapshot {path} {_FUTURE}")
     if len(content) > MAX_BYTES:
         return Unread(host, f"snapshot {path} is larger than {MAX_BYTES} bytes")
     return _decoded(host, path, content)
@@ -126,6 +134,8 @@ def read_stored(transaction: Transaction, host: str, oldest: float) -> Snapshot 
     if stored.received_at < oldest:
         late = f"{oldest - stored.received_at:.0f} s"
         return Unread(host, f"its snapshot in the store is {late} older than max_age allows; probe the host again")
+    if stored.received_at > time.time() + AHEAD:
+        return Unread(host, f"its snapshot in the store {_FUTURE}")
     try:
         return decode_snapshot(json.loads(unpacked(stored.content)))
     except (SchemaError, StoreError, ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from ansible.errors import AnsibleError
-from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_analysis
+from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_analysis, fleet_store
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import clock
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
@@ -182,6 +182,22 @@ def test_m2_a_quarantine_of_usual_length_ends(store: Store) -> None:
         assert states(store) == {uuid(1): QUARANTINED}
     _ledger.observe(store, fleet(), 30, START + 30 * DAY)
     assert states(store) == {uuid(1): RELEASED}
+
+
+def test_m2_a_snapshot_of_a_clock_far_ahead_is_not_the_newest_for_ever(tmp_path: Path) -> None:
+    write_host(tmp_path, "kvm1", seen(uuid(1), "s0:c1,c2"))
+    path = _snapshots.path_of(tmp_path / "snapshots", "kvm1")
+    url, future = f"sqlite:///{tmp_path / 'fleet.db'}", path.stat().st_mtime + 10 * YEAR
+    arguments = {"store": url, "hosts": ["kvm1"], "snapshots": str(tmp_path / "snapshots")}
+    store = Store(url)
+    with store.write() as transaction:
+        transaction.keep([_store.Stored("kvm1", 1.0, future, b"of a clock that was ahead")])
+    with store.look() as transaction:
+        assert isinstance(_snapshots.read_stored(transaction, "kvm1", 0.0), _snapshots.Unread)
+    assert actions.run(fleet_store, **arguments)["stored"] == ["kvm1"]
+    store.close()
+    os.utime(path, (future, future))
+    assert list(actions.run(fleet_store, **arguments)["unread"]) == ["kvm1"]
 
 
 @given(st.lists(st.tuples(st.floats(-20 * YEAR, 20 * YEAR), st.booleans()), max_size=12))
@@ -544,3 +560,24 @@ def test_m7_a_damaged_ledger_stops_hardening(tmp_path: Path) -> None:
     write_host(tmp_path, "kvm1", twin(1), twin(2))
     with pytest.raises(AnsibleError, match="is an empty file"):
         survey(tmp_path, [2])
+
+
+def test_m1_snapshots_of_earlier_transactions_are_not_called_unwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_store, "_AT_A_TIME", 1)
+    for name in ("kvm1", "kvm2"):
+        write_host(tmp_path, name)
+    commits = iter([False, True])
+    commit = sa.Connection.commit
+
+    def failing(connection: sa.Connection) -> None:
+        if next(commits):
+            raise OperationalError("COMMIT", {}, Exception("disk is full"))
+        commit(connection)
+
+    monkeypatch.setattr(sa.Connection, "commit", failing)
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    with pytest.raises(AnsibleError, match="1 snapshots of earlier transactions of this task were stored") as caught:
+        actions.run(fleet_store, store=url, hosts=["kvm1", "kvm2"], snapshots=str(tmp_path / "snapshots"))
+    assert "Nothing was written" not in str(caught.value)

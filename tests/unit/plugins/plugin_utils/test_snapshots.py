@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot, encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +42,7 @@ def test_any_name_is_one_file_in_the_folder(tmp_path: Path, name: str) -> None:
     assert path.parent == tmp_path
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert not path.name.startswith(".")
-    assert _snapshots.read(tmp_path, name) == host(name)
+    assert _snapshots.read(tmp_path, name) == decode_snapshot(encode(host(name)))
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

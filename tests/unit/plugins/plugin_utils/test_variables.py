@@ -70,6 +70,7 @@ BAD: list[tuple[str, t.Any, str]] = [
     ("svirt_serial", "120%", "percentage"),
     ("svirt_serial", 0, "percentage"),
     ("svirt_serial", [], "percentage"),
+    ("svirt_storage", [{"anything": 1}], "storage[0]"),
     ("svirt_strategy", "statc", "did you mean static?"),
     ("svirt_tenants", [{"match": "web"}], "match and tenant"),
     ("svirt_timeout", "-5", "from 1"),
