@@ -351,7 +351,7 @@ def _source(holder: ElementTree.Element, kind: str, with_data: bool = True) -> S
         source.path = _bounded(element.get("path"))
     elif kind == "nvme":
         source.address = _pci(element.find("address"))
-    elif kind == "volume":
+    elif kind == "volume" and element.get("mode") != "direct":  # direct: QEMU itself reaches the target, by network
         source.pool, source.volume = _bounded(element.get("pool")), _bounded(element.get("volume"))
     source.fdgroup = _bounded(element.get("fdgroup"))
     source.seclabels = [_seclabel(item) for item in element.findall("seclabel")]

@@ -40,6 +40,10 @@ UNJUDGED = "unjudged"  #: libvirt sets nothing here, or the label is not known
 
 #: Kinds of files that a finished operation labelled once, such as a managed save. libvirt sets no label on them again.
 ONCE = frozenset(("save", "memory_snapshot", "snapshot", "blockjob", "open"))
+#: Kinds of files that a definition names for the next start.
+DEFINED = frozenset(
+    ("disk", "cdrom", "floppy", "nvram", "backing", "data_file", "kernel", "initrd", "shim", "dtb", "acpi", "fw_cfg")
+)
 
 _SYSTEM_LIB = "/var/lib/libvirt"
 _SWTPM_RUN = "/run/libvirt/qemu/swtpm"
@@ -109,7 +113,12 @@ def resources(domain: Domain, active: bool, selinux: ImageTypes, hugetlbfs: t.It
             by_key.setdefault((item.kind, item.target, item.path), item)
     for item in plan.of_guest():
         by_key.setdefault((item.kind, item.target, item.path), item)
-    return sorted(by_key.values(), key=lambda item: (item.kind, item.target, item.path))
+    return sorted(by_key.values(), key=order)
+
+
+def order(resource: Resource) -> tuple[str, str, str]:
+    """Sort key of a guest's resources."""
+    return (resource.kind, resource.target, resource.path)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,10 @@ class MountTable:
         start = folder.rstrip("/") + "/"
         return [mount for point, mount in self._by_point.items() if point == folder or point.startswith(start)]
 
+    def of_type(self, type_: str) -> list[Mount]:
+        """Mounts of file systems of this type, by mount point."""
+        return sorted((mount for mount in self._by_point.values() if mount.type == type_), key=lambda item: item.mount)
+
     def remote(self) -> list[Mount]:
         """Mounts of network and cluster file systems, by mount point."""
         return sorted((mount for mount in self._by_point.values() if mount.remote), key=lambda mount: mount.mount)

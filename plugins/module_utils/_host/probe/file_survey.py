@@ -10,13 +10,15 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from ..._core.libvirt import file_labels
 from ..._core.snapshot.model import FileFacts, Guest, Resource, Snapshot
 from ..._core.system.mounts import Export
 from ..base.paths import MountTable
 from ..base.process_view import ProcessView
 from ..base.root import Root
-from . import guest_files, guests, orphans, selinux, storage
+from . import guest_files, guests, orphans, owned_files, selinux, storage
 from .coverage import CoverageLog
+from .guests import ReadGuest
 
 NEEDS_ROOT = "the probe did not run as root"
 #: More mounts of network file systems are listed only where they hold guests' files.
@@ -35,6 +37,8 @@ class FileSurvey:
     orphan_search: tuple[str, ...]
     #: All files of guests are known.
     complete: bool
+    #: The guests with their definitions.
+    guests: list[ReadGuest] = field(default_factory=list)
     mounts: MountTable = field(default_factory=lambda: MountTable(()))
     exported: list[Export] = field(default_factory=list)
     #: Disks that are block devices: path -> device number.
@@ -57,18 +61,57 @@ class FileSurvey:
             self._storage()
 
     def _files(self) -> None:
+        if self.root.privileged:
+            problems = owned_files.add_states(self.root, self.snapshot.guests)
+            self.ledger.unknown("images", *problems)
+            self._may_own(problems)
         reader = guest_files.FileReader(self.root, self.mounts, self.timeout)
+        self._look(reader, [(guest, item) for guest in self.snapshot.guests for item in guest.resources])
+        self._follow(reader)
+        for problem in reader.bugs:
+            self.ledger.bug("images", problem)
+        self.stuck = reader.stuck
+        self.ledger.unknown("images", *(f"{point}: {why}" for point, why in reader.stuck.items()))
+        if not self.root.privileged:
+            self.ledger.unknown("images", f"{NEEDS_ROOT}: what libvirt remembers of files cannot be read")
+        if not self.complete:
+            self.ledger.unknown("images", "files of guests that could not be read wholly are not known")
+
+    def _may_own(self, problems: t.Iterable[str]) -> None:
+        """What was not read may name files that look ownerless."""
+        self.ledger.unknown("orphans", *problems)
+
+    def _follow(self, reader: guest_files.FileReader) -> None:
+        """Follow chains into the headers of images, as far as the XML leaves that to libvirt."""
+        chains = owned_files.open_chains(self.guests)
+        types = file_labels.ImageTypes.of(self.snapshot.selinux.image_types)
+        while chains and self.root.privileged:
+            wanted = {chain.last.path or "": chain.last.format or "" for chain in chains}
+            headers, problems = reader.read_headers(wanted)
+            self.ledger.unknown("images", *problems)
+            self._may_own(problems)
+            longer = [chain for chain in chains if chain.last.path in headers]
+            chains = [chain for chain in longer if chain.extend(headers[chain.last.path or ""])]
+            for chain in longer:
+                self._look(reader, [(chain.guest.guest, item) for item in guests.add_resources(chain.guest, types)])
+
+    def _look(self, reader: guest_files.FileReader, wanted: list[tuple[Guest, Resource]]) -> None:
+        """Read the facts about these files, devices as their guest sees them."""
+        by_guest: dict[str, list[Resource]] = {}
+        for guest, item in wanted:
+            by_guest.setdefault(guest.uuid, []).append(item)
         outside: list[tuple[Guest, list[Resource]]] = []
         contained: dict[str, dict[str, guest_files.PathFacts]] = {}
         for guest in self.snapshot.guests:
-            inside = [item for item in guest.resources if guest.pid is not None and item.path.startswith("/dev/")]
-            others = [item for item in guest.resources if item not in inside] if inside else guest.resources
+            items = by_guest.get(guest.uuid, [])
+            inside = [item for item in items if guest.pid is not None and item.path.startswith("/dev/")]
+            others = [item for item in items if item not in inside] if inside else items
             outside.append((guest, others))
             seen = reader.look_inside(guest.pid, [item.path for item in inside]) if guest.pid is not None else {}
             for item in inside:
                 item.in_namespace = True
                 self._keep(item, seen[item.path])
-            if guest.pid is not None and ProcessView(self.root, guest.pid).has_own_root(self.mounts):
+            if others and guest.pid is not None and ProcessView(self.root, guest.pid).has_own_root(self.mounts):
                 contained[guest.uuid] = reader.look_contained(guest.pid, [item.path for item in others])
         looks = reader.look_all(item.path for guest, items in outside if guest.uuid not in contained for item in items)
         for guest, items in outside:
@@ -80,14 +123,6 @@ class FileSurvey:
             missing = [item.path for item in items if item.file.exists and item.file.mount is None]
             for path in missing if guest.uuid in contained else ():
                 self.ledger.unknown("storage", f"{path}: it lies in a container, on storage that the host lacks")
-        for problem in reader.bugs:
-            self.ledger.bug("images", problem)
-        self.stuck = reader.stuck
-        self.ledger.unknown("images", *(f"{point}: {why}" for point, why in reader.stuck.items()))
-        if not self.root.privileged:
-            self.ledger.unknown("images", f"{NEEDS_ROOT}: what libvirt remembers of files cannot be read")
-        if not self.complete:
-            self.ledger.unknown("images", "files of guests that could not be read wholly are not known")
 
     def _own_devices(
         self, reader: guest_files.FileReader, guest: Guest, paths: list[str]
@@ -137,6 +172,12 @@ class FileSurvey:
         search = orphans.OrphanSearch(self.root, self.mounts, owned, types, self.timeout, frozenset(self.stuck))
         search.run({*orphans.FOLDERS, *self._folders(images), *self.orphan_search})
         self.snapshot.orphans = [search.found[path] for path in sorted(search.found)]
+        self.ledger.unknown(
+            "orphans",
+            *owned_files.give_to_openers(
+                self.root, self.snapshot.guests, self.snapshot.processes, self.snapshot.orphans
+            ),
+        )
         self.ledger.unknown("orphans", *search.problems)
         for problem in search.bugs:
             self.ledger.bug("orphans", problem)

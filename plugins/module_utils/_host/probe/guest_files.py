@@ -12,6 +12,8 @@ import stat
 import typing as t
 from dataclasses import fields
 
+from ..._core.errors import HostReadError
+from ..._core.libvirt import image_header
 from ..._core.paths import below
 from ..._core.snapshot.model import FileFacts, Remembered
 from ..base.deadline import Job
@@ -75,6 +77,14 @@ def _entered(paths: Paths, path: str) -> str:
     return entered if below(entered, _DEV) else ""
 
 
+def _header(root: Root, path: str, format_: str) -> image_header.ImageHeader:
+    """Header of a file or block device; nothing of any other kind is opened."""
+    mode = root.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        return image_header.ImageHeader()
+    return image_header.parse_header(root.peek(path, image_header.MAX_HEADER), format_)
+
+
 def device(number: int) -> str:
     """A device number as MAJOR:MINOR."""
     return f"{os.major(number)}:{os.minor(number)}"
@@ -121,6 +131,55 @@ class FileReader:
         for point, paths, job in jobs:
             facts.update(self._answers(point, paths, job))
         return facts
+
+    def read_headers(self, wanted: t.Mapping[str, str]) -> tuple[dict[str, image_header.ImageHeader], list[str]]:
+        """Headers of images, given as path -> declared format; and why the header of some could not be read.
+
+        What is on storage that may hang, and every block device, is read in a child.
+        """
+        headers: dict[str, image_header.ImageHeader] = {}
+        problems: list[str] = []
+        apart: dict[str, list[str]] = {}
+        for path in sorted(wanted):
+            try:
+                real = self.local.resolve(path)
+                mount = self._mounts.of(real)
+                if mount is not None and may_hang(mount):
+                    if mount.mount not in self.stuck:
+                        apart.setdefault(mount.mount, []).append(path)
+                    continue
+                if stat.S_ISBLK(self._root.stat(real).st_mode):
+                    apart.setdefault("block devices", []).append(path)
+                    continue
+                headers[path] = _header(self._root, real, wanted[path])
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # no file, so no chain
+            except (OSError, ValueError, HostReadError) as error:
+                problems.append(f"backing chain of {path}: {reason(error)}")
+        jobs = [(point, Job(self._far_headers(paths, wanted), self._timeout)) for point, paths in sorted(apart.items())]
+        for point, job in jobs:
+            for path, fields_, problem in job.items():
+                if problem:
+                    problems.append(f"backing chain of {path}: {problem}")
+                elif fields_ is not None:
+                    headers[path] = image_header.ImageHeader(*fields_)
+            if job.problem:
+                problems.append(f"backing chains on {point}: {job.problem}")
+        return headers, problems
+
+    def _far_headers(self, paths: list[str], wanted: t.Mapping[str, str]) -> t.Callable[[], t.Iterator[t.Any]]:
+        def work() -> t.Iterator[t.Any]:
+            links = Paths(self._root, self._mounts, enter=True)
+            for path in paths:
+                try:
+                    header = _header(self._root, links.resolve(path), wanted[path])
+                    yield path, [header.backing, header.backing_format, header.data_file], ""
+                except (FileNotFoundError, NotADirectoryError):
+                    yield path, None, ""
+                except (OSError, ValueError, HostReadError) as error:
+                    yield path, None, reason(error)
+
+        return work
 
     def look_inside(self, pid: int, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
         """Facts about each of these paths as the process sees them, in its own mount namespace."""

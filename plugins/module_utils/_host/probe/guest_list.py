@@ -16,6 +16,7 @@ from ..base.deadline import Job
 from ..base.root import Root
 from . import guests, libvirt_reader
 from .coverage import CoverageLog
+from .guests import ReadGuest
 
 
 @dataclass(repr=False, eq=False)
@@ -23,6 +24,8 @@ class GuestList:
     """The guests, by uuid, and whether any of them or of their files may be missing."""
 
     guests: list[Guest] = field(default_factory=list)
+    #: The same guests with their definitions.
+    read: list[ReadGuest] = field(default_factory=list)
     #: Nothing is missing: only then is a file without an owner an orphan.
     complete: bool = True
 
@@ -48,8 +51,9 @@ class GuestLister:
             listing.complete = not problems
             by_uuid = {**{item.guest.uuid: item for item in others}, **by_uuid}
         for _uuid, item in sorted(by_uuid.items()):
-            guests.fill_resources(self.root, item, types)
+            self.ledger.unknown("images", *guests.fill_resources(self.root, item, types))
             listing.guests.append(item.guest)
+            listing.read.append(item)
             if item.guest.error or item.domain is None:
                 listing.complete = False
                 self.ledger.unknown("guests", f"a guest could not be read wholly: {item.guest.error}")

@@ -11,21 +11,38 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import posixpath
+import re
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from xml.etree import ElementTree
 
 from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt import file_labels
-from ..._core.libvirt.domain_xml import MAX_XML, Domain, GuestStatus, Source, parse_domain, parse_status
-from ..._core.snapshot.model import Guest, Interface
+from ..._core.libvirt.domain_xml import (
+    MAX_XML,
+    Domain,
+    GuestStatus,
+    Source,
+    parse_domain,
+    parse_status,
+    sources_of,
+)
+from ..._core.snapshot.model import Guest, Interface, Resource
 from ..base.root import Root, reason
+from . import storage
 from .libvirt_reader import ListedGuest
 
 RUN = "/run/libvirt/qemu"
 ETC = "/etc/libvirt/qemu"
 _POOLS = ("/run/libvirt/storage", "/etc/libvirt/storage")
-#: Only the pools whose volumes are files below the pool's folder.
+#: Types of pools whose volumes QEMU reaches by network.
+_NETWORK_POOLS = frozenset(("rbd", "sheepdog", "gluster", "iscsi-direct"))
+_BY_PATH = "/dev/disk/by-path"
+_SESSIONS = "/sys/class/iscsi_session"
+_FC_HOSTS = "/sys/class/fc_host"
+_UNIT = re.compile(r"unit:(\d{1,9}):(\d{1,9}):(\d{1,9})\Z")
+_DM = re.compile(r"dm-\d{1,9}\Z")
+_HOST = re.compile(r"host(\d{1,9})")
 _STATES = frozenset(("running", "paused", "shutoff", "crashed", "pmsuspended"))
 
 
@@ -35,6 +52,8 @@ class ReadGuest:
 
     guest: Guest
     domain: Domain | None = None
+    #: Definition for the next start, of a guest that runs.
+    defined: Domain | None = None
 
 
 @dataclass(repr=False, eq=False)
@@ -169,6 +188,7 @@ def _persistent(read: ReadGuest, domain: Domain | None) -> None:
         return
     read.guest.persistent_labels = domain.seclabels
     if read.guest.active:
+        read.defined = domain
         read.guest.persistent_interfaces = _sorted(domain.interfaces)
     else:
         read.domain = domain
@@ -197,15 +217,50 @@ def _pid_file(root: Root, name: str) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
-def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -> None:
-    """The guest's files, with their paths; what they look like comes later."""
+def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -> list[str]:
+    """List the guest's files with their paths; facts about them come later. Returns what of them is not known."""
     if read.domain is None:
-        return
+        return []
+    problems = []
     for device in read.domain.devices:
-        for source in (device.source, *device.backing):
+        for source in sources_of(device):
             if source.path is None:
                 source.path = _path_of(root, source)
-    read.guest.resources = file_labels.resources(read.domain, read.guest.active, types)
+            if source.path is None and source.volume and read.guest.active and _is_local_pool(root, source.pool or ""):
+                problems.append(f"volume {source.volume!r} of pool {source.pool!r} leads to no file or device")
+    hugetlbfs: list[str] = []
+    if read.domain.hugepages and read.guest.active:
+        table, problem = storage.mount_table(root)
+        hugetlbfs = [mount.mount for mount in table.of_type("hugetlbfs")]
+        problems += [problem] if problem else []
+    live = file_labels.resources(read.domain, read.guest.active, types, hugetlbfs)
+    read.guest.resources = sorted([*live, *_only_defined(live, read.defined, types)], key=file_labels.order)
+    return problems
+
+
+def _only_defined(
+    live: t.Iterable[Resource], defined: Domain | None, types: file_labels.ImageTypes
+) -> t.Iterator[Resource]:
+    """Files that only the definition of a running guest names: they are the guest's, and libvirt labels them later."""
+    known = {item.path for item in live}
+    for item in [] if defined is None else file_labels.resources(defined, False, types):
+        if item.kind in file_labels.DEFINED and item.path not in known:
+            known.add(item.path)
+            yield replace(item, kind="defined", role=file_labels.UNTOUCHED)
+
+
+def add_resources(read: ReadGuest, types: file_labels.ImageTypes) -> list[Resource]:
+    """Add the files of the guest's chains that were read from image headers; returns those that are new."""
+    if read.domain is None:
+        return []
+    known = {(item.kind, item.target, item.path) for item in read.guest.resources}
+    paths = {item.path for item in read.guest.resources if item.kind == "snapshot"}
+    listed = file_labels.resources(read.domain, read.guest.active, types)
+    fresh = [item for item in listed if (item.kind, item.target, item.path) not in known]
+    named = {item.path for item in fresh} & paths
+    kept = [item for item in read.guest.resources if item.kind != "snapshot" or item.path not in named]
+    read.guest.resources = sorted([*kept, *fresh], key=file_labels.order)
+    return fresh
 
 
 def _path_of(root: Root, source: Source) -> str | None:
@@ -232,11 +287,69 @@ def _vfio(root: Root, folder: str) -> str:
 
 
 def _volume(root: Root, pool: str, volume: str) -> str | None:
-    """Where a pool of files has a volume; None for pools of another kind."""
-    if "/" in pool or volume.startswith("/"):
+    """Path of a volume; None where its pool has no local files, or the volume is not there."""
+    element = None if "/" in pool else _pool(root, pool)
+    if element is None:
         return None
-    target = pool_folder(root, pool)
-    return posixpath.join(target, volume) if target else None
+    type_ = element.get("type", "")
+    if type_ in _NETWORK_POOLS:
+        return None
+    if type_ == "mpath":
+        return f"/dev/{volume}" if _DM.match(volume) else None
+    if type_ in ("iscsi", "scsi"):
+        return _lun(root, element, volume)
+    folder = _target(element)
+    return None if folder is None or volume.startswith("/") else posixpath.join(folder, volume)
+
+
+def _lun(root: Root, pool: ElementTree.Element, volume: str) -> str | None:
+    """Device of a volume of a pool of LUNs, which libvirt names unit:BUS:TARGET:LUN."""
+    match = _UNIT.match(volume)
+    if match is None:
+        return None
+    source = pool.find("source/device")
+    target = source.get("path", "") if source is not None else ""
+    if pool.get("type") == "iscsi":
+        ending = f"-iscsi-{target}-lun-{match.group(3)}"
+        for name in root.names(_BY_PATH) if target else ():
+            if name.endswith(ending):
+                return f"{_BY_PATH}/{name}"
+    hosts = (
+        _iscsi_hosts(root, target) if pool.get("type") == "iscsi" else _scsi_hosts(root, pool.find("source/adapter"))
+    )
+    for host in hosts:
+        names = root.names(f"/sys/bus/scsi/devices/{host}:{':'.join(match.groups())}/block")
+        if names:
+            return f"/dev/{names[0]}"
+    return None
+
+
+def _iscsi_hosts(root: Root, target: str) -> t.Iterator[str]:
+    """Numbers of the SCSI hosts with a session to the target."""
+    for session in root.names(_SESSIONS) if target else ():
+        if root.line(f"{_SESSIONS}/{session}/targetname") == target:
+            match = _HOST.search(root.readlink(f"{_SESSIONS}/{session}/device"))
+            if match is not None:
+                yield match.group(1)
+
+
+def _scsi_hosts(root: Root, adapter: ElementTree.Element | None) -> t.Iterator[str]:
+    """Number of the SCSI host that an adapter names, by its name or by its world wide names."""
+    if adapter is None:
+        return
+    match = _HOST.search(adapter.get("name", ""))
+    if match is not None:
+        yield match.group(1)
+    wanted = [(name, adapter.get(key, "").lower()) for name, key in (("node_name", "wwnn"), ("port_name", "wwpn"))]
+    for host in root.names(_FC_HOSTS) if wanted[1][1] else ():
+        if all((root.line(f"{_FC_HOSTS}/{host}/{name}") or "").lower() == f"0x{value}" for name, value in wanted):
+            yield host.removeprefix("host")
+
+
+def _is_local_pool(root: Root, pool: str) -> bool:
+    """Whether a volume of the pool is a file or device of this host; a pool that cannot be read may be one."""
+    element = None if "/" in pool else _pool(root, pool)
+    return element is None or element.get("type", "") not in _NETWORK_POOLS
 
 
 def pools(root: Root) -> list[str]:
@@ -252,6 +365,17 @@ def pools(root: Root) -> list[str]:
 
 def pool_folder(root: Root, pool: str) -> str | None:
     """The folder of a storage pool, when it has one."""
+    element = _pool(root, pool)
+    return None if element is None else _target(element)
+
+
+def _target(pool: ElementTree.Element) -> str | None:
+    text = pool.findtext("target/path")
+    return text if text and text.startswith("/") else None
+
+
+def _pool(root: Root, pool: str) -> ElementTree.Element | None:
+    """The <pool> of libvirt's files, of the running pool first."""
     for folder in _POOLS:
         try:
             text = root.read_text(f"{folder}/{pool}.xml", 1024 * 1024)
@@ -260,7 +384,7 @@ def pool_folder(root: Root, pool: str) -> str | None:
             tree = ElementTree.fromstring(text)  # noqa: S314 - bounded, no DTD
         except (OSError, HostReadError, ElementTree.ParseError):
             continue
-        target = tree.find(".//target/path")
-        if target is not None and target.text and target.text.startswith("/"):
-            return target.text
+        element = tree if tree.tag == "pool" else tree.find("pool")
+        if element is not None:
+            return element
     return None

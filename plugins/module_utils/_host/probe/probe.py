@@ -76,12 +76,14 @@ class Probe:
         if self.options.files:
             self._boot(snapshot)
         complete = self._guests(snapshot, table, job)
+        snapshot.processes = [seen.process for seen in table.guests]
         if not self.options.files:
             for area in ("boot", "images", "storage", "orphans"):
                 self.coverage.unknown(area, "not asked for")
         elif self.coverage.applies("storage") or self.coverage.applies("orphans"):
+            search = tuple(self.options.orphan_search)
             FileSurvey(
-                self.root, self.coverage, snapshot, self.options.timeout, tuple(self.options.orphan_search), complete
+                self.root, self.coverage, snapshot, self.options.timeout, search, complete, self.listing.read
             ).read()
         self._questions(snapshot, security.policy, table)
         self._finish(snapshot, table)
@@ -165,13 +167,13 @@ class Probe:
 
     def _guests(self, snapshot: s.Snapshot, table: processes.ProcessTable, job: Job | None) -> bool:
         """Read the guests; return whether all of them and all their files are known."""
+        self.listing = listing = GuestList(complete=False)
         if not self.coverage.applies("guests"):
             return True
-        listing = GuestList(complete=False)
         with self.coverage.area("guests"):
             lister = GuestLister(self.root, self.coverage, snapshot.libvirt, self.status)
             alive = {seen.process.pid for seen in table.guests}
-            listing = lister.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
+            self.listing = listing = lister.take(job, alive, ImageTypes.of(snapshot.selinux.image_types))
             if snapshot.libvirt.connected and snapshot.libvirt.daemon is not None:
                 daemon.complete(self.root, snapshot.libvirt.daemon, table.booted_at)
             contained = snapshot.libvirt.daemon is not None and snapshot.libvirt.daemon.own_files is not False
@@ -205,6 +207,5 @@ class Probe:
             self.coverage.unknown("selinux", why, str(policy.problem or "") if policy else "")
 
     def _finish(self, snapshot: s.Snapshot, table: processes.ProcessTable) -> None:
-        snapshot.processes = [seen.process for seen in table.guests]
         snapshot.containers = table.containers if self.coverage.applies("containers") else []
         snapshot.coverage = self.coverage.result()
