@@ -399,12 +399,10 @@ def _jobs(root: ElementTree.Element, domain: Domain) -> t.Iterator[Device]:
     for child in root:
         if child.tag == "domain":
             continue
-        for backup in child.iter("domainbackup"):
-            yield from _backup(backup)
+        yield from _backup(child)
         for job in child.iter("blockjob"):
             for holder in job.iter():
-                element = holder.find("source")
-                if element is not None and holder.tag != "domainbackup":
+                if holder.find("source") is not None:
                     source = _source(holder, holder.get("type", "file"))
                     if source.path and source.path not in known:
                         known.add(source.path)
@@ -412,9 +410,9 @@ def _jobs(root: ElementTree.Element, domain: Domain) -> t.Iterator[Device]:
                         yield Device("blockjob", target, source)
 
 
-def _backup(backup: ElementTree.Element) -> t.Iterator[Device]:
-    """Files that a backup writes: scratch files (pull mode), targets (push mode)."""
-    for disk in backup.iter("disk"):
+def _backup(jobs: ElementTree.Element) -> t.Iterator[Device]:
+    """Files that a backup of the guest writes: scratch files (pull mode), targets (push mode)."""
+    for disk in jobs.iter("disk"):
         for tag in ("scratch", "target"):
             element = disk.find(tag)
             kind = disk.get("type", "file")
