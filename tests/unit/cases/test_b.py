@@ -306,6 +306,26 @@ def test_b5_file_that_a_running_guest_uses_is_its_own() -> None:
     assert [item for item in across(snapshot) if item[0] == "CAT-002"] == []
 
 
+@pytest.mark.parametrize("kind", ["save", "memory_snapshot", "snapshot", "defined"])
+def test_b5_file_of_an_earlier_run_with_the_pair_of_another_running_guest(kind: str) -> None:
+    snapshot = factory.host()
+    label = factory.image_label("s0:c17,c42")
+    guest(snapshot, "db").resources.append(factory.resource(kind, f"{IMAGES}/db.{kind}", "untouched", label))
+    assert across(snapshot) == [("CAT-002", "critical", "s0:c17,c42")]
+    guest(snapshot, "web").resources.append(factory.resource(kind, f"{IMAGES}/web.{kind}", "untouched", label))
+    guest(snapshot, "db").resources.pop()
+    assert across(snapshot) == []  # its own level
+
+
+def test_b5_directory_that_libvirt_did_not_make_leaves_the_guests_files_known() -> None:
+    snapshot = factory.host()
+    missing = factory.resource("memory_dir", "/var/lib/libvirt/qemu/ram/1-web", "image", None, "x")
+    missing.file = s.FileFacts(exists=False)
+    guest(snapshot, "web").resources.append(missing)
+    (web,) = [item for item in analysis.view("kvm1", snapshot).guests if item.name == "web"]
+    assert web.files is not None
+
+
 def orphan_host(name: str, *guests: s.Guest, orphan: bool = True) -> s.Snapshot:
     orphans = [s.Orphan("/share/x.raw", factory.image_label("s0:c7,c8"), "/share", "0:50", 7)] if orphan else []
     return fleets.host(name, guests, storage=[fleets.nfs("/share", "nfs:filer:/vol")], orphans=orphans)

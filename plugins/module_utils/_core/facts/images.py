@@ -268,7 +268,7 @@ def _at_rest(snapshot: Snapshot, file: File, label: str, types: file_labels.Imag
     use = next((use for use in file.uses if use.own), file.uses[0])
     verdicts = {file_labels.acceptable(use.resource, False, label, types).status for use in file.uses}
     left = file_labels.STALE in verdicts
-    kept = file_labels.KEPT in verdicts and bool(holders(snapshot, label))
+    kept = file_labels.KEPT in verdicts and bool(RunningGuests(snapshot).holders(label))
     if not (left or kept) or file_labels.same(label, types.shared_label):
         return FileStatus(FITS, use)
     if file.shared_with_hosts:
@@ -277,29 +277,33 @@ def _at_rest(snapshot: Snapshot, file: File, label: str, types: file_labels.Imag
     return FileStatus(LEFT, use)
 
 
-def holders(snapshot: Snapshot, label: str | None) -> list[Guest]:
-    """Running guests of this host whose categories include those of a file: it is open to them."""
-    file = read_context(label)
-    if file is None or not file.categories.mask:
-        return []
-    running = ((guest, read_context(guest.context)) for guest in qemu_guests(snapshot) if guest.active)
-    return [guest for guest, context in running if context is not None and context.high.dominates(file.high)]
+class RunningGuests:
+    """Running guests of a host, for the question to which of them a file at rest is open."""
 
+    def __init__(self, snapshot: Snapshot) -> None:
+        contexts = ((guest, read_context(guest.context)) for guest in qemu_guests(snapshot) if guest.active)
+        self._guests = [(guest, context) for guest, context in contexts if context is not None]
+        self._open_types = {entry.name for entry in snapshot.selinux.types if entry.constrained is False}
 
-def open_to_others(snapshot: Snapshot, label: str | None, owner: str = "") -> bool:
-    """Whether a confined running guest other than the owner holds the categories of a file: a finding of the fleet.
+    def holders(self, label: str | None) -> list[Guest]:
+        """Guests whose categories include those of the file's label."""
+        file = read_context(label)
+        if file is None or not file.categories.mask:
+            return []
+        return [guest for guest, context in self._guests if context.high.dominates(file.high)]
 
-    Labels of fewer than two categories have rules of their own.
-    """
-    file = read_context(label)
-    if file is None or len(file.categories) < 2:
-        return False
-    open_types = {entry.name for entry in snapshot.selinux.types if entry.constrained is False}
-    for guest in holders(snapshot, label):
-        context = read_context(guest.context)
-        if guest.uuid != owner and context is not None and context.type not in open_types:
-            return True
-    return False
+    def reach(self, label: str | None) -> bool:
+        """Whether a confined guest holds the categories of a file: the fleet's rules report it.
+
+        Labels of fewer than two categories have rules of their own.
+        """
+        file = read_context(label)
+        if file is None or len(file.categories) < 2:
+            return False
+        return any(
+            context.high.dominates(file.high) and context.type not in self._open_types
+            for _guest, context in self._guests
+        )
 
 
 def asked_by_guests(snapshot: Snapshot) -> t.Iterator[Access]:

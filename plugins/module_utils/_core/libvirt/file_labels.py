@@ -40,6 +40,8 @@ UNJUDGED = "unjudged"  #: libvirt sets nothing here, or the label is not known
 
 #: Kinds of files that a finished operation labelled once, such as a managed save. libvirt sets no label on them again.
 ONCE = frozenset(("save", "memory_snapshot", "snapshot", "blockjob", "open"))
+#: Kinds of directories, sockets and nodes that libvirt makes for a running guest on its host.
+MADE_BY_LIBVIRT = frozenset(("state_dir", "memory_dir", "hugepages_dir", "tpm_socket", "tpm_cancel", "chardev"))
 #: Kinds of files that a definition names for the next start.
 DEFINED = frozenset(
     ("disk", "cdrom", "floppy", "nvram", "backing", "data_file", "kernel", "initrd", "shim", "dtb", "acpi", "fw_cfg")

@@ -16,7 +16,7 @@ from ..errors import LabelError
 from ..facts.guests import qemu_guests
 from ..facts.images import shared_with_hosts
 from ..facts.storage import file_path
-from ..libvirt.file_labels import confinement, same
+from ..libvirt.file_labels import MADE_BY_LIBVIRT, confinement, same
 from ..selinux.context import CategorySet, Context, parse_context, type_of
 from ..snapshot.model import UNKNOWN, Guest, SecLabel, Snapshot, TypeFacts
 from .move import Move, Objection, refused, some, unknown
@@ -71,7 +71,7 @@ def _dynamic(move: Move) -> t.Iterator[Objection]:
         return  # its files have no label of a guest now
     storage = {entry.mount: entry for entry in move.here.storage}
     for item in move.guest.resources:
-        if item.role != "image" or item.in_namespace or item.file.kind in _DEVICES or item.kind == "state_dir":
+        if item.role != "image" or item.in_namespace or item.file.kind in _DEVICES or item.kind in MADE_BY_LIBVIRT:
             continue
         path, entry = file_path(item), storage.get(item.file.mount or "")
         if entry is None:

@@ -42,6 +42,8 @@ _IMAGE_TYPE = "svirt_image_t"
 #: others, so a host that names thousands would cost the whole fleet its analysis.
 MAX_WIDE = 32
 _TOO_WIDE = f"more than {MAX_WIDE} labels here have more than {FEW} categories, so not all could be compared"
+#: Kinds of files that a running guest does not use now: earlier runs may have left labels on them.
+_LEFT_KINDS = frozenset(("save", "memory_snapshot", "snapshot", "defined"))
 #: The type of containers' files.
 _CONTAINER_FILE = "container_file_t"
 
@@ -171,6 +173,10 @@ class _Reader:
             self.doubts.append(f"guest {guest.name[:80]!r} could not be compared: {why}")
             self._defined(guest, None)
             return
+        for item in guest.resources:
+            level = read_context(item.file.label) if item.kind in _LEFT_KINDS else None
+            if level is not None and level.high != context.high:
+                self._file(guest, item)
         key = None
         if self._sound(context):
             key = str(context.high)
@@ -201,28 +207,34 @@ class _Reader:
         """A guest without a process: what its definition says, and what its files carry."""
         self._defined(guest, None)
         for item in guest.resources:
-            context, storage = read_context(item.file.label), self._shared.get(item.file.mount or "")
-            if context is None or storage is None or item.file.kind in ("char", "socket", "fifo"):
-                continue
-            path = file_path(item)
-            shared = images.shared_with_hosts(storage, path)
-            if self._sound(context) and (shared or not self._used_here(item)):
-                self._rests(
-                    guest.uuid if shared else "",  # no guest of another host owns a local file
-                    guest.name,
-                    context,
-                    (str(item.file.mount), path),
-                    guest.uuid,
-                    names=_names(item) if shared else (),
-                )
+            self._file(guest, item)
+
+    def _file(self, guest: Guest, item: Resource) -> None:
+        """A file that its guest does not use now."""
+        context, storage = read_context(item.file.label), self._shared.get(item.file.mount or "")
+        if context is None or storage is None or item.file.kind in ("char", "socket", "fifo"):
+            return
+        path = file_path(item)
+        shared = images.shared_with_hosts(storage, path)
+        if self._sound(context) and (guest.active or shared or not self._used_here(item)):
+            movable = shared and not guest.active  # its guest may run on another host, and have the label by right
+            self._rests(
+                guest.uuid if movable else "",
+                guest.name,
+                context,
+                (str(item.file.mount), path),
+                guest.uuid,
+                names=_names(item) if movable else (),
+            )
 
     def orphans(self) -> None:
         """Local files without an owner whose categories a running guest has."""
+        running = images.RunningGuests(self.snapshot)
         for orphan in self.snapshot.orphans:
             context = read_context(orphan.label)
             if context is None or images.may_be_used_elsewhere(self.snapshot, orphan):
                 continue  # those are settled across hosts, by orphans.py
-            if images.open_to_others(self.snapshot, orphan.label):
+            if running.reach(orphan.label):
                 self._rests("", "no guest", context, (orphan.mount or "", orphan.path), f"file {orphan.path}")
 
     def _rests(
@@ -361,6 +373,8 @@ def _names(item: Resource) -> tuple[FileName, ...]:
 def _files(guest: Guest) -> tuple[tuple[str, str], ...] | None:
     """Where the guest's own files lie; None when that is not known of one of them."""
     own = [item for item in guest.resources if item.role == IMAGE and item.file.kind not in ("block", "char")]
+    # libvirt may not have made a directory or socket for it; a missing disk is another matter.
+    own = [item for item in own if item.file.exists is not False or item.kind in images.OWN_KINDS]
     if guest.error or not guest.resources or any(item.file.mount is None for item in own if not item.in_namespace):
         return None
     return tuple((str(item.file.mount), file_path(item)) for item in own if item.file.mount is not None)

@@ -45,21 +45,22 @@ def _evidence(file: images.File, status: images.FileStatus, **more: t.Any) -> di
 
 def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
+    running = images.RunningGuests(snapshot)
     for file, status in images.judged(snapshot):
         if status.status == images.UNSURE:
             yield Unsure(image_name(file.path), status.why)
         elif status.status == images.LEFT:
-            if not images.open_to_others(snapshot, file.facts.label):  # reported across guests, as CAT-002
-                yield _left(snapshot, file, status)
+            if not running.reach(file.facts.label):  # reported across guests, as CAT-002
+                yield _left(running, file, status)
         elif status.status == images.WRONG and not file.in_namespace:
             yield Hit(image_name(file.path), file.path, _evidence(file, status))
 
 
-def _left(snapshot: Snapshot, file: images.File, status: images.FileStatus) -> Hit:
+def _left(running: images.RunningGuests, file: images.File, status: images.FileStatus) -> Hit:
     """No running guest uses the file, so its label can be repaired at once."""
     remembered = file.facts.remembered
     more: dict[str, t.Any] = {"remembered": remembered.label if remembered else None}
-    held_by = [guest_name(guest) for guest in images.holders(snapshot, file.facts.label)]
+    held_by = [guest_name(guest) for guest in running.holders(file.facts.label)]
     if held_by:
         more["held_by"] = held_by[:_SHOWN]
     return Hit(
@@ -148,10 +149,11 @@ def orphan_hit(orphan: Orphan) -> Hit:
 
 
 def _orphans(snapshot: Snapshot, _settings: Settings) -> Results:
+    running = images.RunningGuests(snapshot)
     for orphan in snapshot.orphans:
-        if images.may_be_used_elsewhere(snapshot, orphan) or images.open_to_others(snapshot, orphan.label):
+        if images.may_be_used_elsewhere(snapshot, orphan) or running.reach(orphan.label):
             continue  # settled across hosts; or open to a running guest, which CAT-002 reports
-        held_by = [guest_name(guest) for guest in images.holders(snapshot, orphan.label)]
+        held_by = [guest_name(guest) for guest in running.holders(orphan.label)]
         hit = orphan_hit(orphan)
         yield replace(hit, evidence={**hit.evidence, "held_by": held_by[:_SHOWN]}) if held_by else hit
 
