@@ -125,6 +125,26 @@ def test_b1_file_that_only_the_definition_of_a_running_guest_names() -> None:
     assert (owned(snapshot, path), snapshot.orphans) == (("web", "defined"), [])
 
 
+@pytest.mark.parametrize(
+    ("label", "base", "owner"),
+    [
+        (OWN, "base.qcow2", ("web", "merged")),
+        (OWN, "step.qcow2", ("web", "merged")),  # through another file that was merged
+        (OWN, "other.qcow2", None),
+        (STALE, "base.qcow2", None),  # a clone of the same base, of a guest that is gone
+    ],
+)
+def test_b1_image_that_a_commit_merged_is_its_guests_while_it_runs(
+    label: str, base: str, owner: tuple[str, str] | None
+) -> None:
+    tree, path = hosts.el9(), f"{IMAGES}/merged.qcow2"
+    tree.file(path, qcow2(base), label=label)
+    tree.file(f"{IMAGES}/step.qcow2", qcow2("base.qcow2"), label=hosts.CONTENT_LABEL)
+    snapshot = looked(tree)
+    assert owned(snapshot, path) == owner
+    assert [item.path for item in snapshot.orphans] == ([] if owner else [path])
+
+
 def test_b2_saved_state_dump_and_snapshots_have_owners() -> None:
     tree, lib = hosts.el9(), "/var/lib/libvirt/qemu"
     off_guest(tree)

@@ -45,6 +45,8 @@ OWN_KINDS = frozenset(("disk", "floppy", "nvram", "data_file", "mirror", "tpm"))
 _DATA_KINDS = OWN_KINDS | frozenset(
     ("cdrom", "backing", "kernel", "initrd", "shim", "dtb", "acpi", "fw_cfg", "memory", "backup", "save", "snapshot")
 )
+#: Kinds of special files that hold no data: their label opens nothing at rest.
+SPECIAL = frozenset(("char", "socket", "fifo"))
 #: libvirt notes the host's boot time with a remembered owner. It is found in several ways, which differ a little.
 _BOOT_SLACK = 120
 #: What the probe calls the device of a block disk in the list of storage. Its label lives in /dev, not on the disk.
@@ -201,7 +203,7 @@ def _is_written_by_all(snapshot: Snapshot, file: File, label: str) -> bool:
     """Whether the loaded policy lets every guest write a file that libvirt was told not to label."""
     if any(use.resource.role != file_labels.UNTOUCHED or use.resource.shareable for use in file.uses):
         return False
-    if not any(use.resource.kind in _DATA_KINDS for use in file.uses) or file.facts.kind in ("char", "socket", "fifo"):
+    if not any(use.resource.kind in _DATA_KINDS for use in file.uses) or file.facts.kind in SPECIAL:
         return False
     return any(access.write and access.target == label for access in asked_by_guests(snapshot))
 

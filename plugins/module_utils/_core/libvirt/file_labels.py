@@ -39,7 +39,7 @@ KEPT = "kept"  #: the guest is off, and its file carries a guest's label that li
 UNJUDGED = "unjudged"  #: libvirt sets nothing here, or the label is not known
 
 #: Kinds of files that a finished operation labelled once, such as a managed save. libvirt sets no label on them again.
-ONCE = frozenset(("save", "memory_snapshot", "snapshot", "blockjob", "open"))
+ONCE = frozenset(("save", "memory_snapshot", "snapshot", "blockjob", "open", "merged"))
 #: Kinds of directories, sockets and nodes that libvirt makes for a running guest on its host.
 MADE_BY_LIBVIRT = frozenset(("state_dir", "memory_dir", "hugepages_dir", "tpm_socket", "tpm_cancel", "chardev"))
 #: Kinds of files that a definition names for the next start.

@@ -276,7 +276,10 @@ class Resource:
     """A file that a guest uses and libvirt labels, or leaves alone on purpose."""
 
     kind: str = field(
-        metadata=doc("disk, backing, data_file, cdrom, nvram, kernel, initrd, tpm, chardev, hostdev, filesystem, …")
+        metadata=doc(
+            "disk, backing, data_file, cdrom, nvram, kernel, initrd, tpm, chardev, hostdev, filesystem, …; of files that "
+            "no XML names: save, memory_snapshot, snapshot, backup, blockjob, merged, open; of the next start: defined"
+        )
     )
     target: str = field(metadata=doc("name inside the guest, for example vda; empty where there is none"))
     path: str = field(metadata=doc("path on the host, as libvirt has it"))

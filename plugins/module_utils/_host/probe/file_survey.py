@@ -171,20 +171,19 @@ class FileSurvey:
         types = frozenset((*selinux.IMAGE_TYPES[:1], *self.snapshot.selinux.image_types[:1]))
         search = orphans.OrphanSearch(self.root, self.mounts, owned, types, self.timeout, frozenset(self.stuck))
         search.run({*orphans.FOLDERS, *self._folders(images), *self.orphan_search})
-        self.snapshot.orphans = [search.found[path] for path in sorted(search.found)]
-        self.ledger.unknown(
-            "orphans",
-            *owned_files.give_to_openers(
-                self.root, self.snapshot.guests, self.snapshot.processes, self.snapshot.orphans
-            ),
-        )
-        self.ledger.unknown("orphans", *search.problems)
+        ownerless = [search.found[path] for path in sorted(search.found)]
+        known = self.snapshot.guests
+        problems = owned_files.give_to_openers(self.root, known, self.snapshot.processes, ownerless)
+        reader = guest_files.FileReader(self.root, self.mounts, self.timeout)
+        owned_files.give_to_chains(reader.read_headers, known, ownerless)
+        self.snapshot.orphans = ownerless
+        self.ledger.unknown("orphans", *problems, *search.problems)
         for problem in search.bugs:
             self.ledger.bug("orphans", problem)
 
     def _folders(self, images: list[str]) -> list[str]:
         """Folders that hold images: of guests here, of storage pools, and what other hosts' guests may use."""
-        pools = [guests.pool_folder(self.root, name) for name in guests.pools(self.root)]
+        pools = [storage.pool_folder(self.root, name) for name in storage.pools(self.root)]
         named = [folder for folder in pools if folder] + [item.path for item in self.exported]
         return [*orphans.folders_of(images), *(folder for folder in named if orphans.is_narrow(folder))]
 

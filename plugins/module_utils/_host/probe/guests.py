@@ -11,10 +11,8 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import posixpath
-import re
 import typing as t
 from dataclasses import dataclass, field, replace
-from xml.etree import ElementTree
 
 from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt import file_labels
@@ -27,22 +25,15 @@ from ..._core.libvirt.domain_xml import (
     parse_status,
     sources_of,
 )
-from ..._core.snapshot.model import Guest, Interface, Resource
+from ..._core.snapshot.model import Guest, Interface, Libvirt, Resource
+from ..base.deadline import Job
 from ..base.root import Root, reason
-from . import storage
+from . import libvirt_reader, storage
+from .coverage import CoverageLog
 from .libvirt_reader import ListedGuest
 
 RUN = "/run/libvirt/qemu"
 ETC = "/etc/libvirt/qemu"
-_POOLS = ("/run/libvirt/storage", "/etc/libvirt/storage")
-#: Types of pools whose volumes QEMU reaches by network.
-_NETWORK_POOLS = frozenset(("rbd", "sheepdog", "gluster", "iscsi-direct"))
-_BY_PATH = "/dev/disk/by-path"
-_SESSIONS = "/sys/class/iscsi_session"
-_FC_HOSTS = "/sys/class/fc_host"
-_UNIT = re.compile(r"unit:(\d{1,9}):(\d{1,9}):(\d{1,9})\Z")
-_DM = re.compile(r"dm-\d{1,9}\Z")
-_HOST = re.compile(r"host(\d{1,9})")
 _STATES = frozenset(("running", "paused", "shutoff", "crashed", "pmsuspended"))
 
 
@@ -226,7 +217,12 @@ def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -
         for source in sources_of(device):
             if source.path is None:
                 source.path = _path_of(root, source)
-            if source.path is None and source.volume and read.guest.active and _is_local_pool(root, source.pool or ""):
+            if (
+                source.path is None
+                and source.volume
+                and read.guest.active
+                and storage.is_local_pool(root, source.pool or "")
+            ):
                 problems.append(f"volume {source.volume!r} of pool {source.pool!r} leads to no file or device")
     hugetlbfs: list[str] = []
     if read.domain.hugepages and read.guest.active:
@@ -267,7 +263,7 @@ def _path_of(root: Root, source: Source) -> str | None:
     """The path of a source that the XML names by address or by pool and volume."""
     try:
         if source.pool and source.volume:
-            return _volume(root, source.pool, source.volume)
+            return storage.volume_path(root, source.pool, source.volume)
         if source.address is None or "/" in source.address:
             return None
         if source.type in ("pci", "nvme"):
@@ -286,105 +282,59 @@ def _vfio(root: Root, folder: str) -> str:
     return f"/dev/vfio/{posixpath.basename(root.readlink(f'{folder}/iommu_group'))}"
 
 
-def _volume(root: Root, pool: str, volume: str) -> str | None:
-    """Path of a volume; None where its pool has no local files, or the volume is not there."""
-    element = None if "/" in pool else _pool(root, pool)
-    if element is None:
-        return None
-    type_ = element.get("type", "")
-    if type_ in _NETWORK_POOLS:
-        return None
-    if type_ == "mpath":
-        return f"/dev/{volume}" if _DM.match(volume) else None
-    if type_ in ("iscsi", "scsi"):
-        return _lun(root, element, volume)
-    folder = _target(element)
-    return None if folder is None or volume.startswith("/") else posixpath.join(folder, volume)
+# -- list of all guests ------------------------------------------------------------------------------------------------
 
 
-def _lun(root: Root, pool: ElementTree.Element, volume: str) -> str | None:
-    """Device of a volume of a pool of LUNs, which libvirt names unit:BUS:TARGET:LUN."""
-    match = _UNIT.match(volume)
-    if match is None:
-        return None
-    source = pool.find("source/device")
-    target = source.get("path", "") if source is not None else ""
-    if pool.get("type") == "iscsi":
-        ending = f"-iscsi-{target}-lun-{match.group(3)}"
-        for name in root.names(_BY_PATH) if target else ():
-            if name.endswith(ending):
-                return f"{_BY_PATH}/{name}"
-    hosts = (
-        _iscsi_hosts(root, target) if pool.get("type") == "iscsi" else _scsi_hosts(root, pool.find("source/adapter"))
-    )
-    for host in hosts:
-        names = root.names(f"/sys/bus/scsi/devices/{host}:{':'.join(match.groups())}/block")
-        if names:
-            return f"/dev/{names[0]}"
-    return None
+@dataclass(repr=False, eq=False)
+class GuestList:
+    """The guests, by uuid, and whether any of them or of their files may be missing."""
+
+    guests: list[Guest] = field(default_factory=list)
+    #: The same guests with their definitions.
+    read: list[ReadGuest] = field(default_factory=list)
+    #: Nothing is missing: only then is a file without an owner an orphan.
+    complete: bool = True
 
 
-def _iscsi_hosts(root: Root, target: str) -> t.Iterator[str]:
-    """Numbers of the SCSI hosts with a session to the target."""
-    for session in root.names(_SESSIONS) if target else ():
-        if root.line(f"{_SESSIONS}/{session}/targetname") == target:
-            match = _HOST.search(root.readlink(f"{_SESSIONS}/{session}/device"))
-            if match is not None:
-                yield match.group(1)
+@dataclass(repr=False, eq=False)
+class GuestLister:
+    """Lists the guests of a host."""
 
+    root: Root
+    ledger: CoverageLog
+    libvirt: Libvirt
+    status: StatusFiles
 
-def _scsi_hosts(root: Root, adapter: ElementTree.Element | None) -> t.Iterator[str]:
-    """Number of the SCSI host that an adapter names, by its name or by its world wide names."""
-    if adapter is None:
-        return
-    match = _HOST.search(adapter.get("name", ""))
-    if match is not None:
-        yield match.group(1)
-    wanted = [(name, adapter.get(key, "").lower()) for name, key in (("node_name", "wwnn"), ("port_name", "wwpn"))]
-    for host in root.names(_FC_HOSTS) if wanted[1][1] else ():
-        if all((root.line(f"{_FC_HOSTS}/{host}/{name}") or "").lower() == f"0x{value}" for name, value in wanted):
-            yield host.removeprefix("host")
+    def take(self, job: Job | None, alive: t.Container[int], types: file_labels.ImageTypes) -> GuestList:
+        """Find every guest and name its files. ``alive`` are the pids of QEMU processes."""
+        read_status(self.root, self.status)
+        self.ledger.unknown("guests", self.status.problem)
+        listing = GuestList()
+        by_uuid = self._answered(job) if job is not None else {}
+        if job is None or job.problem:  # libvirt's files stand in for its answer
+            others, problems = without_libvirt(self.root, self.status, alive)
+            self.ledger.unknown("guests", *problems)
+            listing.complete = not problems
+            by_uuid = {**{item.guest.uuid: item for item in others}, **by_uuid}
+        for _uuid, item in sorted(by_uuid.items()):
+            self.ledger.unknown("images", *fill_resources(self.root, item, types))
+            listing.guests.append(item.guest)
+            listing.read.append(item)
+            if item.guest.error or item.domain is None:
+                listing.complete = False
+                self.ledger.unknown("guests", f"a guest could not be read wholly: {item.guest.error}")
+        return listing
 
-
-def _is_local_pool(root: Root, pool: str) -> bool:
-    """Whether a volume of the pool is a file or device of this host; a pool that cannot be read may be one."""
-    element = None if "/" in pool else _pool(root, pool)
-    return element is None or element.get("type", "") not in _NETWORK_POOLS
-
-
-def pools(root: Root) -> list[str]:
-    """The names of the storage pools that libvirt has files of."""
-    names: set[str] = set()
-    for folder in _POOLS:
-        try:
-            names |= set(_xml_names(root, folder))
-        except OSError:
-            continue
-    return sorted(names)
-
-
-def pool_folder(root: Root, pool: str) -> str | None:
-    """The folder of a storage pool, when it has one."""
-    element = _pool(root, pool)
-    return None if element is None else _target(element)
-
-
-def _target(pool: ElementTree.Element) -> str | None:
-    text = pool.findtext("target/path")
-    return text if text and text.startswith("/") else None
-
-
-def _pool(root: Root, pool: str) -> ElementTree.Element | None:
-    """The <pool> of libvirt's files, of the running pool first."""
-    for folder in _POOLS:
-        try:
-            text = root.read_text(f"{folder}/{pool}.xml", 1024 * 1024)
-            if "<!DOCTYPE" in text:
-                return None
-            tree = ElementTree.fromstring(text)  # noqa: S314 - bounded, no DTD
-        except (OSError, HostReadError, ElementTree.ParseError):
-            continue
-        element = tree if tree.tag == "pool" else tree.find("pool")
-        if element is not None:
-            return element
-    return None
+    def _answered(self, job: Job) -> dict[str, ReadGuest]:
+        """Guests as libvirt lists them; what came before it hung is kept."""
+        by_uuid: dict[str, ReadGuest] = {}
+        for item in libvirt_reader.gather(job.items()):
+            if isinstance(item, libvirt_reader.ListedGuest):
+                by_uuid[item.uuid] = from_libvirt(self.root, item, self.status)
+                continue
+            self.libvirt.connected, self.libvirt.driver = item.connected, item.driver
+            self.libvirt.version, self.libvirt.models = item.version, item.models
+            self.libvirt.filters, self.libvirt.networks = item.filters, item.networks
+        for area in ("libvirt", "guests") if job.problem else ():
+            (self.ledger.bug if job.bug else self.ledger.unknown)(area, f"libvirt: {job.problem}")
+        return by_uuid

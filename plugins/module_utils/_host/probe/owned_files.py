@@ -15,6 +15,7 @@ from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt import file_labels, image_header
 from ..._core.libvirt.domain_xml import MAX_CHAIN, MAX_XML, Device, Source, sources_of
 from ..._core.libvirt.snapshot_xml import snapshot_files
+from ..._core.selinux.context import read_context
 from ..._core.snapshot.model import FileFacts, Guest, Orphan, Process, Resource
 from ..base.root import Root, reason
 from .guests import ReadGuest
@@ -27,6 +28,8 @@ _SNAPSHOT = f"{LIB}/snapshot"
 _DUMP_NAME = re.compile(r"\d+-(.{1,20})-\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\Z", re.DOTALL)
 #: Most snapshots that are read of one host.
 MAX_SNAPSHOTS = 2000
+#: Most images that are looked at for whether a commit merged them.
+MAX_MERGED = 500
 #: Most descriptors that are read of one process.
 MAX_DESCRIPTORS = 10_000
 
@@ -99,6 +102,10 @@ def _add(guest: Guest, files: t.Mapping[str, str]) -> list[Resource]:
     return added
 
 
+#: Reads headers of images, given as path -> declared format; gives those that could be read, and problems.
+ReadHeaders = t.Callable[[t.Mapping[str, str]], "tuple[dict[str, image_header.ImageHeader], list[str]]"]
+
+
 @dataclass(repr=False, eq=False)
 class Chain:
     """A chain of image files whose end the XML leaves to the image headers."""
@@ -151,11 +158,50 @@ def give_to_openers(
     for pid, guest in sorted(owners.items()) if by_path else ():
         opened = [by_path.pop(path) for path in _open_files(root, pid, problems) if path in by_path]
         for orphan in opened if guest is not None else ():
-            for item in _add(guest, {orphan.path: "open"}) if guest is not None else ():
-                item.file = FileFacts(True, "", "file", orphan.label, device=orphan.device, inode=orphan.inode)
-                item.file.mount = orphan.mount
+            _give(guest, "open", orphan)
     orphans[:] = [orphan for orphan in orphans if orphan.path in by_path]
     return problems
+
+
+def give_to_chains(read_headers: ReadHeaders, guests: t.Iterable[Guest], orphans: list[Orphan]) -> None:
+    """Take from the list each image that a block commit merged into its base, and give it to its guest.
+
+    libvirt takes such an image out of the chain and leaves its label: that of the running guest, whose files it is
+    built on. Both must be so. Another guest's image may be built on the same file, and have its pair by chance.
+    """
+    levels = {context.high: guest for guest in guests if (context := read_context(guest.context)) is not None}
+    owners: dict[str, tuple[Guest, set[str]]] = {}
+    for orphan in orphans:
+        context = read_context(orphan.label)
+        owner = None if context is None else levels.get(context.high)
+        if owner is not None and len(owners) < MAX_MERGED:
+            owners[orphan.path] = (owner, {item.path for item in owner.resources})
+    #: By the path of the orphan, the file whose header is next, and its format.
+    walks = {path: (path, "qcow2") for path in owners}
+    merged: set[str] = set()
+    for _depth in range(MAX_CHAIN):
+        if not walks:
+            break
+        headers = read_headers(dict(walks.values()))[0]
+        for start, (path, _format) in list(walks.items()):
+            header = headers.get(path, image_header.ImageHeader())
+            backing = image_header.local_path(header.backing, path) if header.backing else None
+            if backing in owners[start][1]:
+                merged.add(start)
+            if backing is None or start in merged or header.backing_format not in image_header.FORMATS:
+                del walks[start]
+            else:
+                walks[start] = (backing, header.backing_format)
+    for orphan in orphans:
+        if orphan.path in merged:
+            _give(owners[orphan.path][0], "merged", orphan)
+    orphans[:] = [orphan for orphan in orphans if orphan.path not in merged]
+
+
+def _give(guest: Guest | None, kind: str, orphan: Orphan) -> None:
+    for item in [] if guest is None else _add(guest, {orphan.path: kind}):
+        item.file = FileFacts(True, "", "file", orphan.label, device=orphan.device, inode=orphan.inode)
+        item.file.mount = orphan.mount
 
 
 def _open_files(root: Root, pid: int, problems: list[str]) -> set[str]:

@@ -20,7 +20,7 @@ from ..base.root import Root
 from . import boot, daemon, guests, libvirt_reader, processes, selinux, system
 from .coverage import CoverageLog
 from .file_survey import NEEDS_ROOT, FileSurvey
-from .guest_list import GuestList, GuestLister
+from .guests import GuestList, GuestLister
 
 Ask = t.Callable[[str, t.Collection[str]], t.Iterable[dict[str, t.Any]]]
 

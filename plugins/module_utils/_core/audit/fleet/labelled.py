@@ -212,7 +212,7 @@ class _Reader:
     def _file(self, guest: Guest, item: Resource) -> None:
         """A file that its guest does not use now."""
         context, storage = read_context(item.file.label), self._shared.get(item.file.mount or "")
-        if context is None or storage is None or item.file.kind in ("char", "socket", "fifo"):
+        if context is None or storage is None or item.file.kind in images.SPECIAL:
             return
         path = file_path(item)
         shared = images.shared_with_hosts(storage, path)

@@ -16,7 +16,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
     Process,
     SecurityModel,
 )
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import daemon, guests, libvirt_reader
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import daemon, guests, libvirt_reader, storage
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
@@ -297,4 +297,4 @@ def test_a_pool_that_has_no_folder(text: str) -> None:
     tree = Tree()
     tree.file("/etc/libvirt/storage/p.xml", text)
     root = CapturedRoot(tree)
-    assert (guests.pools(root), guests.pool_folder(root, "p")) == (["p"], None)
+    assert (storage.pools(root), storage.pool_folder(root, "p")) == (["p"], None)
