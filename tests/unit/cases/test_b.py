@@ -11,11 +11,13 @@ import typing as t
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
-from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import catalogue
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import catalogue, image_repairs
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import fleet as fleet_rules
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import image_header
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.support import factory, fleets, hosts
 from tests.unit.support.captured import Tree
@@ -266,6 +268,16 @@ def test_b3_what_is_no_local_file(name: str) -> None:
     assert image_header.local_path(name, "/i/a") is None
 
 
+@given(content=st.binary(max_size=400), format_=st.sampled_from(image_header.FORMATS), version=st.sampled_from([2, 3]))
+def test_b3_any_bytes_give_a_header_or_an_error(content: bytes, format_: str, version: int) -> None:
+    whole = qcow2("backing.qcow2", data_file="data", version=version)
+    cut = len(content) % len(whole)
+    for damaged in (content, whole[:cut] + content, whole[:cut] + content[:8] + whole[cut + 8 :]):
+        with contextlib.suppress(HostReadError):
+            header = image_header.parse_header(damaged, format_)
+            assert all(name is None or len(name) <= image_header.MAX_NAME for name in vars(header).values())
+
+
 def test_b4_remembered_owner_of_a_backing_file_of_a_guest_that_is_off() -> None:
     tree = hosts.el9()
     off_guest(tree)
@@ -358,6 +370,18 @@ def test_b6_diskless_guest_at_an_orphans_level_does_not_own_it(runs_on: str) -> 
     assert "IMG-005" in {item[0] for item in across(*snapshots)}
 
 
+@pytest.mark.parametrize("level", ["s0:c7,c8", "s0:c7,c8,c9"])
+def test_b5_orphan_on_a_share_that_a_running_guest_reaches_is_critical(level: str) -> None:
+    runner = fleets.guest("a", level, "/share/own.qcow2", mount="/share")
+    snapshots = [orphan_host("kvm1"), orphan_host("kvm2", runner)]
+    assert ("IMG-005", "critical", "image /share/x.raw") in across(*snapshots)
+
+
+def test_b5_orphan_on_a_share_that_a_guest_of_the_only_audited_host_reaches() -> None:
+    runner = fleets.guest("a", "s0:c7,c8", "/share/own.qcow2", mount="/share")
+    assert ("IMG-005", "critical", "image /share/x.raw") in across(orphan_host("kvm1", runner))
+
+
 def test_b6_guest_whose_files_are_not_known_may_own_it() -> None:
     runner = fleets.guest("a", "s0:c7,c8", error="its XML could not be read")
     views = [analysis.view(name, orphan_host(name, *guests)) for name, guests in (("kvm1", ()), ("kvm2", (runner,)))]
@@ -369,9 +393,11 @@ def test_b6_guest_whose_files_are_not_known_may_own_it() -> None:
 def test_no_repair_says_delete() -> None:
     rules: list[t.Any] = [*catalogue.RULES, *fleet_rules.RULES]
     texts = {rule.id: rule.fix for rule in rules}
-    assert {
-        key for key, text in texts.items() if re.search(r"\b(delet|rm |unlink|destroy)", text, re.IGNORECASE)
-    } == set()
+    texts.update(
+        {item.fix: item.fix for item in vars(image_repairs).values() if isinstance(item, image_repairs.Repair)}
+    )
+    word = re.compile(r"\b(delet|rm |unlink|destroy)", re.IGNORECASE)
+    assert [key for key, text in texts.items() if word.search(text)] == []
 
 
 def test_holders_of_the_categories_are_named() -> None:

@@ -165,12 +165,12 @@ def _diskless(guest: Placed, users: t.Iterable[Stock]) -> bool:
 
 
 def _holders(user: Stock, orphan: Orphan) -> list[Placed]:
-    """Guests of the host that run at the file's level."""
+    """Guests of the host whose categories include the file's."""
     try:
         level = parse_context(orphan.label).high
     except LabelError:
         return []  # no running guest has such a label
-    return [guest for guest in user.guests if guest.level == level]
+    return [guest for guest in user.guests if guest.level.dominates(level)]
 
 
 def _may_own(users: t.Sequence[Stock], orphan: Orphan) -> str:
