@@ -16,7 +16,7 @@ from ..._core.system.mounts import Export
 from ..base.paths import MountTable
 from ..base.process_view import ProcessView
 from ..base.root import Root
-from . import guest_files, guests, orphans, owned_files, selinux, storage
+from . import guest_files, guests, orphans, selinux, storage
 from .coverage import CoverageLog
 from .guests import ReadGuest
 
@@ -62,7 +62,7 @@ class FileSurvey:
 
     def _files(self) -> None:
         if self.root.privileged:
-            problems = owned_files.add_states(self.root, self.snapshot.guests)
+            problems = orphans.add_states(self.root, self.snapshot.guests)
             self.ledger.unknown("images", *problems)
             self._may_own(problems)
         reader = guest_files.FileReader(self.root, self.mounts, self.timeout)
@@ -83,7 +83,7 @@ class FileSurvey:
 
     def _follow(self, reader: guest_files.FileReader) -> None:
         """Follow chains into the headers of images, as far as the XML leaves that to libvirt."""
-        chains = owned_files.open_chains(self.guests)
+        chains = orphans.open_chains(self.guests)
         types = file_labels.ImageTypes.of(self.snapshot.selinux.image_types)
         while chains and self.root.privileged:
             wanted = {chain.last.path or "": chain.last.format or "" for chain in chains}
@@ -173,9 +173,9 @@ class FileSurvey:
         search.run({*orphans.FOLDERS, *self._folders(images), *self.orphan_search})
         ownerless = [search.found[path] for path in sorted(search.found)]
         known = self.snapshot.guests
-        problems = owned_files.give_to_openers(self.root, known, self.snapshot.processes, ownerless)
+        problems = orphans.give_to_openers(self.root, known, self.snapshot.processes, ownerless)
         reader = guest_files.FileReader(self.root, self.mounts, self.timeout)
-        owned_files.give_to_chains(reader.read_headers, known, ownerless)
+        orphans.give_to_chains(reader.read_headers, known, ownerless)
         self.snapshot.orphans = ownerless
         self.ledger.unknown("orphans", *problems, *search.problems)
         for problem in search.bugs:

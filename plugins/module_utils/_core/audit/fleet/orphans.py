@@ -194,7 +194,7 @@ def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed], doubt: str)
     }
     if doubt:
         hit = replace(hit, fix=f"Leave the file as it is until its owner is known: {doubt}.", cost="operator")
-    return finding_of(ORPHAN, host, replace(hit, evidence=evidence), "E2")
+    return finding_of(ORPHAN, host, replace(hit, evidence=evidence, severity="critical"), "E2")
 
 
 def _name(orphan: Orphan) -> FileName | None:
