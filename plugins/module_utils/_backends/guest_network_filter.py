@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .._core.errors import PlanError
 from .._core.harden import network_filter
-from .._core.harden.guest_definition import Plan
+from .._core.harden.guest_definition import GuestPlan
 from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change import guest_definitions as definitions
@@ -50,8 +50,8 @@ def run(call: Call) -> dict[str, t.Any]:
     """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
     params = call.params
     if params["timeout"] < 1:
-        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
-    wishes = network_filter.Wishes(
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
+    wishes = network_filter.FilterWishes(
         filter=params["filter"],
         parameters=network_filter.parameters_of(params["parameters"]),
         choices=tuple(network_filter.choices_of(params["guests"])),
@@ -62,16 +62,17 @@ def run(call: Call) -> dict[str, t.Any]:
     known = definitions.facts(Root())
     if not known.installed:
         if wishes.choices:
-            raise PlanError(f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}")
-        return Plan().result(call.diff)
+            text = f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}"
+            raise PlanError(text, "no_libvirt")
+        return GuestPlan().document(call.diff)
     if call.check_mode and params["foreseen_policy"]:
         known = replace(known, deaf="")
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        made = network_filter.plan(definitions.survey(session, known), wishes)
-        if not made.steps or call.check_mode:
-            return made.result(call.diff)
-        with Journal("guest_network_filter") as journal:
-            return made.done(definitions.apply(session, made.steps, journal), call.diff)
+        result = network_filter.plan(definitions.survey(session, known), wishes)
+        if result.changes and not call.check_mode:
+            with Journal("guest_network_filter") as journal:
+                result.not_made += definitions.apply(session, result.changes, journal)
+        return result.document(call.diff)
 
     return t.cast("dict[str, t.Any]", definitions.within(float(params["timeout"]), work))

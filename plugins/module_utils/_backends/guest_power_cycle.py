@@ -12,8 +12,7 @@ from dataclasses import replace
 
 from .._core.errors import PlanError
 from .._core.harden import power_cycle
-from .._core.harden.guest_definition import Plan
-from .._core.harden.power_cycle import Foreseen
+from .._core.harden.power_cycle import Foreseen, PowerCyclePlan
 from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change import guest_definitions as definitions
@@ -41,15 +40,15 @@ def run(call: Call) -> dict[str, t.Any]:
     params = call.params
     for name in ("timeout", "shutdown_timeout"):
         if params[name] < 1:
-            raise PlanError(f"{name} is {params[name]}; give at least 1 second")
+            raise PlanError(f"{name} is {params[name]}; give at least 1 second", "bad_timeout")
     known = definitions.facts(Root()) if params["guests"] else None
     if known is None or not known.installed:
-        return {**Plan().result(call.diff), "absent": list(params["guests"])}
+        return {**PowerCyclePlan().document(call.diff), "absent": list(params["guests"])}
     host, foreseen = known, None
     if call.check_mode:
         foreseen = Foreseen(params["foreseen_seclabels"], params["foreseen_filters"], params["foreseen_guard"])
     guarded = foreseen.guarded if foreseen and foreseen.guard else hooks.guarded(Root())
-    way = guest_power.Way(params["method"], params["force"], float(params["shutdown_timeout"]))
+    method = guest_power.CycleMethod(params["method"], params["force"], float(params["shutdown_timeout"]))
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
         survey = definitions.survey(session, host)
@@ -59,14 +58,12 @@ def run(call: Call) -> dict[str, t.Any]:
             survey = replace(survey, daemon=params["foreseen_context"])
         if foreseen:
             survey = power_cycle.expect(survey, foreseen)
-        cycles, made = power_cycle.plan(survey, params["guests"], guarded, way.sure)
-        absent = {"absent": power_cycle.absent(survey, params["guests"])}
-        if not cycles or call.check_mode:
-            return {**made.result(call.diff), **absent}
-        with Journal("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
-            outcome = guest_power.cycle(session, survey, cycles, way)
-        told = power_cycle.done(cycles, made, outcome.refused, outcome.failed, outcome.labels, call.diff)
-        return {**told, **absent}
+        result = power_cycle.plan(survey, params["guests"], guarded, method.sure)
+        if result.cycles and not call.check_mode:
+            with Journal("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
+                outcome = guest_power.cycle(session, survey, result.cycles, method)
+            power_cycle.settle(result, outcome.left, outcome.failed, outcome.labels)
+        return {**result.document(call.diff), "absent": power_cycle.absent(survey, params["guests"])}
 
-    patience = params["timeout"] + len(params["guests"]) * way.timeout
+    patience = params["timeout"] + len(params["guests"]) * method.timeout
     return t.cast("dict[str, t.Any]", definitions.within(patience, work))

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .._core.errors import PlanError
 from .._core.harden import seclabel
-from .._core.harden.guest_definition import Plan
+from .._core.harden.guest_definition import GuestPlan
 from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change import guest_definitions as definitions
@@ -40,25 +40,26 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 def run(call: Call) -> dict[str, t.Any]:
     """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
     params = call.params
-    wishes = [seclabel.Wish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
+    wishes = [seclabel.SeclabelWish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
     if params["timeout"] < 1:
-        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
     known = definitions.facts(Root())
     if not known.installed:
         if wishes:
-            raise PlanError(f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}")
-        return Plan().result(call.diff)
+            text = f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}"
+            raise PlanError(text, "no_libvirt")
+        return GuestPlan().document(call.diff)
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        found = definitions.survey(session, known)
+        seen = definitions.survey(session, known)
         if call.check_mode and params["foreseen_driver"]:
-            found = definitions.with_driver(found, known)
+            seen = definitions.with_driver(seen, known)
         if call.check_mode and params["foreseen_context"]:
-            found = replace(found, daemon=params["foreseen_context"])
-        made = seclabel.plan(found, wishes, params["repair"])
-        if not made.steps or call.check_mode:
-            return made.result(call.diff)
-        with Journal("guest_seclabel") as journal:
-            return made.done(definitions.apply(session, made.steps, journal), call.diff)
+            seen = replace(seen, daemon=params["foreseen_context"])
+        result = seclabel.plan(seen, wishes, params["repair"])
+        if result.changes and not call.check_mode:
+            with Journal("guest_seclabel") as journal:
+                result.not_made += definitions.apply(session, result.changes, journal)
+        return result.document(call.diff)
 
     return t.cast("dict[str, t.Any]", definitions.within(float(params["timeout"]), work))

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guests as libvirt defines them, with their XML: what plans are made from that change definitions.
+"""Guests as libvirt defines them, with their XML, and what a plan that changes them consists of.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ..errors import PlanError
 from ..libvirt.domain_edit import Filter
 from ..libvirt.domain_xml import Domain, parse_domain
+from ..result import Pending, Reason, Refusal, Result, Step
 from ..snapshot.model import Network, NetworkFilter, SecurityModel
 
 POWER_CYCLE = "guest_power_cycle"
@@ -22,14 +23,14 @@ OPERATOR = "operator"
 
 @dataclass(frozen=True)
 class Definition:
-    """A guest: what libvirt would start next, and what runs now."""
+    """A guest: the XML of its next start, and the XML of the running process."""
 
     uuid: str
     name: str
     active: bool = False
     #: XML of the next start; None for a transient guest.
     inactive: str | None = None
-    #: XML of what runs; None while it is off.
+    #: XML of the running guest; None while it is off.
     live: str | None = None
     #: Label of its process, as libvirt reads it from the kernel.
     process: str | None = None
@@ -37,17 +38,17 @@ class Definition:
 
     @property
     def subject(self) -> str:
-        """As the audit names it."""
+        """Name of the guest in results and in the audit."""
         return f"guest {self.name}"
 
     @functools.cached_property
     def next(self) -> Domain | None:
-        """The persistent XML, read. Raises DomainXmlError."""
+        """The parsed persistent XML. Raises DomainXmlError."""
         return None if self.inactive is None else parse_domain(self.inactive)
 
     @functools.cached_property
     def now(self) -> Domain | None:
-        """The live XML, read. Raises DomainXmlError."""
+        """The parsed live XML. Raises DomainXmlError."""
         return None if self.live is None else parse_domain(self.live)
 
 
@@ -61,24 +62,24 @@ class Survey:
     networks: list[Network] | None = None
     #: Process types that are meant for guests.
     guest_types: frozenset[str] = frozenset()
-    #: Label of libvirt's daemon, which has the range that it draws from.
+    #: Label of libvirt's daemon; its range is the one that libvirt draws from.
     daemon: str | None = None
     #: Why libvirt cannot see which addresses guests use, and so cannot learn them; empty when it can.
     deaf: str = ""
 
     def find(self, key: str) -> Definition | None:
         """A guest by uuid or name; None when there is none."""
-        found = [guest for guest in self.guests if key in (guest.uuid, guest.name)]
-        exact = [guest for guest in found if guest.uuid == key] or found
+        matches = [guest for guest in self.guests if key in (guest.uuid, guest.name)]
+        exact = [guest for guest in matches if guest.uuid == key] or matches
         return exact[0] if exact else None
 
     def guest(self, key: str) -> Definition:
-        """A guest by uuid or name. Raises PlanError for what is none."""
-        found = self.find(key)
-        if found is None:
+        """A guest by uuid or name. Raises PlanError for an unknown one."""
+        guest = self.find(key)
+        if guest is None:
             known = ", ".join(sorted(guest.name for guest in self.guests)[:10]) or "none"
-            raise PlanError(f"there is no guest {key!r} on this host; give a name or uuid of: {known}")
-        return found
+            raise PlanError(f"there is no guest {key!r} on this host; give a name or uuid of: {known}", "no_such_guest")
+        return guest
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,12 @@ class Define:
 
     @property
     def subject(self) -> str:
-        """As the audit names it."""
+        """Name of the guest in results and in the audit."""
         return f"guest {self.name}"
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveFilter:
     """Give an interface of a running guest this filter now."""
 
     uuid: str
@@ -108,62 +109,50 @@ class Live:
 
     @property
     def subject(self) -> str:
-        """As the audit names it."""
+        """Name of the interface in results and in the audit."""
         return f"interface {self.mac} of guest {self.name}"
 
 
-Step = t.Union[Define, Live]
+GuestChange = t.Union[Define, LiveFilter]
 
 
 @dataclass
-class Plan:
-    """What is to be done, and what is not, with the reasons."""
+class GuestPlan(Result):
+    """Result of a module that changes guests, with the changes that it takes.
 
-    steps: list[Step] = field(default_factory=list)
-    #: Lines of the result.
-    lines: list[dict[str, t.Any]] = field(default_factory=list)
+    Several steps of the plan may be one change: one definition carries the filters of all interfaces.
+    """
+
     before: list[dict[str, t.Any]] = field(default_factory=list)
     after: list[dict[str, t.Any]] = field(default_factory=list)
-    pending: list[dict[str, str]] = field(default_factory=list)
-    refused: list[dict[str, str]] = field(default_factory=list)
+    changes: list[GuestChange] = field(default_factory=list)
 
-    def refuse(self, subject: str, why: str) -> None:
-        """Leave a thing alone."""
-        self.refused.append({"subject": subject, "why": why})
+    @property
+    def changed(self) -> bool:
+        """Whether at least one change was made, or would be."""
+        return len(self.changes) > len(self.not_made)
 
-    def wait(self, subject: str, needs: str, why: str) -> None:
-        """A thing is not as it should be before something else has happened."""
-        self.pending.append({"subject": subject, "needs": needs, "why": why})
+    def refuse(self, subject: str, reason: Reason) -> None:
+        """Leave an object as it is; a reason is named once."""
+        refusal = Refusal(subject, reason)
+        if refusal not in self.refused:
+            self.refused.append(refusal)
 
-    def result(self, diff: bool = False) -> dict[str, t.Any]:
-        """As modules return it."""
-        made: dict[str, t.Any] = {
-            "changed": bool(self.lines),
-            "before": self.before,
-            "after": self.after,
-            "plan": self.lines,
-            "pending": self.pending,
-            "refused": self.refused,
-        }
-        if diff:
-            made["diff"] = [_difference(line) for line in self.lines]
-        return made
+    def wait(self, subject: str, needs: str, reason: Reason) -> None:
+        """An object reaches its state only after something else."""
+        self.pending.append(Pending(subject, needs, reason))
 
-    def done(self, not_made: list[dict[str, str]], diff: bool = False) -> dict[str, t.Any]:
-        """The result of a run; ``not_made`` are steps that did not work, each with subject and why."""
-        made = self.result(diff)
-        if not_made:
-            made["not_made"] = not_made
-            made["changed"] = len(not_made) < len(self.steps)
-        return made
+    def document(self, diff: bool = False) -> dict[str, t.Any]:
+        """The return values, with a diff where one is asked for: labels and filters, never the XML around them."""
+        values = self.as_dict()
+        return {**values, "diff": [_difference(step) for step in self.plan]} if diff else values
 
 
-def _difference(line: t.Mapping[str, t.Any]) -> dict[str, str]:
-    subject = line["subject"]
-    place = f" ({line['where']})" if "where" in line else ""
+def _difference(step: Step) -> dict[str, str]:
+    place = f" ({step.extra['where']})" if "where" in step.extra else ""
     return {
-        "before": f"{line['from'] or ''}\n",
-        "after": f"{line['to'] or ''}\n",
-        "before_header": f"{subject}{place}",
-        "after_header": f"{subject}{place}",
+        "before": f"{step.before or ''}\n",
+        "after": f"{step.after or ''}\n",
+        "before_header": f"{step.subject}{place}",
+        "after_header": f"{step.subject}{place}",
     }

@@ -1,12 +1,12 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which interface gets which network filter, in the guest's definition and live.
+"""Plan of network filters: which filter each interface of a guest gets, in the persistent XML and in the live one.
 
-What is sound stays: a filter that somebody chose is kept when it holds the guest to its own addresses. libvirt's own
-building blocks give way to the filter that is asked for; a weak filter of the operator's is told and left alone.
+A sound filter is kept: one that already confines the guest to its own addresses. libvirt's own building blocks are
+replaced by the filter that is asked for; a weak filter of the operator's is reported and left as it is.
 
-A running guest whose address libvirt has to learn by DHCP would be cut off until it renews its lease, so that is
-written to its definition only.
+A running guest whose address libvirt has to learn by DHCP would lose its network until it renews its lease, so its
+filter goes into the persistent XML only.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -22,8 +22,10 @@ from ..errors import DomainXmlError, PlanError
 from ..facts.guests import QEMU_KINDS
 from ..libvirt.domain_edit import Card, Filter, cards, with_filter
 from ..libvirt.network_filter import CLEAN, IP, LEARNING, STOCK, is_bridged, is_defined, wants_address, weakness
+from ..result import Reason, Step
 from ..snapshot.model import NetworkFilter
-from .guest_definition import OPERATOR, POWER_CYCLE, Define, Definition, Live, Plan, Survey
+from .guest_definition import OPERATOR, POWER_CYCLE, Define, Definition, GuestPlan, LiveFilter, Survey
+from .seclabel import unreadable
 
 LEARNINGS = ("any", "dhcp")
 PERSISTENT, LIVE = "persistent", "live"
@@ -39,13 +41,13 @@ _NO_FILTER = {
     "user": "its packets go through QEMU's own network stack, where libvirt has no filters",
     "vhostuser": "another process moves its packets, past the host's filters",
     "vdpa": "a device of the host moves its packets, past the host's filters",
-    "ethernet": "whoever made its tap device connects it; libvirt does not know to what",
+    "ethernet": "whoever created its tap device connects it; libvirt does not know to what",
 }
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What somebody wants for a guest, or for one interface of it."""
+class FilterChoice:
+    """The filter of one guest, or of one of its interfaces."""
 
     guest: str
     #: None: for all of its interfaces.
@@ -56,12 +58,12 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What is wanted on a host."""
+class FilterWishes:
+    """The filters that the guests of a host are to have."""
 
     filter: str = CLEAN
     parameters: tuple[tuple[str, str], ...] = ()
-    choices: tuple[Choice, ...] = ()
+    choices: tuple[FilterChoice, ...] = ()
     #: Names and uuids of guests, and MAC addresses, that are left alone.
     exclude: frozenset[str] = frozenset()
     learning: str = "any"
@@ -70,33 +72,34 @@ class Wishes:
 
 def parameters_of(given: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
     """Parameters as a playbook gives them: name to value, or to a list of values. Raises PlanError."""
-    found: list[tuple[str, str]] = []
-    for name, value in sorted(given.items(), key=lambda item: str(item[0])):
-        for one in value if isinstance(value, list) else [value]:
-            text = str(one)
+    parameters: list[tuple[str, str]] = []
+    for name, values in sorted(given.items(), key=lambda item: str(item[0])):
+        for value in values if isinstance(values, list) else [values]:
+            text = str(value)
             if not _PARAMETER.match(str(name)) or not _VALUE.match(text):
                 raise PlanError(
                     f"parameter {str(name)[:80]!r} = {text[:80]!r}: libvirt takes letters, digits and _ in a name, "
-                    "and . and : besides in a value"
+                    "and . and : besides in a value",
+                    "bad_parameter",
                 )
             if name == IP:
                 _ipv4(text)
-            found.append((str(name), text))
-    return tuple(found)
+            parameters.append((str(name), text))
+    return tuple(parameters)
 
 
 def _ipv4(text: str) -> None:
     try:
         address = ipaddress.IPv4Address(text)
     except ValueError as error:
-        raise PlanError(f"parameter IP = {text!r} is not an IPv4 address: {error}") from error
+        raise PlanError(f"parameter IP = {text!r} is not an IPv4 address: {error}", "bad_address") from error
     if address.is_unspecified or address.is_multicast or int(address) == 0xFFFFFFFF:
-        raise PlanError(f"parameter IP = {text!r} is no address that a guest can have")
+        raise PlanError(f"parameter IP = {text!r} is no address that a guest can have", "bad_address")
 
 
 @dataclass(repr=False)
 class _Interface:
-    """One interface of a guest, in both of its definitions."""
+    """One interface of a guest, in its persistent and its live XML."""
 
     mac: str
     persistent: Card | None = None
@@ -111,35 +114,38 @@ class _Interface:
             yield LIVE, self.live
 
 
-def plan(survey: Survey, wishes: Wishes) -> Plan:
-    """What to do. Raises PlanError for what cannot be meant."""
+def plan(survey: Survey, wishes: FilterWishes) -> GuestPlan:
+    """The changes of all guests. Raises PlanError for wishes that make no sense."""
     return _Planner(survey, wishes).plan()
 
 
 class _Planner:
-    def __init__(self, survey: Survey, wishes: Wishes) -> None:
+    def __init__(self, survey: Survey, wishes: FilterWishes) -> None:
         self.survey = survey
         self.wishes = wishes
-        self.made = Plan()
+        self.result = GuestPlan()
         if survey.filters is None:
-            raise PlanError(
+            text = (
                 "libvirt's network filters could not be read; install and start libvirt's nwfilter driver on this host"
             )
+            raise PlanError(text, "filters_unreadable")
         self.filters: list[NetworkFilter] = survey.filters
-        self.choices = {(survey.guest(one.guest).uuid, one.mac): one for one in wishes.choices}
+        self.choices = {(survey.guest(choice.guest).uuid, choice.mac): choice for choice in wishes.choices}
         if len(self.choices) != len(wishes.choices):
-            raise PlanError("an interface or a guest is named twice in guests; give one choice for each")
+            raise PlanError("an interface or a guest is named twice in guests; give one choice for each", "named_twice")
 
-    def plan(self) -> Plan:
-        why = weakness(self.filters, self.wishes.filter)
-        if why and not is_defined(self.filters, self.wishes.filter):
-            raise PlanError(f"filter {self.wishes.filter!r}: {why}; define it, or name another")
+    def plan(self) -> GuestPlan:
+        name = self.wishes.filter
+        why = weakness(self.filters, name)
+        if why and not is_defined(self.filters, name):
+            raise PlanError(f"filter {name!r}: {why}; define it, or name another", "no_such_filter")
         if why:
-            self.made.wait(f"filter {self.wishes.filter}", OPERATOR, f"{why}; define it as libvirt ships it")
+            reason = Reason("filter_weakened", f"{why}; define it as libvirt ships it")
+            self.result.wait(f"filter {name}", OPERATOR, reason)
         for guest in self.survey.guests:
             if not {guest.name, guest.uuid} & self.wishes.exclude:
                 self._guest(guest)
-        return self.made
+        return self.result
 
     def _guest(self, guest: Definition) -> None:
         try:
@@ -147,35 +153,36 @@ class _Planner:
             for interface in interfaces:
                 self._interface(guest, interface)
             self._unknown_macs(guest, interfaces)
-            self._steps(guest, [one for one in interfaces if one.wanted])
+            self._changes(guest, [interface for interface in interfaces if interface.wanted])
         except DomainXmlError as error:
-            self.made.refuse(guest.subject, str(error))
+            self.result.refuse(guest.subject, unreadable(error))
 
     def _unknown_macs(self, guest: Definition, interfaces: list[_Interface]) -> None:
         known = {interface.mac for interface in interfaces}
         for uuid, mac in self.choices:
             if uuid == guest.uuid and mac is not None and mac not in known:
                 has = ", ".join(sorted(known)) or "none"
-                raise PlanError(f"{guest.subject} has no interface {mac}; it has: {has}")
+                raise PlanError(f"{guest.subject} has no interface {mac}; it has: {has}", "no_such_interface")
 
     def _interface(self, guest: Definition, interface: _Interface) -> None:
         subject = f"interface {interface.mac} of {guest.subject}"
         if interface.mac in self.wishes.exclude:
             return
         chosen = self.choices.get((guest.uuid, interface.mac)) or self.choices.get((guest.uuid, None))
-        why = self._past_filters(interface)
-        if why:
+        reason = self._past_filters(interface)
+        if reason is not None:
             if (guest.uuid, interface.mac) in self.choices:
-                self.made.refuse(subject, why)
+                self.result.refuse(subject, reason)
             return
         for place, card in interface.cards():
             other = interface.live if place == PERSISTENT else interface.persistent
-            wanted, why = self._wanted(card.filter, other.filter if other else None, chosen)
+            wanted, reason = self._wanted(card.filter, other.filter if other else None, chosen)
             interface.wanted[place] = wanted
-            if why and {"subject": subject, "why": why} not in self.made.refused:
-                self.made.refuse(subject, why)
+            if reason is not None:
+                self.result.refuse(subject, reason)
         if self.survey.deaf and self._deafened(interface):
-            self.made.refuse(subject, f"{self.survey.deaf}: libvirt would drop all that it sends{_REMEDY}")
+            text = f"{self.survey.deaf}: libvirt would drop all that it sends{_REMEDY}"
+            self.result.refuse(subject, Reason("address_cannot_be_learnt", text))
         elif interface.live is not None:
             self._live(subject, interface)
 
@@ -187,46 +194,51 @@ class _Planner:
         interface.wanted.update((place, card.filter) for place, card in interface.cards())
         return True
 
-    def _past_filters(self, interface: _Interface) -> str:
-        """Why libvirt's filters do not reach the interface; empty when they do."""
+    def _past_filters(self, interface: _Interface) -> Reason | None:
+        """Why libvirt's filters do not reach the interface; None when they do."""
         for _place, card in interface.cards():
             if not is_bridged(self.survey.networks, card.type, card.network, card.virtualport):
                 if card.virtualport is not None:
-                    return f"its port is one of {card.virtualport}, which hands no packet to the host's filters"
-                return _NO_FILTER.get(card.type, f"type {card.type} has no bridge, where libvirt has no filters")
-        return ""
+                    text = f"its port is one of {card.virtualport}, which hands no packet to the host's filters"
+                else:
+                    text = _NO_FILTER.get(card.type, f"type {card.type} has no bridge, where libvirt has no filters")
+                return Reason("no_bridge", text)
+        return None
 
-    def _wanted(self, current: Filter | None, other: Filter | None, chosen: Choice | None) -> tuple[Filter | None, str]:
+    def _wanted(
+        self, current: Filter | None, other: Filter | None, chosen: FilterChoice | None
+    ) -> tuple[Filter | None, Reason | None]:
         """The filter that an interface gets, and why it does not get a better one."""
         if chosen is not None:
             name = chosen.filter or self.wishes.filter
             given = self.wishes.parameters if chosen.parameters is None else chosen.parameters
             if not is_defined(self.filters, name):
-                return current, f"filter {name!r}: {weakness(self.filters, name)}"
-            return self._same_or(current, self._complete(Filter(name, given))), ""
+                return current, Reason("no_such_filter", f"filter {name!r}: {weakness(self.filters, name)}")
+            return self._same_or(current, self._complete(Filter(name, given))), None
         base = current or other
         if base is None:
-            return self._complete(Filter(self.wishes.filter, self.wishes.parameters)), ""
+            return self._complete(Filter(self.wishes.filter, self.wishes.parameters)), None
         why = weakness(self.filters, base.name)
         if why and base.name not in STOCK and base.name != self.wishes.filter:
-            return current, f"it has the filter {base.name}: {why}; name the interface in guests to replace it"
+            text = f"it has the filter {base.name}: {why}; name the interface in guests to replace it"
+            return current, Reason("weak_filter", text)
         if why and base.name != self.wishes.filter:
             kept = [item for item in base.parameters if item[0] in (IP, LEARNING, "DHCPSERVER")]
             names = {name for name, _value in kept}
             more = [item for item in self.wishes.parameters if item[0] not in names]
-            return self._complete(Filter(self.wishes.filter, tuple(kept + more))), ""
-        return self._same_or(current, self._complete(base)), ""
+            return self._complete(Filter(self.wishes.filter, tuple(kept + more))), None
+        return self._same_or(current, self._complete(base)), None
 
     def _complete(self, wanted: Filter) -> Filter:
-        """With a word on how its address is learnt, where it needs one and has none."""
-        found = list(wanted.parameters)
-        if wants_address(self.filters, wanted.name) and not {name for name, _value in found} & {IP, LEARNING}:
-            found.append((LEARNING, self.wishes.learning))
-        return Filter(wanted.name, tuple(sorted(found)))
+        """The filter with the way in which its address is learnt, where it needs one and has none."""
+        parameters = list(wanted.parameters)
+        if wants_address(self.filters, wanted.name) and not {name for name, _value in parameters} & {IP, LEARNING}:
+            parameters.append((LEARNING, self.wishes.learning))
+        return Filter(wanted.name, tuple(sorted(parameters)))
 
     @staticmethod
     def _same_or(current: Filter | None, wanted: Filter) -> Filter:
-        """What is there, when it says the same in another order."""
+        """The current filter where it says the same in another order."""
         same = current is not None and (current.name, sorted(current.parameters)) == (
             wanted.name,
             sorted(wanted.parameters),
@@ -239,47 +251,41 @@ class _Planner:
         if current == wanted or wanted is None:
             return
         if self._learnt(wanted) and [value.lower() for value in wanted.values(LEARNING)] == ["dhcp"]:
-            why = (
-                "libvirt would cut it off until it renews its DHCP lease; give its address as parameter IP, or cycle it"
-            )
+            text = "libvirt would cut it off until it renews its DHCP lease; give parameter IP, or power-cycle it"
+            reason = Reason("waits_for_lease", text)
         elif not self.wishes.live:
-            why = "live changes were not asked for; its definition has the filter"
+            reason = Reason("live_not_wanted", "live changes were not asked for; its persistent XML has the filter")
         else:
             return
         interface.wanted[LIVE] = current
-        self.made.wait(subject, POWER_CYCLE, why)
+        self.result.wait(subject, POWER_CYCLE, reason)
 
     def _learnt(self, wanted: Filter | None) -> bool:
         """Whether libvirt has to learn an address for it."""
         return wanted is not None and not wanted.values(IP) and wants_address(self.filters, wanted.name)
 
-    def _steps(self, guest: Definition, interfaces: list[_Interface]) -> None:
+    def _changes(self, guest: Definition, interfaces: list[_Interface]) -> None:
         xml = guest.inactive
         for interface in interfaces:
             mac, card = interface.mac, interface.persistent
             if xml is not None and card is not None and card.filter != interface.wanted[PERSISTENT]:
                 xml = with_filter(xml, mac, interface.wanted[PERSISTENT])
-                self._line(guest, interface, PERSISTENT, card.filter)
+                self._step(guest, interface, PERSISTENT, card.filter)
         if xml is not None and guest.inactive is not None and xml != guest.inactive:
-            self.made.steps.append(Define(guest.uuid, guest.name, guest.inactive, xml))
+            self.result.changes.append(Define(guest.uuid, guest.name, guest.inactive, xml))
         for interface in interfaces:
             if interface.live is not None and interface.live.filter != interface.wanted[LIVE]:
                 before, after = interface.live.filter, interface.wanted[LIVE]
-                self.made.steps.append(Live(guest.uuid, guest.name, interface.mac, before, after))
-                self._line(guest, interface, LIVE, before)
-            self.made.before.append(_state(guest, interface, now=True))
-            self.made.after.append(_state(guest, interface, now=False))
+                self.result.changes.append(LiveFilter(guest.uuid, guest.name, interface.mac, before, after))
+                self._step(guest, interface, LIVE, before)
+            self.result.before.append(_state(guest, interface, now=True))
+            self.result.after.append(_state(guest, interface, now=False))
 
-    def _line(self, guest: Definition, interface: _Interface, place: str, before: Filter | None) -> None:
-        self.made.lines.append(
-            {
-                "action": "define" if place == PERSISTENT else "update",
-                "subject": f"interface {interface.mac} of {guest.subject}",
-                "where": place,
-                "from": _shown(before),
-                "to": _shown(interface.wanted[place]),
-            }
-        )
+    def _step(self, guest: Definition, interface: _Interface, place: str, before: Filter | None) -> None:
+        action = "define" if place == PERSISTENT else "update"
+        subject = f"interface {interface.mac} of {guest.subject}"
+        after = _shown(interface.wanted[place])
+        self.result.plan.append(Step(action, subject, _shown(before), after, {"where": place}))
 
 
 def _interfaces(guest: Definition) -> list[_Interface]:
@@ -291,16 +297,16 @@ def _interfaces(guest: Definition) -> list[_Interface]:
         or not domain.interfaces + (guest.now.interfaces if guest.now else [])
     ):
         return []
-    found: dict[str, _Interface] = {}
+    interfaces: dict[str, _Interface] = {}
     for place, xml in ((PERSISTENT, guest.inactive), (LIVE, guest.live)):
         for card in cards(xml) if xml is not None else ():
             if card.mac is None:
                 continue  # libvirt gives every interface that it defines one
-            interface = found.setdefault(card.mac, _Interface(card.mac))
+            interface = interfaces.setdefault(card.mac, _Interface(card.mac))
             if getattr(interface, place) is not None:
                 raise DomainXmlError(f"two interfaces have the MAC address {card.mac}; give each its own")
             setattr(interface, place, card)
-    return list(found.values())
+    return list(interfaces.values())
 
 
 def _shown(wanted: Filter | None) -> str | None:
@@ -308,7 +314,7 @@ def _shown(wanted: Filter | None) -> str | None:
 
 
 def _state(guest: Definition, interface: _Interface, now: bool) -> dict[str, t.Any]:
-    made: dict[str, t.Any] = {
+    state: dict[str, t.Any] = {
         "guest": guest.name,
         "uuid": guest.uuid,
         "mac": interface.mac,
@@ -316,29 +322,30 @@ def _state(guest: Definition, interface: _Interface, now: bool) -> dict[str, t.A
         LIVE: None,
     }
     for place, card in interface.cards():
-        made[place] = _shown(card.filter if now else interface.wanted[place])
-    return made
+        state[place] = _shown(card.filter if now else interface.wanted[place])
+    return state
 
 
 def excluded(given: t.Iterable[str]) -> t.Iterator[str]:
     """Names, uuids and MAC addresses; the latter as libvirt writes them."""
-    for one in given:
-        yield one.lower() if _MAC.match(one) else one
+    for key in given:
+        yield key.lower() if _MAC.match(key) else key
 
 
-def choices_of(given: t.Iterable[t.Mapping[str, t.Any]]) -> t.Iterator[Choice]:
+def choices_of(given: t.Iterable[t.Mapping[str, t.Any]]) -> t.Iterator[FilterChoice]:
     """Choices as a playbook gives them: guests with their interfaces. Raises PlanError."""
     for item in given:
         guest = item["guest"]
         if item["filter"] is not None or item["parameters"] is not None:
             yield _choice(guest, None, item["filter"], item["parameters"])
-        for one in item["interfaces"]:
-            yield _choice(guest, one["mac"], one["filter"], one["parameters"])
+        for interface in item["interfaces"]:
+            yield _choice(guest, interface["mac"], interface["filter"], interface["parameters"])
 
 
-def _choice(guest: str, mac: str | None, name: str | None, parameters: t.Mapping[str, t.Any] | None) -> Choice:
+def _choice(guest: str, mac: str | None, name: str | None, parameters: t.Mapping[str, t.Any] | None) -> FilterChoice:
     if mac is not None and not _MAC.match(mac):
-        raise PlanError(f"guest {guest!r}: {mac[:40]!r} is not a MAC address such as 52:54:00:12:34:56")
+        raise PlanError(f"guest {guest!r}: {mac[:40]!r} is not a MAC address such as 52:54:00:12:34:56", "bad_mac")
     if name is not None and not 0 < len(name) <= _MAX:
-        raise PlanError(f"guest {guest!r}: {name[:80]!r} is not the name of a filter")
-    return Choice(guest, mac.lower() if mac else None, name, None if parameters is None else parameters_of(parameters))
+        raise PlanError(f"guest {guest!r}: {name[:80]!r} is not the name of a filter", "bad_filter_name")
+    given = None if parameters is None else parameters_of(parameters)
+    return FilterChoice(guest, mac.lower() if mac else None, name, given)

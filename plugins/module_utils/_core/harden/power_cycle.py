@@ -1,10 +1,10 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which guests, of those that may be stopped and started, need it for what their definition already says.
+"""Plan of power cycles: which of the named guests need one for what their persistent XML already says.
 
-A guest that was stopped must be let back in. The guard lets none start beside a guest that reaches all others, or is
-reached by all, as one does that runs unconfined: such guests come first, and all of them are off before the first of
-them starts. A guest that would not be let back in is not stopped.
+A guest that was stopped must be able to start again. The guard lets no guest start beside one that reaches all others,
+or is reached by all, as an unconfined guest is: such guests come first, and all of them are off before the first of
+them starts. A guest that could not start again is not stopped.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -18,10 +18,11 @@ from ..errors import DomainXmlError
 from ..facts.guest_label import fault_of, holds_the_range
 from ..libvirt.domain_edit import Filter, cards, with_filter, with_seclabel
 from ..libvirt.file_labels import confinement, relabels, same
+from ..result import Reason, Refusal, Step
 from ..selinux.context import Context, read_context
 from ..snapshot.model import SecLabel
-from .guest_definition import POWER_CYCLE, Definition, Plan, Survey
-from .seclabel import DYNAMIC, NONE, STATIC, meeting, needs_cycle, shown
+from .guest_definition import POWER_CYCLE, Definition, GuestPlan, Survey
+from .seclabel import DYNAMIC, NONE, STATIC, meeting, needs_cycle, shown, unreadable
 
 SHUTDOWN = "shutdown"
 
@@ -32,27 +33,27 @@ class Cycle:
 
     uuid: str
     name: str
-    #: Label of its process now; a guest that has another one meanwhile was cycled by somebody else.
+    #: Label of its process now; a guest with another one meanwhile was cycled by somebody else.
     process: str | None
     wanted: SecLabel | None
-    why: str
-    #: While it runs as it does, the guard lets no guest start.
+    reason: Reason
+    #: While it runs with this label, the guard lets no guest start.
     blocks: bool = False
 
     @property
     def subject(self) -> str:
-        """As the audit names it."""
+        """Name of the guest in results and in the audit."""
         return f"guest {self.name}"
 
     @property
     def label(self) -> str | None:
-        """The label that it starts with, where that is known before."""
+        """The label that it starts with, where it is known before."""
         return self.wanted.label if self.wanted is not None and self.wanted.type == STATIC else None
 
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What earlier tasks of a run in check mode would have changed, had it not been for check mode."""
+    """Changes that earlier tasks of a run would have made, had it not been for check mode."""
 
     #: ``after`` of guest_seclabel and of guest_network_filter.
     seclabels: t.Sequence[t.Mapping[str, t.Any]] = ()
@@ -67,74 +68,90 @@ class Foreseen:
         return bool(self.guard.get("installed")) and settings.get("collision", "refuse") != "allow"
 
 
+@dataclass
+class PowerCyclePlan(GuestPlan):
+    """Result of the module, with the guests to cycle in the order in which that works."""
+
+    cycles: list[Cycle] = field(default_factory=list)
+    #: Guests of the plan that still run as before, by uuid.
+    left: dict[str, Reason] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Whether at least one guest was stopped, or would be."""
+        return len(self.cycles) > len(self.left)
+
+
 def absent(survey: Survey, guests: t.Iterable[str]) -> list[str]:
-    """The names that stand for no guest of this host."""
+    """The names that belong to no guest of this host."""
     return [key for key in dict.fromkeys(guests) if survey.find(key) is None]
 
 
-def plan(
-    survey: Survey, guests: t.Iterable[str], guarded: bool = False, sure: bool = False
-) -> tuple[list[Cycle], Plan]:
-    """The guests to cycle, in the order in which that works; names that stand for no guest are passed over.
+def plan(survey: Survey, guests: t.Iterable[str], guarded: bool = False, sure: bool = False) -> PowerCyclePlan:
+    """The guests to cycle; names that belong to no guest are ignored.
 
-    ``guarded``: a guard refuses guests here. ``sure``: whoever is told to stop does.
+    ``guarded``: a guard refuses guests here. ``sure``: every guest that is told to stop does.
     """
-    made, found = Plan(), dict[str, Cycle]()
+    result, chosen = PowerCyclePlan(), dict[str, Cycle]()
     for guest in [guest for key in guests if (guest := survey.find(key)) is not None]:
-        if guest.uuid in found or not guest.active:
+        if guest.uuid in chosen or not guest.active:
             continue
         try:
-            cycle, why = _judged(survey, guest, guarded)
+            cycle = _judged(survey, guest, guarded)
         except DomainXmlError as error:
-            cycle, why = None, str(error)
-        if why:
-            made.refuse(guest.subject, why)
+            cycle = unreadable(error)
+        if isinstance(cycle, Reason):
+            result.refuse(guest.subject, cycle)
         elif cycle is not None:
-            found[guest.uuid] = cycle
-    cycles = sorted(found.values(), key=lambda cycle: not cycle.blocks)
-    for uuid, why in _kept_out(survey, cycles, guarded, sure).items():
-        made.refuse(found[uuid].subject, why)
-        made.wait(found[uuid].subject, POWER_CYCLE, found[uuid].why)
-        cycles.remove(found[uuid])
-    for cycle in cycles:
-        _line(cycle, made)
-    return cycles, made
+            chosen[guest.uuid] = cycle
+    result.cycles = sorted(chosen.values(), key=lambda cycle: not cycle.blocks)
+    for uuid, reason in _kept_out(survey, result.cycles, guarded, sure).items():
+        result.refuse(chosen[uuid].subject, reason)
+        result.wait(chosen[uuid].subject, POWER_CYCLE, chosen[uuid].reason)
+        result.cycles.remove(chosen[uuid])
+    for cycle in result.cycles:
+        _step(cycle, result)
+    return result
 
 
-def _line(cycle: Cycle, made: Plan) -> None:
-    made.before.append({"guest": cycle.name, "uuid": cycle.uuid, "label": cycle.process})
-    made.after.append({"guest": cycle.name, "uuid": cycle.uuid, "label": cycle.label})
-    line = {"action": "power_cycle", "subject": cycle.subject, "from": cycle.process, "to": shown(cycle.wanted)}
-    made.lines.append({**line, "why": cycle.why})
+def _step(cycle: Cycle, result: PowerCyclePlan) -> None:
+    result.before.append({"guest": cycle.name, "uuid": cycle.uuid, "label": cycle.process})
+    result.after.append({"guest": cycle.name, "uuid": cycle.uuid, "label": cycle.label})
+    extra = {"why": cycle.reason.text, "code": cycle.reason.code}
+    result.plan.append(Step("power_cycle", cycle.subject, cycle.process, shown(cycle.wanted), extra))
 
 
-def _judged(survey: Survey, guest: Definition, guarded: bool) -> tuple[Cycle | None, str]:
-    """The cycle that a running guest needs, or why it must not be cycled."""
+def _judged(survey: Survey, guest: Definition, guarded: bool) -> Cycle | Reason | None:
+    """The cycle that a running guest needs, why it must not be cycled, or None: it needs none."""
     if guest.inactive is None or guest.next is None:
-        return None, "it is transient: stopped, it would be gone"
+        return Reason("transient", "it is transient: stopped, it would be gone")
     wanted = confinement(guest.next.seclabels)
-    needs = [need for need in [needs_cycle(survey, guest, wanted), *_other_filters(guest)] if need]
+    label = needs_cycle(survey, guest, wanted)
+    needs = [*([label] if label is not None else []), *_other_filters(guest)]
     if not needs:
-        return None, ""
+        return None
     if guest.managed_save:
-        return None, "it has a saved state, which a start would go back to; remove it first (virsh managedsave-remove)"
+        text = "it has a saved state, which a start would go back to; remove it first (virsh managedsave-remove)"
+        return Reason("managed_save", text)
     blocks = guarded and _blocks(guest.process, survey)
-    return Cycle(guest.uuid, guest.name, guest.process, wanted, "; ".join(needs), blocks), ""
+    reason = Reason(needs[0].code, "; ".join(need.text for need in needs))
+    return Cycle(guest.uuid, guest.name, guest.process, wanted, reason, blocks)
 
 
-def _other_filters(guest: Definition) -> t.Iterator[str]:
-    """Interfaces that have a filter in the definition which they do not have now."""
+def _other_filters(guest: Definition) -> t.Iterator[Reason]:
+    """Interfaces whose filter in the persistent XML differs from the live one."""
     now = {card.mac: card.filter for card in cards(guest.live or "")}
     for card in cards(guest.inactive or ""):
         if card.mac in now and card.filter is not None and _parts(card.filter) != _parts(now[card.mac]):
-            yield f"interface {card.mac} gets its network filter ({card.filter.shown()}) at its next start"
+            text = f"interface {card.mac} gets its network filter ({card.filter.shown()}) at its next start"
+            yield Reason("filter_at_next_start", text)
 
 
-def _parts(found: Filter | None) -> tuple[t.Any, ...]:
-    return () if found is None else (found.name, sorted(found.parameters))
+def _parts(item: Filter | None) -> tuple[t.Any, ...]:
+    return () if item is None else (item.name, sorted(item.parameters))
 
 
-# -- who would be let back in ------------------------------------------------------------------------------------------
+# -- guests that could not start again ---------------------------------------------------------------------------------
 
 
 def _blocks(label: str | None, survey: Survey) -> bool:
@@ -145,35 +162,38 @@ def _blocks(label: str | None, survey: Survey) -> bool:
     return not len(context.categories) or holds_the_range(context.categories, survey.daemon)
 
 
-def _kept_out(survey: Survey, cycles: t.Sequence[Cycle], guarded: bool, sure: bool) -> dict[str, str]:
-    """The guests that would not be let back in, or would reach another one then, by uuid, and why."""
-    kept: dict[str, str] = {}
-    while True:  # a guest that is not cycled runs on, and may stand in another one's way
+def _kept_out(survey: Survey, cycles: t.Sequence[Cycle], guarded: bool, sure: bool) -> dict[str, Reason]:
+    """The guests that could not start again, or would reach another guest then, by uuid."""
+    kept: dict[str, Reason] = {}
+    while True:  # a guest that is not cycled keeps running, and may block another one
         left = [cycle for cycle in cycles if cycle.uuid not in kept]
-        fresh = {cycle.uuid: why for cycle in left if (why := _why_out(survey, cycle, left, guarded, sure))}
+        fresh = {cycle.uuid: why for cycle in left if (why := _objection(survey, cycle, left, guarded, sure))}
         if not fresh:
             return kept
         kept.update(fresh)
 
 
-def _why_out(survey: Survey, cycle: Cycle, left: t.Sequence[Cycle], guarded: bool, sure: bool) -> str:
+def _objection(survey: Survey, cycle: Cycle, left: t.Sequence[Cycle], guarded: bool, sure: bool) -> Reason | None:
     own = read_context(cycle.label)
     together = [other for other in left if other.blocks]
     open_ = cycle.wanted is not None and cycle.wanted.type == NONE
     if guarded and (open_ or _blocks(cycle.label, survey)):
-        return f"the guard would not let it start as its definition has it ({shown(cycle.wanted)})"
+        text = f"the guard would not let it start as its definition has it ({shown(cycle.wanted)})"
+        return Reason("guard_would_refuse", text)
     if cycle.blocks and len(together) > 1 and not sure:
         names = ", ".join(other.name for other in together)
-        return (
-            f"{names} run with labels that stand in the way of every start, so all of them have to be off before the "
-            "first one starts; allow force, or method destroy, so that they surely stop"
+        return Reason(
+            "must_be_off_together",
+            f"{names} run with labels beside which the guard lets no guest start, so all of them have to be off before "
+            "the first one starts; allow force, or method destroy, so that they surely stop",
         )
     for name, label in _running_then(survey, cycle, left):
         other = read_context(label)
         why = _meeting(survey, own, other, guarded) if other is not None else ""
         if why:
-            return f"{why} guest {name} ({label}), which runs then; it was not stopped"
-    return ""
+            text = f"{why} guest {name} ({label}), which runs then; it was not stopped"
+            return Reason("guest_in_the_way", text)
+    return None
 
 
 def _running_then(survey: Survey, cycle: Cycle, left: t.Sequence[Cycle]) -> t.Iterator[tuple[str, str | None]]:
@@ -195,12 +215,12 @@ def _meeting(survey: Survey, own: Context | None, other: Context, guarded: bool)
     if guarded and _blocks(str(other), survey):
         return "the guard lets no guest start beside"
     if own is None or (not guarded and fault_of(other, survey.guest_types, survey.daemon) is not None):
-        return ""  # the fault of the other guest, which is told of it
+        return ""  # the fault is the other guest's, and reported as such
     why = meeting(own, other)
     return f"its label {own} {why}" if why else ""
 
 
-# -- what earlier tasks would have changed -----------------------------------------------------------------------------
+# -- changes of earlier tasks, in check mode ---------------------------------------------------------------------------
 
 
 def expect(survey: Survey, foreseen: Foreseen) -> Survey:
@@ -239,48 +259,43 @@ def _with_filter(xml: str | None, mac: str, text: str | None) -> str | None:
     return xml if _parts(now) == _parts(wanted) else with_filter(xml, mac, wanted)
 
 
-# -- what became of it -------------------------------------------------------------------------------------------------
+# -- results -----------------------------------------------------------------------------------------------------------
 
 
-def wrong_label(survey: Survey, cycle: Cycle, process: str | None) -> str:
-    """What is wrong with the label that a guest was started with; empty when nothing is."""
+def wrong_label(survey: Survey, cycle: Cycle, process: str | None) -> Reason | None:
+    """The fault of the label that a guest was started with; None when it has none."""
     if not any(model.model == "selinux" for model in survey.models):
-        return ""
+        return None
     if process is None:
-        return "it was started, and the label of its process cannot be read"
+        return Reason("label_unreadable", "it was started, and the label of its process cannot be read")
     wanted = cycle.wanted
     if wanted is not None and wanted.type == STATIC:
-        right = same(wanted.label or "", process)
-        return "" if right else f"it was started as {process}; its definition says {wanted.label}"
+        if same(wanted.label or "", process):
+            return None
+        return Reason("started_with_other_label", f"it was started as {process}; its definition says {wanted.label}")
     context = read_context(process)
     if wanted is not None and wanted.type == NONE:
-        return ""
+        return None
     if context is None or fault_of(context, survey.guest_types, survey.daemon) is not None:
-        return f"it was started as {process}, which does not hold it"
-    return ""
+        return Reason("started_unconfined", f"it was started as {process}, which does not confine it")
+    return None
 
 
-def done(
-    cycles: t.Sequence[Cycle],
-    made: Plan,
-    refused: t.Mapping[str, str],
-    failed: t.Mapping[str, str],
+def settle(
+    result: PowerCyclePlan,
+    left: t.Mapping[str, Reason],
+    failed: t.Mapping[str, Reason],
     labels: t.Mapping[str, str | None],
-    diff: bool = False,
-) -> dict[str, t.Any]:
-    """The result of a run. ``refused`` still run as before, ``failed`` do not run as they should, both by uuid."""
-    for cycle in cycles:
-        if cycle.uuid in refused:
-            made.refuse(cycle.subject, refused[cycle.uuid])
-            made.wait(cycle.subject, POWER_CYCLE, cycle.why)
-    made.after = [
-        {**state, "label": labels.get(state["uuid"]) if state["uuid"] not in refused else state["label"]}
-        for state in made.before
+) -> None:
+    """Enter what happened into the result. ``left`` still run as before, ``failed`` do not run as they should."""
+    result.left = dict(left)
+    for cycle in result.cycles:
+        if cycle.uuid in left:
+            result.refuse(cycle.subject, left[cycle.uuid])
+            result.wait(cycle.subject, POWER_CYCLE, cycle.reason)
+        if cycle.uuid in failed:
+            result.not_made.append(Refusal(cycle.subject, failed[cycle.uuid]))
+    result.after = [
+        {**state, "label": labels.get(state["uuid"]) if state["uuid"] not in left else state["label"]}
+        for state in result.before
     ]
-    result = made.result(diff)
-    result["changed"] = len(refused) < len(cycles)
-    if failed:
-        result["not_made"] = [
-            {"subject": cycle.subject, "why": failed[cycle.uuid]} for cycle in cycles if cycle.uuid in failed
-        ]
-    return result

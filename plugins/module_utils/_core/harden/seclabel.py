@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which guests get which <seclabel>, which are left alone and why, and which run with another label than that.
+"""Plan of the <seclabel> of guests: what is written, what is refused and why, which guests wait for a power cycle.
 
-libvirt checks none of this: it starts two guests with one static label, one whose label holds another's, and one of a
-type that is not for guests. So it is checked here, before anything is written.
+libvirt does not check static labels: it starts two guests with equal labels, a guest whose label dominates another's,
+and a guest with a type that is not for guests. This plan checks them before anything is written.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -18,15 +18,15 @@ from ..facts.guest_label import FOREIGN, NARROW, OPEN, WIDE, fault_of
 from ..libvirt.category_range import DaemonRange, libvirt_range
 from ..libvirt.domain_edit import with_seclabel
 from ..libvirt.file_labels import confinement, relabels, same
+from ..result import Reason, Step
 from ..selinux.context import Context, parse_context, read_context, type_of
 from ..snapshot.model import SecLabel
-from .guest_definition import POWER_CYCLE, Define, Definition, Plan, Survey
+from .guest_definition import POWER_CYCLE, Define, Definition, GuestPlan, Survey
 
 DYNAMIC, STATIC, NONE = "dynamic", "static", "none"
 TYPES = (DYNAMIC, STATIC, NONE)
 
-#: What may be repaired without naming each guest. The rules of the audit that find it: GST-003, GST-004, GST-005,
-#: GST-006, GST-008.
+#: Faults that are repaired without naming each guest. Rules of the audit: GST-003, GST-004, GST-005, GST-006, GST-008.
 REPAIRS = ("none", "foreign_type", "few_categories", "wide", "static_without_relabel")
 
 _BY_FAULT = {OPEN: "foreign_type", FOREIGN: "foreign_type", NARROW: "few_categories", WIDE: "wide"}
@@ -34,8 +34,8 @@ _DYNAMIC = SecLabel("selinux", DYNAMIC, relabel=True)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The <seclabel> that somebody wants a guest to have."""
+class SeclabelWish:
+    """The <seclabel> that a guest is to have."""
 
     guest: str
     type: str
@@ -48,49 +48,59 @@ class _Target:
     wanted: SecLabel
 
 
-def plan(survey: Survey, wishes: t.Iterable[Wish], repairs: t.Collection[str] = ()) -> Plan:
-    """What to do. Raises PlanError for what cannot be meant."""
-    made = Plan()
-    targets = {target.guest.uuid: target for target in _targets(survey, wishes, repairs, made)}
-    for uuid, why in _conflicts(survey, targets).items():
-        made.refuse(targets.pop(uuid).guest.subject, why)
+def plan(survey: Survey, wishes: t.Iterable[SeclabelWish], repairs: t.Collection[str] = ()) -> GuestPlan:
+    """The changes of all guests. Raises PlanError for wishes that make no sense."""
+    result = GuestPlan()
+    targets = {target.guest.uuid: target for target in _targets(survey, wishes, repairs, result)}
+    for uuid, reason in _conflicts(survey, targets).items():
+        result.refuse(targets.pop(uuid).guest.subject, reason)
     for guest in survey.guests:
         target = targets.get(guest.uuid)
         try:
-            _settle(guest, target, survey, made)
+            _settle(guest, target, survey, result)
         except DomainXmlError as error:
             if target is not None:
-                made.refuse(guest.subject, str(error))
-    return made
+                result.refuse(guest.subject, unreadable(error))
+    return result
 
 
-def needs_cycle(survey: Survey, guest: Definition, wanted: SecLabel | None) -> str:
-    """Why a running guest gets the label of its XML (``wanted``) only by a power cycle; empty: it has it."""
+def unreadable(error: DomainXmlError) -> Reason:
+    """The XML of a guest cannot be understood."""
+    return Reason("xml_unreadable", str(error))
+
+
+def needs_cycle(survey: Survey, guest: Definition, wanted: SecLabel | None) -> Reason | None:
+    """Why a running guest gets the label of its XML (``wanted``) only by a power cycle; None: it has it."""
     if not guest.active or not guest.process or not _has_driver(survey):
-        return ""
+        return None
     if wanted is not None and wanted.type == STATIC:
-        if wanted.label is not None and not same(wanted.label, guest.process):
-            return f"it runs as {guest.process}; its definition says {wanted.label}"
-        running = confinement(guest.now.seclabels) if guest.now is not None else None
-        if relabels(wanted) and running is not None and not relabels(running):
-            return "libvirt labels its files from its next start on"
-        return ""
+        return _needs_static(guest, guest.process, wanted)
     if wanted is not None and wanted.type == NONE:
-        return ""  # a power cycle would make it worse
+        return None  # a power cycle would make it worse
     context = read_context(guest.process)
     live = confinement(guest.now.seclabels) if guest.now is not None else None
     if context is None or fault_of(context, survey.guest_types, survey.daemon) is not None:
-        return f"it runs as {guest.process}; its definition lets libvirt choose a label"
+        return Reason("runs_unconfined", f"it runs as {guest.process}; its definition lets libvirt choose a label")
     if live is not None and live.type == STATIC:
-        return f"it runs with the static label {guest.process}; its definition lets libvirt choose one"
+        text = f"it runs with the static label {guest.process}; its definition lets libvirt choose one"
+        return Reason("runs_with_static_label", text)
     drawn = _range(survey.daemon)
     if drawn is not None and not all(drawn.low <= number <= drawn.high for number in context.categories):
-        return f"it runs as {guest.process}; libvirt draws from {drawn} by now"
-    return ""
+        return Reason("runs_outside_range", f"it runs as {guest.process}; libvirt draws from {drawn} by now")
+    return None
+
+
+def _needs_static(guest: Definition, process: str, wanted: SecLabel) -> Reason | None:
+    if wanted.label is not None and not same(wanted.label, process):
+        return Reason("runs_with_other_label", f"it runs as {process}; its definition says {wanted.label}")
+    running = confinement(guest.now.seclabels) if guest.now is not None else None
+    if relabels(wanted) and running is not None and not relabels(running):
+        return Reason("relabels_at_next_start", "libvirt labels its files from its next start on")
+    return None
 
 
 def _range(daemon: str | None) -> DaemonRange | None:
-    """What libvirt draws from; None where that is not known."""
+    """The range that libvirt draws from; None where it is not known."""
     try:
         return libvirt_range(daemon) if daemon else None
     except LabelError:
@@ -107,55 +117,59 @@ def shown(seclabel: SecLabel | None) -> str:
     return " ".join(word for word in words if word)
 
 
-# -- what is wanted --------------------------------------------------------------------------------------------------
+# -- wishes and repairs ----------------------------------------------------------------------------------------------
 
 
-def _targets(survey: Survey, wishes: t.Iterable[Wish], repairs: t.Collection[str], made: Plan) -> t.Iterator[_Target]:
+def _targets(
+    survey: Survey, wishes: t.Iterable[SeclabelWish], repairs: t.Collection[str], result: GuestPlan
+) -> t.Iterator[_Target]:
     named: set[str] = set()
     for wish in wishes:
         guest = survey.guest(wish.guest)
         if guest.uuid in named:
-            raise PlanError(f"{guest.subject} is named twice; give one label for it")
+            raise PlanError(f"{guest.subject} is named twice; give one label for it", "named_twice")
         named.add(guest.uuid)
         wanted = _wanted(wish)
-        why = _why_not(survey, guest, wanted)
-        if why:
-            made.refuse(guest.subject, why)
+        reason = _objection(survey, guest, wanted)
+        if reason is not None:
+            result.refuse(guest.subject, reason)
         else:
             yield _Target(guest, wanted)
     for guest in survey.guests if repairs else ():
-        if guest.uuid in named:
+        target = _repair(survey, guest, repairs, result) if guest.uuid not in named else None
+        if target is None:
             continue
-        target = _repair(survey, guest, repairs, made)
-        why = _why_not(survey, guest, target.wanted) if target is not None else ""
-        if why:
-            made.refuse(guest.subject, why)
-        elif target is not None:
+        reason = _objection(survey, guest, target.wanted)
+        if reason is not None:
+            result.refuse(guest.subject, reason)
+        else:
             yield target
 
 
-def _wanted(wish: Wish) -> SecLabel:
+def _wanted(wish: SeclabelWish) -> SecLabel:
+    subject = f"guest {wish.guest!r}"
     if wish.type not in TYPES:
-        raise PlanError(f"guest {wish.guest!r}: type {wish.type!r} is none of {', '.join(TYPES)}")
+        raise PlanError(f"{subject}: type {wish.type!r} is none of {', '.join(TYPES)}", "unknown_type")
     if wish.type != STATIC:
         if wish.label is not None:
-            raise PlanError(f"guest {wish.guest!r}: a label goes with type static only; leave it out")
+            raise PlanError(f"{subject}: a label goes with type static only; leave it out", "label_without_static")
         return replace(_DYNAMIC) if wish.type == DYNAMIC else SecLabel("selinux", NONE)
     if not wish.label:
-        raise PlanError(f"guest {wish.guest!r}: type static needs a label such as system_u:system_r:svirt_t:s0:c1,c2")
+        text = f"{subject}: type static needs a label such as system_u:system_r:svirt_t:s0:c1,c2"
+        raise PlanError(text, "static_without_label")
     try:
         context = parse_context(wish.label)
     except LabelError as error:
-        raise PlanError(f"guest {wish.guest!r}: {error}") from error
+        raise PlanError(f"{subject}: {error}", "label_unreadable") from error
     return SecLabel("selinux", STATIC, relabel=True, label=str(context))
 
 
-def _repair(survey: Survey, guest: Definition, repairs: t.Collection[str], made: Plan) -> _Target | None:
-    """What a repair that was asked for makes of a guest that nobody named."""
+def _repair(survey: Survey, guest: Definition, repairs: t.Collection[str], result: GuestPlan) -> _Target | None:
+    """The repair of a guest that no wish names."""
     try:
         domain = guest.next
     except DomainXmlError as error:
-        made.refuse(guest.subject, str(error))
+        result.refuse(guest.subject, unreadable(error))
         return None
     current = confinement(domain.seclabels) if domain is not None else None
     if current is None:
@@ -169,7 +183,7 @@ def _repair(survey: Survey, guest: Definition, repairs: t.Collection[str], made:
 
 
 def _fault(survey: Survey, seclabel: SecLabel) -> str | None:
-    """The repair that a <seclabel> is a case for, beside that of a missing relabel."""
+    """The repair for a fault of a <seclabel>, other than a missing relabel."""
     if seclabel.type == NONE:
         return "none"
     if seclabel.type == STATIC:
@@ -180,63 +194,72 @@ def _fault(survey: Survey, seclabel: SecLabel) -> str | None:
     return "foreign_type" if type_ is not None and type_ not in survey.guest_types else None
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------------------------
 
 
 def _has_driver(survey: Survey) -> bool:
     return any(model.model == "selinux" for model in survey.models)
 
 
-def _why_not(survey: Survey, guest: Definition, wanted: SecLabel) -> str:
+def _objection(survey: Survey, guest: Definition, wanted: SecLabel) -> Reason | None:
     """Why a guest must not have this <seclabel>, whatever other guests have."""
     if guest.inactive is None:
-        return "it is transient: there is no definition to write to, and its label ends with it"
+        text = "it is transient: there is no definition to write to, and its label ends with it"
+        return Reason("transient", text)
     if wanted.type == NONE:
-        return (
-            "type none is refused: the guest would run in the daemon's own domain, and a breakout would have the host"
+        return Reason(
+            "type_none",
+            "type none is refused: the guest would run in the daemon's own domain, and a breakout would have the host",
         )
     models = {model.model: model for model in survey.models}
     if "selinux" not in models:
-        return "libvirt runs without the SELinux driver here, and would not start a guest that asks for it"
+        text = "libvirt runs without the SELinux driver here, and would not start a guest that asks for it"
+        return Reason("no_driver", text)
     if wanted.type != STATIC:
-        return ""
+        return None
     try:
         context = parse_context(wanted.label or "")
         kind = guest.next.kind if guest.next is not None else ""
-    except (LabelError, DomainXmlError) as error:
-        return str(error)
+    except LabelError as error:
+        return Reason("label_unreadable", str(error))
+    except DomainXmlError as error:
+        return unreadable(error)
     base = models["selinux"].baselabels.get(kind)
     base_type = type_of(base) if base else None
     if base_type is None:
-        return f"libvirt names no label for guests of kind {kind!r}, so the type of a static one is not known"
+        text = f"libvirt names no label for guests of kind {kind!r}, so the type of a static one is not known"
+        return Reason("kind_without_label", text)
     if context.type != base_type:
-        return f"its label has type {context.type}; libvirt gives guests of kind {kind} the type {base_type} here"
+        text = f"its label has type {context.type}; libvirt gives guests of kind {kind} the type {base_type} here"
+        return Reason("wrong_type", text)
     return _unsound(survey, context)
 
 
-def _unsound(survey: Survey, context: Context) -> str:
+def _unsound(survey: Survey, context: Context) -> Reason | None:
     if context.low != context.high:
-        return f"its label has the range {context.range}; give one level, such as s0:c1,c2"
+        return Reason("range_label", f"its label has the range {context.range}; give one level, such as s0:c1,c2")
     fault = fault_of(context, survey.guest_types, survey.daemon)
     if fault == NARROW:
-        return f"its label {context} has fewer than two categories, so other guests may reach its disks"
+        text = f"its label {context} has fewer than two categories, so other guests may reach its disks"
+        return Reason("few_categories", text)
     if fault == WIDE:
-        return f"its label {context} has so many categories that it holds other guests'"
-    return "" if fault is None else f"its label {context} has a type that does not hold guests"
+        text = f"its label {context} has so many categories that it dominates other guests' labels"
+        return Reason("wide", text)
+    return None if fault is None else Reason("foreign_type", f"its label {context} has a type that confines no guest")
 
 
-def _conflicts(survey: Survey, targets: t.Mapping[str, _Target]) -> dict[str, str]:
-    """Targets whose static label another guest's holds, or that holds it: the later one of two wishes goes."""
-    refused: dict[str, str] = {}
+def _conflicts(survey: Survey, targets: t.Mapping[str, _Target]) -> dict[str, Reason]:
+    """Targets whose static label dominates another guest's or is dominated by it: of two wishes the later one."""
+    refused: dict[str, Reason] = {}
     while True:
         left = {uuid: target for uuid, target in targets.items() if uuid not in refused}
-        found = _first_conflict(survey, left)
-        if found is None:
+        conflict = _first_conflict(survey, left)
+        if conflict is None:
             return refused
-        refused[found[0]] = found[1]
+        refused[conflict[0]] = conflict[1]
 
 
-def _first_conflict(survey: Survey, targets: t.Mapping[str, _Target]) -> tuple[str, str] | None:
+def _first_conflict(survey: Survey, targets: t.Mapping[str, _Target]) -> tuple[str, Reason] | None:
     order = {uuid: number for number, uuid in enumerate(targets)}
     for uuid, target in targets.items():
         own = read_context(target.wanted.label)
@@ -249,10 +272,11 @@ def _first_conflict(survey: Survey, targets: t.Mapping[str, _Target]) -> tuple[s
             for label, when in _labels_of(other, targets.get(other.uuid)):
                 context = read_context(label)
                 if context is None or fault_of(context, survey.guest_types, survey.daemon) is not None:
-                    continue  # the fault of the other guest, which is told of it
-                why = meeting(own, context)
-                if why:
-                    return uuid, f"its label {own} {why} {other.subject} {when} ({label}); give it one of its own"
+                    continue  # the fault is the other guest's, and reported as such
+                overlap = meeting(own, context)
+                if overlap:
+                    text = f"its label {own} {overlap} {other.subject} {when} ({label}); give it one of its own"
+                    return uuid, Reason("label_conflict", text)
     return None
 
 
@@ -269,18 +293,18 @@ def _labels_of(guest: Definition, target: _Target | None) -> t.Iterator[tuple[st
 
 
 def meeting(own: Context, other: Context) -> str:
-    """How one set of categories holds the other; empty when neither does."""
+    """How one category set dominates the other; empty when neither does."""
     if own.categories == other.categories:
         return "has the categories that"
     if own.categories.dominates(other.categories):
-        return "holds the categories that"
-    return "lies within the categories that" if other.categories.dominates(own.categories) else ""
+        return "dominates the categories that"
+    return "is dominated by the categories that" if other.categories.dominates(own.categories) else ""
 
 
-# -- what is done ----------------------------------------------------------------------------------------------------
+# -- changes ---------------------------------------------------------------------------------------------------------
 
 
-def _settle(guest: Definition, target: _Target | None, survey: Survey, made: Plan) -> None:
+def _settle(guest: Definition, target: _Target | None, survey: Survey, result: GuestPlan) -> None:
     domain = guest.next
     if domain is None or guest.inactive is None:
         return
@@ -289,20 +313,18 @@ def _settle(guest: Definition, target: _Target | None, survey: Survey, made: Pla
     if target is not None and not _has(current, target.wanted):
         wanted = target.wanted
         xml = with_seclabel(guest.inactive, wanted)
-        made.steps.append(Define(guest.uuid, guest.name, guest.inactive, xml))
-        made.lines.append(
-            {"action": "define", "subject": guest.subject, "from": shown(current), "to": shown(wanted)},
-        )
+        result.changes.append(Define(guest.uuid, guest.name, guest.inactive, xml))
+        result.plan.append(Step("define", guest.subject, shown(current), shown(wanted)))
     if target is not None:
-        made.before.append(_state(guest, current))
-        made.after.append(_state(guest, wanted))
-    why = needs_cycle(survey, guest, wanted)
-    if why:
-        made.wait(guest.subject, POWER_CYCLE, why)
+        result.before.append(_state(guest, current))
+        result.after.append(_state(guest, wanted))
+    reason = needs_cycle(survey, guest, wanted)
+    if reason is not None:
+        result.wait(guest.subject, POWER_CYCLE, reason)
 
 
 def _has(current: SecLabel | None, wanted: SecLabel) -> bool:
-    """The XML says it already, in whatever words."""
+    """Whether the XML already means it, however it is spelled."""
     if wanted.type == DYNAMIC:
         return current is None or (current.type in (None, DYNAMIC) and not current.baselabel)
     return (

@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The categories that a libvirt daemon draws from, read out of its own context just as libvirt reads them.
+"""The category range that a libvirt daemon draws from, parsed from the daemon's context as libvirt parses it.
 
 libvirt's parser is not the MLS grammar: it takes the first ``cLOW.cHIGH`` after the first colon of the range and
-passes over everything after it.
+ignores the rest.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """

@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libvirt's network filters: what a definition says, and whether a filter holds a guest to its own addresses.
+"""libvirt's network filters: their definitions, and whether a filter confines a guest to its own addresses.
 
-Anybody with libvirt at hand may redefine a filter, and what refers to it by name does not notice. So a filter is
-judged by what this host's definitions say, not by its name.
+A filter can be redefined at any time, and whatever refers to it by name does not notice. So a filter is judged by this
+host's definitions, not by its name.
 
 Sources: libvirt's network filter format (formatnwfilter), and the filters that libvirt ships.
 
@@ -22,12 +22,12 @@ from ..errors import DomainXmlError
 from ..snapshot.model import Interface, Network, NetworkFilter
 from .domain_xml import MAX_NAME, read_xml
 
-#: What libvirt ships that holds a guest to its MAC, IPv4 and ARP addresses.
+#: libvirt's own filter that confines a guest to its MAC, IPv4 and ARP addresses.
 CLEAN = "clean-traffic"
 IP = "IP"
 LEARNING = "CTRL_IP_LEARNING"
 
-#: The filters that libvirt ships: an interface with one of them got it from libvirt's own set, not from people's.
+#: The filters that libvirt ships. Any other filter is the operator's own.
 STOCK = frozenset(
     """
     allow-arp allow-dhcp allow-dhcp-server allow-dhcpv6 allow-dhcpv6-server allow-incoming-ipv4 allow-incoming-ipv6
@@ -37,7 +37,7 @@ STOCK = frozenset(
     """.split()
 )
 
-#: What a guest may not forge, and the parts that hold it back: all of one of the groups.
+#: Addresses that a guest must not forge, and the filters that prevent it: all of one of the groups.
 _NEEDED: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
     ("MAC addresses", (("no-mac-spoofing",),)),
     ("IP addresses", (("no-ip-spoofing",),)),
@@ -93,7 +93,7 @@ def parse_network(xml: str) -> Network:
 
 
 def weakness(filters: t.Iterable[NetworkFilter], name: str) -> str:
-    """Why a filter does not hold a guest to its own addresses; empty when it does."""
+    """Why a filter does not confine a guest to its own addresses; empty when it does."""
     known = {item.name: item for item in filters}
     used, missing = _closure(known, name)
     if name not in known:
@@ -107,7 +107,7 @@ def weakness(filters: t.Iterable[NetworkFilter], name: str) -> str:
     for item in used:
         opens = item.opens_at
         if opens is not None and (item.name in _PARTS or (item.chain == "root" and opens < _CHAINS_END)):
-            return f"a rule of {item.name} lets everything pass before the rules that hold the guest back"
+            return f"a rule of {item.name} lets everything pass before the rules that confine the guest"
     return ""
 
 
@@ -125,16 +125,16 @@ def wants_address(filters: t.Iterable[NetworkFilter], name: str) -> bool:
 def is_bridged(networks: t.Iterable[Network] | None, type_: str, network: str | None, virtualport: str | None) -> bool:
     """Whether an interface is on a bridge of the host, where libvirt's filters work and other guests may listen.
 
-    ``type_`` is that of the XML, persistent or live. A network that nobody knows is taken for one with a bridge.
+    ``type_`` is that of the XML, persistent or live. An unknown network counts as one with a bridge.
     """
     if type_ not in _BRIDGED or virtualport is not None:  # Open vSwitch hands no packet to the host's filters
         return False
-    found = next((item for item in networks or () if item.name == network), None) if type_ == "network" else None
-    if found is None:
+    source = next((item for item in networks or () if item.name == network), None) if type_ == "network" else None
+    if source is None:
         return True
-    if found.bridge is not None:
-        return found.virtualport is None
-    return found.forward not in _DEVICES and found.forward != "bridge"
+    if source.bridge is not None:
+        return source.virtualport is None
+    return source.forward not in _DEVICES and source.forward != "bridge"
 
 
 def bridged(networks: t.Iterable[Network] | None, interface: Interface) -> bool:
@@ -143,17 +143,17 @@ def bridged(networks: t.Iterable[Network] | None, interface: Interface) -> bool:
 
 
 def _closure(known: t.Mapping[str, NetworkFilter], name: str) -> tuple[list[NetworkFilter], list[str]]:
-    """The filter and all that it refers to, each once; and names that stand for nothing."""
+    """The filter and all that it refers to, each once; and names without a definition."""
     used: dict[str, NetworkFilter] = {}
     missing: list[str] = []
     waiting = [name]
     while waiting:
-        one = waiting.pop()
-        if one in known and one not in used:
-            used[one] = known[one]
-            waiting += known[one].references
-        elif one not in known and one not in missing:
-            missing.append(one)
+        name = waiting.pop()
+        if name in known and name not in used:
+            used[name] = known[name]
+            waiting += known[name].references
+        elif name not in known and name not in missing:
+            missing.append(name)
     return list(used.values()), sorted(missing)
 
 

@@ -1,10 +1,10 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guests' definitions, read and changed through libvirt by one read-write connection, in a child with a deadline.
+"""Reads and changes guests' definitions through libvirt: one read-write connection, in a child with a deadline.
 
-A definition is changed only while it is still what the plan was made from, and read again afterwards: one that libvirt
-did not take as it was meant gets the old one back. The filter of a running guest's interface is changed by an update of
-that interface with its own live XML, in which nothing else differs.
+A definition is changed only while it is still the one that the plan was made from, and read again afterwards: where
+libvirt stored something else than was meant, the old definition is restored. The filter of a running guest's interface
+is changed by an update of that interface with its own live XML, in which nothing else differs.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -15,15 +15,17 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ..._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
-from ..._core.harden.guest_definition import Define, Definition, Live, Step, Survey
+from ..._core.harden.guest_definition import Define, Definition, GuestChange, LiveFilter, Survey
 from ..._core.libvirt import domain_edit as edit
+from ..._core.result import Reason, Refusal
 from ..._core.selinux.context import type_of
 from ..._core.selinux.policy_access import Check
 from ..._core.snapshot.model import Daemon, SecurityModel
 from ..base.deadline import Job
 from ..base.journal import WAIT, Entry, Journal
 from ..base.loaded_policy import LoadedPolicy
-from ..base.root import Root, reason
+from ..base.root import Root
+from ..base.root import reason as error_text
 from ..probe import daemon, processes, selinux
 from ..probe import libvirt_reader as readings
 
@@ -32,12 +34,12 @@ GUEST, INTERFACE = "guest", "interface"
 _INACTIVE, _SECURE = 2, 1  # VIR_DOMAIN_XML_…
 _AFFECT_LIVE = 1  # VIR_DOMAIN_AFFECT_LIVE
 _RUN = "/run/libvirt/qemu"
-#: The daemon that sees to network filters itself; of the others, one of their own does.
+#: The monolithic daemon, which applies network filters itself; with modular daemons virtnwfilterd does.
 _MONOLITHIC = "libvirtd"
-#: What it takes to watch packets.
+#: Permissions of packet_socket that learning addresses takes.
 _WATCHING = ("create", "bind", "setopt", "map", "read")
 _NO_DOMAIN = 42  # VIR_ERR_NO_DOMAIN
-#: Seconds that putting one thing back may take.
+#: Seconds for putting one entry of the journal back.
 _RESTORE_TIME = 60.0
 
 T = t.TypeVar("T")
@@ -45,7 +47,7 @@ T = t.TypeVar("T")
 
 @dataclass(repr=False, eq=False)
 class Session:
-    """An open connection, and the binding that it came from; tests put their own in."""
+    """An open connection, and the binding that it came from; tests pass their own."""
 
     libvirt: t.Any
     handle: t.Any
@@ -53,7 +55,7 @@ class Session:
 
     @property
     def error(self) -> type[Exception]:
-        """What the binding raises."""
+        """The exception of the binding."""
         return t.cast("type[Exception]", self.libvirt.libvirtError)
 
     def guest(self, uuid: str) -> t.Any:
@@ -67,43 +69,44 @@ class Session:
 
 
 def connect() -> Session:
-    """Connect to the host's daemon. Only for a child: nothing here has a deadline of its own. Raises HostReadError."""
+    """Connect to the host's daemon. Only for a child: nothing here has a deadline. Raises HostReadError."""
     try:
-        import libvirt  # here, not above: half a second on a slow host, and a child's business only
+        import libvirt  # here, not above: the import takes half a second on a slow host, and only the child needs it
     except ImportError as error:
-        raise HostReadError(readings.missing_binding(Root())) from error
+        raise HostReadError(readings.missing_binding(Root()), "no_binding") from error
     libvirt.registerErrorHandler(lambda *_args: None, None)
     try:
         return Session(libvirt, libvirt.open(readings.QEMU_URI))
     except libvirt.libvirtError as error:
-        raise HostReadError(f"libvirt: {error}") from error
+        raise HostReadError(f"libvirt: {error}", "libvirt_error") from error
 
 
 def within(timeout: float, work: t.Callable[[Session], t.Any]) -> t.Any:
-    """Do the work in a child with a connection of its own, and hand back what it gives. Raises HostWriteError.
+    """Do the work in a child with its own connection, and return its result. Raises HostWriteError.
 
-    What the child changed before it was stopped is in the journal.
+    Changes that the child made before it was stopped are in the journal.
     """
 
     def child() -> t.Iterator[dict[str, t.Any]]:
         try:
             yield {"result": work(connect())}
         except SvirtError as error:
-            yield {"error": str(error)}
+            yield {"error": str(error), "code": error.code}
 
-    # Another run on the host may keep the journal for a while; that is not libvirt's time.
+    # Another run may hold the journal for a while; that wait is not counted against libvirt.
     job = Job(child, timeout + WAIT)
-    found = list(job.items())
-    if job.problem or not found:
-        raise HostWriteError(f"libvirt: {job.problem or 'it gave no answer'}; what was changed is in the journal")
-    if "error" in found[0]:
-        raise HostWriteError(found[0]["error"])
-    return found[0]["result"]
+    answers = list(job.items())
+    if job.problem or not answers:
+        text = f"libvirt: {job.problem or 'it gave no answer'}; changes made so far are in the journal"
+        raise HostWriteError(text, "libvirt_does_not_answer")
+    if "error" in answers[0]:
+        raise HostWriteError(answers[0]["error"], answers[0]["code"])
+    return answers[0]["result"]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the host's files say, before libvirt is asked."""
+class LibvirtFacts:
+    """Facts from the host's files, before libvirt is asked."""
 
     installed: bool
     guest_types: frozenset[str] = frozenset()
@@ -114,35 +117,37 @@ class Facts:
     deaf: str = ""
 
 
-def facts(root: Root) -> Facts:
+def facts(root: Root) -> LibvirtFacts:
     """Read them. Raises HostReadError where libvirt must not be asked, or cannot be."""
     base_types = tuple(selinux.read(root).facts.guest_types[:2])
     types = frozenset((*selinux.GUEST_TYPES, *base_types))
-    found = daemon.find(root, processes.read(root, types).daemons)
-    if not found.installed:
-        return Facts(False)
-    why = daemon.may_connect(root, found)
+    reading = daemon.find(root, processes.read(root, types).daemons)
+    if not reading.installed:
+        return LibvirtFacts(False)
+    why = daemon.may_connect(root, reading)
     if why:
-        raise HostReadError(why)
-    return Facts(True, types, found.daemon.context if found.daemon else None, base_types, _deaf(root, found.daemon))
+        raise HostReadError(why, "may_not_connect")
+    context = reading.daemon.context if reading.daemon else None
+    return LibvirtFacts(True, types, context, base_types, _deaf(root, reading.daemon))
 
 
-def _deaf(root: Root, found: Daemon | None) -> str:
-    """Whether the loaded policy keeps libvirt from watching packets. It then drops all of a guest whose address it is
-    to learn, also of one that runs. Debian's policy does: it forbids the memory that libpcap shares with the kernel.
+def _deaf(root: Root, running: Daemon | None) -> str:
+    """Whether the loaded policy keeps libvirt from watching packets: it then drops all packets of a guest whose address
+    it has to learn, also of a running one. Debian's policy does: it forbids the memory that libpcap shares with the
+    kernel.
     """
     policy = LoadedPolicy(root)
-    if found is None or found.context is None or found.name != _MONOLITHIC or not policy.enforcing:
+    if running is None or running.context is None or running.name != _MONOLITHIC or not policy.enforcing:
         return ""
-    verdict = policy.verdict(Check(found.context, found.context, "packet_socket", _WATCHING))
+    verdict = policy.verdict(Check(running.context, running.context, "packet_socket", _WATCHING))
     if not verdict.denied or verdict.permissive:
         return ""
     missing = " ".join(verdict.denied)
     return f"the loaded policy does not let libvirt's daemon watch packets (packet_socket {missing} to itself)"
 
 
-def survey(session: Session, known: Facts) -> Survey:
-    """All guests with their XML, and what is defined on the host. Raises HostReadError."""
+def survey(session: Session, known: LibvirtFacts) -> Survey:
+    """All guests with their XML, and the host's filters and networks. Raises HostReadError."""
     try:
         models = readings.security_models(session.handle.getCapabilities())
         bases = {type_of(base) for model in models if model.model == "selinux" for base in model.baselabels.values()}
@@ -157,20 +162,20 @@ def survey(session: Session, known: Facts) -> Survey:
             deaf=known.deaf,
         )
     except session.error as error:
-        raise HostReadError(f"libvirt: {error}") from error
+        raise HostReadError(f"libvirt: {error}", "libvirt_error") from error
 
 
-def with_driver(found: Survey, known: Facts) -> Survey:
-    """The survey as it would be were libvirt to run with the SELinux driver."""
-    if not known.base_types or any(model.model == "selinux" for model in found.models):
-        return found
+def with_driver(seen: Survey, known: LibvirtFacts) -> Survey:
+    """The survey as it would be if libvirt ran with the SELinux driver."""
+    if not known.base_types or any(model.model == "selinux" for model in seen.models):
+        return seen
     kinds = {"kvm": known.base_types[0], "qemu": known.base_types[-1]}
     bases = {kind: f"system_u:system_r:{type_}:s0" for kind, type_ in kinds.items()}
-    return replace(found, models=[SecurityModel("selinux", "0", bases), *found.models])
+    return replace(seen, models=[SecurityModel("selinux", "0", bases), *seen.models])
 
 
 def _definition(session: Session, domain: t.Any) -> Definition | None:
-    """One guest; None for one that ended and went meanwhile."""
+    """One guest; None for one that is gone meanwhile."""
     try:
         active, persistent = bool(domain.isActive()), bool(domain.isPersistent())
         return Definition(
@@ -191,8 +196,8 @@ def _definition(session: Session, domain: t.Any) -> Definition | None:
 def process_label(session: Session, domain: t.Any) -> str | None:
     """The label of a running guest's process, as the kernel has it.
 
-    The policy may keep libvirt from reading the label of a guest that runs unconfined, which Debian's does, and without
-    the driver it reads none; then it is read here.
+    libvirt reads none without the SELinux driver, or where the policy forbids it, as Debian's does for an unconfined
+    guest; then it is read from /proc here.
     """
     try:
         label = str(domain.securityLabel()[0])
@@ -210,57 +215,62 @@ def _kernels_label(root: Root, name: str) -> str | None:
 # -- changing --------------------------------------------------------------------------------------------------------
 
 
-def apply(session: Session, steps: t.Sequence[Step], journal: Journal) -> list[dict[str, str]]:
-    """Take the steps, after what they change is in the journal; gives those that did not work, and why.
+def apply(session: Session, changes: t.Sequence[GuestChange], journal: Journal) -> list[Refusal]:
+    """Make the changes, after their objects are in the journal; gives those that failed.
 
     Raises JournalError; then nothing was changed.
     """
-    journal.record([_entry(step) for step in steps])
-    failed: list[dict[str, str]] = []
-    for step in steps:
+    journal.record([_entry(change) for change in changes])
+    failed: list[Refusal] = []
+    for change in changes:
         try:
-            why = _define(session, step) if isinstance(step, Define) else _update(session, step)
+            reason = _define(session, change) if isinstance(change, Define) else _update(session, change)
         except (session.error, SvirtError) as error:
-            why = reason(error)
-        if why:
-            failed.append({"subject": step.subject, "why": why})
+            reason = Reason("libvirt_error", error_text(error))
+        if reason is not None:
+            failed.append(Refusal(change.subject, reason))
     return failed
 
 
-def _entry(step: Step) -> Entry:
-    if isinstance(step, Define):
-        return Entry(GUEST, step.uuid, {"name": step.name, "xml": step.before})
-    before = step.before
-    state = {"filter": before.name, "parameters": [list(item) for item in before.parameters]} if before else None
-    return Entry(INTERFACE, f"{step.uuid} {step.mac}", {"uuid": step.uuid, "mac": step.mac, "filterref": state})
+def _entry(change: GuestChange) -> Entry:
+    if isinstance(change, Define):
+        return Entry(GUEST, change.uuid, {"name": change.name, "xml": change.before})
+    before = {"uuid": change.uuid, "mac": change.mac, "filterref": _filter_document(change.before)}
+    return Entry(INTERFACE, f"{change.uuid} {change.mac}", before)
 
 
-def _define(session: Session, step: Define) -> str:
+def _filter_document(item: edit.Filter | None) -> dict[str, t.Any] | None:
+    return {"filter": item.name, "parameters": [list(pair) for pair in item.parameters]} if item else None
+
+
+def _define(session: Session, change: Define) -> Reason | None:
     """Change a definition; gives why it is as it was."""
-    domain = session.guest(step.uuid)
+    domain = session.guest(change.uuid)
     if domain is None or not domain.isPersistent():
-        return "its definition went meanwhile"
-    if domain.XMLDesc(_INACTIVE | _SECURE) != step.before:
-        return "somebody changed its definition meanwhile; it was left alone"
-    made = session.handle.defineXML(step.after)
-    place = edit.first_difference(step.after, made.XMLDesc(_INACTIVE | _SECURE))
+        return Reason("changed_meanwhile", "its definition went meanwhile")
+    if domain.XMLDesc(_INACTIVE | _SECURE) != change.before:
+        return Reason("changed_meanwhile", "somebody changed its definition meanwhile; it was left alone")
+    stored = session.handle.defineXML(change.after)
+    place = edit.first_difference(change.after, stored.XMLDesc(_INACTIVE | _SECURE))
     if not place:
-        return ""
-    session.handle.defineXML(step.before)
-    return f"libvirt took the definition for another one, at {place[:200]}; the old one was put back"
+        return None
+    session.handle.defineXML(change.before)
+    text = f"libvirt stored another definition than was given, at {place[:200]}; the old one was restored"
+    return Reason("stored_otherwise", text)
 
 
-def _update(session: Session, step: Live) -> str:
+def _update(session: Session, change: LiveFilter) -> Reason | None:
     """Change the filter of a running guest's interface; gives why it has the old one."""
-    domain = session.guest(step.uuid)
+    domain = session.guest(change.uuid)
     if domain is None or not domain.isActive():
-        return ""  # it ended meanwhile, and its next start has the filter of its definition
+        return None  # it ended meanwhile, and its next start has the filter of its persistent XML
     live = domain.XMLDesc(0)
-    if _filter(live, step.mac) != step.before:
-        return "somebody changed its filter meanwhile; it was left alone"
-    _put_filter(domain, live, step.mac, step.after)
-    found = _filter(domain.XMLDesc(0), step.mac)
-    return "" if _sorted(found) == _sorted(step.after) else "libvirt did not take the filter"
+    if _filter(live, change.mac) != change.before:
+        return Reason("changed_meanwhile", "somebody changed its filter meanwhile; it was left alone")
+    _put_filter(domain, live, change.mac, change.after)
+    if _parts(_filter(domain.XMLDesc(0), change.mac)) == _parts(change.after):
+        return None
+    return Reason("filter_not_taken", "libvirt did not take the filter")
 
 
 def _put_filter(domain: t.Any, live: str, mac: str, wanted: edit.Filter | None) -> None:
@@ -274,8 +284,8 @@ def _filter(live: str, mac: str) -> edit.Filter | None:
     raise DomainXmlError(f"it has no interface {mac} any more")
 
 
-def _sorted(found: edit.Filter | None) -> tuple[t.Any, ...]:
-    return () if found is None else (found.name, sorted(found.parameters))
+def _parts(item: edit.Filter | None) -> tuple[t.Any, ...]:
+    return () if item is None else (item.name, sorted(item.parameters))
 
 
 # -- putting back ----------------------------------------------------------------------------------------------------
@@ -289,7 +299,7 @@ def restore(entry: Entry, run: t.Callable[[float, t.Callable[[Session], t.Any]],
         try:
             return put(session, entry.before, entry.subject)
         except (session.error, DomainXmlError) as error:
-            return reason(error)
+            return error_text(error)
 
     why = run(_RESTORE_TIME, work)
     if why:
@@ -307,11 +317,11 @@ def _restore_guest(session: Session, before: dict[str, t.Any], uuid: str) -> str
 def _restore_interface(session: Session, before: dict[str, t.Any], _subject: str) -> str:
     domain = session.guest(before["uuid"])
     if domain is None or not domain.isActive():
-        return ""  # what it was ended with the process
+        return ""  # the live filter ended with the process
     live, old = domain.XMLDesc(0), before["filterref"]
     if before["mac"] not in {card.mac for card in edit.cards(live)}:
         return ""  # unplugged since
     wanted = edit.Filter(old["filter"], tuple((name, value) for name, value in old["parameters"])) if old else None
-    if _sorted(_filter(live, before["mac"])) != _sorted(wanted):
+    if _parts(_filter(live, before["mac"])) != _parts(wanted):
         _put_filter(domain, live, before["mac"], wanted)
     return ""

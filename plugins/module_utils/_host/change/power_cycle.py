@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guests stopped and started again, one after the other, each only because somebody named it.
+"""Stops and starts guests, one after the other, by the plan of power cycles.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from ..._core.harden.guest_definition import Survey
 from ..._core.harden.power_cycle import SHUTDOWN, Cycle, wrong_label
-from ..base.root import reason
+from ..._core.result import Reason
+from ..base.root import reason as error_text
 from .guest_definitions import Session, process_label
 
 _GRACEFUL = 1  # VIR_DOMAIN_DESTROY_GRACEFUL
@@ -21,7 +22,7 @@ _PAUSE = 0.5
 
 
 @dataclass(frozen=True)
-class Way:
+class CycleMethod:
     """How guests are stopped."""
 
     method: str = SHUTDOWN
@@ -38,99 +39,108 @@ class Way:
 
 
 @dataclass(repr=False)
-class Outcome:
-    """What became of the guests; by uuid."""
+class CycleOutcome:
+    """State of the guests afterwards, by uuid."""
 
     cycled: list[Cycle] = field(default_factory=list)
-    #: Still running as before, and why.
-    refused: dict[str, str] = field(default_factory=dict)
-    #: Stopped, and not running as they should.
-    failed: dict[str, str] = field(default_factory=dict)
+    #: Guests that still run as before.
+    left: dict[str, Reason] = field(default_factory=dict)
+    #: Guests that were stopped and do not run as they should.
+    failed: dict[str, Reason] = field(default_factory=dict)
     #: Label of each process that was started.
     labels: dict[str, str | None] = field(default_factory=dict)
-    #: A guest that stands in the way of every start, and could not be stopped.
-    standing: str = ""
+    #: A guest that blocks every start, and could not be stopped.
+    blocking: str = ""
 
 
-def cycle(session: Session, survey: Survey, cycles: t.Iterable[Cycle], way: Way) -> Outcome:
+def cycle(session: Session, survey: Survey, cycles: t.Sequence[Cycle], method: CycleMethod) -> CycleOutcome:
     """Stop and start each guest. After one that does not run again as it should, no other is stopped.
 
-    Those that stand in the way of every start are stopped together, before the first of them starts.
+    Guests that block every start are stopped together, before the first of them starts.
     """
-    outcome = Outcome()
-    cycles = list(cycles)
-    first = [one for one in cycles if one.blocks]
-    for batch in [first, *([one] for one in cycles if not one.blocks)]:
-        stopped = [(one, session.guest(one.uuid)) for one in batch if _stopped(session, one, way, outcome)]
-        for one, domain in stopped:
-            why = _start(session, domain, one) or wrong_label(survey, one, process_label(session, domain))
-            outcome.labels[one.uuid] = process_label(session, domain)
-            if why:
-                outcome.failed[one.uuid] = why
+    outcome = CycleOutcome()
+    together = [guest for guest in cycles if guest.blocks]
+    for batch in [together, *([guest] for guest in cycles if not guest.blocks)]:
+        stopped = [(guest, session.guest(guest.uuid)) for guest in batch if _stopped(session, guest, method, outcome)]
+        for guest, domain in stopped:
+            label = None
+            fault = _start(session, domain, guest)
+            if fault is None:
+                label = process_label(session, domain)
+                fault = wrong_label(survey, guest, label)
+            outcome.labels[guest.uuid] = label
+            if fault is not None:
+                outcome.failed[guest.uuid] = fault
             else:
-                outcome.cycled.append(one)
+                outcome.cycled.append(guest)
     return outcome
 
 
-def _stopped(session: Session, one: Cycle, way: Way, outcome: Outcome) -> bool:
-    """Stop a guest, unless it might not get back."""
-    why = ""
+def _stopped(session: Session, guest: Cycle, method: CycleMethod, outcome: CycleOutcome) -> bool:
+    """Stop a guest, unless it might not be able to start again."""
+    reason = None
     if outcome.failed:
-        why = "a guest before it did not come back as it should; it was left alone"
-    elif outcome.standing:
-        why = f"{outcome.standing} still runs, beside which the guard lets no guest start; it was left alone"
+        text = "a guest before it did not come back as it should; it was left alone"
+        reason = Reason("after_a_failure", text)
+    elif outcome.blocking:
+        text = f"{outcome.blocking} still runs, beside which the guard lets no guest start; it was left alone"
+        reason = Reason("blocked", text)
     try:
-        why = why or _stop(session, session.guest(one.uuid), one, way)
+        reason = reason or _stop(session, session.guest(guest.uuid), guest, method)
     except session.error as error:
-        why = reason(error)
-    if not why:
+        reason = Reason("libvirt_error", error_text(error))
+    if reason is None:
         return True
-    outcome.refused[one.uuid] = why
-    if one.blocks and not outcome.standing:
-        outcome.standing = one.subject
+    outcome.left[guest.uuid] = reason
+    if guest.blocks and not outcome.blocking:
+        outcome.blocking = guest.subject
     return False
 
 
-def _stop(session: Session, domain: t.Any, one: Cycle, way: Way) -> str:
+def _stop(session: Session, domain: t.Any, guest: Cycle, method: CycleMethod) -> Reason | None:
     """Stop a guest; gives why it still runs."""
     if domain is None or not domain.isPersistent():
-        return "its definition went meanwhile"
-    if not domain.isActive() or process_label(session, domain) != one.process:
-        return "somebody stopped or started it meanwhile; it was left alone"
-    if way.method == SHUTDOWN:
-        why = _shut_down(session, domain, way)
-        if not why or not way.force:
-            return why
+        return Reason("changed_meanwhile", "its definition went meanwhile")
+    if not domain.isActive() or process_label(session, domain) != guest.process:
+        return Reason("changed_meanwhile", "somebody stopped or started it meanwhile; it was left alone")
+    if method.method == SHUTDOWN:
+        reason = _shut_down(session, domain, method)
+        if reason is None or not method.force:
+            return reason
     try:
         domain.destroyFlags(_GRACEFUL)
     except session.error as error:
         if domain.isActive():
-            return f"it could not be stopped: {reason(error)}"
-    return ""
+            return Reason("does_not_stop", f"it could not be stopped: {error_text(error)}")
+    return None
 
 
-def _shut_down(session: Session, domain: t.Any, way: Way) -> str:
+def _shut_down(session: Session, domain: t.Any, method: CycleMethod) -> Reason | None:
     try:
         domain.shutdown()
-        until = time.monotonic() + way.timeout
+        until = time.monotonic() + method.timeout
         while domain.isActive():
             if time.monotonic() >= until:
-                return f"it did not shut down within {way.timeout:g} s; it still runs as before (force: true ends it)"
-            time.sleep(way.pause)
+                return Reason(
+                    "does_not_shut_down",
+                    f"it did not shut down within {method.timeout:g} s; it still runs as before (force: true ends it)",
+                )
+            time.sleep(method.pause)
     except session.error as error:
-        return f"it could not be asked to shut down: {reason(error)}" if domain.isActive() else ""
-    return ""
+        if domain.isActive():
+            return Reason("shutdown_refused", f"it could not be asked to shut down: {error_text(error)}")
+    return None
 
 
-def _start(session: Session, domain: t.Any, one: Cycle) -> str:
+def _start(session: Session, domain: t.Any, guest: Cycle) -> Reason | None:
     """Start a guest that is off; gives why it does not run."""
-    # The categories that libvirt draws may meet a static guest's, which the guard refuses; the next ones hardly will.
-    for last in (False, False, True) if one.label is None else (True,):
+    # The categories that libvirt draws may conflict with a static label, which the guard refuses; it draws again then.
+    for last in (False, False, True) if guest.label is None else (True,):
         try:
             if not domain.isActive():  # somebody else may have been quicker
                 domain.create()
-            return ""
+            return None
         except session.error as error:
             if last:
-                return f"it is off now and did not start again: {reason(error)}"
-    return ""
+                return Reason("does_not_start", f"it is off now and did not start again: {error_text(error)}")
+    return None

@@ -34,7 +34,7 @@ class Bench:
         self.host = host
         self.folder = folder
         self._capsys = capsys
-        self.facts = definitions.Facts(True, frozenset(("svirt_t",)), factory.DAEMON)
+        self.facts = definitions.LibvirtFacts(True, frozenset(("svirt_t",)), factory.DAEMON)
 
     def __call__(self, name: str, check: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
         given = {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}
@@ -157,7 +157,9 @@ def test_a_power_cycle_is_foretold_before_anything_was_changed(bench: Bench) -> 
 
 
 def test_a_policy_that_is_foreseen_lets_libvirt_learn_addresses(bench: Bench) -> None:
-    bench.facts = definitions.Facts(True, bench.facts.guest_types, factory.DAEMON, deaf="the policy is against it")
+    bench.facts = definitions.LibvirtFacts(
+        True, bench.facts.guest_types, factory.DAEMON, deaf="the policy is against it"
+    )
     places = [line["where"] for line in bench("guest_network_filter", True)["plan"]]
     assert places == []
     told = bench("guest_network_filter", True, foreseen_policy=True)
@@ -167,7 +169,7 @@ def test_a_policy_that_is_foreseen_lets_libvirt_learn_addresses(bench: Bench) ->
 
 def test_a_driver_that_is_foreseen_counts(bench: Bench) -> None:
     bench.host.capabilities = "<capabilities><host/></capabilities>"
-    bench.facts = definitions.Facts(True, bench.facts.guest_types, factory.DAEMON, ("svirt_t",))
+    bench.facts = definitions.LibvirtFacts(True, bench.facts.guest_types, factory.DAEMON, ("svirt_t",))
     assert bench("guest_seclabel", True, **CALLS[0][1])["plan"] == []
     assert len(bench("guest_seclabel", True, foreseen_driver=True, **CALLS[0][1])["plan"]) == 2
     assert bench("guest_seclabel", foreseen_driver=True, **CALLS[0][1])["plan"] == []  # it is not there after all
@@ -177,7 +179,7 @@ def test_a_range_that_is_foreseen_counts(bench: Bench) -> None:
     range_ = "system_u:system_r:virtd_t:s0-s0:c32.c95"
     assert bench("guest_seclabel", True)["pending"] == []
     (waits,) = bench("guest_seclabel", True, foreseen_context=range_)["pending"]
-    assert "libvirt draws from c32.c95 by now" in waits["why"]
+    assert waits["code"] == "runs_outside_range"
     assert bench("guest_seclabel", foreseen_context=range_)["pending"] == []  # it is not so after all
     told = bench("guest_power_cycle", True, guests=["web"], foreseen_context=range_)
     assert [line["subject"] for line in told["plan"]] == ["guest web"]
@@ -200,7 +202,9 @@ def test_nobody_may_be_cycled_by_default(bench: Bench) -> None:
 
 def test_refusals_fail_only_when_strict(bench: Bench) -> None:
     wishes = [{"guest": "web", "type": "none"}]
-    assert bench("guest_seclabel", guests=wishes)["refused"][0]["subject"] == "guest web"
+    assert [(one["subject"], one["code"]) for one in bench("guest_seclabel", guests=wishes)["refused"]] == [
+        ("guest web", "type_none")
+    ]
     strict = bench("guest_seclabel", guests=wishes, strict=True)
     assert strict["failed"] is True
     assert strict["msg"].startswith("guest web: type none is refused")
@@ -240,7 +244,7 @@ def test_wrong_input_fails(bench: Bench, name: str, arguments: dict[str, t.Any],
     ],
 )
 def test_a_host_without_libvirt(bench: Bench, name: str, harmless: dict[str, t.Any], wrong: dict[str, t.Any]) -> None:
-    bench.facts = definitions.Facts(False)
+    bench.facts = definitions.LibvirtFacts(False)
     assert bench(name, **harmless)["changed"] is False
     assert "no libvirt daemon" in bench(name, **wrong)["msg"]
 
@@ -255,6 +259,6 @@ def test_a_host_that_cannot_be_read_fails(bench: Bench, monkeypatch: pytest.Monk
 
 
 def test_a_host_without_libvirt_has_none_of_the_guests_that_may_be_cycled(bench: Bench) -> None:
-    bench.facts = definitions.Facts(False)
+    bench.facts = definitions.LibvirtFacts(False)
     told = bench("guest_power_cycle", guests=["x"])
     assert (told["changed"], told["absent"]) == (False, ["x"])

@@ -11,13 +11,13 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import Pl
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guest_definition import (
     Define,
     Definition,
-    Live,
-    Plan,
+    GuestPlan,
+    LiveFilter,
     Survey,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.network_filter import (
-    Choice,
-    Wishes,
+    FilterChoice,
+    FilterWishes,
     choices_of,
     excluded,
     parameters_of,
@@ -57,25 +57,29 @@ def survey(*guests: Definition, filters: list[NetworkFilter] | None = None) -> S
     )
 
 
-def lines(made: Plan) -> list[tuple[str, str, t.Any, t.Any]]:
-    return [(line["subject"].split()[1], line["where"], line["from"], line["to"]) for line in made.lines]
+def lines(made: GuestPlan) -> list[tuple[str, str, t.Any, t.Any]]:
+    return [(step.subject.split()[1], step.extra["where"], step.before, step.after) for step in made.plan]
 
 
-def refusals(made: Plan) -> list[str]:
-    return [one["why"] for one in made.refused]
+def refusals(made: GuestPlan) -> list[str]:
+    return [refused.reason.code for refused in made.refused]
 
 
 def test_every_bridged_interface_of_all_guests() -> None:
     network = virt.card(SECOND, kind="network", source="network='lan'")
-    made = plan(survey(off(virt.card(MAC), network), on(virt.card(MAC), virt.card(MAC), "b")), Wishes())
+    made = plan(survey(off(virt.card(MAC), network), on(virt.card(MAC), virt.card(MAC), "b")), FilterWishes())
     assert lines(made) == [
         (MAC, "persistent", None, LEARNT),
         (SECOND, "persistent", None, LEARNT),
         (MAC, "persistent", None, LEARNT),
         (MAC, "live", None, LEARNT),
     ]
-    assert [type(step) for step in made.steps] == [Define, Define, Live]  # one definition for both interfaces
-    first = made.steps[0]
+    assert [type(change) for change in made.changes] == [
+        Define,
+        Define,
+        LiveFilter,
+    ]  # one definition for both interfaces
+    first = made.changes[0]
     assert isinstance(first, Define)
     assert [card.filter for card in cards(first.after)] == [Filter("clean-traffic", (("CTRL_IP_LEARNING", "any"),))] * 2
     assert (made.refused, made.pending) == ([], [])
@@ -85,8 +89,8 @@ def test_every_bridged_interface_of_all_guests() -> None:
 
 def test_a_second_run_finds_nothing_to_do() -> None:
     have = virt.card(MAC, ref(CTRL_IP_LEARNING="any"))
-    made = plan(survey(on(have, have), off(virt.card(SECOND, ref(IP="192.0.2.7")), name="b")), Wishes())
-    assert (made.lines, made.steps) == ([], [])
+    made = plan(survey(on(have, have), off(virt.card(SECOND, ref(IP="192.0.2.7")), name="b")), FilterWishes())
+    assert (made.plan, made.changes) == ([], [])
     assert made.before == made.after
     assert len(made.before) == 2
 
@@ -101,22 +105,21 @@ def test_a_second_run_finds_nothing_to_do() -> None:
     ],
 )
 def test_what_does_not_hold_gives_way(current: str, after: str) -> None:
-    ((_mac, _where, _before, found),) = lines(plan(survey(off(virt.card(MAC, current))), Wishes()))
+    ((_mac, _where, _before, found),) = lines(plan(survey(off(virt.card(MAC, current))), FilterWishes()))
     assert found == after
 
 
 def test_a_sound_filter_of_ones_own_stays() -> None:
     sound = NetworkFilter("ours", references=["clean-traffic"])
     host = survey(off(virt.card(MAC, ref("ours", IP="192.0.2.1"))), filters=[*factory.filters(), sound])
-    assert plan(host, Wishes()).lines == []
+    assert plan(host, FilterWishes()).plan == []
 
 
 def test_a_weak_filter_of_ones_own_is_told_and_left_alone() -> None:
-    made = plan(survey(off(virt.card(MAC, ref("own")))), Wishes())
-    assert made.lines == []
-    (why,) = refusals(made)
-    assert why.startswith("it has the filter own: it lets the guest forge MAC addresses")
-    chosen = Wishes(choices=(Choice("a", MAC, parameters=IP),))
+    made = plan(survey(off(virt.card(MAC, ref("own")))), FilterWishes())
+    assert made.plan == []
+    assert refusals(made) == ["weak_filter"]
+    chosen = FilterWishes(choices=(FilterChoice("a", MAC, parameters=IP),))
     assert lines(plan(survey(off(virt.card(MAC, ref("own")))), chosen)) == [
         (MAC, "persistent", "own", "clean-traffic IP=192.0.2.1")
     ]
@@ -124,16 +127,16 @@ def test_a_weak_filter_of_ones_own_is_told_and_left_alone() -> None:
 
 def test_one_definition_follows_the_other() -> None:
     good = virt.card(MAC, ref(IP="192.0.2.1"))
-    assert lines(plan(survey(on(virt.card(MAC), good)), Wishes())) == [
+    assert lines(plan(survey(on(virt.card(MAC), good)), FilterWishes())) == [
         (MAC, "persistent", None, "clean-traffic IP=192.0.2.1")
     ]
-    assert lines(plan(survey(on(good, virt.card(MAC))), Wishes())) == [
+    assert lines(plan(survey(on(good, virt.card(MAC))), FilterWishes())) == [
         (MAC, "live", None, "clean-traffic IP=192.0.2.1")
     ]
 
 
 def test_choices_for_a_guest_and_for_one_of_its_interfaces() -> None:
-    wishes = Wishes(choices=(Choice("a", None, "no-mac-spoofing", ()), Choice("a", SECOND, None, IP)))
+    wishes = FilterWishes(choices=(FilterChoice("a", None, "no-mac-spoofing", ()), FilterChoice("a", SECOND, None, IP)))
     made = plan(survey(off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b")), wishes)
     assert lines(made) == [
         (MAC, "persistent", None, "no-mac-spoofing"),  # its own risk, and asked for
@@ -145,15 +148,15 @@ def test_choices_for_a_guest_and_for_one_of_its_interfaces() -> None:
 def test_addresses_in_any_order_are_the_same() -> None:
     current = "<filterref filter='clean-traffic'><parameter name='IP' value='192.0.2.2'/>"
     current += "<parameter name='IP' value='192.0.2.1'/></filterref>"
-    wishes = Wishes(choices=(Choice("a", MAC, None, parameters_of({"IP": ["192.0.2.1", "192.0.2.2"]})),))
-    assert plan(survey(off(virt.card(MAC, current))), wishes).lines == []
+    wishes = FilterWishes(choices=(FilterChoice("a", MAC, None, parameters_of({"IP": ["192.0.2.1", "192.0.2.2"]})),))
+    assert plan(survey(off(virt.card(MAC, current))), wishes).plan == []
 
 
 def test_who_is_left_out() -> None:
     guests = (off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b"))
-    made = plan(survey(*guests), Wishes(exclude=frozenset(excluded(["b", SECOND.upper()]))))
-    assert [(line["subject"]) for line in made.lines] == [f"interface {MAC} of guest a"]
-    assert plan(survey(*guests), Wishes(exclude=frozenset((virt.uuid("a"), "b")))).lines == []
+    made = plan(survey(*guests), FilterWishes(exclude=frozenset(excluded(["b", SECOND.upper()]))))
+    assert [step.subject for step in made.plan] == [f"interface {MAC} of guest a"]
+    assert plan(survey(*guests), FilterWishes(exclude=frozenset((virt.uuid("a"), "b")))).plan == []
 
 
 @pytest.mark.parametrize(
@@ -169,95 +172,98 @@ def test_who_is_left_out() -> None:
     ],
 )
 def test_what_has_no_bridge_is_refused_only_when_it_is_named(card: str) -> None:
-    made = plan(survey(off(card)), Wishes())
-    assert (made.lines, made.refused, made.before) == ([], [], [])
-    named = plan(survey(off(card)), Wishes(choices=(Choice("a", MAC),)))
-    assert (named.lines, len(named.refused)) == ([], 1)
+    made = plan(survey(off(card)), FilterWishes())
+    assert (made.plan, made.refused, made.before) == ([], [], [])
+    named = plan(survey(off(card)), FilterWishes(choices=(FilterChoice("a", MAC),)))
+    assert (named.plan, len(named.refused)) == ([], 1)
 
 
 def test_a_network_that_hands_out_devices_shows_in_live_xml() -> None:
     host = survey(
         on(virt.card(MAC, kind="network", source="network='?'"), virt.card(MAC, kind="direct", source="dev='eth0'"))
     )
-    assert plan(host, Wishes()).lines == []
+    assert plan(host, FilterWishes()).plan == []
 
 
 def test_a_running_guest_is_not_cut_off_until_it_renews_its_lease() -> None:
-    made = plan(survey(on(virt.card(MAC), virt.card(MAC))), Wishes(learning="dhcp"))
+    made = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(learning="dhcp"))
     assert lines(made) == [(MAC, "persistent", None, "clean-traffic CTRL_IP_LEARNING=dhcp")]
-    assert [(one["subject"], one["needs"]) for one in made.pending] == [
+    assert [(entry.subject, entry.needs) for entry in made.pending] == [
         (f"interface {MAC} of guest a", "guest_power_cycle")
     ]
-    declared = Wishes(learning="dhcp", choices=(Choice("a", MAC, None, IP),))
-    assert len(plan(survey(on(virt.card(MAC), virt.card(MAC))), declared).lines) == 2
+    declared = FilterWishes(learning="dhcp", choices=(FilterChoice("a", MAC, None, IP),))
+    assert len(plan(survey(on(virt.card(MAC), virt.card(MAC))), declared).plan) == 2
 
 
 def test_no_guest_is_cut_off_now_or_later_where_libvirt_cannot_learn_its_address() -> None:
     there = survey(on(virt.card(MAC), virt.card(MAC)), off(virt.card(SECOND), name="b"))
     there.deaf = "the policy is against it"
-    made = plan(there, Wishes())
-    assert (made.lines, made.steps, made.pending) == ([], [], [])
-    assert [item["subject"].split()[1] for item in made.refused] == [MAC, SECOND]
-    assert all(item["why"].startswith("the policy is against it: ") for item in made.refused)
-    declared = Wishes(choices=(Choice("a", MAC, None, IP),), exclude=frozenset({"b"}))
+    made = plan(there, FilterWishes())
+    assert (made.plan, made.changes, made.pending) == ([], [], [])
+    assert [refused.subject.split()[1] for refused in made.refused] == [MAC, SECOND]
+    assert refusals(made) == ["address_cannot_be_learnt"] * 2
+    assert made.refused[0].reason.text.startswith("the policy is against it: libvirt would drop all")
+    declared = FilterWishes(choices=(FilterChoice("a", MAC, None, IP),), exclude=frozenset({"b"}))
     made = plan(there, declared)
-    assert [line["where"] for line in made.lines] == ["persistent", "live"]
+    assert [step.extra["where"] for step in made.plan] == ["persistent", "live"]
     assert (made.pending, made.refused) == ([], [])
 
 
 def test_live_changes_can_be_left_out() -> None:
-    made = plan(survey(on(virt.card(MAC), virt.card(MAC))), Wishes(live=False))
+    made = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(live=False))
     assert [where for _mac, where, _before, _after in lines(made)] == ["persistent"]
-    assert [one["needs"] for one in made.pending] == ["guest_power_cycle"]
+    assert [entry.reason.code for entry in made.pending] == ["live_not_wanted"]
     assert made.after[0]["live"] is None
 
 
 def test_a_transient_guest_is_filtered_while_it_runs() -> None:
     guest = Definition(virt.uuid("a"), "a", True, None, virt.domain("a", cards=virt.card(MAC)))
-    assert [where for _mac, where, _before, _after in lines(plan(survey(guest), Wishes()))] == ["live"]
+    assert [where for _mac, where, _before, _after in lines(plan(survey(guest), FilterWishes()))] == ["live"]
 
 
 def test_another_hypervisors_guest_is_none_of_ours() -> None:
-    assert plan(survey(off(virt.card(MAC), kind="lxc")), Wishes()).lines == []
+    assert plan(survey(off(virt.card(MAC), kind="lxc")), FilterWishes()).plan == []
 
 
 def test_interfaces_that_cannot_be_told_apart() -> None:
-    made = plan(survey(off(virt.card(MAC), virt.card(MAC))), Wishes())
-    assert (made.steps, refusals(made)) == ([], [f"two interfaces have the MAC address {MAC}; give each its own"])
+    made = plan(survey(off(virt.card(MAC), virt.card(MAC))), FilterWishes())
+    assert (made.changes, refusals(made)) == ([], ["xml_unreadable"])
 
 
 def test_a_filter_that_was_weakened_on_the_host() -> None:
     filters = factory.filters()
     filters[0].references.remove("no-ip-spoofing")
-    made = plan(survey(off(virt.card(MAC, ref(IP="192.0.2.1"))), filters=filters), Wishes())
-    assert made.lines == []
-    assert [(one["subject"], one["needs"]) for one in made.pending] == [("filter clean-traffic", "operator")]
+    made = plan(survey(off(virt.card(MAC, ref(IP="192.0.2.1"))), filters=filters), FilterWishes())
+    assert made.plan == []
+    assert [(entry.subject, entry.needs) for entry in made.pending] == [("filter clean-traffic", "operator")]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "told"),
+    ("wishes", "code"),
     [
-        (Wishes(filter="gone"), "does not define the filter"),
-        (Wishes(choices=(Choice("zz"),)), "no guest 'zz'"),
-        (Wishes(choices=(Choice("a", SECOND),)), f"no interface {SECOND}; it has: {MAC}"),
-        (Wishes(choices=(Choice("a"), Choice(virt.uuid("a")))), "named twice"),
+        (FilterWishes(filter="gone"), "no_such_filter"),
+        (FilterWishes(choices=(FilterChoice("zz"),)), "no_such_guest"),
+        (FilterWishes(choices=(FilterChoice("a", SECOND),)), "no_such_interface"),
+        (FilterWishes(choices=(FilterChoice("a"), FilterChoice(virt.uuid("a")))), "named_twice"),
     ],
 )
-def test_what_cannot_be_meant(wishes: Wishes, told: str) -> None:
-    with pytest.raises(PlanError, match=told):
+def test_what_cannot_be_meant(wishes: FilterWishes, code: str) -> None:
+    with pytest.raises(PlanError) as error:
         plan(survey(off(virt.card(MAC))), wishes)
+    assert error.value.code == code
 
 
 def test_a_choice_of_a_filter_that_is_not_there() -> None:
-    made = plan(survey(off(virt.card(MAC))), Wishes(choices=(Choice("a", MAC, "gone"),)))
-    assert (made.lines, refusals(made)) == ([], ["filter 'gone': this host does not define the filter"])
+    made = plan(survey(off(virt.card(MAC))), FilterWishes(choices=(FilterChoice("a", MAC, "gone"),)))
+    assert (made.plan, refusals(made)) == ([], ["no_such_filter"])
 
 
 def test_filters_that_could_not_be_read() -> None:
     host = survey()
     host.filters = None
-    with pytest.raises(PlanError, match="could not be read"):
-        plan(host, Wishes())
+    with pytest.raises(PlanError) as error:
+        plan(host, FilterWishes())
+    assert error.value.code == "filters_unreadable"
 
 
 def test_parameters() -> None:
@@ -287,8 +293,10 @@ def test_choices_as_a_playbook_gives_them() -> None:
         },
         {"guest": "b", "filter": None, "parameters": None, "interfaces": []},
     ]
-    assert list(choices_of(given)) == [Choice("a", None, "own"), Choice("a", "52:54:00:aa:00:01", None, IP)]
-    with pytest.raises(PlanError, match="not a MAC"):
+    assert list(choices_of(given)) == [FilterChoice("a", None, "own"), FilterChoice("a", "52:54:00:aa:00:01", None, IP)]
+    with pytest.raises(PlanError) as error:
         list(choices_of([{**given[1], "interfaces": [{"mac": "x", "filter": None, "parameters": None}]}]))
-    with pytest.raises(PlanError, match="not the name of a filter"):
+    assert error.value.code == "bad_mac"
+    with pytest.raises(PlanError) as error:
         list(choices_of([{**given[1], "filter": ""}]))
+    assert error.value.code == "bad_filter_name"

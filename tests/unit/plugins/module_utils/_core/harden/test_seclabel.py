@@ -12,10 +12,10 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import Pl
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guest_definition import (
     Define,
     Definition,
-    Plan,
+    GuestPlan,
     Survey,
 )
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.seclabel import REPAIRS, Wish, plan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.seclabel import REPAIRS, SeclabelWish, plan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import SecurityModel
 
 from tests.unit.support import virt
@@ -41,24 +41,24 @@ def survey(*guests: Definition) -> Survey:
     )
 
 
-def static(guest: str, label: str = OWN) -> Wish:
-    return Wish(guest, "static", label)
+def static(guest: str, label: str = OWN) -> SeclabelWish:
+    return SeclabelWish(guest, "static", label)
 
 
-def lines(made: Plan) -> list[tuple[t.Any, ...]]:
-    return [(line["subject"], line["from"], line["to"]) for line in made.lines]
+def lines(made: GuestPlan) -> list[tuple[t.Any, ...]]:
+    return [(step.subject, step.before, step.after) for step in made.plan]
 
 
-def refusal(made: Plan) -> str:
-    assert made.steps == []
-    (one,) = made.refused
-    return one["why"]
+def refusal(made: GuestPlan) -> str:
+    assert made.changes == []
+    (refused,) = made.refused
+    return refused.reason.code
 
 
 def test_a_static_label() -> None:
     made = plan(survey(off("a")), [static("a")])
     assert lines(made) == [("guest a", "dynamic (libvirt's default)", f"static {OWN}")]
-    assert made.steps == [
+    assert made.changes == [
         Define(
             virt.uuid("a"),
             "a",
@@ -74,10 +74,12 @@ def test_a_static_label() -> None:
 def test_what_is_there_is_not_written_again() -> None:
     mixed = process_label("s0:c900,c40,c600,c300")
     guests = (off("a", virt.seclabel("static", mixed)), off("b"), off("c", virt.seclabel("dynamic")))
-    made = plan(survey(*guests), [static("a"), Wish("b", "dynamic"), Wish(virt.uuid("c"), "dynamic")], REPAIRS)
-    assert (made.steps, made.lines, made.refused) == ([], [], [])
+    made = plan(
+        survey(*guests), [static("a"), SeclabelWish("b", "dynamic"), SeclabelWish(virt.uuid("c"), "dynamic")], REPAIRS
+    )
+    assert (made.changes, made.plan, made.refused) == ([], [], [])
     assert made.before == made.after
-    assert made.result()["changed"] is False
+    assert made.changed is False
 
 
 @pytest.mark.parametrize(
@@ -89,92 +91,104 @@ def test_what_is_there_is_not_written_again() -> None:
     ],
 )
 def test_back_to_dynamic(label: str, found: str) -> None:
-    made = plan(survey(off("a", label)), [Wish("a", "dynamic")])
+    made = plan(survey(off("a", label)), [SeclabelWish("a", "dynamic")])
     ((subject, before, after),) = lines(made)
     assert (subject, after) == ("guest a", "dynamic")
     assert found in before
 
 
 @pytest.mark.parametrize(
-    ("guest", "wish", "told"),
+    ("guest", "wish", "code"),
     [
-        (Definition("u", "a", True, None, virt.domain("a")), static("a"), "it is transient"),
-        (off("a"), Wish("a", "none"), "type none is refused"),
-        (off("a"), static("a", process_label("s0:c1,c2", "svirt_tcg_t")), "kind kvm the type svirt_t"),
-        (off("a", kind="qemu"), static("a"), "kind qemu the type svirt_tcg_t"),
-        (off("a", kind="lxc"), static("a"), "no label for guests of kind 'lxc'"),
-        (off("a"), static("a", process_label("s0")), "fewer than two"),
-        (off("a"), static("a", process_label("s0:c1")), "fewer than two"),
-        (off("a"), static("a", process_label("s0:c0.c1023")), "so many"),
-        (off("a"), static("a", process_label("s0-s0:c1,c2")), "give one level"),
+        (Definition("u", "a", True, None, virt.domain("a")), static("a"), "transient"),
+        (off("a"), SeclabelWish("a", "none"), "type_none"),
+        (off("a"), static("a", process_label("s0:c1,c2", "svirt_tcg_t")), "wrong_type"),
+        (off("a", kind="qemu"), static("a"), "wrong_type"),
+        (off("a", kind="lxc"), static("a"), "kind_without_label"),
+        (off("a"), static("a", process_label("s0")), "few_categories"),
+        (off("a"), static("a", process_label("s0:c1")), "few_categories"),
+        (off("a"), static("a", process_label("s0:c0.c1023")), "wide"),
+        (off("a"), static("a", process_label("s0-s0:c1,c2")), "range_label"),
     ],
 )
-def test_what_is_refused(guest: Definition, wish: Wish, told: str) -> None:
-    assert told in refusal(plan(survey(guest), [wish]))
+def test_what_is_refused(guest: Definition, wish: SeclabelWish, code: str) -> None:
+    assert refusal(plan(survey(guest), [wish])) == code
 
 
 def test_without_the_driver_nothing_is_written() -> None:
     host = survey(off("a"), on("b", process="x"))
     host.models = [SecurityModel("dac")]
     made = plan(host, [static("a")])
-    assert "without the SELinux driver" in refusal(made)
+    assert refusal(made) == "no_driver"
     assert made.pending == []
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    "other",
     [
-        (off("b", virt.seclabel("static", OWN)), "has the categories that guest b is defined with"),
-        (off("b", virt.seclabel("static", OWN, "no")), "has the categories"),
-        (on("b", process=process_label("s0:c40,c300")), "holds the categories that guest b runs with"),
-        (on("b", process=process_label("s0:c40,c300,c600,c900,c901")), "lies within the categories"),
+        off("b", virt.seclabel("static", OWN)),
+        off("b", virt.seclabel("static", OWN, "no")),
+        on("b", process=process_label("s0:c40,c300")),
+        on("b", process=process_label("s0:c40,c300,c600,c900,c901")),
     ],
 )
-def test_labels_that_meet(other: Definition, told: str) -> None:
-    assert told in refusal(plan(survey(off("a"), other), [static("a")]))
+def test_labels_that_meet(other: Definition) -> None:
+    assert refusal(plan(survey(off("a"), other), [static("a")])) == "label_conflict"
+
+
+def test_the_words_of_refusals() -> None:
+    """The one test of wording: all other tests assert codes."""
+    twin = off("b", virt.seclabel("static", OWN))
+    (refused,) = plan(survey(off("a"), twin), [static("a")]).refused
+    assert refused.as_dict() == {
+        "subject": "guest a",
+        "why": f"its label {OWN} has the categories that guest b is defined with ({OWN}); give it one of its own",
+        "code": "label_conflict",
+    }
 
 
 def test_labels_that_share_a_category_do_not_meet() -> None:
     made = plan(survey(off("a"), on("b", process=process_label("s0:c40,c301"))), [static("a")])
-    assert len(made.steps) == 1
+    assert len(made.changes) == 1
 
 
 def test_a_faulty_neighbour_is_told_of_its_own_fault() -> None:
     neighbours = (on("b", process=DAEMON), on("c", process=process_label("s0:c0.c1023")), on("d", process=None))
-    assert len(plan(survey(off("a"), *neighbours), [static("a")]).steps) == 1
+    assert len(plan(survey(off("a"), *neighbours), [static("a")]).changes) == 1
 
 
 def test_of_two_wishes_that_meet_the_first_stands() -> None:
     made = plan(survey(off("a"), off("b")), [static("b"), static("a")])
-    assert [step.name for step in made.steps] == ["b"]
-    assert [one["subject"] for one in made.refused] == ["guest a"]
-    assert "guest b is given" in made.refused[0]["why"]
+    assert [change.name for change in made.changes] == ["b"]
+    assert [refused.subject for refused in made.refused] == ["guest a"]
+    assert made.refused[0].reason.code == "label_conflict"
 
 
 def test_a_label_that_another_guest_gives_up() -> None:
     a, b = off("a"), off("b", virt.seclabel("static", OWN))
     made = plan(survey(a, b), [static("a"), static("b", OTHER)])
-    assert [step.name for step in made.steps] == ["a", "b"]
+    assert [change.name for change in made.changes] == ["a", "b"]
     taken = on("c", process=OTHER)
     made = plan(survey(a, b, taken), [static("a"), static("b", OTHER)])
-    assert made.steps == []  # b has to keep its label, so a cannot have it
-    assert [one["subject"] for one in made.refused] == ["guest b", "guest a"]
+    assert made.changes == []  # b has to keep its label, so a cannot have it
+    assert [refused.subject for refused in made.refused] == ["guest b", "guest a"]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "told"),
+    ("wishes", "code"),
     [
-        ([Wish("zz", "dynamic")], "no guest 'zz'"),
-        ([Wish("a", "dynamic"), Wish(virt.uuid("a"), "dynamic")], "named twice"),
-        ([Wish("a", "static")], "needs a label"),
-        ([Wish("a", "dynamic", OWN)], "type static only"),
-        ([Wish("a", "static", "s0:c1,c2")], "no level"),
-        ([Wish("a", "sticky")], "none of dynamic, static, none"),
+        ([SeclabelWish("zz", "dynamic")], "no_such_guest"),
+        ([SeclabelWish("a", "dynamic"), SeclabelWish(virt.uuid("a"), "dynamic")], "named_twice"),
+        ([SeclabelWish("a", "static")], "static_without_label"),
+        ([SeclabelWish("a", "dynamic", OWN)], "label_without_static"),
+        ([SeclabelWish("a", "static", "s0:c1,c2")], "label_unreadable"),
+        ([SeclabelWish("a", "sticky")], "unknown_type"),
     ],
 )
-def test_what_cannot_be_meant(wishes: list[Wish], told: str) -> None:
-    with pytest.raises(PlanError, match=told):
+def test_what_cannot_be_meant(wishes: list[SeclabelWish], code: str) -> None:
+    with pytest.raises(PlanError) as error:
         plan(survey(off("a")), wishes)
+    assert error.value.code == code
 
 
 _FAULTY = (
@@ -195,69 +209,71 @@ _FAULTY = (
 @pytest.mark.parametrize(("repair", "label", "after"), _FAULTY)
 def test_repairs(repair: str, label: str, after: str) -> None:
     host = survey(off("a", label))
-    assert [line["to"] for line in plan(host, [], [repair]).lines] == [after]
-    assert plan(host, [], [one for one in REPAIRS if one != repair]).lines == []
-    assert plan(host, [Wish("a", "dynamic")], [repair]).lines[0]["to"] == "dynamic"
+    assert [step.after for step in plan(host, [], [repair]).plan] == [after]
+    assert plan(host, [], [other for other in REPAIRS if other != repair]).plan == []
+    assert plan(host, [SeclabelWish("a", "dynamic")], [repair]).plan[0].after == "dynamic"
 
 
 def test_a_repair_does_not_make_two_guests_meet() -> None:
     twins = [off(name, virt.seclabel("static", OWN, "no")) for name in ("a", "b")]
     made = plan(survey(*twins), [], REPAIRS)
-    assert made.steps == []
-    assert {one["subject"] for one in made.refused} == {"guest a", "guest b"}
+    assert made.changes == []
+    assert {refused.subject for refused in made.refused} == {"guest a", "guest b"}
 
 
 def test_xml_that_cannot_be_read_is_left_alone() -> None:
     made = plan(survey(Definition("u", "a", inactive="<domain")), [], REPAIRS)
-    assert "does not parse" in refusal(made)
+    assert refusal(made) == "xml_unreadable"
     assert plan(survey(Definition("u", "a", inactive="<domain")), [], []).refused == []
 
 
 @pytest.mark.parametrize(
-    ("guest", "told"),
+    ("guest", "code"),
     [
         (on("a", virt.seclabel("static", OWN), process=OWN), None),
-        (on("a", virt.seclabel("static", OWN), process=OTHER), "its definition says"),
+        (on("a", virt.seclabel("static", OWN), process=OTHER), "runs_with_other_label"),
         (on("a", process=process_label("s0:c1,c2")), None),
-        (on("a", process=DAEMON), "lets libvirt choose"),
-        (on("a", process=process_label("s0:c1")), "lets libvirt choose"),
-        (on("a", live=virt.seclabel("static", OWN), process=OWN), "static label"),
+        (on("a", process=DAEMON), "runs_unconfined"),
+        (on("a", process=process_label("s0:c1")), "runs_unconfined"),
+        (on("a", live=virt.seclabel("static", OWN), process=OWN), "runs_with_static_label"),
         (on("a", virt.seclabel("none"), process=DAEMON), None),
-        (on("a", virt.seclabel("static", OWN), virt.seclabel("static", OWN, "no"), OWN), "labels its files"),
+        (
+            on("a", virt.seclabel("static", OWN), virt.seclabel("static", OWN, "no"), OWN),
+            "relabels_at_next_start",
+        ),
         (on("a", process=None), None),
         (off("a"), None),
     ],
 )
-def test_who_waits_for_a_power_cycle(guest: Definition, told: str | None) -> None:
-    made = plan(survey(guest), [])
-    assert [one["needs"] for one in made.pending] == ([] if told is None else ["guest_power_cycle"])
-    assert told is None or told in made.pending[0]["why"]
+def test_who_waits_for_a_power_cycle(guest: Definition, code: str | None) -> None:
+    pending = [(entry.needs, entry.reason.code) for entry in plan(survey(guest), []).pending]
+    assert pending == ([] if code is None else [("guest_power_cycle", code)])
 
 
 def test_a_running_guest_gets_its_label_later() -> None:
     made = plan(survey(on("a", process=process_label("s0:c1,c2"))), [static("a")])
-    assert len(made.steps) == 1
-    assert made.pending == [
+    assert len(made.changes) == 1
+    assert [entry.as_dict() for entry in made.pending] == [
         {
             "subject": "guest a",
             "needs": "guest_power_cycle",
             "why": f"it runs as {process_label('s0:c1,c2')}; its definition says {OWN}",
+            "code": "runs_with_other_label",
         }
     ]
 
 
 def test_the_diff_shows_labels_only() -> None:
-    (diff,) = plan(survey(off("a")), [static("a")]).result(diff=True)["diff"]
+    (diff,) = plan(survey(off("a")), [static("a")]).document(diff=True)["diff"]
     assert (diff["before_header"], diff["after"]) == ("guest a", f"static {OWN}\n")
 
 
 def test_a_guest_outside_the_range_of_its_daemon_waits_for_a_power_cycle() -> None:
-    one = on("a", process=process_label("s0:c40,c300"))
-    assert plan(survey(one), []).pending == []
-    narrow = replace(survey(one), daemon="system_u:system_r:virtd_t:s0-s0:c0.c255")
+    wide = on("a", process=process_label("s0:c40,c300"))
+    assert plan(survey(wide), []).pending == []
+    narrow = replace(survey(wide), daemon="system_u:system_r:virtd_t:s0-s0:c0.c255")
     (waits,) = plan(narrow, []).pending
-    assert (waits["subject"], waits["needs"]) == ("guest a", "guest_power_cycle")
-    assert waits["why"] == f"it runs as {process_label('s0:c40,c300')}; libvirt draws from c0.c255 by now"
+    assert (waits.subject, waits.needs, waits.reason.code) == ("guest a", "guest_power_cycle", "runs_outside_range")
     inside = replace(narrow, guests=[on("a", process=process_label("s0:c40,c200"))])
     assert plan(inside, []).pending == []
     assert plan(replace(narrow, daemon="system_u:system_r:virtd_t:s0:c5"), []).pending == []

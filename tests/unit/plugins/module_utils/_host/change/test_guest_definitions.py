@@ -16,12 +16,17 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import (
     JournalError,
     PlanError,
 )
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guest_definition import Define, Live, Step
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guest_definition import (
+    Define,
+    GuestChange,
+    LiveFilter,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.domain_edit import (
     Filter,
     with_filter,
     with_seclabel,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Refusal
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import SecLabel
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guest_definitions as definitions
@@ -49,13 +54,13 @@ def define(host: virt.FakeHost, name: str) -> Define:
     return Define(virt.uuid(name), name, before, with_seclabel(before, STATIC))
 
 
-def live(name: str, before: Filter | None = None, after: Filter | None = CLEAN) -> Live:
-    return Live(virt.uuid(name), name, MAC, before, after)
+def live(name: str, before: Filter | None = None, after: Filter | None = CLEAN) -> LiveFilter:
+    return LiveFilter(virt.uuid(name), name, MAC, before, after)
 
 
-def apply(host: virt.FakeHost, folder: Path, *steps: Step) -> list[dict[str, str]]:
+def apply(host: virt.FakeHost, folder: Path, *changes: GuestChange) -> list[Refusal]:
     with journal(folder) as kept:
-        return definitions.apply(session(host), steps, kept)
+        return definitions.apply(session(host), changes, kept)
 
 
 def restore_all(host: virt.FakeHost, folder: Path) -> None:
@@ -79,7 +84,7 @@ def test_a_survey_of_the_host(host: virt.FakeHost) -> None:
     host.add("t", None, virt.domain("t"), process=None)
     host.guests[virt.uuid("b")].saved = True
     host.networks.append("<network><name>lan</name></network>")
-    known = definitions.Facts(True, frozenset(("svirt_t",)), factory.DAEMON)
+    known = definitions.LibvirtFacts(True, frozenset(("svirt_t",)), factory.DAEMON)
     found = definitions.survey(session(host), known)
     assert [(guest.name, guest.active, guest.process, guest.managed_save) for guest in found.guests] == [
         ("a", True, factory.process_label("s0:c7,c8"), False),
@@ -97,7 +102,7 @@ def test_a_survey_of_the_host(host: virt.FakeHost) -> None:
 
 def test_a_survey_without_filters(host: virt.FakeHost) -> None:
     host.filters = None
-    assert definitions.survey(session(host), definitions.Facts(True)).filters is None
+    assert definitions.survey(session(host), definitions.LibvirtFacts(True)).filters is None
 
 
 def test_a_guest_that_goes_meanwhile(host: virt.FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +111,7 @@ def test_a_guest_that_goes_meanwhile(host: virt.FakeHost, monkeypatch: pytest.Mo
         raise virt.Error("Domain not found", 42)
 
     monkeypatch.setattr(virt.FakeGuest, "XMLDesc", vanish)
-    assert definitions.survey(session(host), definitions.Facts(True)).guests == []
+    assert definitions.survey(session(host), definitions.LibvirtFacts(True)).guests == []
 
 
 def test_an_error_that_nobody_foresaw_ends_the_survey(host: virt.FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +120,7 @@ def test_an_error_that_nobody_foresaw_ends_the_survey(host: virt.FakeHost, monke
 
     monkeypatch.setattr(virt.FakeGuest, "XMLDesc", fail)
     with pytest.raises(HostReadError, match="state change lock"):
-        definitions.survey(session(host), definitions.Facts(True))
+        definitions.survey(session(host), definitions.LibvirtFacts(True))
 
 
 def test_definitions_and_live_filters_change_and_come_back(host: virt.FakeHost, tmp_path: Path) -> None:
@@ -162,8 +167,10 @@ def test_what_somebody_else_changed_is_left_alone(host: virt.FakeHost, tmp_path:
     b.inactive = virt.domain("b", more="  <title>new</title>\n")
     a.live = with_filter(a.live or "", MAC, Filter("theirs"))
     failed = apply(host, tmp_path, *steps)
-    assert [one["subject"] for one in failed] == ["guest b", f"interface {MAC} of guest a"]
-    assert all("meanwhile" in one["why"] for one in failed)
+    assert [(item.subject, item.reason.code) for item in failed] == [
+        ("guest b", "changed_meanwhile"),
+        (f"interface {MAC} of guest a", "changed_meanwhile"),
+    ]
     assert host.calls == []
 
 
@@ -171,13 +178,18 @@ def test_what_went_meanwhile(host: virt.FakeHost, tmp_path: Path) -> None:
     steps = (define(host, "b"), live("a"), live("a"))
     del host.guests[virt.uuid("b")]
     host.guests[virt.uuid("a")].live = None
-    assert apply(host, tmp_path, *steps) == [{"subject": "guest b", "why": "its definition went meanwhile"}]
+    (failed,) = apply(host, tmp_path, *steps)
+    assert failed.as_dict() == {
+        "subject": "guest b",
+        "why": "its definition went meanwhile",
+        "code": "changed_meanwhile",
+    }
 
 
 def test_an_interface_that_was_unplugged(host: virt.FakeHost, tmp_path: Path) -> None:
     host.guests[virt.uuid("a")].live = virt.domain("a")
     (failed,) = apply(host, tmp_path, live("a"))
-    assert failed["why"] == f"it has no interface {MAC} any more"
+    assert failed.reason.code == "libvirt_error"
 
 
 def test_a_definition_that_libvirt_takes_for_another_is_put_back(host: virt.FakeHost, tmp_path: Path) -> None:
@@ -185,7 +197,8 @@ def test_a_definition_that_libvirt_takes_for_another_is_put_back(host: virt.Fake
     was = b.inactive
     host.twist = lambda xml: xml.replace("qemu-system", "other-qemu") if "static" in xml else xml
     (failed,) = apply(host, tmp_path, define(host, "b"))
-    assert "at /domain/devices/emulator" in failed["why"]
+    assert failed.reason.code == "stored_otherwise"
+    assert "/domain/devices/emulator" in failed.reason.text
     assert (b.inactive, host.calls) == (was, ["define b", "define b"])
 
 
@@ -200,7 +213,7 @@ def test_what_libvirt_writes_in_another_order_is_no_other(host: virt.FakeHost, t
 def test_one_that_fails_does_not_stop_the_others(host: virt.FakeHost, tmp_path: Path) -> None:
     host.refuse_update = True
     failed = apply(host, tmp_path, live("a"), define(host, "b"))
-    assert [one["why"] for one in failed] == [
+    assert [item.reason.text for item in failed] == [
         "failed to add new filter rules to 'vnet0' - attempting to restore old rules"
     ]
     assert "define b" in host.calls
@@ -269,7 +282,7 @@ def test_a_child_that_breaks() -> None:
     def fail(_session: definitions.Session) -> t.NoReturn:
         raise ZeroDivisionError
 
-    with pytest.raises(HostWriteError, match="ZeroDivisionError; what was changed is in the journal"):
+    with pytest.raises(HostWriteError, match="ZeroDivisionError"):
         definitions.within(5, fail)
 
 
@@ -284,8 +297,9 @@ def test_a_daemon_that_refuses(binding: types.ModuleType) -> None:
 
 def test_a_python_without_the_binding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "libvirt", None)
-    with pytest.raises(HostReadError, match="has no libvirt binding"):
+    with pytest.raises(HostReadError) as error:
         definitions.connect()
+    assert error.value.code == "no_binding"
 
 
 def test_what_the_hosts_files_say() -> None:
@@ -294,7 +308,7 @@ def test_what_the_hosts_files_say() -> None:
     assert found.guest_types >= {"svirt_t", "svirt_tcg_t"}
     assert found.daemon is not None
     assert found.daemon.startswith("system_u:system_r:virtd_t:")
-    assert definitions.facts(CapturedRoot(hosts.bare(), hosts.policy())) == definitions.Facts(False)
+    assert definitions.facts(CapturedRoot(hosts.bare(), hosts.policy())) == definitions.LibvirtFacts(False)
 
 
 @pytest.mark.parametrize(
@@ -322,8 +336,9 @@ def test_a_daemon_that_must_not_be_started() -> None:
     for path in [path for path in tree.entries if path.startswith("/proc/900")]:
         del tree.entries[path]
     del tree.entries["/run/libvirt/qemu/autostarted"]
-    with pytest.raises(HostReadError, match="has not run since the host booted"):
+    with pytest.raises(HostReadError) as error:
         definitions.facts(CapturedRoot(tree, hosts.policy()))
+    assert error.value.code == "may_not_connect"
 
 
 def test_what_libvirt_will_do_once_it_has_the_driver() -> None:
@@ -349,7 +364,7 @@ def test_a_label_that_libvirt_may_not_read_is_read_from_the_kernel() -> None:
     hosts.process(tree, 77, "/usr/libexec/qemu-kvm", factory.DAEMON)
     tree.file("/run/libvirt/qemu/open.pid", "77\n")
     opened = definitions.Session(host, host, CapturedRoot(tree, hosts.policy()))
-    found = definitions.survey(opened, definitions.Facts(True))
+    found = definitions.survey(opened, definitions.LibvirtFacts(True))
     assert [(guest.name, guest.process) for guest in found.guests] == [
         *(("lost", None), ("off", None), ("open", factory.DAEMON)),
     ]

@@ -9,12 +9,16 @@ import typing as t
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import power_cycle
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import power_cycle as guest_power
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guest_definitions import Facts, Session, survey
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guest_definitions import (
+    LibvirtFacts,
+    Session,
+    survey,
+)
 
 from tests.unit.support import factory, virt
 
 OWN = factory.process_label("s0:c40,c300,c600,c900")
-FACTS = Facts(True, frozenset(("svirt_t",)), factory.DAEMON)
+FACTS = LibvirtFacts(True, frozenset(("svirt_t",)), factory.DAEMON)
 MAC = "52:54:00:00:00:01"
 
 
@@ -35,10 +39,11 @@ def host() -> virt.FakeHost:
 def run(host: virt.FakeHost, *names: str, guarded: bool = False, **way: t.Any) -> dict[str, t.Any]:
     session = Session(host, host)
     found = survey(session, FACTS)
-    how = guest_power.Way(**{"timeout": 0.05, "pause": 0.01, **way})
-    cycles, made = power_cycle.plan(found, names, guarded, how.sure)
-    outcome = guest_power.cycle(session, found, cycles, how)
-    return power_cycle.done(cycles, made, outcome.refused, outcome.failed, outcome.labels)
+    method = guest_power.CycleMethod(**{"timeout": 0.05, "pause": 0.01, **way})
+    result = power_cycle.plan(found, names, guarded, method.sure)
+    outcome = guest_power.cycle(session, found, result.cycles, method)
+    power_cycle.settle(result, outcome.left, outcome.failed, outcome.labels)
+    return result.document()
 
 
 def test_only_those_that_need_it(host: virt.FakeHost) -> None:
@@ -99,7 +104,7 @@ def test_a_guest_that_does_not_shut_down_runs_on(host: virt.FakeHost) -> None:
     host.guests[virt.uuid("static")].answers_acpi = False
     result = run(host, "static", "dynamic")
     assert host.calls == ["shutdown static", "shutdown dynamic", "create dynamic"]
-    assert result["refused"][0]["why"].startswith("it did not shut down within 0.05 s")
+    assert result["refused"][0]["code"] == "does_not_shut_down"
     assert [(one["subject"], one["needs"]) for one in result["pending"]] == [("guest static", "guest_power_cycle")]
     assert [state["label"] for state in result["after"]] == [factory.DAEMON, factory.process_label("s0:c900,c901")]
     assert "not_made" not in result
@@ -125,20 +130,24 @@ def test_after_one_that_does_not_start_no_other_is_stopped(host: virt.FakeHost) 
     result = run(host, "static", "dynamic")
     assert host.calls == ["shutdown static", "create static"]
     assert result["not_made"] == [
-        {"subject": "guest static", "why": "it is off now and did not start again: unable to set security context"}
+        {
+            "subject": "guest static",
+            "why": "it is off now and did not start again: unable to set security context",
+            "code": "does_not_start",
+        }
     ]
     assert [one["subject"] for one in result["refused"]] == ["guest dynamic"]
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "told"),
+    ("name", "label", "code"),
     [
-        ("static", factory.process_label("s0:c1,c2"), "its definition says"),
-        ("dynamic", factory.DAEMON, "does not hold it"),
-        ("dynamic", None, "cannot be read"),
+        ("static", factory.process_label("s0:c1,c2"), "started_with_other_label"),
+        ("dynamic", factory.DAEMON, "started_unconfined"),
+        ("dynamic", None, "label_unreadable"),
     ],
 )
-def test_a_guest_that_starts_with_a_wrong_label(host: virt.FakeHost, name: str, label: str | None, told: str) -> None:
+def test_a_guest_that_starts_with_a_wrong_label(host: virt.FakeHost, name: str, label: str | None, code: str) -> None:
     guest = host.guests[virt.uuid(name)]
     create = guest.create
 
@@ -147,18 +156,17 @@ def test_a_guest_that_starts_with_a_wrong_label(host: virt.FakeHost, name: str, 
         guest.process = label
 
     guest.create = wrong  # type: ignore[method-assign]  # a start that goes wrong
-    assert told in run(host, name)["not_made"][0]["why"]
+    assert run(host, name)["not_made"][0]["code"] == code
 
 
 def test_what_somebody_else_did_meanwhile(host: virt.FakeHost) -> None:
     session = Session(host, host)
     found = survey(session, FACTS)
-    cycles, _made = power_cycle.plan(found, ["static", "dynamic"])
+    cycles = power_cycle.plan(found, ["static", "dynamic"]).cycles
     host.guests[virt.uuid("static")].process = OWN
     del host.guests[virt.uuid("dynamic")]
-    outcome = guest_power.cycle(session, found, cycles, guest_power.Way())
-    assert all("meanwhile" in why for why in outcome.refused.values())
-    assert len(outcome.refused) == 2
+    outcome = guest_power.cycle(session, found, cycles, guest_power.CycleMethod())
+    assert [reason.code for reason in outcome.left.values()] == ["changed_meanwhile"] * 2
     assert host.calls == []
 
 
@@ -169,7 +177,7 @@ def test_a_guest_that_libvirt_cannot_ask(host: virt.FakeHost, monkeypatch: pytes
     monkeypatch.setattr(virt.FakeGuest, "shutdown", refuse)
     assert "domain is paused" in run(host, "static")["refused"][0]["why"]
     monkeypatch.setattr(virt.FakeGuest, "destroyFlags", refuse)
-    assert "could not be stopped" in run(host, "static", force=True)["refused"][0]["why"]
+    assert run(host, "static", force=True)["refused"][0]["code"] == "does_not_stop"
 
 
 # -- a guard that lets nobody start beside a guest that reaches all ----------------------------------------------------
@@ -204,10 +212,10 @@ def test_several_of_them_are_off_before_the_first_one_starts(mixed: virt.FakeHos
 def test_nobody_is_stopped_who_might_not_get_back(mixed: virt.FakeHost) -> None:
     result = run(mixed, "calm", "wide", "wild", guarded=True)
     assert {one["subject"] for one in result["refused"]} == {"guest calm", "guest wide", "guest wild"}
-    assert "all of them have to be off" in result["refused"][0]["why"]
+    assert result["refused"][0]["code"] == "must_be_off_together"
     assert {one["subject"] for one in result["pending"]} == {"guest calm", "guest wide", "guest wild"}
     result = run(mixed, "calm", guarded=True)
-    assert "the guard lets no guest start beside guest wide" in result["refused"][0]["why"]
+    assert result["refused"][0]["code"] == "guest_in_the_way"
     assert mixed.calls == []
     assert run(mixed, "calm", "wide", "wild")["refused"] == []  # without a guard, libvirt lets them
     assert mixed.calls[:2] == ["shutdown calm", "create calm"]
@@ -218,7 +226,7 @@ def test_after_one_that_stands_in_the_way_and_does_not_stop_nobody_is_stopped(mi
     mixed.guests[virt.uuid("wild")].answers_acpi = False
     result = run(mixed, "calm", "wild", guarded=True)
     assert mixed.calls == ["shutdown wild"]
-    assert "guest wild still runs" in result["refused"][1]["why"]
+    assert result["refused"][1]["code"] == "blocked"
     assert result["changed"] is False
 
 
@@ -228,7 +236,7 @@ def test_a_guest_whose_label_another_ones_would_hold_is_not_stopped(mixed: virt.
         mixed.guests[virt.uuid(name)].live = None
     mixed.add("twin", virt.domain("twin"), virt.domain("twin"), process=OWN)
     result = run(mixed, "calm", guarded=guarded)
-    assert f"its label {OWN} has the categories that guest twin" in result["refused"][0]["why"]
+    assert result["refused"][0]["code"] == "guest_in_the_way"
     assert mixed.calls == []
 
 
@@ -239,7 +247,7 @@ def test_a_definition_that_the_guard_would_not_let_start(mixed: virt.FakeHost) -
     mixed.add(
         "none", virt.domain("none", virt.seclabel("none"), cards[0]), virt.domain("none", cards=cards[1]), process=OWN
     )
-    assert "as its definition has it" in run(mixed, "none", guarded=True)["refused"][0]["why"]
+    assert run(mixed, "none", guarded=True)["refused"][0]["code"] == "guard_would_refuse"
     assert mixed.calls == []
 
 
