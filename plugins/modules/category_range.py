@@ -157,6 +157,7 @@ pending:
     - subject: libvirtd.service
       needs: daemon_restart
       why: libvirtd draws from c0.c1023 until it is restarted, then from c0.c31
+      code: daemon_restart
 refused:
   description: Why the range was not set, where it was not.
   returned: success
@@ -165,6 +166,7 @@ refused:
   sample:
     - subject: range of libvirtd
       why: SELinux is off, so the daemon has no label to draw from; turn it on first (selinux_state)
+      code: selinux_off
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -155,6 +155,9 @@ pending:
     why:
       description: The reason.
       type: str
+    code:
+      description: The reason for programs. It is stable between releases.
+      type: str
 refused:
   description: That the guard was left out, and why. A host without SELinux gets none, and the module does not fail.
   returned: success
@@ -166,6 +169,9 @@ refused:
       type: str
     why:
       description: The reason.
+      type: str
+    code:
+      description: The reason for programs. It is stable between releases.
       type: str
 """
 

@@ -144,7 +144,7 @@ after:
   elements: dict
 plan:
   description:
-    - What was changed, or would be in check mode, line by line. It is the same in both.
+    - The changes, one by one. In check mode the changes that would be made.
   returned: success
   type: list
   elements: dict
@@ -153,38 +153,42 @@ plan:
       description: Always V(define).
       type: str
     subject:
-      description: What it is done to, as the audit names it.
+      description: The guest or interface, named as in the audit.
       type: str
       sample: guest db1
     from:
-      description: What it was.
+      description: State before.
       type: str
     to:
-      description: What it is to be.
+      description: State after.
       type: str
 pending:
-  description: What has the right definition, and needs something else before it counts.
+  description: Objects whose persistent XML is right and that need something else before it takes effect.
   returned: success
   type: list
   elements: dict
   contains:
     subject:
-      description: What waits.
+      description: The guest, interface or filter.
       type: str
     needs:
       description: V(guest_power_cycle), or V(operator) for what people must do.
       type: str
     why:
-      description: What differs now.
+      description: The present state and the reason.
       type: str
+    code:
+      description: The reason for programs. It is stable between releases.
+      type: str
+      sample: runs_unconfined
 refused:
-  description: What was left alone, each with C(subject) and C(why).
+  description: Objects that were left as they are, each with C(subject), C(why) and C(code).
   returned: success
   type: list
   elements: dict
 not_made:
   description:
-    - Changes that were tried and did not work, each with C(subject) and C(why). The module fails when there are any.
+    - Changes that failed, each with C(subject), C(why) and C(code). The module fails when there are any.
   returned: when there are any
   type: list
   elements: dict

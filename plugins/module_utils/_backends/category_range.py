@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The range of categories that libvirt's daemon draws from.
+"""Body of category_range: the category range that libvirt's daemon draws from.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from .._core.errors import PlanError
 from .._core.harden import category_range
-from .._core.harden.category_range import PRESENT, REPAIRED, STATES, Plan, Seen
+from .._core.harden.category_range import PRESENT, REPAIRED, STATES, RangeFacts, RangePlan
+from .._core.result import Pending, Reason, Refusal, Result, Step
 from .._host.base.daemons import is_installed
 from .._host.base.journal import Journal
 from .._host.base.root import Root
@@ -30,54 +31,54 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Look, plan, write unless in check mode. Raises SvirtError."""
+    """Read the host, plan, write unless in check mode. Raises SvirtError."""
     params = call.params
     wanted = category_range.wish(params["state"], params["low"], params["high"])
     if params["timeout"] < 1:
-        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second")
+        raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
     root = Root()
     if not is_installed(root):
         if wanted.state == PRESENT:
-            raise PlanError("no libvirt daemon for QEMU is installed on this host, so it has no range to set")
-        return _result(call, Seen(None, False), Plan(None))
+            text = "no libvirt daemon for QEMU is installed on this host, so it has no range to set"
+            raise PlanError(text, "no_libvirt")
+        return _document(call, RangeFacts(None, False), RangePlan(None))
     actor = CategoryRange(root, Tools(run_command=call.run_command), float(params["timeout"]))
     seen = actor.look(guests=wanted.state == PRESENT)
-    made = category_range.plan(seen, wanted)
-    if wanted.state == REPAIRED and (made.text != seen.ours or made.refused):
-        # What costs a look at all guests is looked at only where something is wrong.
+    planned = category_range.plan(seen, wanted)
+    if wanted.state == REPAIRED and (planned.text != seen.ours or planned.refused):
+        # Listing guests is slow; do it only when a repair is needed.
         seen = actor.look(guests=True)
-        made = category_range.plan(seen, wanted)
-    if made.context is not None and made.text != seen.ours:
-        objection = actor.objection(seen, made.context)
-        made = Plan(seen.ours, refused=objection) if objection else made
-    if made.text != seen.ours and not call.check_mode:
+        planned = category_range.plan(seen, wanted)
+    if planned.context is not None and planned.text != seen.ours:
+        objection = actor.objection(seen, planned.context)
+        planned = RangePlan(seen.ours, refused=objection) if objection else planned
+    if planned.text != seen.ours and not call.check_mode:
         with Journal("category_range") as journal:
-            actor.write(seen, made.text, made.context, journal)
-    call.warnings += made.warnings
-    return _result(call, seen, made)
+            actor.write(seen, planned.text, planned.context, journal)
+    call.warnings += planned.warnings
+    return _document(call, seen, planned)
 
 
-def _result(call: Call, seen: Seen, made: Plan) -> dict[str, t.Any]:
-    changed = made.text != seen.ours
-    needed = category_range.restart_needed(seen, made)
-    before, after = _state(seen), _state(replace(seen, ours=made.text))
-    result: dict[str, t.Any] = {
-        "changed": changed,
-        "before": before,
-        "after": after,
-        "context": made.context,
-        "plan": _lines(seen, before, after) if changed else [],
-        "restart_needed": needed,
-        "pending": _pending(seen, after) if needed else [],
-        "refused": [{"subject": f"range of {seen.daemon or 'libvirt'}", "why": made.refused}] if made.refused else [],
-    }
+def _document(call: Call, seen: RangeFacts, planned: RangePlan) -> dict[str, t.Any]:
+    needed = category_range.restart_needed(seen, planned)
+    before, after = _state(seen), _state(replace(seen, ours=planned.text))
+    steps = [_step(seen, before, after)] if planned.text != seen.ours else []
+    subject = f"range of {seen.daemon or 'libvirt'}"
+    result = Result(
+        before,
+        after,
+        plan=steps,
+        pending=[_pending(seen, after)] if needed else [],
+        refused=[Refusal(subject, planned.refused)] if planned.refused else [],
+        extra={"context": planned.context, "restart_needed": needed},
+    )
     if call.diff:
         header = {"before_header": seen.path, "after_header": seen.path}
-        result["diff"] = [{**header, "before": seen.ours or "", "after": made.text or ""}] if changed else []
-    return result
+        result.extra["diff"] = [{**header, "before": seen.ours or "", "after": planned.text or ""}] if steps else []
+    return result.as_dict()
 
 
-def _state(seen: Seen) -> dict[str, t.Any]:
+def _state(seen: RangeFacts) -> dict[str, t.Any]:
     settings = seen.settings(seen.ours) if seen.daemon else []
     return {
         "daemon": seen.daemon,
@@ -87,11 +88,11 @@ def _state(seen: Seen) -> dict[str, t.Any]:
     }
 
 
-def _lines(seen: Seen, before: dict[str, t.Any], after: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+def _step(seen: RangeFacts, before: dict[str, t.Any], after: dict[str, t.Any]) -> Step:
     action = "remove" if after["drop_in"] is None else "set" if before["drop_in"] else "add"
-    return [{"action": action, "subject": seen.path, "from": before["range"], "to": after["range"]}]
+    return Step(action, seen.path, before["range"], after["range"])
 
 
-def _pending(seen: Seen, after: dict[str, t.Any]) -> list[dict[str, str]]:
-    why = f"{seen.daemon} draws from {after['running']} until it is restarted, then from {after['range']}"
-    return [{"subject": seen.unit, "needs": "daemon_restart", "why": why}]
+def _pending(seen: RangeFacts, after: dict[str, t.Any]) -> Pending:
+    text = f"{seen.daemon} draws from {after['running']} until it is restarted, then from {after['range']}"
+    return Pending(seen.unit, "daemon_restart", Reason("daemon_restart", text))

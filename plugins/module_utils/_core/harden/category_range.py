@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drop-in that gives libvirt's daemon its range of categories: what it says, and when it may be written.
+"""Plan of the drop-in that gives libvirt's daemon its category range: its text, and when it may be written.
 
-libvirt draws the categories of dynamic guests from its daemon's own label. systemd gives the daemon that label, so a
-drop-in of the daemon's unit decides. Guests that run keep what they have; the daemon takes the range at its next start.
+libvirt draws the categories of dynamic guests from its daemon's own label. systemd sets that label, so a drop-in of the
+daemon's unit decides. Running guests keep their labels; the daemon draws from the new range after its next start.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ..errors import LabelError, PlanError
 from ..facts.guests import draws_categories, qemu_guests
 from ..libvirt.category_range import MIN_CATEGORIES, DaemonRange, libvirt_range
+from ..result import Reason
 from ..selinux.context import MAX_CATEGORY, CategorySet, Context, Level, parse_context
 from ..selinux.shipped_types import DAEMON_TYPES
 from ..snapshot.model import OK, Snapshot
@@ -25,26 +26,26 @@ from ..system.unit_files import UnitAssignment, UnitFile, applied, assignments
 PRESENT, ABSENT, REPAIRED = "present", "absent", "repaired"
 STATES = (PRESENT, ABSENT, REPAIRED)
 FOLDER = "/etc/systemd/system"
-#: After the drop-ins of packages, before those of somebody who means to have the last word.
+#: Sorts after the drop-ins of packages and before those of an operator who wants the last word.
 NAME = "60-svirt-fleet.conf"
 KEY = "SELinuxContext"
-#: libvirt tries pairs by chance until it finds a free one, and does not give up: with half of them taken it still does.
+#: Pairs per running guest: libvirt tries random pairs until one is free; with half of them free it ends soon.
 ROOM = 2
 
 _RECORD = re.compile(r"^# range: c(0|[1-9][0-9]{0,3})\.c(0|[1-9][0-9]{0,3})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What somebody wants of the drop-in. ``range`` is None unless it is to be present."""
+class RangeWish:
+    """State of the drop-in that is asked for. ``range`` is None unless it is to be present."""
 
     state: str
     range: DaemonRange | None = None
 
 
 @dataclass(frozen=True)
-class Running:
-    """Guests of libvirt as they bear on a range."""
+class DrawingGuests:
+    """Number of libvirt's guests that draw their labels."""
 
     #: Guests that run with a drawn label.
     dynamic: int
@@ -53,29 +54,29 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The host, as far as the range of its daemon goes."""
+class RangeFacts:
+    """Facts of a host that decide about its daemon's range."""
 
     #: libvirtd or virtqemud; None where no daemon runs and no socket would start one.
     daemon: str | None
-    #: SELinux decides, and has categories.
+    #: SELinux is on, and its policy has categories.
     selinux: bool
     mls: bool = True
-    #: It runs, and with this label.
+    #: The daemon runs, and with this label.
     awake: bool = False
     context: str | None = None
-    #: Label that it gets from the policy when systemd starts it without a drop-in; None: not known.
+    #: Label that the policy gives it when systemd starts it without a drop-in; None: not known.
     given: str | None = None
     #: Label of systemd.
     init: str | None = None
     #: Files of its unit, without the drop-in.
     files: tuple[UnitFile, ...] = ()
-    #: The drop-in as it is; None where there is none.
+    #: Text of the drop-in; None where there is none.
     ours: str | None = None
-    #: Why the drop-in's place is not ours to write to; empty when it is.
+    #: Why the drop-in must not be written; empty when it may be.
     taken: str = ""
-    #: None: nobody asked.
-    running: Running | None = None
+    #: None: not asked.
+    guests: DrawingGuests | None = None
     #: Why the guests are not known.
     unknown: str = ""
 
@@ -90,19 +91,19 @@ class Seen:
         return path_of(self.unit)
 
     def settings(self, ours: str | None) -> list[UnitAssignment]:
-        """Who sets the label of the daemon, in systemd's order, with this text for the drop-in."""
+        """Settings of the daemon's label in systemd's order, with this text for the drop-in."""
         files = [*self.files, *([UnitFile(self.path, ours)] if ours is not None else [])]
         return assignments(applied(self.unit, files), KEY)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to do. ``text`` is the drop-in as it is to be; the same as before where nothing is to be done."""
+class RangePlan:
+    """The drop-in as it is to be: ``text`` is the present one where nothing changes."""
 
     text: str | None
-    #: Label that the daemon is to run with; None: as the policy and others have it.
+    #: Label that the daemon is to run with; None: the one that the policy and other files give it.
     context: str | None = None
-    refused: str = ""
+    refused: Reason | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -111,23 +112,27 @@ def path_of(unit: str) -> str:
     return f"{FOLDER}/{unit}.d/{NAME}"
 
 
-def wish(state: str, low: int | None, high: int | None) -> Wish:
+def wish(state: str, low: int | None, high: int | None) -> RangeWish:
     """From a module's options. Raises PlanError."""
     if state != PRESENT:
         if low is not None or high is not None:
-            raise PlanError(f"low and high go with state {PRESENT} only; leave them out with {state}")
-        return Wish(state)
+            text = f"low and high go with state {PRESENT} only; leave them out with {state}"
+            raise PlanError(text, "range_without_present")
+        return RangeWish(state)
     if low is None or high is None:
-        raise PlanError("low or high is missing; give the first and the last category of the range")
+        text = "low or high is missing; give the first and the last category of the range"
+        raise PlanError(text, "range_missing")
     if not 0 <= low <= high <= MAX_CATEGORY:
-        raise PlanError(f"c{low}.c{high} is no range; give low and high from 0 to {MAX_CATEGORY}, low first")
+        text = f"c{low}.c{high} is no range; give low and high from 0 to {MAX_CATEGORY}, low first"
+        raise PlanError(text, "no_range")
     wanted = DaemonRange(low, high)
     if wanted.categories < MIN_CATEGORIES:
         raise PlanError(
             f"{wanted} has {wanted.categories} categories; libvirt draws from no fewer than {MIN_CATEGORIES}, and no "
-            "guest would start: give a wider range"
+            "guest would start: give a wider range",
+            "too_few_categories",
         )
-    return Wish(state, wanted)
+    return RangeWish(state, wanted)
 
 
 def text_of(context: Context) -> str:
@@ -140,51 +145,51 @@ def text_of(context: Context) -> str:
 
 
 def recorded(text: str | None) -> DaemonRange | None:
-    """The range that a drop-in of ours was made for."""
-    found = _RECORD.findall(text or "")
-    if len(found) != 1:
+    """The range that a drop-in of this module was written for."""
+    records = _RECORD.findall(text or "")
+    if len(records) != 1:
         return None
-    low, high = (int(number) for number in found[0])
+    low, high = (int(number) for number in records[0])
     return DaemonRange(low, high) if low + MIN_CATEGORIES - 1 <= high <= MAX_CATEGORY else None
 
 
 def is_sound(text: str) -> bool:
-    """Whether a drop-in of ours says what it was made to say, for a daemon of libvirt."""
-    found = assignments([UnitFile("", text)], KEY)
+    """Whether a drop-in of this module is unchanged, and for a daemon of libvirt."""
+    settings = assignments([UnitFile("", text)], KEY)
     try:
-        context = parse_context(found[-1].value) if len(found) == 1 else None
+        context = parse_context(settings[-1].value) if len(settings) == 1 else None
         return context is not None and context.type in DAEMON_TYPES and text_of(context) == text
     except LabelError:
         return False
 
 
-def running(snapshot: Snapshot) -> tuple[Running | None, str]:
-    """The guests of a host, or why they are not known."""
+def drawing_guests(snapshot: Snapshot) -> tuple[DrawingGuests | None, str]:
+    """The guests of a host that draw their labels, or why they are not known."""
     coverage = snapshot.coverage["guests"]
     if coverage.status == OK:
         guests = [guest for guest in qemu_guests(snapshot) if draws_categories(guest)]
-        return Running(sum(guest.active for guest in guests), len(guests)), ""
+        return DrawingGuests(sum(guest.active for guest in guests), len(guests)), ""
     processes = snapshot.coverage["processes"]
     if processes.status != OK:
         return None, coverage.why or processes.why
-    # Each QEMU may be a dynamic guest: so many at most.
-    return Running(sum(process.role == "qemu" for process in snapshot.processes), None), ""
+    # Each QEMU process may be a dynamic guest: an upper bound.
+    return DrawingGuests(sum(process.role == "qemu" for process in snapshot.processes), None), ""
 
 
-def plan(seen: Seen, wanted: Wish) -> Plan:
-    """What to do about the drop-in."""
+def plan(seen: RangeFacts, wanted: RangeWish) -> RangePlan:
+    """The drop-in as it is to be."""
     if seen.daemon is None:
-        why = "no libvirt daemon for QEMU runs, and no socket would start one, so no unit is known to be the one"
-        return Plan(None, refused="" if wanted.state == REPAIRED else why)
+        text = "no libvirt daemon for QEMU runs, and no socket would start one, so the unit is not known"
+        return RangePlan(None, refused=None if wanted.state == REPAIRED else Reason("no_daemon", text))
     if wanted.state == REPAIRED:
         return _repair(seen)
     if wanted.state == ABSENT:
-        return Plan(seen.ours, refused=seen.taken) if seen.taken else Plan(None)
+        return RangePlan(seen.ours, refused=_taken(seen)) if seen.taken else RangePlan(None)
     return _set(seen, wanted.range or DaemonRange(0, MAX_CATEGORY))
 
 
 def drawn_from(context: str | None) -> str | None:
-    """The range that libvirt takes from a label, in words."""
+    """The range that libvirt takes from a label, as text."""
     if context is None:
         return None
     try:
@@ -193,111 +198,117 @@ def drawn_from(context: str | None) -> str | None:
         return str(error)
 
 
-def restart_needed(seen: Seen, made: Plan) -> bool:
-    """Whether the daemon that runs has another label than the one that it is to have."""
-    if not seen.awake or made.refused or seen.daemon is None:
+def restart_needed(seen: RangeFacts, planned: RangePlan) -> bool:
+    """Whether the running daemon has another label than it is to have."""
+    if not seen.awake or planned.refused or seen.daemon is None:
         return False
-    wanted = made.context
+    wanted = planned.context
     if wanted is None:
-        left = seen.settings(made.text)
+        left = seen.settings(planned.text)
         wanted = left[-1].value.lstrip("-") if left else seen.given
     if wanted is None or seen.context is None:
-        return made.text != seen.ours
+        return planned.text != seen.ours
     return not _alike(wanted, seen.context)
 
 
-def _repair(seen: Seen) -> Plan:
+def _repair(seen: RangeFacts) -> RangePlan:
     if seen.ours is None or seen.taken or is_sound(seen.ours):
-        return Plan(seen.ours)
+        return RangePlan(seen.ours)
     drawn = recorded(seen.ours)
     if drawn is None:
-        why = (
-            f"{seen.path} was changed by hand so that nobody knows which range it was made for; give the range again, "
-            "or remove it (state absent)"
+        text = (
+            f"{seen.path} was edited by hand, and the range that it was written for cannot be read from it any more; "
+            "give the range again, or remove it (state absent)"
         )
-        return Plan(seen.ours, refused=why)
+        return RangePlan(seen.ours, refused=Reason("range_not_recorded", text))
     return _set(seen, drawn)
 
 
-def _set(seen: Seen, drawn: DaemonRange) -> Plan:
-    why = _not_now(seen)
-    base = None
-    if not why:
-        base, why = _base(seen)
-    if why or base is None:
-        return Plan(seen.ours, refused=why)
+def _set(seen: RangeFacts, drawn: DaemonRange) -> RangePlan:
+    base = _not_now(seen) or _base(seen)
+    if isinstance(base, Reason):
+        return RangePlan(seen.ours, refused=base)
     level = Level(0, CategorySet.of(range(drawn.low, drawn.high + 1)))
     context = Context(base.user, base.role, base.type, Level(0, CategorySet()), level)
     text = text_of(context)
     settings = seen.settings(text)
     if not settings or settings[-1].path != seen.path:
-        return Plan(seen.ours, refused=_overruled(seen, settings))
+        return RangePlan(seen.ours, refused=_overruled(seen, settings))
     narrow = _too_narrow(seen, drawn)
     if text == seen.ours:
-        return Plan(text, str(context), warnings=(narrow,) if narrow else ())
+        return RangePlan(text, str(context), warnings=(narrow.text,) if narrow else ())
     if narrow:
-        return Plan(seen.ours, refused=narrow)
+        return RangePlan(seen.ours, refused=narrow)
     others = sorted({item.path for item in settings[:-1]})
-    return Plan(text, str(context), warnings=tuple(f"{path} sets {KEY} too; {seen.path} counts" for path in others))
+    warnings = tuple(f"{path} sets {KEY} too; {seen.path} takes precedence" for path in others)
+    return RangePlan(text, str(context), warnings=warnings)
 
 
-def _not_now(seen: Seen) -> str:
+def _taken(seen: RangeFacts) -> Reason:
+    return Reason("not_ours", seen.taken)
+
+
+def _not_now(seen: RangeFacts) -> Reason | None:
     if not seen.selinux:
-        return "SELinux is off, so the daemon has no label to draw from; turn it on first (selinux_state)"
+        text = "SELinux is off, so the daemon has no label to draw from; turn it on first (selinux_state)"
+        return Reason("selinux_off", text)
     if not seen.mls:
-        return "the loaded policy has no categories; load one that has (targeted, or Debian's default)"
-    return seen.taken
+        text = "the loaded policy has no categories; load one that has (targeted, or Debian's default)"
+        return Reason("no_categories", text)
+    return _taken(seen) if seen.taken else None
 
 
-def _base(seen: Seen) -> tuple[Context | None, str]:
-    """The label that the daemon has but for the range, or why it must not be built upon."""
+def _base(seen: RangeFacts) -> Context | Reason:
+    """The daemon's label apart from its range, or why it must not be used."""
     if not seen.awake:
         return _given(seen, f"{seen.daemon} does not run")
     context = _known(seen.context)
     if context is None:
-        return None, f"the label of {seen.daemon} could not be read: {seen.context}"
+        return Reason("label_unreadable", f"the label of {seen.daemon} could not be read: {seen.context}")
     fault = _fault(seen, context)
-    if not fault:
-        return context, ""
+    if fault is None:
+        return context
     if _is_ours(seen):
-        return _given(seen, f"{fault}; {seen.path} gave it that")
-    return None, f"{fault}; find out who chose it, and start the daemon by its unit alone (LIB-007)"
+        return _given(seen, f"{fault.text}; {seen.path} gave it that label")
+    text = f"{fault.text}; see where it comes from, and start the daemon by its unit alone (LIB-007)"
+    return Reason(fault.code, text)
 
 
-def _given(seen: Seen, why: str) -> tuple[Context | None, str]:
+def _given(seen: RangeFacts, why: str) -> Context | Reason:
     """The label that the policy gives the daemon at its start."""
     context = _known(seen.given)
     if context is not None and context.type in DAEMON_TYPES:
-        return context, ""
-    told = f"would start it as {seen.given}" if seen.given else "does not say what it would start it as"
-    return None, f"{why}, and the policy {told}; see that its program has the label of its package (restorecon)"
+        return context
+    policy = f"would start it as {seen.given}" if seen.given else "does not say as what it would start it"
+    text = f"{why}, and the policy {policy}; check that its program has the label of its package (restorecon)"
+    return Reason("policy_gives_no_daemon_label", text)
 
 
-def _fault(seen: Seen, context: Context) -> str:
-    """What is wrong with the label of a daemon that runs."""
-    told = f"{seen.daemon} runs as {seen.context}"
+def _fault(seen: RangeFacts, context: Context) -> Reason | None:
+    """The fault of the running daemon's label; None when it has none."""
+    runs = f"{seen.daemon} runs as {seen.context}"
     if context.type not in DAEMON_TYPES:
-        return f"{told}, whose type is not that of a libvirt daemon"
+        return Reason("foreign_type", f"{runs}, whose type is not that of a libvirt daemon")
     init = _known(seen.init)
     if init is not None and init.user != context.user:
-        return f"{told}, which is not what systemd starts (as user {init.user})"
+        return Reason("foreign_user", f"{runs}, which is not what systemd starts (as user {init.user})")
     try:
         drawn = libvirt_range(str(seen.context))
     except LabelError as error:
-        return f"{told}, from which libvirt cannot draw: {error}"
+        return Reason("range_unusable", f"{runs}, from which libvirt cannot draw: {error}")
     extra = [number for number in context.categories if not drawn.low <= number <= drawn.high]
-    return f"{told}, of which libvirt draws from {drawn} only" if extra else ""
+    return Reason("range_in_parts", f"{runs}, of which libvirt draws from {drawn} only") if extra else None
 
 
-def _is_ours(seen: Seen) -> bool:
-    """The label that the daemon runs with is what the drop-in says."""
+def _is_ours(seen: RangeFacts) -> bool:
+    """Whether the daemon's label is the one that the drop-in sets."""
     settings = seen.settings(seen.ours)
     return bool(settings) and settings[-1].path == seen.path and _alike(settings[-1].value, seen.context or "")
 
 
-def _alike(one: str, other: str) -> bool:
-    first, second = _known(one), _known(other)
-    return first == second if first is not None and second is not None else one == other
+def _alike(label: str, other: str) -> bool:
+    first, second = _known(label), _known(other)
+    return first == second if first is not None and second is not None else label == other
 
 
 def _known(label: str | None) -> Context | None:
@@ -307,29 +318,34 @@ def _known(label: str | None) -> Context | None:
         return None
 
 
-def _overruled(seen: Seen, settings: t.Sequence[UnitAssignment]) -> str:
+def _overruled(seen: RangeFacts, settings: t.Sequence[UnitAssignment]) -> Reason:
     if not settings:
-        return f"a file of {seen.unit} that comes after {NAME} takes {KEY} back; have it say nothing of {KEY}"
+        text = f"a file of {seen.unit} that sorts after {NAME} resets {KEY}; take {KEY} out of that file"
+        return Reason("overruled", text)
     last = settings[-1]
-    return (
-        f"{last.path} sets {KEY}={last.value[:200]} and comes after {NAME}, so it would count; take that line out, if "
-        "nobody needs it, and run this again"
+    text = (
+        f"{last.path} sets {KEY}={last.value[:200]} and sorts after {NAME}, so it takes precedence; take that line "
+        "out, if nobody needs it, and run this again"
     )
+    return Reason("overruled", text)
 
 
-def _too_narrow(seen: Seen, drawn: DaemonRange) -> str:
-    if seen.running is None:
-        return f"whether {drawn} is wide enough for the guests that run is not known: {seen.unknown}"
-    dynamic, drawing = seen.running.dynamic, seen.running.drawing
+def _too_narrow(seen: RangeFacts, drawn: DaemonRange) -> Reason | None:
+    if seen.guests is None:
+        text = f"whether {drawn} is wide enough for the running guests is not known: {seen.unknown}"
+        return Reason("guests_unknown", text)
+    dynamic, drawing = seen.guests.dynamic, seen.guests.drawing
     if drawn.pairs <= ROOM * dynamic:
-        return (
+        text = (
             f"{drawn} has {drawn.pairs} pairs and {dynamic} guests run with drawn labels; libvirt's search for a free "
             f"pair does not end when none is left, so there must be more than {ROOM * dynamic}: give a wider range, or "
             "give guests static labels"
         )
+        return Reason("too_narrow", text)
     if drawing is not None and drawn.pairs < drawing:
-        return (
+        text = (
             f"{drawn} has {drawn.pairs} pairs for {drawing} guests without a static label; not all of them could run: "
             "give a wider range, or give guests static labels"
         )
-    return ""
+        return Reason("too_narrow", text)
+    return None

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drop-in with the range of libvirt's daemon: looked at, written, taken away, and systemd told of it.
+"""Reads, writes and removes the drop-in with the category range of libvirt's daemon, and has systemd read it.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from ..._core.errors import HostReadError, HostWriteError
 from ..._core.harden import category_range as plan
-from ..._core.harden.category_range import Seen
+from ..._core.harden.category_range import RangeFacts
+from ..._core.result import Reason
 from ..._core.selinux.policy_access import Check
 from ..._core.snapshot.model import Snapshot
 from ..._core.system.unit_files import UnitFile, folders, is_drop_in, units
@@ -32,10 +33,10 @@ from .guard import KIND as PATH_KIND
 
 _PROGRAMS = ("/usr/sbin/{}", "/usr/bin/{}", "/usr/local/sbin/{}")
 _MAX_UNIT = 256 * 1024
-#: What a kernel says to a label that its policy does not know.
+#: The kernel's error for a label that its policy does not know.
 _UNKNOWN_LABEL = errno.EINVAL
 _SHOWN = ("SELinuxContext", "DropInPaths")
-#: What systemctl says in the place of a value that it cannot print.
+#: systemctl prints this in place of a value that it cannot print.
 _UNPRINTABLE = "[unprintable]"
 
 
@@ -48,58 +49,60 @@ class CategoryRange:
     timeout: float = 120.0
     top: str = ""
 
-    def look(self, guests: bool) -> Seen:
+    def look(self, guests: bool) -> RangeFacts:
         """The daemon, its unit's files and, where they are asked for, its guests. Raises SvirtError."""
         snapshot = self._snapshot() if guests else None
         if snapshot is not None:
-            found = snapshot.libvirt.daemon
+            running = snapshot.libvirt.daemon
         else:
-            found = daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
+            running = daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
         policy = LoadedPolicy(self.root)
-        if found is None or found.name not in SOCKETS:
-            return Seen(None, policy.loaded)
-        running, unknown = plan.running(snapshot) if snapshot else (None, "nobody asked")
+        if running is None or running.name not in SOCKETS:
+            return RangeFacts(None, policy.loaded)
+        drawing, unknown = plan.drawing_guests(snapshot) if snapshot else (None, "not asked")
         init = (self.root.line("/proc/1/attr/current") or "").rstrip("\0") or None
-        seen = Seen(
-            daemon=found.name,
+        seen = RangeFacts(
+            daemon=running.name,
             selinux=policy.loaded,
             mls=self.root.line(f"{FS}/mls") != "0",
-            awake=found.pid is not None,
-            context=found.context,
-            given=self._given(policy, init, found.name),
+            awake=running.pid is not None,
+            context=running.context,
+            given=self._given(policy, init, running.name),
             init=init,
-            running=running,
+            guests=drawing,
             unknown=unknown,
         )
         ours, taken = self._drop_in(seen.path)
         taken = taken or daemon.host_files_unread(found)
         files = tuple(self._files(seen.unit, seen.path))
-        return Seen(**{**vars(seen), "files": files, "ours": ours, "taken": taken})
+        return RangeFacts(**{**vars(seen), "files": files, "ours": ours, "taken": taken})
 
-    def objection(self, seen: Seen, context: str) -> str:
-        """Why systemd could not start the daemon with this label, by the loaded policy; empty when it can."""
+    def objection(self, seen: RangeFacts, context: str) -> Reason | None:
+        """Why systemd could not start the daemon with this label, by the loaded policy; None when it can."""
         try:
             self.root.transact(f"{FS}/context", context.encode() + b"\0")
         except OSError as error:
             if error.errno == _UNKNOWN_LABEL:
-                return f"the loaded policy does not take {context} for a label"
-            return f"whether the loaded policy takes {context} for a label is not known: {reason(error)}"
+                return Reason("invalid_label", f"the loaded policy has no label {context}")
+            text = f"whether the loaded policy has a label {context} is not known: {reason(error)}"
+            return Reason("policy_unreadable", text)
         if seen.init is None:
-            return "the label of systemd could not be read, so whether it may start the daemon is not known"
+            text = "the label of systemd could not be read, so whether it may start the daemon is not known"
+            return Reason("policy_unreadable", text)
         verdict = LoadedPolicy(self.root).verdict(Check(seen.init, context, "process", ("transition",)))
         if verdict.status == "allowed" or verdict.permissive:
-            return ""
-        told = verdict.problem or f"the loaded policy denies {seen.init} the transition"
-        return f"systemd could not start {seen.daemon} as {context}: {told}"
+            return None
+        why = verdict.problem or f"the loaded policy denies {seen.init} the transition"
+        return Reason("transition_denied", f"systemd could not start {seen.daemon} as {context}: {why}")
 
-    def write(self, seen: Seen, text: str | None, context: str | None, journal: Journal) -> None:
+    def write(self, seen: RangeFacts, text: str | None, context: str | None, journal: Journal) -> None:
         """Put the drop-in there, or take it away (None), and have systemd read it.
 
         Raises HostWriteError and JournalError; the drop-in is then as it was.
         """
         path = self.top + seen.path
         if self._drop_in(seen.path) != (seen.ours, ""):
-            raise HostWriteError(f"{path} was changed by someone else just now; it was left alone, run this again")
+            raise HostWriteError(f"{path} was changed by someone else just now; run this again", "changed_meanwhile")
         if text is not None:
             self._make_folder(os.path.dirname(path), journal)
         before = file_write.change_file(path, None if text is None else text.encode(), journal)
@@ -110,19 +113,21 @@ class CategoryRange:
             file_write.put_file(path, before)
             with contextlib.suppress(HostWriteError):
                 systemctl(self.tools.run_command, self.timeout, "daemon-reload")
-            raise HostWriteError(f"{error}; {path} is as it was") from error
+            raise HostWriteError(f"{error}; {path} is as it was", error.code) from error
 
-    def _check(self, seen: Seen, context: str | None) -> None:
-        """Let systemd say what it took from the files. Raises HostWriteError."""
+    def _check(self, seen: RangeFacts, context: str | None) -> None:
+        """Ask systemd for the label and drop-ins of the unit. Raises HostWriteError."""
         if context is None:
             return
-        told = systemctl(self.tools.run_command, self.timeout, "show", "-p", ",".join(_SHOWN), seen.unit)
-        facts = dict(line.partition("=")[::2] for line in told.split("\n"))
+        shown = systemctl(self.tools.run_command, self.timeout, "show", "-p", ",".join(_SHOWN), seen.unit)
+        facts = dict(line.partition("=")[::2] for line in shown.split("\n"))
         paths, value = facts.get("DropInPaths"), facts.get("SELinuxContext", "")
         if paths is not None and seen.path not in paths.split():
-            raise HostWriteError(f"systemd does not read {seen.path}; it reads {paths or 'no drop-in'} of {seen.unit}")
+            text = f"systemd does not read {seen.path}; it reads {paths or 'no drop-in'} of {seen.unit}"
+            raise HostWriteError(text, "drop_in_not_read")
         if value not in ("", _UNPRINTABLE) and value != context:
-            raise HostWriteError(f"systemd starts {seen.unit} as {value} all the same, not as {context}")
+            text = f"systemd starts {seen.unit} as {value} all the same, not as {context}"
+            raise HostWriteError(text, "drop_in_without_effect")
 
     def _snapshot(self) -> Snapshot:
         return Probe(self.root, Options(timeout=self.timeout, files=False), self.tools).take()
@@ -137,7 +142,7 @@ class CategoryRange:
         return None
 
     def _drop_in(self, path: str) -> tuple[str | None, str]:
-        """The drop-in's text, and why its place is not ours; bytes that are no text show as what they are."""
+        """The drop-in's text, and why it must not be written; bytes that are no UTF-8 become surrogates."""
         try:
             facts = os.lstat(self.top + path)
         except (FileNotFoundError, NotADirectoryError):
@@ -146,21 +151,21 @@ class CategoryRange:
             raise HostReadError(f"{path} cannot be looked at: {reason(error)}") from error
         if not stat.S_ISREG(facts.st_mode):
             kind = "a link" if stat.S_ISLNK(facts.st_mode) else "no plain file"
-            return None, f"{path} is {kind}, which somebody else put there; see why, and take it away"
+            return None, f"{path} is {kind}, which this collection did not create; check who needs it and move it away"
         content = file_write.state_of(self.top + path).content or b""
         return content.decode("utf-8", "surrogateescape"), ""
 
     def _files(self, unit: str, ours: str) -> list[UnitFile]:
         """All files that systemd may read for the unit, but the drop-in. Raises HostReadError."""
-        found = [file for path in units(unit) if (file := self._file(path)) is not None]
+        files = [file for path in units(unit) if (file := self._file(path)) is not None]
         for folder in folders(unit):
             try:
                 names = [name for name in self.root.names(folder) if is_drop_in(name)]
             except OSError as error:
                 raise HostReadError(f"{folder} cannot be read: {reason(error)}") from error
             paths = [posixpath.join(folder, name) for name in names]
-            found += [file for path in paths if path != ours and (file := self._file(path)) is not None]
-        return found
+            files += [file for path in paths if path != ours and (file := self._file(path)) is not None]
+        return files
 
     def _file(self, path: str) -> UnitFile | None:
         try:
@@ -178,7 +183,7 @@ class CategoryRange:
         journal.record([Entry(PATH_KIND, path, {"link": None})])
         try:
             os.mkdir(path, 0o755)
-            os.chmod(path, 0o755)  # noqa: S103 - systemd and those who ask it look in here, whatever the umask is
+            os.chmod(path, 0o755)  # noqa: S103 - systemd and its clients read this folder, whatever the umask is
             sync_folder(os.path.dirname(path))
         except OSError as error:
             raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error
