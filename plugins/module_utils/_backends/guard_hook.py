@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard put in place, or taken away.
+"""Body of guard_hook: installs or removes the guard.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -11,7 +11,8 @@ import typing as t
 
 from .._core.errors import PlanError
 from .._core.harden import guard as guard_plan
-from .._core.harden.guard import Options, Seen, Step
+from .._core.harden.guard import GuardFacts, GuardOptions, GuardStep
+from .._core.result import Pending, Refusal, Result
 from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change.guard import Guard
@@ -29,43 +30,43 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Look, test, put in place unless in check mode. Raises SvirtError."""
+    """Read the host, plan, test, install or remove unless in check mode. Raises SvirtError."""
     guard = Guard(Root(), call.run_command)
     wanted = call.params["state"] == "present"
     seen = guard.look()
-    refusal = guard.refusal() if wanted else ""
+    refusal = guard.refusal() if wanted else None
     steps = [] if refusal else _plan(call, guard, seen)
     if steps and not call.check_mode:
         with Journal("guard_hook") as journal:
             (guard.install if wanted else guard.remove)(steps, journal)
     after = guard_plan.applied(seen, steps)
-    why = guard.pending(now=seen.link != after.link) if after.link else ""
-    result: dict[str, t.Any] = {
-        "changed": bool(steps),
-        "before": guard_plan.facts(seen),
-        "after": guard_plan.facts(after),
-        "plan": [step.document() for step in steps],
-        "pending": [{"subject": guard_plan.LINK, "needs": "daemon_restart", "why": why}] if why else [],
-        "refused": [{"subject": guard_plan.LINK, "why": refusal}] if refusal else [],
-    }
+    waits = guard.pending(now=seen.link != after.link) if after.link else None
+    result = Result(
+        guard_plan.facts(seen),
+        guard_plan.facts(after),
+        plan=[step.step for step in steps],
+        pending=[Pending(guard_plan.LINK, "daemon_restart", waits)] if waits else [],
+        refused=[Refusal(guard_plan.LINK, refusal)] if refusal else [],
+    )
     if call.diff:
-        result["diff"] = guard_plan.diff(seen, after)
-    return result
+        result.extra["diff"] = guard_plan.diff(seen, after)
+    return result.as_dict()
 
 
-def _plan(call: Call, guard: Guard, seen: Seen) -> list[Step]:
-    """What is to be done, once it is sure that it would work. Raises PlanError and HostWriteError."""
+def _plan(call: Call, guard: Guard, seen: GuardFacts) -> list[GuardStep]:
+    """The changes, once they are known to work. Raises PlanError and HostWriteError."""
     params = call.params
     if params["state"] == "absent":
         return guard_plan.remove(seen)
     keys = ("collision", "errors", "time_limit", "log")
-    options = Options(params["content"], **{key: params[key] for key in keys})
+    options = GuardOptions(params["content"], **{key: params[key] for key in keys})
     steps = guard_plan.install(options, seen)
     foreseen = call.check_mode and params["foreseen_policy"]
     objections = [] if foreseen else guard.objections(seen)
     if objections:
         state = "is in place, so take it away (state=absent)" if seen.link else "was not put in place"
-        raise PlanError(f"libvirt's daemon could not run the guard, which {state}: {'; '.join(objections)}")
+        text = f"libvirt's daemon could not run the guard, which {state}: {'; '.join(objections)}"
+        raise PlanError(text, "daemon_may_not_run_it")
     if any(step.path == guard_plan.SCRIPT for step in steps):
         guard.test(params["content"].encode())
     return steps

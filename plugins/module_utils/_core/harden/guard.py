@@ -1,12 +1,12 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What makes the guard: its files, the order in which they come and go, and what libvirt's daemon must be allowed.
+"""Plan of the guard: its files, the order in which they are installed and removed, and the permissions that it needs.
 
-The hook that libvirt sees is a link to a small shell program in a folder for programs. Under /etc/libvirt/hooks every
-policy labels a file with a type that a daemon may not execute (virt_etc_rw_t, virt_hook_t), at the latest when somebody
-runs restorecon; libvirt then starts no guest any more, and ends the running ones when its daemon restarts. A link has
-no such part: what counts is the label of the program, which each policy's own default gets right. And should the host
-boot with AppArmor one day, the daemon's profile lets it execute what is in /usr/sbin, not in /usr/local.
+The hook that libvirt sees is a link to a small shell program in a folder for programs. Every policy labels a file below
+/etc/libvirt/hooks with a type that a daemon may not execute (virt_etc_rw_t, virt_hook_t), at the latest at the next
+restorecon; libvirt then starts no guest, and ends running guests when its daemon restarts. A link avoids that: the
+label of the program counts, and each policy's default for it is right. Should the host boot with AppArmor one day, the
+daemon's profile lets it execute programs in /usr/sbin, not in /usr/local.
 
 Sources: libvirt's hooks (docs/hooks.rst) and how it looks for them (src/util/virhook.c).
 
@@ -21,6 +21,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ..errors import PlanError
+from ..result import Step
 from ..selinux.policy_access import Check
 
 LINK = "/etc/libvirt/hooks/qemu.d/svirt-guard"
@@ -34,10 +35,10 @@ TIMEOUT = "/usr/bin/timeout"
 #: The types that the policies give to files in these places; the daemon may use them in every policy known.
 TYPES = {PROGRAM: "bin_t", SCRIPT: "lib_t", SETTINGS: "etc_t"}
 MODES = {PROGRAM: 0o755, SCRIPT: 0o644, SETTINGS: 0o644}
-#: Safe order: nothing is visible to libvirt before all that it needs is there.
+#: Safe order: libvirt sees the hook only when everything that it needs is there.
 ORDER = (SCRIPT, SETTINGS, PROGRAM)
 
-#: What the daemon's domain needs, by class.
+#: Permissions of the daemon's domain, by class.
 _NEEDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (PROGRAM, "file", ("read", "open", "execute", "execute_no_trans")),
     (SHELL, "file", ("read", "open", "execute")),
@@ -51,13 +52,13 @@ MARK = "# Written by svirt.fleet.guard_hook, which overwrites changes."
 
 _PROGRAM = """#!/bin/sh
 {mark}
-# libvirt calls this for all that happens to a guest, and takes every failure to heart: when its daemon restarts it ends
-# a running guest whose hook fails at "reconnect". So only what may be refused at all goes on to the guard.
+# libvirt calls this for every event of a guest, and a failure has effect: when its daemon restarts it ends a running
+# guest whose hook fails at "reconnect". So only operations that may be refused reach the guard.
 # --foreground: without it timeout asks for a process group of its own, which Debian's policy denies the daemon.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 if [ "$#" -eq 1 ] && [ "$1" = --self-test ]; then
-    exec timeout --foreground -k 1 {limit} {python} -ISB {script} --self-test
+    exec timeout --foreground -k 1 {test_limit} {python} -ISB {script} --self-test
 fi
 case "$2 $3" in
     "prepare begin" | "start begin" | "migrate begin" | "restore begin") ;;
@@ -69,7 +70,7 @@ case $status in
     0) exit 0 ;;
     77) exit 1 ;;
 esac
-# The guard could not run, or not to its end; what then is the administrator's choice.
+# The guard did not run to its end; the administrator chose what happens then.
 logger -t svirt-guard -p authpriv.err -- "the guard ended with status $status at $2: {outcome}"
 {last}
 """
@@ -80,9 +81,13 @@ _LAST = {
 _OUTCOME = {"allow": "the guest was let through", "refuse": "the guest was refused"}
 
 
+#: Seconds for the self-test. It is no guest's start: a slow host may take its time.
+TEST_LIMIT = 120
+
+
 @dataclass(frozen=True)
-class Options:
-    """What the guard is to be like."""
+class GuardOptions:
+    """Settings of the guard."""
 
     content: str = ""
     collision: str = "refuse"
@@ -92,8 +97,8 @@ class Options:
 
 
 @dataclass(frozen=True)
-class SeenFile:
-    """A file as it is; ``content`` is None where there is none."""
+class GuardFile:
+    """A file of the guard; ``content`` is None where there is none."""
 
     content: bytes | None = None
     mode: int = 0
@@ -102,23 +107,23 @@ class SeenFile:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The host as far as it matters."""
+class GuardFacts:
+    """Facts of a host that decide about the guard."""
 
-    files: t.Mapping[str, SeenFile]
+    files: t.Mapping[str, GuardFile]
     #: Folders that are missing, the higher ones first.
     missing_folders: tuple[str, ...] = ()
-    #: Where the link leads; None where there is nothing.
+    #: Target of the link; None where there is no link.
     link: str | None = None
-    #: Something else has the link's name.
+    #: Another file has the link's name.
     link_taken: bool = False
-    #: SELinux decides here, with levels or without.
+    #: SELinux is on, with levels or without.
     labels: bool = False
     levels: bool = True
 
 
 @dataclass(frozen=True)
-class Step:
+class GuardStep:
     """One change: ``action`` is folder, file, link, unlink or remove."""
 
     action: str
@@ -128,22 +133,24 @@ class Step:
     before: str = ""
     after: str = ""
 
-    def document(self) -> dict[str, t.Any]:
-        """As the module's plan has it."""
-        return {"action": self.action, "subject": self.path, "from": self.before, "to": self.after}
+    @property
+    def step(self) -> Step:
+        """The change as the module's plan shows it."""
+        return Step(self.action, self.path, self.before, self.after)
 
 
-def settings_text(options: Options) -> str:
+def settings_text(options: GuardOptions) -> str:
     """The guard's settings file."""
     keys = ("collision", "errors", "log", "time_limit")
     return json.dumps({key: getattr(options, key) for key in keys}, indent=2, sort_keys=True) + "\n"
 
 
-def program_text(options: Options) -> str:
-    """The program that libvirt calls. Its limit leaves the guard the time to see to its own."""
+def program_text(options: GuardOptions) -> str:
+    """The program that libvirt calls. Its limit is longer than the guard's own, so that the guard can report it."""
     return _PROGRAM.format(
         mark=MARK,
         limit=options.time_limit + 2,
+        test_limit=TEST_LIMIT,
         python=PYTHON,
         script=SCRIPT,
         outcome=_OUTCOME[options.errors],
@@ -151,7 +158,7 @@ def program_text(options: Options) -> str:
     )
 
 
-def wanted(options: Options) -> dict[str, bytes]:
+def wanted(options: GuardOptions) -> dict[str, bytes]:
     """The content of each file."""
     return {
         SCRIPT: options.content.encode("utf-8"),
@@ -160,51 +167,53 @@ def wanted(options: Options) -> dict[str, bytes]:
     }
 
 
-def install(options: Options, seen: Seen) -> list[Step]:
-    """What is to be done to have the guard, in order. Raises PlanError for what is another's."""
+def install(options: GuardOptions, seen: GuardFacts) -> list[GuardStep]:
+    """The changes that install the guard, in order. Raises PlanError for a file that belongs to somebody else."""
     if not 1 <= options.time_limit <= 60:
-        raise PlanError(f"time_limit is {options.time_limit}; give 1 to 60 seconds, for libvirt waits that long")
+        text = f"time_limit is {options.time_limit}; give 1 to 60 seconds, for libvirt waits that long"
+        raise PlanError(text, "bad_time_limit")
     if not options.content.strip():
-        raise PlanError("content is empty; give the text of the guard's script, as the role svirt.fleet.guard does")
+        text = "content is empty; give the text of the guard's script, as the role svirt.fleet.guard does"
+        raise PlanError(text, "no_content")
     _ours(seen)
-    steps = [Step("folder", path, after="there") for path in seen.missing_folders]
+    steps = [GuardStep("folder", path, after="there") for path in seen.missing_folders]
     for path, content in wanted(options).items():
         _add(steps, seen, path, content)
     steps.sort(key=lambda step: (step.action != "folder", ORDER.index(step.path) if step.path in ORDER else 0))
     if seen.link != PROGRAM:
-        steps.append(Step("link", LINK, after=PROGRAM))
+        steps.append(GuardStep("link", LINK, after=PROGRAM))
     return steps
 
 
-def remove(seen: Seen) -> list[Step]:
-    """What is to be done to be rid of the guard: libvirt loses sight of it first. Folders stay."""
+def remove(seen: GuardFacts) -> list[GuardStep]:
+    """The changes that remove the guard: first the link that libvirt sees. Folders stay."""
     _ours(seen)
-    steps = [Step("unlink", LINK, before=PROGRAM)] if seen.link == PROGRAM else []
+    steps = [GuardStep("unlink", LINK, before=PROGRAM)] if seen.link == PROGRAM else []
     gone = [path for path in reversed(ORDER) if seen.files[path].content is not None]
-    return steps + [Step("remove", path, before=_facts(seen.files[path]), after="absent") for path in gone]
+    return steps + [GuardStep("remove", path, before=_facts(seen.files[path]), after="absent") for path in gone]
 
 
-def applied(seen: Seen, steps: t.Sequence[Step]) -> Seen:
-    """The host as it is after the steps."""
+def applied(seen: GuardFacts, steps: t.Sequence[GuardStep]) -> GuardFacts:
+    """The facts after the steps."""
     files = dict(seen.files)
     link = seen.link
     for step in steps:
         if step.action == "file":
-            files[step.path] = SeenFile(step.content, MODES[step.path], (0, 0), step.label)
+            files[step.path] = GuardFile(step.content, MODES[step.path], (0, 0), step.label)
         elif step.action == "remove":
-            files[step.path] = SeenFile()
+            files[step.path] = GuardFile()
         elif step.path == LINK:
             link = PROGRAM if step.action == "link" else None
     return replace(seen, files=files, link=link, missing_folders=())
 
 
-def facts(seen: Seen) -> dict[str, t.Any]:
+def facts(seen: GuardFacts) -> dict[str, t.Any]:
     """The guard in short, for before and after."""
     content = seen.files[SETTINGS].content
     try:
         settings = json.loads(content) if content is not None else None
     except ValueError:
-        settings = None  # the guard would go by its defaults
+        settings = None  # the guard uses its defaults
     return {
         "installed": seen.link == PROGRAM,
         "settings": settings,
@@ -221,20 +230,20 @@ def facts(seen: Seen) -> dict[str, t.Any]:
     }
 
 
-def diff(before: Seen, after: Seen) -> list[dict[str, str]]:
-    """What changes, as Ansible shows it."""
-    found = []
+def diff(before: GuardFacts, after: GuardFacts) -> list[dict[str, str]]:
+    """The changes as Ansible shows them."""
+    parts = []
     for path in ORDER:
         texts = [(item.files[path].content or b"").decode("utf-8", "replace") for item in (before, after)]
         if texts[0] != texts[1]:
-            found.append({"before": texts[0], "after": texts[1], "before_header": path, "after_header": path})
+            parts.append({"before": texts[0], "after": texts[1], "before_header": path, "after_header": path})
     if before.link != after.link:
         links = [f"{item.link}\n" if item.link else "" for item in (before, after)]
-        found.append({"before": links[0], "after": links[1], "before_header": LINK, "after_header": LINK})
-    return found
+        parts.append({"before": links[0], "after": links[1], "before_header": LINK, "after_header": LINK})
+    return parts
 
 
-def label_for(path: str, seen: Seen) -> str | None:
+def label_for(path: str, seen: GuardFacts) -> str | None:
     """The label that the file is to have; None where SELinux is off."""
     if not seen.labels:
         return None
@@ -242,32 +251,34 @@ def label_for(path: str, seen: Seen) -> str | None:
 
 
 def questions(domain: str, labels: t.Mapping[str, str | None]) -> list[Check]:
-    """What the loaded policy must allow the daemon, given the labels of the files; a missing label is left out."""
+    """Permissions that the daemon needs, given the labels of the files; a file without a label is left out."""
     return [
         Check(domain, label, tclass, permissions) for path, tclass, permissions in _NEEDS if (label := labels.get(path))
     ]
 
 
-def _ours(seen: Seen) -> None:
+def _ours(seen: GuardFacts) -> None:
     if seen.link_taken or seen.link not in (None, PROGRAM):
-        raise PlanError(f"{LINK} is there and is not the guard's link; move it away, or leave the guard out")
+        text = f"{LINK} is there and is not the guard's link; move it away, or leave the guard out"
+        raise PlanError(text, "not_ours")
     program = seen.files[PROGRAM].content
     if program is not None and MARK.encode() not in program:
-        raise PlanError(f"{PROGRAM} is there and was not written by this collection; move it away")
+        text = f"{PROGRAM} is there and was not written by this collection; move it away"
+        raise PlanError(text, "not_ours")
 
 
-def _add(steps: list[Step], seen: Seen, path: str, content: bytes) -> None:
+def _add(steps: list[GuardStep], seen: GuardFacts, path: str, content: bytes) -> None:
     old, label = seen.files[path], label_for(path, seen)
     right_label = label is None or (old.label or "").split(":")[2:3] == label.split(":")[2:3]
     if old.content == content and old.mode == MODES[path] and old.owner == (0, 0) and right_label:
         return
     if old.content is not None and right_label:
         label = old.label  # the level and the user are the administrator's
-    after = _facts(SeenFile(content, MODES[path], (0, 0), label))
-    steps.append(Step("file", path, content, label, _facts(old), after))
+    after = _facts(GuardFile(content, MODES[path], (0, 0), label))
+    steps.append(GuardStep("file", path, content, label, _facts(old), after))
 
 
-def _facts(file: SeenFile) -> str:
+def _facts(file: GuardFile) -> str:
     if file.content is None:
         return "absent"
     owner = "" if file.owner == (0, 0) else f", owner {file.owner[0]}:{file.owner[1]}"

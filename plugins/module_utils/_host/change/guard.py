@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Puts the guard on a host and takes it away, so that libvirt never sees a half of it.
+"""Installs and removes the guard on a host, so that libvirt never sees a part of it.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -16,8 +16,20 @@ from dataclasses import dataclass, field
 
 from ..._core.errors import HostWriteError
 from ..._core.harden import guard as plan
-from ..._core.harden.guard import LINK, PROGRAM, PYTHON, SCRIPT, SETTINGS, SHELL, TIMEOUT, Seen, SeenFile, Step
+from ..._core.harden.guard import (
+    LINK,
+    PROGRAM,
+    PYTHON,
+    SCRIPT,
+    SETTINGS,
+    SHELL,
+    TIMEOUT,
+    GuardFacts,
+    GuardFile,
+    GuardStep,
+)
 from ..._core.libvirt.hooks import Hook, is_unseen, objections
+from ..._core.result import Reason
 from ..._core.selinux.context import type_of
 from ..._core.snapshot.model import Daemon
 from ..base import file_write
@@ -27,7 +39,7 @@ from ..base.root import Root, label_of, reason
 from ..probe import daemon, processes
 from . import hooks
 
-#: Entries of the journal on a link or a folder that was made, or a link that was taken away.
+#: Journal entries about a link or folder that was created, or a link that was removed.
 KIND = "path"
 
 _FOLDERS = (
@@ -36,13 +48,19 @@ _FOLDERS = (
 )
 _DAEMON_PROGRAMS = ("/usr/sbin/virtqemud", "/usr/sbin/libvirtd")
 
+#: Last line of a self-test without a fault.
+_OK = "svirt-guard: ok"
+#: Exit statuses of ``timeout`` when its time is up: by SIGTERM, by SIGKILL, and with ``timeout`` itself killed.
+_TIMED_OUT = (124, 137, -9)
+_TRIES = 3
+
 #: Ansible's run_command.
 RunCommand = t.Callable[..., tuple[int, str, str]]
 
 
 @dataclass(repr=False, eq=False)
 class Guard:
-    """The guard on one host. ``root`` shows kernel, processes and programs; files are real ones below ``top``."""
+    """The guard on one host. ``root`` shows kernel, processes and programs; files are real files below ``top``."""
 
     root: Root
     run_command: RunCommand
@@ -52,33 +70,36 @@ class Guard:
     def __post_init__(self) -> None:
         self._policy = LoadedPolicy(self.root)
 
-    def look(self) -> Seen:
-        """The guard's files as they are. Raises HostWriteError for what cannot be read."""
+    def look(self) -> GuardFacts:
+        """The guard's files as they are. Raises HostWriteError."""
         files = {path: self._file(path) for path in plan.ORDER}
         missing = tuple(path for path in _FOLDERS if not os.path.isdir(self.top + path))
         link, taken = None, False
         try:
             link = os.readlink(self.top + LINK)
         except OSError as error:
-            taken = error.errno == errno.EINVAL  # it is there, and is no link
+            taken = error.errno == errno.EINVAL  # a file, no link
             if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                 raise HostWriteError(f"{LINK} cannot be read: {reason(error)}") from error
-        return Seen(files, missing, link, taken, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
+        return GuardFacts(files, missing, link, taken, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
 
-    def refusal(self) -> str:
-        """Why the host is not one for the guard; empty when it is."""
+    def refusal(self) -> Reason | None:
+        """Why the host gets no guard; None when it may have one."""
         if not self._policy.loaded:
-            return "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
-        return daemon.host_files_unread(self._daemon())
+            text = "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
+            return Reason("selinux_off", text)
+        unread = daemon.host_files_unread(self._daemon())
+        return Reason("host_files_unread", unread) if unread else None
 
     def test(self, script: bytes) -> None:
-        """Let the host's Python run the script's self-test, before anything is put anywhere. Raises HostWriteError."""
+        """Run the script's self-test with the host's Python, before anything is written. Raises HostWriteError."""
         if not os.path.exists(PYTHON) or not os.path.exists(TIMEOUT):
-            raise HostWriteError(f"the guard needs {PYTHON} and {TIMEOUT}; install python3 and coreutils")
+            text = f"the guard needs {PYTHON} and {TIMEOUT}; install python3 and coreutils"
+            raise HostWriteError(text, "program_missing")
         self._run([PYTHON, "-ISB", "-", "--self-test"], script)
 
-    def objections(self, seen: Seen) -> list[str]:
-        """Why libvirt's daemon could not run the guard, by the loaded policy; nothing where no policy decides."""
+    def objections(self, seen: GuardFacts) -> list[str]:
+        """Why libvirt's daemon could not run the guard, by the loaded policy; empty where none is loaded."""
         if not self._policy.loaded:
             return []
         domain = self._domain()
@@ -95,8 +116,8 @@ class Guard:
         labels[LINK] = self._label(folder, follow=False)
         return objections(self._policy.verdicts(plan.questions(domain, labels)))
 
-    def install(self, steps: t.Sequence[Step], journal: Journal) -> None:
-        """Do what was planned. What libvirt can see is made last, once the rest works. Raises HostWriteError."""
+    def install(self, steps: t.Sequence[GuardStep], journal: Journal) -> None:
+        """Make the changes; the link that libvirt sees comes last, once the rest works. Raises HostWriteError."""
         changed: list[tuple[str, file_write.FileState]] = []
         try:
             for step in steps:
@@ -114,8 +135,8 @@ class Guard:
             if step.action == "link":
                 self._make_link(journal)
 
-    def remove(self, steps: t.Sequence[Step], journal: Journal) -> None:
-        """Do what was planned. Raises HostWriteError."""
+    def remove(self, steps: t.Sequence[GuardStep], journal: Journal) -> None:
+        """Make the changes. Raises HostWriteError."""
         for step in steps:
             path = self.top + step.path
             if step.action == "unlink":
@@ -124,28 +145,29 @@ class Guard:
             else:
                 file_write.change_file(path, None, journal)
 
-    def pending(self, now: bool) -> str:
-        """Why the running daemon would not call the guard yet; empty when it does. ``now``: the link is made just now.
+    def pending(self, now: bool) -> Reason | None:
+        """Why the running daemon does not call the guard yet; None when it does. ``now``: the link is new.
 
-        The daemon looks for hooks when it starts (or is told to reload): one that found none for QEMU then calls none.
+        The daemon looks for hooks at its start or reload: without any hook for QEMU then, it calls none later.
         """
-        found = self._daemon()
-        if found is None or found.pid is None:
-            return ""  # it will look when it starts
+        running = self._daemon()
+        if running is None or running.pid is None:
+            return None  # it looks at its next start
         there = [hook for hook in hooks.installed(Root(), self.top) if hook.path != LINK or not now]
         there += [Hook(LINK, math.inf)] if now else []
-        if not is_unseen(LINK, there, daemon.started_at(self.root, found)):
-            return ""
-        return f"{found.name} looks for hooks when it starts, and it started before the guard was there"
+        if not is_unseen(LINK, there, daemon.started_at(self.root, running)):
+            return None
+        text = f"{running.name} looks for hooks when it starts, and it started before the guard was there"
+        return Reason("daemon_restart", text)
 
     def _daemon(self) -> Daemon | None:
         return daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
 
     def _domain(self) -> str | None:
-        """The label of the daemon; the one that it would get where it does not run."""
-        found = self._daemon()
-        if found is not None and found.context:
-            return found.context
+        """The label of the daemon, or the label that it would start with."""
+        running = self._daemon()
+        if running is not None and running.context:
+            return running.context
         for program in _DAEMON_PROGRAMS:
             label, init = self._label(program), self.root.line("/proc/1/attr/current")
             given = self._policy.created(init.rstrip("\0"), label, "process") if label and init else None
@@ -161,12 +183,14 @@ class Guard:
         except OSError:
             return None
 
-    def _file(self, path: str) -> SeenFile:
+    def _file(self, path: str) -> GuardFile:
         state = file_write.state_of(self.top + path)
-        return SeenFile(state.content, state.mode, (state.uid, state.gid), label_of(state.xattrs.get(file_write.LABEL)))
+        return GuardFile(
+            state.content, state.mode, (state.uid, state.gid), label_of(state.xattrs.get(file_write.LABEL))
+        )
 
-    def _put(self, step: Step, journal: Journal) -> file_write.FileState:
-        """The file as it is to be, whatever owner, mode and type it had; gives what it was."""
+    def _put(self, step: GuardStep, journal: Journal) -> file_write.FileState:
+        """Write the file with its owner, mode and label; gives its former state."""
         path = os.path.realpath(self.top + step.path)
         before = file_write.state_of(path)
         journal.record([Entry(file_write.KIND, path, before.document())])
@@ -179,14 +203,14 @@ class Guard:
     def _make_folder(self, path: str, journal: Journal) -> None:
         path = self.top + path
         if os.path.isdir(path):
-            return  # made above another one
+            return  # created as the parent of another folder
         parent = os.path.dirname(path)
         if not os.path.isdir(parent):
             self._make_folder(parent[len(self.top) :], journal)
         journal.record([Entry(KIND, path, {"link": None})])
         try:
             os.mkdir(path, 0o755)
-            os.chmod(path, 0o755)  # noqa: S103 - whatever the umask is, libvirt's daemon and its users look in here
+            os.chmod(path, 0o755)  # noqa: S103 - libvirt's daemon and its users read this folder, whatever the umask is
             sync_folder(parent)
         except OSError as error:
             raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error
@@ -201,14 +225,25 @@ class Guard:
             raise HostWriteError(f"{path} cannot be made: {reason(error)}; libvirt does not see the guard") from error
 
     def _run(self, command: list[str], stdin: bytes | None) -> None:
-        status, out, error = self.run_command(command, data=stdin, binary_data=True)
-        if status != 0:
+        """Run a self-test. One that said that all is well is well, however long its end took."""
+        for last in (False,) * (_TRIES - 1) + (True,):
+            status, out, error = self.run_command(command, data=stdin, binary_data=True)
+            if status == 0 or (status in _TIMED_OUT and _OK in out.splitlines()):
+                return
             said = (error or out).strip()[-500:]
-            raise HostWriteError(f"{' '.join(command)} ended with status {status}: {said}; no guard was put in place")
+            if status not in _TIMED_OUT:
+                text = f"{' '.join(command)} ended with status {status}: {said}; no guard was put in place"
+                raise HostWriteError(text, "self_test_failed")
+            if last:
+                text = (
+                    f"{' '.join(command)} did not end within {plan.TEST_LIMIT} s, {_TRIES} times in a row "
+                    f"(status {status}); it said: {said or 'nothing'}; no guard was put in place"
+                )
+                raise HostWriteError(text, "self_test_timed_out")
 
 
 def restore(entry: Entry) -> None:
-    """Put a link back, or take away the link or folder that was made. Raises HostWriteError."""
+    """Restore a removed link, or remove the link or folder that was created. Raises HostWriteError."""
     target = entry.before["link"]
     if target is None:
         _undo_path(entry.subject)
@@ -224,7 +259,7 @@ def restore(entry: Entry) -> None:
 
 
 def _undo_path(path: str) -> None:
-    """Take a link or an empty folder away; a folder that others use by now stays."""
+    """Remove a link or an empty folder; a folder that others use by now stays."""
     try:
         if os.path.islink(path):
             os.unlink(path)

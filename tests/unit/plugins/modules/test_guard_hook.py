@@ -106,8 +106,7 @@ def test_without_selinux_it_is_left_out_aloud(
     monkeypatch.setattr(work, "Guard", lambda *_: host)
     result = run(capsys, content=SCRIPT)
     assert (result["changed"], result["plan"], result["pending"]) == (False, [], [])
-    assert [item["subject"] for item in result["refused"]] == [LINK]
-    assert "SELinux is off" in result["refused"][0]["why"]
+    assert [(item["subject"], item["code"]) for item in result["refused"]] == [(LINK, "selinux_off")]
     assert result["before"] == result["after"]
 
 

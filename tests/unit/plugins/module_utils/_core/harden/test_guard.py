@@ -17,17 +17,17 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard imp
     PROGRAM,
     SCRIPT,
     SETTINGS,
-    Options,
-    Seen,
-    SeenFile,
+    GuardFacts,
+    GuardFile,
+    GuardOptions,
 )
 
-OPTIONS = Options("print('guard')\n")
-NOTHING = Seen({path: SeenFile() for path in plan.ORDER}, ("/etc/svirt-fleet",), labels=True)
+OPTIONS = GuardOptions("print('guard')\n")
+NOTHING = GuardFacts({path: GuardFile() for path in plan.ORDER}, ("/etc/svirt-fleet",), labels=True)
 DOMAIN = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
 
 
-def installed(options: Options = OPTIONS, seen: Seen = NOTHING) -> Seen:
+def installed(options: GuardOptions = OPTIONS, seen: GuardFacts = NOTHING) -> GuardFacts:
     return plan.applied(seen, plan.install(options, seen))
 
 
@@ -116,36 +116,34 @@ def test_a_host_without_selinux_gets_no_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "said"),
+    ("seen", "path"),
     [
-        (replace(NOTHING, link_taken=True), f"{LINK} is there and is not the guard's link"),
-        (replace(NOTHING, link="/opt/hook"), f"{LINK} is there and is not the guard's link"),
-        (
-            replace(NOTHING, files={**NOTHING.files, PROGRAM: SeenFile(b"#!/bin/sh\necho mine\n")}),
-            f"{PROGRAM} is there and was not written by this collection",
-        ),
+        (replace(NOTHING, link_taken=True), LINK),
+        (replace(NOTHING, link="/opt/hook"), LINK),
+        (replace(NOTHING, files={**NOTHING.files, PROGRAM: GuardFile(b"#!/bin/sh\necho mine\n")}), PROGRAM),
     ],
 )
-def test_what_is_anothers_is_left_alone(seen: Seen, said: str) -> None:
-    with pytest.raises(PlanError) as caught:
+def test_what_is_anothers_is_left_alone(seen: GuardFacts, path: str) -> None:
+    with pytest.raises(PlanError, match=path) as caught:
         plan.install(OPTIONS, seen)
-    assert said in str(caught.value)
-    with pytest.raises(PlanError) as caught:
+    assert caught.value.code == "not_ours"
+    with pytest.raises(PlanError, match=path) as caught:
         plan.remove(seen)
-    assert said in str(caught.value)
+    assert caught.value.code == "not_ours"
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "code"),
     [
-        (replace(OPTIONS, time_limit=0), "time_limit is 0; give 1 to 60 seconds"),
-        (replace(OPTIONS, time_limit=61), "time_limit is 61"),
-        (replace(OPTIONS, content=" \n"), "content is empty"),
+        (replace(OPTIONS, time_limit=0), "bad_time_limit"),
+        (replace(OPTIONS, time_limit=61), "bad_time_limit"),
+        (replace(OPTIONS, content=" \n"), "no_content"),
     ],
 )
-def test_options_that_cannot_be(options: Options, said: str) -> None:
-    with pytest.raises(PlanError, match=said):
+def test_options_that_cannot_be(options: GuardOptions, code: str) -> None:
+    with pytest.raises(PlanError) as caught:
         plan.install(options, NOTHING)
+    assert caught.value.code == code
 
 
 def test_the_daemon_must_be_allowed_each_part() -> None:
@@ -169,7 +167,7 @@ def test_the_diff_shows_files_and_the_link() -> None:
 
 
 def test_settings_that_are_no_json_are_not_known() -> None:
-    seen = replace(NOTHING, files={**NOTHING.files, SETTINGS: SeenFile(b"{")})
+    seen = replace(NOTHING, files={**NOTHING.files, SETTINGS: GuardFile(b"{")})
     assert plan.facts(seen)["settings"] is None
     assert json.loads(plan.settings_text(OPTIONS))["errors"] == "allow"
 

@@ -18,8 +18,10 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard imp
     PROGRAM,
     SCRIPT,
     SETTINGS,
-    Options,
+    GuardOptions,
+    GuardStep,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guard as guard_hook
@@ -29,7 +31,7 @@ from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
 from tests.unit.support.hooks import DOMAIN, HostRoot, answer, tree
 
-OPTIONS = Options("print('guard')\n")
+OPTIONS = GuardOptions("print('guard')\n")
 
 
 class Commands:
@@ -62,7 +64,7 @@ def journal(tmp_path: Path) -> t.Iterator[Journal]:
         yield opened
 
 
-def install(found: Guard, journal: Journal, options: Options = OPTIONS) -> list[plan.Step]:
+def install(found: Guard, journal: Journal, options: GuardOptions = OPTIONS) -> list[GuardStep]:
     steps = plan.install(options, found.look())
     found.install(steps, journal)
     return steps
@@ -116,8 +118,9 @@ def test_the_program_is_tried_before_libvirt_sees_it(tmp_path: Path, journal: Jo
 
 def test_a_guard_that_does_not_work_is_not_put_in_place(tmp_path: Path, journal: Journal) -> None:
     found = guard(tmp_path, commands=Commands(1))
-    with pytest.raises(HostWriteError, match=r"svirt-guard --self-test ended with status 1: SyntaxError: oh"):
+    with pytest.raises(HostWriteError, match="SyntaxError: oh") as caught:
         install(found, journal)
+    assert caught.value.code == "self_test_failed"
     assert not os.path.lexists(found.top + LINK)
     assert not os.path.exists(found.top + PROGRAM)
     assert not os.path.exists(found.top + SCRIPT)
@@ -128,15 +131,16 @@ def test_an_update_that_does_not_work_leaves_the_guard_as_it_was(tmp_path: Path,
     install(found, journal)
     before = everything(found.top)
     with pytest.raises(HostWriteError):
-        install(found, journal, Options("print('worse')\n", errors="refuse"))
+        install(found, journal, GuardOptions("print('worse')\n", errors="refuse"))
     assert everything(found.top) == before
 
 
 def test_the_script_is_tried_before_anything_is_written(tmp_path: Path) -> None:
     commands = Commands(1)
     found = guard(tmp_path, commands=commands)
-    with pytest.raises(HostWriteError, match="no guard was put in place"):
+    with pytest.raises(HostWriteError) as caught:
         found.test(b"print()")
+    assert caught.value.code == "self_test_failed"
     assert commands.calls == [([plan.PYTHON, "-ISB", "-", "--self-test"], b"print()")]
 
 
@@ -232,8 +236,10 @@ def test_a_daemon_that_sleeps_is_judged_by_the_label_that_it_would_get(tmp_path:
 def test_without_selinux_there_are_no_objections_and_no_labels(tmp_path: Path, journal: Journal) -> None:
     found = guard(tmp_path, hosts.apparmor())
     assert found.objections(found.look()) == []
-    assert found.refusal() == "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
-    assert guard(tmp_path).refusal() == ""
+    refusal = found.refusal()
+    assert refusal is not None
+    assert refusal.code == "selinux_off"
+    assert guard(tmp_path).refusal() is None
     install(found, journal)
     assert "security.selinux" not in os.listxattr(found.top + PROGRAM)
 
@@ -241,14 +247,14 @@ def test_without_selinux_there_are_no_objections_and_no_labels(tmp_path: Path, j
 def test_when_the_daemon_calls_the_guard(tmp_path: Path, journal: Journal) -> None:
     found = guard(tmp_path)
     install(found, journal)
-    why = "libvirtd looks for hooks when it starts, and it started before the guard was there"
+    why = Reason("daemon_restart", "libvirtd looks for hooks when it starts, and it started before the guard was there")
     assert found.pending(now=True) == why
     assert found.pending(now=False) == why
     later = guard(tmp_path, tree(started_at=time.time() + 60))
-    assert later.pending(now=False) == ""
+    assert later.pending(now=False) is None
     assert later.pending(now=True) == why  # whatever the clock says
     asleep = guard(tmp_path, tree(started_at=None))
-    assert asleep.pending(now=True) == ""
+    assert asleep.pending(now=True) is None
 
 
 def test_a_daemon_that_has_found_another_hook_looks_anew_each_time(tmp_path: Path, journal: Journal) -> None:
@@ -256,12 +262,12 @@ def test_a_daemon_that_has_found_another_hook_looks_anew_each_time(tmp_path: Pat
     install(found, journal)
     other = Path(found.top + LINK).parent / "other"
     other.write_text("#!/bin/sh\n")
-    assert found.pending(now=True) != ""  # it cannot be executed
+    assert found.pending(now=True) is not None  # it cannot be executed
     other.chmod(0o755)
-    assert found.pending(now=True) == ""
+    assert found.pending(now=True) is None
     other.unlink()
     main = Path(found.top + LINK).parent.parent / "qemu"
     main.write_text("#!/bin/sh\n")
     main.chmod(0o755)
-    assert found.pending(now=True) == ""
-    assert guard(tmp_path).pending(now=True) != ""  # the hook is younger than the daemon
+    assert found.pending(now=True) is None
+    assert guard(tmp_path).pending(now=True) is not None  # the hook is younger than the daemon
