@@ -11,12 +11,19 @@ module: svirt_rollback
 short_description: Put back what this collection changed on a host
 version_added: 1.0.0
 description:
-  - Each module of this collection that changes a host writes down first, in a journal on the host, what it found. This
-    module puts that back, run by run, the newest first, with content, owner, mode, label and other attributes.
-  - A run that was put back wholly leaves the journal. Its file is kept in the journal's folder C(undone).
-  - What must not be put back now, such as the label of an image that a guest has open, is refused and named. What
-    cannot be put back is named too. Everything else is put back all the same, the runs concerned stay in the journal,
-    and the module fails at its end.
+  - Each module of this collection that changes a host records the state before the change, and the state that it sets,
+    in a journal on the host. This module restores the former state, run by run, newest first, with content, owner,
+    mode, label and other attributes.
+  - Only what is still as this collection left it is restored. A file that somebody edited since, a file that another
+    team put in its place, a path that became a link, and a guest whose definition was changed since, by a new disk for
+    example, are refused and named. Journals of older versions do not have what was set. There the module looks as far
+    as it can, and refuses what was changed after the run.
+  - A run that was restored completely leaves the journal. Its file is kept in the journal's folder C(undone).
+  - An object that must not be restored now, such as the label of an image that a guest has open, is refused and named.
+    A failure is named too. Everything else is restored all the same, the runs concerned stay in the journal, and the
+    module fails at its end, in check mode too.
+  - Passwords and other secrets stay in the journal. Diffs show files without them, and of guests only labels and
+    network filters.
   - systemd reads its files again when some of them were put back.
   - No guest is ended or restarted, no daemon either. RV(pending) says what it takes until what was put back counts.
 options:
@@ -34,7 +41,8 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Of things that are no files, the diff shows what they were before.
+      - Of objects that are neither files nor guests, the diff shows only the state before.
+      - Secrets are blanked.
   idempotent:
     support: full
     details:
@@ -89,7 +97,7 @@ after:
   type: list
   elements: dict
 plan:
-  description: What is put back, in order. The same in check mode.
+  description: The entries of the journal in the order in which they are restored. The same in check mode.
   returned: always
   type: list
   elements: dict
@@ -107,7 +115,7 @@ plan:
       description: The run before which it is put back.
       type: str
 pending:
-  description: What it takes until what was put back counts.
+  description: What has to happen until the restored objects take effect.
   returned: always
   type: list
   elements: dict
@@ -115,13 +123,19 @@ pending:
     - subject: /etc/libvirt/qemu.conf
       needs: daemon_restart
       why: the daemon reads it when it starts
+      code: daemon_restart
 refused:
-  description: What must not be put back now, and why.
+  description: Objects that must not be restored now, each with C(subject), C(why) and C(code).
   returned: always
   type: list
   elements: dict
+  sample:
+    - subject: /etc/libvirt/qemu.conf
+      why: "/etc/libvirt/qemu.conf: its content was changed after this collection wrote it, so it is not ours any more;
+        it was left alone"
+      code: changed_since
 failed_entries:
-  description: What could not be put back, and why.
+  description: Objects whose restoration failed, each with C(subject), C(why) and C(code).
   returned: always
   type: list
   elements: dict

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs of the journal put back.
+"""Body of svirt_rollback: restores the runs of the journal.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import FailedError, PlanError
+from .._core.harden import rollback as core
+from .._core.result import Refusal, Result
 from .._host.base.journal import FOLDER, Journal
 from .._host.base.tools import HostTools
 from .._host.change import rollback
@@ -19,59 +21,67 @@ from .._module import Call
 ARGUMENTS: dict[str, dict[str, t.Any]] = {"runs": {"type": "int"}}
 
 
-def run(call: Call) -> dict[str, t.Any]:
-    """Put the runs back unless in check mode, and tell of each thing. Raises SvirtError."""
+def run(call: Call, folder: str | None = None) -> dict[str, t.Any]:
+    """Restore the runs unless in check mode, and name what was not restored. ``folder``: the journal's.
+
+    Raises SvirtError.
+    """
     count = call.params["runs"]
     if count is not None and count < 1:
-        raise PlanError(f"runs is {count}; give at least 1, or leave it out for all")
-    result = _run(call, count)
+        raise PlanError(f"runs is {count}; give at least 1, or leave it out for all", "bad_count")
+    result = _run(call, count, FOLDER if folder is None else folder)
     wrong = [*result["refused"], *result["failed_entries"]]
     if wrong:
-        told = "; ".join(f"{item['subject']}: {item['why']}" for item in wrong)
-        raise FailedError(f"not everything was put back, and its runs stay in the journal: {told}", result)
+        listed = "; ".join(f"{item['subject']}: {item['why']}" for item in wrong)
+        raise FailedError(f"not everything was put back, and its runs stay in the journal: {listed}", result)
     return result
 
 
-def _run(call: Call, count: int | None) -> dict[str, t.Any]:
-    before = rollback.runs(folder=FOLDER)
+def _run(call: Call, count: int | None, folder: str) -> dict[str, t.Any]:
+    before = rollback.runs(folder=folder)
+    tools = HostTools(run_command=call.run_command, find=call.find)
+    by_kind = {**rollback.RESTORERS, **restorers(tools)}
     if call.check_mode or not before:
-        return _result(call, before, before[:count], before[count or len(before) :])
-    with Journal("svirt_rollback", FOLDER) as journal:
-        before = rollback.runs(folder=FOLDER)  # again: a run may have ended while the lock was waited for
         wanted = before[:count]
-        # The diff is made before anything is put back.
-        result = _result(call, before, wanted, [])
-        tools = HostTools(run_command=call.run_command, find=call.find)
-        outcome = rollback.put_back(wanted, journal, {**rollback.RESTORERS, **restorers(tools)})
+        outcome = rollback.foresee(wanted, by_kind)
+        return _document(call, before, wanted, _left(before, wanted, outcome), outcome)
+    with Journal("svirt_rollback", folder) as journal:
+        before = rollback.runs(folder=folder)  # again: a run may have ended while this one waited for the lock
+        wanted = before[:count]
+        diff = rollback.diffs(wanted) if call.diff else None  # made before anything is restored
+        outcome = rollback.put_back(wanted, journal, by_kind)
         rollback.reload_units(outcome, call.run_command)
-    result["refused"] = _named(outcome.refused)
-    result["failed_entries"] = _named(outcome.failed)
-    result["pending"] = rollback.pending(entry for _run, entry in outcome.restored)
-    result["after"] = rollback.document(rollback.runs(folder=FOLDER))
-    result["changed"] = bool(outcome.restored) or result["before"] != result["after"]
-    return result
+        return _document(call, before, wanted, rollback.runs(folder=folder), outcome, diff)
 
 
-def _result(
+def _left(before: list[rollback.Run], wanted: list[rollback.Run], outcome: rollback.Outcome) -> list[rollback.Run]:
+    """The runs that stay in the journal."""
+    done = {id(entry) for _run, entry in outcome.restored}
+    gone = [run for run in wanted if not run.problem and all(id(entry) in done for entry in run.entries)]
+    return [run for run in before if run not in gone]
+
+
+def _document(
     call: Call,
     before: list[rollback.Run],
     wanted: list[rollback.Run],
     after: list[rollback.Run],
+    outcome: rollback.Outcome,
+    diff: list[dict[str, str]] | None = None,
 ) -> dict[str, t.Any]:
-    """What would be put back when nothing fails."""
-    result = {
-        "changed": bool(wanted),
-        "before": rollback.document(before),
-        "after": rollback.document(after),
-        "plan": rollback.plan(wanted),
-        "pending": rollback.pending(entry for run in wanted for entry in run.entries),
-        "refused": [],
-        "failed_entries": _named((run.name, run.problem) for run in wanted if run.problem),
-    }
+    result = Result(
+        core.document(before),
+        core.document(after),
+        plan=core.plan(wanted),
+        pending=core.pending(entry for _run, entry in outcome.restored),
+        refused=outcome.refused,
+        extra={"failed_entries": [_named(item) for item in outcome.failed]},
+    )
     if call.diff:
-        result["diff"] = rollback.diffs(wanted)
-    return result
+        result.extra["diff"] = rollback.diffs(wanted) if diff is None else diff
+    changed = bool(outcome.restored) or result.before != result.after
+    return {**result.as_dict(), "changed": changed}
 
 
-def _named(items: t.Iterable[tuple[str, str]]) -> list[dict[str, str]]:
-    return [{"subject": subject, "why": why} for subject, why in items]
+def _named(item: Refusal) -> dict[str, str]:
+    return item.as_dict()

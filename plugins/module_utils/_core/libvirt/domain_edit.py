@@ -160,6 +160,14 @@ def interface_xml(xml: str, mac: str) -> str:
     return text
 
 
+def without_labels_and_filters(xml: str) -> str:
+    """A guest's XML without its <seclabel> for SELinux and without all <filterref>. Raises DomainXmlError."""
+    data, root = _parsed(xml, "domain")
+    edits = [_removal(data, root, node) for node in root.all("seclabel") if _is_selinux(node)]
+    edits += [_removal(data, card, node) for card in _card_nodes(root) for node in card.all("filterref")]
+    return _applied(data, edits)
+
+
 def same_guest(left: str, right: str) -> bool:
     """Whether two texts say the same, but for order between unlike elements and space between elements."""
     return _canonical(_parsed(left, "domain")[1]) == _canonical(_parsed(right, "domain")[1])

@@ -1,12 +1,15 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What each change found, written down on the host before the change is made, so that it can be put back exactly.
+"""The journal of changes on a host: the state of each object before a change, and the state that the change sets.
 
-One file per run of a module, one line of JSON per thing that is about to change. ``record`` returns when its lines are
-on the disk: a run that is killed at any point has told of everything that it changed. A line that was cut off by that
-belongs to a change that was never made, and is passed over.
+One file per run of a module, one line of JSON per object that is about to change. ``record`` returns when its lines are
+on the disk: a run that is killed at any point has recorded everything that it changed. A partial line belongs to a
+change that was never made, and is ignored.
 
-One run at a time works on a host: whoever opens the journal holds its lock until it closes it, or dies.
+What was set is recorded too, so that a rollback can see whether an object is still as this collection left it. Journals
+of older versions have no such part.
+
+Only one run at a time works on a host: a run holds the lock of the journal until it closes the journal, or dies.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -20,30 +23,35 @@ import os
 import re
 import time
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
 from ..._core.errors import JournalError
 from .root import reason
 
 FOLDER = "/var/lib/svirt-fleet/journal"
-#: Runs that were put back are kept here, for whoever asks what happened.
+#: Runs that were put back are kept here, as a record.
 UNDONE = "undone"
 #: Seconds to wait for another run on the host to end.
 WAIT = 60.0
 
+_KEYS = ("kind", "subject", "before", "after")
 _NAME = re.compile(r"(\d{6})-([a-z_]+)\.jsonl\Z")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing as it was before a change."""
+    """One object before a change."""
 
-    #: What was changed, and so who can put it back: file, label, guest, interface, fcontext, …
+    #: Kind of the object, which decides who can restore it: file, label, guest, interface, fcontext, …
     kind: str
-    #: The thing: a path, a uuid, a name.
+    #: The object: a path, a uuid, a name.
     subject: str
-    #: All that is needed to put it back; which keys, the kind decides. Bytes are base64 text.
-    before: dict[str, t.Any]
+    #: Everything that is needed to restore it; the kind decides which keys. Bytes are base64 text.
+    before: dict[str, t.Any] = field(repr=False)
+    #: What the change sets, for a comparison with the present state; None: not recorded, as in older journals.
+    after: dict[str, t.Any] | None = field(default=None, repr=False)
+    #: When the last entry of its run was recorded, in seconds; None: it was not read from a file.
+    recorded_at: float | None = field(default=None, compare=False)
 
 
 class Journal:
@@ -80,11 +88,14 @@ class Journal:
             if handle is not None:
                 os.close(handle)
 
-    def record(self, entries: t.Iterable[Entry]) -> None:
-        """Write the entries down; when this returns they outlast a crash. Raises JournalError: then change nothing."""
+    def record(self, entries: t.Iterable[Entry]) -> int:
+        """Record the entries; when this returns they outlast a crash. Gives the position for ``withdraw``.
+
+        Raises JournalError: then change nothing.
+        """
         lines = b"".join(_line(entry) for entry in entries)
         if not lines:
-            return
+            return -1
         try:
             handle = self._file if self._file is not None else self._start()
             size = os.fstat(handle).st_size
@@ -94,26 +105,39 @@ class Journal:
                     written += os.write(handle, lines[written:])
                 os.fsync(handle)
             except OSError:
-                self._cut(handle, size)
+                with contextlib.suppress(OSError):
+                    self._cut(handle, size)
                 raise
+        except OSError as error:
+            raise JournalError(f"the journal {self.folder} cannot be written: {reason(error)}") from error
+        return size
+
+    def withdraw(self, position: int) -> None:
+        """Remove the entries recorded from this position on: their changes were not made. Raises JournalError."""
+        if position < 0 or self._file is None:
+            return
+        try:
+            handle = self._file
+            self._cut(handle, position)
+            if self._file is not None:
+                os.fsync(handle)
         except OSError as error:
             raise JournalError(f"the journal {self.folder} cannot be written: {reason(error)}") from error
 
     def _cut(self, handle: int, size: int) -> None:
-        """Take back what was not written wholly: no later record may follow half a line, and no run told of nothing."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(handle, size)
-            if size == 0 and self.path is not None:
-                os.unlink(self.path)
-                self._file = self.path = None
-                os.close(handle)
+        """Truncate to whole records, so that no later one follows half a line; remove a file without any."""
+        os.ftruncate(handle, size)
+        if size == 0 and self.path is not None:
+            os.unlink(self.path)
+            self._file = self.path = None
+            os.close(handle)
 
     def runs(self) -> list[str]:
         """The files of runs that changed something and were not put back, oldest first."""
         return runs_in(self.folder)
 
     def retire(self, path: str) -> None:
-        """Move the file of a run that was put back out of the way."""
+        """Move the file of a run that was put back to the folder of such runs."""
         aside = os.path.join(self.folder, UNDONE)
         try:
             os.makedirs(aside, mode=0o700, exist_ok=True)
@@ -145,7 +169,7 @@ class Journal:
 
 
 def runs_in(folder: str = FOLDER) -> list[str]:
-    """As ``Journal.runs``, for who changes nothing and so takes no lock. Raises JournalError."""
+    """As ``Journal.runs``, without the lock, for callers that change nothing. Raises JournalError."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -156,19 +180,35 @@ def runs_in(folder: str = FOLDER) -> list[str]:
 
 
 def entries_of(path: str) -> list[Entry]:
-    """What a run wrote down, in its order. Raises JournalError for a file that is none of ours."""
-    found: list[Entry] = []
+    """The entries of a run, in their order. Raises JournalError for a file that is no journal."""
+    entries: list[Entry] = []
     try:
         with open(path, "rb") as file:
             lines = file.read().split(b"\n")
+            recorded_at = os.fstat(file.fileno()).st_mtime
     except OSError as error:
         raise JournalError(f"{path} cannot be read: {reason(error)}") from error
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last end of line was cut off
+    for number, line in enumerate(lines[:-1], 1):  # text after the last end of line is a partial record
         try:
-            found.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise JournalError(f"{path}, line {number}, is no entry of the journal: {error}") from error
-    return found
+            entries.append(_entry(json.loads(line), recorded_at))
+        except (ValueError, TypeError, RecursionError) as error:
+            problem = type(error).__name__ if isinstance(error, RecursionError) else _brief(error)
+            raise JournalError(f"{path}, line {number}, is no entry of the journal: {problem}") from error
+    return entries
+
+
+def _entry(document: t.Any, recorded_at: float) -> Entry:
+    if not isinstance(document, dict) or not set(_KEYS[:3]) <= set(document) <= set(_KEYS):
+        raise ValueError(f"it must have the keys {', '.join(_KEYS[:3])}")
+    after = document.get("after")
+    if not all(isinstance(document[key], str) for key in ("kind", "subject")):
+        raise ValueError("kind and subject must be text")
+    return Entry(document["kind"], document["subject"], document["before"], after, recorded_at)
+
+
+def _brief(error: Exception) -> str:
+    """The error without the text that it is about, which may hold secrets."""
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
 
 
 def sync_folder(path: str) -> None:
@@ -182,4 +222,7 @@ def sync_folder(path: str) -> None:
 
 
 def _line(entry: Entry) -> bytes:
-    return json.dumps(asdict(entry), sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"
+    document: dict[str, t.Any] = {"kind": entry.kind, "subject": entry.subject, "before": entry.before}
+    if entry.after is not None:
+        document["after"] = entry.after
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("utf-8") + b"\n"

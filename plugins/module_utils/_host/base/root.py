@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only door to a host's files: every read is bounded, nothing is written, and a captured tree can stand in.
+"""Access to a host's files: every read is bounded, nothing is written, and tests can pass a captured tree.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """

@@ -105,12 +105,14 @@ class CategoryRange:
             raise HostWriteError(f"{path} was changed by someone else just now; run this again", "changed_meanwhile")
         if text is not None:
             self._make_folder(os.path.dirname(path), journal)
-        before = file_write.change_file(path, None if text is None else text.encode(), journal)
+        content = None if text is None else text.encode()
+        basis = file_write.FileState(None if seen.ours is None else seen.ours.encode("utf-8", "surrogateescape"))
+        before = file_write.change_file(path, content, journal, basis=basis)
         try:
             systemctl(self.tools.run_command, self.timeout, "daemon-reload")
             self._check(seen, context)
         except HostWriteError as error:
-            file_write.put_file(path, before)
+            file_write.take_back(os.path.realpath(path), before, content)
             with contextlib.suppress(HostWriteError):
                 systemctl(self.tools.run_command, self.timeout, "daemon-reload")
             raise HostWriteError(f"{error}; {path} is as it was", error.code) from error
@@ -180,7 +182,7 @@ class CategoryRange:
     def _make_folder(self, path: str, journal: Journal) -> None:
         if os.path.isdir(path):
             return
-        journal.record([Entry(PATH_KIND, path, {"link": None})])
+        journal.record([Entry(PATH_KIND, path, {"link": None}, {"folder": True})])
         try:
             os.mkdir(path, 0o755)
             os.chmod(path, 0o755)  # noqa: S103 - systemd and its clients read this folder, whatever the umask is

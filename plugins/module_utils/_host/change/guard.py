@@ -7,14 +7,14 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import os
+import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ..._core.errors import HostWriteError
+from ..._core.errors import HostWriteError, PlanError
 from ..._core.harden import guard as plan
 from ..._core.harden.guard import (
     LINK,
@@ -28,6 +28,7 @@ from ..._core.harden.guard import (
     GuardFile,
     GuardStep,
 )
+from ..._core.harden.rollback import judged_path
 from ..._core.libvirt.hooks import Hook, is_unseen, objections
 from ..._core.result import Reason
 from ..._core.selinux.context import type_of
@@ -118,18 +119,18 @@ class Guard:
 
     def install(self, steps: t.Sequence[GuardStep], journal: Journal) -> None:
         """Make the changes; the link that libvirt sees comes last, once the rest works. Raises HostWriteError."""
-        changed: list[tuple[str, file_write.FileState]] = []
+        changed: list[tuple[GuardStep, file_write.FileState]] = []
         try:
             for step in steps:
                 if step.action == "folder":
                     self._make_folder(step.path, journal)
                 elif step.action == "file":
-                    changed.append((step.path, self._put(step, journal)))
+                    changed.append((step, self._put(step, journal)))
             if changed:
                 self._run([self.top + PROGRAM, "--self-test"], None)
         except HostWriteError:
-            for path, before in reversed(changed):
-                file_write.put_file(self.top + path, before)
+            for step, before in reversed(changed):
+                file_write.take_back(os.path.realpath(self.top + step.path), before, step.content)
             raise
         for step in steps:
             if step.action == "link":
@@ -140,7 +141,7 @@ class Guard:
         for step in steps:
             path = self.top + step.path
             if step.action == "unlink":
-                journal.record([Entry(KIND, path, {"link": step.before})])
+                journal.record([Entry(KIND, path, {"link": step.before}, {"link": None})])
                 _undo_path(path)
             else:
                 file_write.change_file(path, None, journal)
@@ -193,11 +194,13 @@ class Guard:
         """Write the file with its owner, mode and label; gives its former state."""
         path = os.path.realpath(self.top + step.path)
         before = file_write.state_of(path)
-        journal.record([Entry(file_write.KIND, path, before.document())])
         xattrs = {name: value for name, value in before.xattrs.items() if name != file_write.LABEL}
         if step.label:
             xattrs[file_write.LABEL] = step.label.encode() + b"\0"
-        file_write.put_file(path, file_write.FileState(step.content, plan.MODES[step.path], 0, 0, xattrs))
+        after = file_write.FileState(step.content, plan.MODES[step.path], 0, 0, xattrs)
+        if not file_write.record_and_put(path, before, after, journal):
+            text = f"{path} was changed by somebody else just now; it is as they left it, run this again"
+            raise HostWriteError(text, file_write.CHANGED_MEANWHILE)
         return before
 
     def _make_folder(self, path: str, journal: Journal) -> None:
@@ -207,7 +210,7 @@ class Guard:
         parent = os.path.dirname(path)
         if not os.path.isdir(parent):
             self._make_folder(parent[len(self.top) :], journal)
-        journal.record([Entry(KIND, path, {"link": None})])
+        journal.record([Entry(KIND, path, {"link": None}, {"folder": True})])
         try:
             os.mkdir(path, 0o755)
             os.chmod(path, 0o755)  # noqa: S103 - libvirt's daemon and its users read this folder, whatever the umask is
@@ -217,7 +220,7 @@ class Guard:
 
     def _make_link(self, journal: Journal) -> None:
         path = self.top + LINK
-        journal.record([Entry(KIND, path, {"link": None})])
+        journal.record([Entry(KIND, path, {"link": None}, {"link": PROGRAM})])
         try:
             os.symlink(PROGRAM, path)  # by one step of the kernel: there, or not there
             sync_folder(os.path.dirname(path))
@@ -243,19 +246,45 @@ class Guard:
 
 
 def restore(entry: Entry) -> None:
-    """Restore a removed link, or remove the link or folder that was created. Raises HostWriteError."""
+    """Restore a removed link, or remove the link or folder that was created, while it is still ours.
+
+    Raises PlanError where it is not, and HostWriteError.
+    """
+    verdict = judged_path(entry, look_at_path(entry))
+    if isinstance(verdict, Reason):
+        raise PlanError(verdict.text, verdict.code)
+    if not verdict:
+        return
     target = entry.before["link"]
     if target is None:
         _undo_path(entry.subject)
         return
     try:
-        with contextlib.suppress(FileExistsError):
-            os.symlink(target, entry.subject)
-        if os.readlink(entry.subject) != target:
-            raise HostWriteError(f"{entry.subject} is another link by now; it was left alone")
+        os.symlink(target, entry.subject)
         sync_folder(os.path.dirname(entry.subject))
+    except FileExistsError as error:
+        raise PlanError(
+            f"{entry.subject} was created by somebody else just now; it was left alone", "not_ours"
+        ) from error
     except OSError as error:
         raise HostWriteError(f"{entry.subject} cannot be made again: {reason(error)}") from error
+
+
+def look_at_path(entry: Entry) -> dict[str, t.Any]:
+    """What has the name of a link or folder of the journal now. Raises HostWriteError."""
+    path = entry.subject
+    parent = os.path.dirname(path)
+    try:
+        facts = os.lstat(path)
+        if os.path.realpath(parent) != parent:  # a folder above became a link: whatever is there, it is not ours
+            return {"link": None, "folder": False, "other": True}
+        link = os.readlink(path) if stat.S_ISLNK(facts.st_mode) else None
+    except (FileNotFoundError, NotADirectoryError):
+        return {"link": None, "folder": False, "other": False}
+    except OSError as error:
+        raise HostWriteError(f"{path} cannot be looked at: {reason(error)}") from error
+    folder = stat.S_ISDIR(facts.st_mode)
+    return {"link": link, "folder": folder, "other": link is None and not folder}
 
 
 def _undo_path(path: str) -> None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ..._core.errors import DomainXmlError, HostReadError, HostWriteError, SvirtError
+from ..._core.errors import DomainXmlError, HostReadError, HostWriteError, PlanError, SvirtError
+from ..._core.harden import rollback
 from ..._core.harden.guest_definition import Define, Definition, GuestChange, LiveFilter, Survey
 from ..._core.libvirt import domain_edit as edit
 from ..._core.result import Reason, Refusal
@@ -234,9 +235,10 @@ def apply(session: Session, changes: t.Sequence[GuestChange], journal: Journal) 
 
 def _entry(change: GuestChange) -> Entry:
     if isinstance(change, Define):
-        return Entry(GUEST, change.uuid, {"name": change.name, "xml": change.before})
+        return Entry(GUEST, change.uuid, {"name": change.name, "xml": change.before}, {"xml": change.after})
     before = {"uuid": change.uuid, "mac": change.mac, "filterref": _filter_document(change.before)}
-    return Entry(INTERFACE, f"{change.uuid} {change.mac}", before)
+    after = {"filterref": _filter_document(change.after)}
+    return Entry(INTERFACE, f"{change.uuid} {change.mac}", before, after)
 
 
 def _filter_document(item: edit.Filter | None) -> dict[str, t.Any] | None:
@@ -290,38 +292,68 @@ def _parts(item: edit.Filter | None) -> tuple[t.Any, ...]:
 
 # -- putting back ----------------------------------------------------------------------------------------------------
 
+RunInChild = t.Callable[[float, t.Callable[[Session], t.Any]], t.Any]
 
-def restore(entry: Entry, run: t.Callable[[float, t.Callable[[Session], t.Any]], t.Any] = within) -> None:
-    """Put a definition or an interface's filter back as the journal has it. Raises HostWriteError."""
+
+def restore(entry: Entry, run: RunInChild | None = None) -> None:
+    """Restore a definition or an interface's filter from the journal, while it is still as this collection left it.
+
+    Raises PlanError where it is not, and HostWriteError.
+    """
     put = {GUEST: _restore_guest, INTERFACE: _restore_interface}[entry.kind]
 
-    def work(session: Session) -> str:
+    def work(session: Session) -> dict[str, str] | None:
         try:
-            return put(session, entry.before, entry.subject)
+            refused = put(session, entry)
         except (session.error, DomainXmlError) as error:
-            return error_text(error)
+            return {"failed": error_text(error)}
+        return {"why": refused.text, "code": refused.code} if refused is not None else None
 
-    why = run(_RESTORE_TIME, work)
-    if why:
-        raise HostWriteError(f"{entry.kind} {entry.subject}: {why}")
-
-
-def _restore_guest(session: Session, before: dict[str, t.Any], uuid: str) -> str:
-    domain = session.guest(uuid)
-    if domain is None or not domain.isPersistent():
-        return f"guest {before['name']} is not defined any more, so its old definition was not put back"
-    session.handle.defineXML(before["xml"])
-    return ""
+    answer = (run or within)(_RESTORE_TIME, work)
+    if answer is None:
+        return
+    if "failed" in answer:
+        raise HostWriteError(f"{entry.kind} {entry.subject}: {answer['failed']}", "libvirt_error")
+    raise PlanError(f"{entry.kind} {entry.subject}: {answer['why']}", answer["code"])
 
 
-def _restore_interface(session: Session, before: dict[str, t.Any], _subject: str) -> str:
+def look(entry: Entry, run: RunInChild | None = None) -> str | None:
+    """The persistent XML of a guest of the journal; None where there is none. Raises HostWriteError."""
+    return t.cast("str | None", (run or within)(_RESTORE_TIME, lambda session: _defined(session, entry.subject)))
+
+
+def _defined(session: Session, uuid: str) -> str | None:
+    try:
+        domain = session.guest(uuid)
+        if domain is None or not domain.isPersistent():
+            return None
+        return str(domain.XMLDesc(_INACTIVE | _SECURE))
+    except session.error as error:
+        raise HostReadError(f"libvirt: {error}", "libvirt_error") from error
+
+
+def _restore_guest(session: Session, entry: Entry) -> Reason | None:
+    verdict = rollback.judged_guest(entry, _defined(session, entry.subject))
+    if isinstance(verdict, Reason):
+        return verdict
+    if verdict:
+        session.handle.defineXML(entry.before["xml"])
+    return None
+
+
+def _restore_interface(session: Session, entry: Entry) -> Reason | None:
+    before = entry.before
     domain = session.guest(before["uuid"])
     if domain is None or not domain.isActive():
-        return ""  # the live filter ended with the process
-    live, old = domain.XMLDesc(0), before["filterref"]
-    if before["mac"] not in {card.mac for card in edit.cards(live)}:
-        return ""  # unplugged since
-    wanted = edit.Filter(old["filter"], tuple((name, value) for name, value in old["parameters"])) if old else None
-    if _parts(_filter(live, before["mac"])) != _parts(wanted):
-        _put_filter(domain, live, before["mac"], wanted)
-    return ""
+        return None  # the live filter ended with the process
+    live, mac = domain.XMLDesc(0), before["mac"]
+    if mac not in {card.mac for card in edit.cards(live)}:
+        return None  # unplugged since
+    inactive = domain.XMLDesc(_INACTIVE | _SECURE) if domain.isPersistent() else ""
+    defined = next((card.filter for card in edit.cards(inactive) if card.mac == mac), None) if inactive else None
+    verdict = rollback.judged_interface(entry, _filter(live, mac), defined)
+    if isinstance(verdict, Reason):
+        return verdict
+    if verdict:
+        _put_filter(domain, live, mac, rollback.filter_of(before["filterref"]))
+    return None

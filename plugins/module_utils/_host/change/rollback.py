@@ -1,80 +1,43 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that runs changed on this host, put back from the journal, the newest first.
+"""Restores the changes of earlier runs on this host from the journal, newest first.
+
+An object that is not as this collection left it is refused and named; in check mode the same is foretold.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..._core.errors import HostWriteError, JournalError, PlanError, SvirtError
+from ..._core.harden import rollback as core
+from ..._core.harden.rollback import RollbackOutcome, RollbackRun
+from ..._core.result import Reason, Refusal
 from ..base import file_write
 from ..base.journal import FOLDER, Entry, Journal, entries_of, runs_in
 from ..base.root import reason
 
 Restore = t.Callable[[Entry], None]
 RunCommand = t.Callable[..., tuple[int, str, str]]
+Run = RollbackRun[Entry]
+Outcome = RollbackOutcome[Entry]
 
-#: Larger files are named in a diff, not shown.
-_SHOWN = 256 * 1024
-
-#: Files that systemd reads when it is told to.
-_UNITS = "/etc/systemd/system/"
-
-DAEMON, GUEST, REBOOT = "daemon_restart", "guest_power_cycle", "reboot"
-#: What it takes until a thing that was put back counts, by kind.
-_NEEDS = {
-    "guest": (GUEST, "a running guest keeps its label until its next start"),
-}
-#: The same for files, by how their path begins.
-_FILE_NEEDS = (
-    (
-        ("/etc/libvirt/qemu.conf", "/etc/systemd/system/libvirtd.service", "/etc/systemd/system/virtqemud.service"),
-        DAEMON,
-    ),
-    (("/etc/default/grub", "/etc/selinux/config", "/etc/kernel/", "/boot/", "/efi/"), REBOOT),
-)
-_FILE_WHY = {DAEMON: "the daemon reads it when it starts", REBOOT: "it is read when the host boots"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a module, with what it wrote down; ``problem`` says why its file cannot be read."""
-
-    path: str
-    entries: tuple[Entry, ...]
-    problem: str = ""
-
-    @property
-    def name(self) -> str:
-        """Number and module."""
-        return os.path.basename(self.path).partition(".")[0]
-
-
-@dataclass(repr=False, eq=False)
-class Outcome:
-    """What became of each thing."""
-
-    restored: list[tuple[Run, Entry]] = field(default_factory=list)
-    #: What may not be put back now: (subject, why).
-    refused: list[tuple[str, str]] = field(default_factory=list)
-    #: What could not be.
-    failed: list[tuple[str, str]] = field(default_factory=list)
+#: A failure of one entry, which must not keep the others from being restored: an entry that somebody edited, or a
+#: binding that is missing.
+_FAILURES = (SvirtError, OSError, ImportError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def runs(count: int | None = None, folder: str = FOLDER) -> list[Run]:
-    """The last runs that changed something, or all of them, the newest first."""
+    """The last runs that changed something, or all of them, newest first."""
     paths = runs_in(folder)[::-1]
     return [_read(path) for path in (paths if count is None else paths[:count])]
 
 
 def _label(entry: Entry) -> None:
-    from .images import restore  # each here, not above: one that cannot be imported costs its own kind only
+    from .images import restore  # here, not above: a missing import then costs its own kind only
 
     restore(entry)
 
@@ -97,7 +60,7 @@ def _path(entry: Entry) -> None:
     restore(entry)
 
 
-#: Who puts back what, by the kind of an entry; what needs programs of the host comes with selinux_state's restorers.
+#: Who restores what, by the kind of an entry; selinux_state's restorers come with programs of the host.
 RESTORERS: dict[str, Restore] = {
     file_write.KIND: file_write.restore,
     "label": _label,
@@ -107,62 +70,133 @@ RESTORERS: dict[str, Restore] = {
 }
 
 
+@dataclass(frozen=True)
+class Inspector:
+    """How the present state of one kind of objects is read and judged, without a change."""
+
+    look: t.Callable[[Entry], t.Any]
+    judged: t.Callable[[Entry, t.Any], Reason | bool]
+    #: The state that an entry restores, as ``look`` would give it.
+    former: t.Callable[[Entry], t.Any]
+    #: The state as a diff shows it.
+    shown: t.Callable[[t.Any], str]
+
+
+def _shown_file(now: file_write.FileState | Reason) -> str:
+    return f"{now}\n" if isinstance(now, Reason) else core.shown_file(now.content)
+
+
+def _inspect_path(entry: Entry) -> dict[str, t.Any]:
+    from .guard import look_at_path
+
+    return look_at_path(entry)
+
+
+def _inspect_guest(entry: Entry) -> t.Any:
+    from .guest_definitions import look
+
+    return look(entry)
+
+
+INSPECTORS: dict[str, Inspector] = {
+    file_write.KIND: Inspector(
+        file_write.look, file_write.judged, lambda entry: file_write.FileState.of(entry.before), _shown_file
+    ),
+    core.PATH: Inspector(
+        _inspect_path,
+        core.judged_path,
+        lambda entry: {"link": entry.before["link"], "folder": False, "other": False},
+        lambda _now: "",
+    ),
+    core.GUEST: Inspector(_inspect_guest, core.judged_guest, lambda entry: entry.before["xml"], core.shown_guest),
+}
+
+
 def put_back(wanted: t.Iterable[Run], journal: Journal, by_kind: t.Mapping[str, Restore] = RESTORERS) -> Outcome:
-    """Put the runs back, in their order. What fails is told and the rest goes on; its run stays in the journal."""
+    """Restore the runs, in their order. A failure does not stop the rest; its run stays in the journal."""
     outcome = Outcome()
+    chain = _Chain()
     for run in wanted:
         if run.problem:
-            outcome.failed.append((run.name, run.problem))
+            outcome.failed.append(Refusal(run.name, Reason("journal_unreadable", run.problem)))
             continue
-        done = [_put_back(run, entry, by_kind, outcome) for entry in reversed(run.entries)]
+        done = [_put_back(run, entry, by_kind, outcome, chain) for entry in reversed(run.entries)]
         if all(done):
             try:
                 journal.retire(run.path)
             except JournalError as error:
-                outcome.failed.append((run.name, str(error)))
+                outcome.failed.append(Refusal(run.name, Reason("journal_not_retired", str(error))))
     return outcome
 
 
+def foresee(
+    wanted: t.Iterable[Run], kinds: t.Iterable[str] = RESTORERS, by_kind: t.Mapping[str, Inspector] = INSPECTORS
+) -> Outcome:
+    """The outcome that ``put_back`` would have, as far as objects can be looked at without a change.
+
+    ``kinds``: those that can be restored.
+    """
+    outcome = Outcome()
+    chain = _Chain()
+    states: dict[tuple[str, str], t.Any] = {}
+
+    def inspect(entry: Entry) -> None:
+        inspector = by_kind.get(entry.kind)
+        if inspector is None:
+            return
+        key = (entry.kind, entry.subject)
+        if key not in states:
+            states[key] = inspector.look(entry)
+        former = inspector.former(entry)
+        verdict = inspector.judged(entry, states[key])
+        if isinstance(verdict, Reason):
+            raise PlanError(verdict.text, verdict.code)
+        states[key] = former
+
+    restorers = dict.fromkeys(kinds, inspect)
+    for run in wanted:
+        if run.problem:
+            outcome.failed.append(Refusal(run.name, Reason("journal_unreadable", run.problem)))
+            continue
+        for entry in reversed(run.entries):
+            _put_back(run, entry, restorers, outcome, chain)
+    return outcome
+
+
+@dataclass(repr=False)
+class _Chain:
+    """Several entries about one object: what the newer one restored is what the older one had set."""
+
+    before: dict[tuple[str, str], dict[str, t.Any]] = field(default_factory=dict)
+    #: Objects of which a newer entry was not restored.
+    stuck: set[tuple[str, str]] = field(default_factory=set)
+
+    def completed(self, entry: Entry) -> Entry:
+        """The entry with what it had set, where its journal does not have it and a newer entry does."""
+        newer = self.before.get((entry.kind, entry.subject))
+        if entry.after is not None or newer is None:
+            return entry
+        if entry.kind == file_write.KIND:
+            newer = file_write.FileState.of(newer).mark()
+        elif entry.kind == core.PATH:
+            return entry  # its former states do not have the form of what was set
+        return replace(entry, after=newer)
+
+
 def reload_units(outcome: Outcome, run_command: RunCommand) -> None:
-    """Have systemd read its files again, where some of them were put back."""
+    """Have systemd read its files again, where some of them were restored."""
     from .daemon_restart import systemctl
 
-    if any(entry.kind == file_write.KIND and entry.subject.startswith(_UNITS) for _run, entry in outcome.restored):
+    if core.units_changed(entry for _run, entry in outcome.restored):
         try:
             systemctl(run_command, 0.0, "daemon-reload")
         except HostWriteError as error:
-            outcome.failed.append(("systemd", f"its files were put back, and it has not read them: {error}"))
+            text = f"its files were put back, and it has not read them: {error}"
+            outcome.failed.append(Refusal("systemd", Reason("units_not_reloaded", text)))
 
 
-def pending(entries: t.Iterable[Entry]) -> list[dict[str, str]]:
-    """What it takes until these count again."""
-    found = {}
-    for entry in entries:
-        needs = _needs(entry)
-        if needs is not None:
-            found[entry.subject] = {"subject": entry.subject, "needs": needs[0], "why": needs[1]}
-    return list(found.values())
-
-
-def plan(wanted: t.Iterable[Run]) -> list[dict[str, t.Any]]:
-    """What is put back, in order."""
-    return [
-        {"action": "put_back", "subject": entry.subject, "from": entry.kind, "to": run.name}
-        for run in wanted
-        for entry in reversed(run.entries)
-    ]
-
-
-def document(wanted: t.Iterable[Run]) -> list[dict[str, t.Any]]:
-    """The runs, as data."""
-    return [
-        {"run": run.name, "entries": len(run.entries), **({"problem": run.problem} if run.problem else {})}
-        for run in wanted
-    ]
-
-
-def diffs(wanted: t.Sequence[Run]) -> list[dict[str, str]]:
-    """Each thing as it is and as it was before the oldest of the runs; of other kinds than files only the latter."""
+def diffs(wanted: t.Sequence[Run], by_kind: t.Mapping[str, Inspector] = INSPECTORS) -> list[dict[str, str]]:
+    """Each object as it is and as it was before the oldest of the runs, without secrets."""
     oldest: dict[tuple[str, str], Entry] = {}
     for run in wanted:
         for entry in reversed(run.entries):
@@ -171,8 +205,8 @@ def diffs(wanted: t.Sequence[Run]) -> list[dict[str, str]]:
         {
             "before_header": entry.subject,
             "after_header": f"{entry.subject} ({entry.kind})",
-            "before": _now(entry),
-            "after": _then(entry),
+            "before": _now(entry, by_kind),
+            "after": core.shown_entry(entry),
         }
         for entry in oldest.values()
     ]
@@ -185,53 +219,35 @@ def _read(path: str) -> Run:
         return Run(path, (), str(error))
 
 
-def _put_back(run: Run, entry: Entry, by_kind: t.Mapping[str, Restore], outcome: Outcome) -> bool:
+def _put_back(run: Run, entry: Entry, by_kind: t.Mapping[str, Restore], outcome: Outcome, chain: _Chain) -> bool:
+    key = (entry.kind, entry.subject)
     try:
         restore = by_kind.get(entry.kind)
         if restore is None:
-            raise JournalError(f"this version of svirt.fleet cannot put back what is of kind {entry.kind!r}")
-        restore(entry)
+            text = f"this version of svirt.fleet cannot put back what is of kind {entry.kind!r}"
+            raise JournalError(text, "unknown_kind")
+        if key in chain.stuck:
+            raise PlanError("a later change of it was not put back; it was left alone", "later_change_stays")
+        restore(chain.completed(entry))
     except PlanError as error:
-        outcome.refused.append((entry.subject, str(error)))
+        chain.stuck.add(key)
+        outcome.refused.append(Refusal(entry.subject, Reason(error.code, str(error))))
         return False
-    except (SvirtError, OSError, ImportError, ValueError, KeyError, TypeError) as error:
-        # An entry that somebody wrote into, or a binding that is gone, must not keep the others from being put back.
-        outcome.failed.append((entry.subject, f"{run.name}: {reason(error)}"))
+    except _FAILURES as error:
+        chain.stuck.add(key)
+        code = error.code if isinstance(error, SvirtError) else "failed"
+        outcome.failed.append(Refusal(entry.subject, Reason(code, f"{run.name}: {reason(error)}")))
         return False
+    chain.before[key] = entry.before
     outcome.restored.append((run, entry))
     return True
 
 
-def _needs(entry: Entry) -> tuple[str, str] | None:
-    if entry.kind != file_write.KIND:
-        return _NEEDS.get(entry.kind)
-    needs = next((needs for starts, needs in _FILE_NEEDS if entry.subject.startswith(starts)), None)
-    return (needs, _FILE_WHY[needs]) if needs else None
-
-
-def _now(entry: Entry) -> str:
-    if entry.kind != file_write.KIND:
+def _now(entry: Entry, by_kind: t.Mapping[str, Inspector]) -> str:
+    inspector = by_kind.get(entry.kind)
+    if inspector is None:
         return ""
     try:
-        return _text(file_write.state_of(entry.subject).content)
-    except SvirtError as error:
-        return f"{error}\n"
-
-
-def _then(entry: Entry) -> str:
-    if entry.kind != file_write.KIND:
-        return json.dumps(entry.before, sort_keys=True, indent=2)[:_SHOWN] + "\n"
-    try:
-        return _text(file_write.FileState.of(entry.before).content)
-    except (KeyError, ValueError, TypeError) as error:
-        return f"the journal's entry cannot be read: {error}\n"
-
-
-def _text(content: bytes | None) -> str:
-    if content is None:
-        return ""
-    try:
-        text = content.decode("utf-8") if len(content) <= _SHOWN else "\0"
-    except UnicodeDecodeError:
-        text = "\0"
-    return f"{len(content)} bytes\n" if "\0" in text else text
+        return inspector.shown(inspector.look(entry))
+    except _FAILURES as error:
+        return f"{reason(error)}\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import rollback as core
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file, state_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal
@@ -86,9 +87,10 @@ def test_what_fails_stays_and_the_rest_goes_on(folder: str) -> None:
     actor = Recorder(held=PlanError("a guest has it open"), lost=HostWriteError("no such guest"), gone=ImportError("x"))
     outcome = put_back(folder, actor)
     assert [entry.subject for _run, entry in outcome.restored] == ["also", "fine"]
-    assert outcome.refused == [("held", "a guest has it open")]
-    assert [subject for subject, _why in outcome.failed] == ["gone", "/etc/x", "odd", "lost"]
-    assert outcome.failed[-1][1] == "000003-guest_seclabel: no such guest"
+    assert [(item.subject, item.reason.text) for item in outcome.refused] == [("held", "a guest has it open")]
+    assert [item.subject for item in outcome.failed] == ["gone", "/etc/x", "odd", "lost"]
+    assert outcome.failed[2].reason.code == "unknown_kind"
+    assert outcome.failed[-1].reason.text == "000003-guest_seclabel: no such guest"
     assert [run.name[:6] for run in rollback.runs(folder=folder)] == ["000005", "000004", "000003", "000002"]
     # Once the guest has stopped, the run can go.
     again = put_back(folder, Recorder())
@@ -101,12 +103,12 @@ def test_a_run_whose_file_is_broken(folder: str) -> None:
     record(folder, "image_label", Entry("label", "a", {}))
     Path(rollback.runs(folder=folder)[0].path).write_text("{}\n")
     found = rollback.runs(folder=folder)
-    assert rollback.document(found) == [
+    assert core.document(found) == [
         {"run": "000002-image_label", "entries": 0, "problem": found[0].problem},
         {"run": "000001-image_label", "entries": 1},
     ]
     outcome = put_back(folder, Recorder())
-    assert [subject for subject, _why in outcome.failed] == ["000002-image_label"]
+    assert [item.subject for item in outcome.failed] == ["000002-image_label"]
     assert [run.name for run in rollback.runs(folder=folder)] == ["000002-image_label"]
 
 
@@ -127,7 +129,7 @@ def test_what_it_takes_until_it_counts() -> None:
         Entry("guest", "6d2b0b53", {}),
         Entry("label", "/srv/a", {}),
     ]
-    needs = [(item["subject"], item["needs"]) for item in rollback.pending(entries)]
+    needs = [(item.subject, item.needs) for item in core.pending(entries)]
     assert needs == [
         ("/etc/libvirt/qemu.conf", "daemon_restart"),
         ("/etc/systemd/system/virtqemud.service.d/x.conf", "daemon_restart"),
@@ -147,10 +149,16 @@ def test_the_plan_and_the_diff(tmp_path: Path, folder: str) -> None:
         change_file(str(new), b"new\n", journal)
         journal.record([Entry("label", "/srv/a", {"label": "x"}), Entry("file", "/etc/odd", {})])
     found = rollback.runs(folder=folder)
-    assert [item["subject"] for item in rollback.plan(found)] == [
+    assert [step.subject for step in core.plan(found)] == [
         *("/etc/odd", "/srv/a", str(new), str(blob), str(conf), str(conf))
     ]
-    assert rollback.plan(found)[1] == {"action": "put_back", "subject": "/srv/a", "from": "label", "to": "000001-x"}
+    step = core.plan(found)[1].as_dict()
+    assert step == {
+        "action": "put_back",
+        "subject": "/srv/a",
+        "from": "label",
+        "to": "000001-x",
+    }
     shown: dict[str, t.Any] = {item["before_header"]: (item["before"], item["after"]) for item in rollback.diffs(found)}
     assert shown[str(conf)] == ("three\n", "one\n")
     assert shown[str(blob)] == ("300000 bytes\n", "2 bytes\n")
@@ -180,4 +188,4 @@ def test_systemd_reads_its_files_when_they_were_put_back(
     outcome = rollback.Outcome(restored=[(rollback.Run("000001-x.jsonl", (entry,)), entry)])
     rollback.reload_units(outcome, run_command)
     assert ([log.read_text().split()] if log.exists() else []) == asked
-    assert [name for name, _why in outcome.failed] == ["systemd"] * failed
+    assert [item.subject for item in outcome.failed] == ["systemd"] * failed

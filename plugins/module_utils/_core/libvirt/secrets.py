@@ -1,0 +1,32 @@
+# Copyright: svirt.fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets in configuration files: passwords are blanked before a line is shown in a diff, a result or a log.
+
+Guests' XML has secrets in many places (passwords of graphics, cookies, keys, arguments and environment of QEMU,
+firmware configuration, metadata of tenants), so no XML is shown at all: diffs of guests show labels and filters.
+
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+"""
+
+from __future__ import annotations
+
+import re
+
+BLANK = "********"
+
+_WORDS = r"(?:passw|passphrase|secret|token|credential|private_?key)"
+#: ``vnc_password = "..."`` of qemu.conf, also where it is commented out. A uuid only names a secret.
+_SETTING = re.compile(
+    rf"(?im)^([ \t]*#?[ \t]*(?![\w.-]*uuid\b)[\w.-]*{_WORDS}[\w.-]*[ \t]*=[ \t]*)(\"\"\".*?(?:\"\"\"|\Z)|[^\n]*)", re.S
+)
+#: ``password USER TEXT`` and ``password_pbkdf2 USER HASH`` of GRUB.
+_GRUB = re.compile(r"(?m)^([ \t]*password(?:_pbkdf2)?[ \t]+\S+[ \t]+)\S[^\n]*")
+#: ``name_of_a_password=TEXT`` among the arguments of a kernel.
+_ARGUMENT = re.compile(rf"(?i)((?<=[\s\"'])(?![\w.-]*uuid=)[\w.-]*{_WORDS}[\w.-]*=)([^\s\"']+)")
+
+
+def blanked(text: str) -> str:
+    """The text of a configuration file without the secrets in it."""
+    text = _SETTING.sub(rf"\g<1>{BLANK}", text)
+    text = _GRUB.sub(rf"\g<1>{BLANK}", text)
+    return _ARGUMENT.sub(rf"\g<1>{BLANK}", text)
