@@ -51,7 +51,7 @@ def run(call: Call) -> dict[str, t.Any]:
     method = guest_power.CycleMethod(params["method"], params["force"], float(params["shutdown_timeout"]))
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        survey = definitions.survey(session, host)
+        survey = definitions.with_jobs(session, definitions.survey(session, host), params["guests"])
         if call.check_mode and params["foreseen_driver"]:
             survey = definitions.with_driver(survey, host)
         if call.check_mode and params["foreseen_context"]:

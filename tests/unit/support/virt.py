@@ -90,6 +90,9 @@ class FakeGuest:
     answers_acpi: bool = True
     saved: bool = False
     starts: bool = True
+    #: Operation of a job that is under way (virDomainJobOperation), and targets of disks with a block job.
+    job: int = 0
+    block_jobs: tuple[str, ...] = ()
 
     def UUIDString(self) -> str:  # noqa: N802 - the binding's name
         return self.uuid
@@ -105,6 +108,16 @@ class FakeGuest:
 
     def hasManagedSaveImage(self) -> int:  # noqa: N802 - as above
         return int(self.saved)
+
+    def jobInfo(self) -> list[int]:  # noqa: N802 - as above
+        return [2 if self.job else 0, 0, 0, 0]
+
+    def jobStats(self) -> dict[str, int]:  # noqa: N802 - as above
+        return {"operation": self.job}
+
+    def blockJobInfo(self, target: str, flags: int) -> dict[str, int]:  # noqa: N802 - as above
+        assert flags == 0
+        return {"type": 4} if target in self.block_jobs else {}
 
     def XMLDesc(self, flags: int) -> str:  # noqa: N802 - as above
         text = self.inactive if flags & 2 else self.live

@@ -35,6 +35,8 @@ class Definition:
     #: Label of its process, as libvirt reads it from the kernel.
     process: str | None = None
     managed_save: bool = False
+    #: Jobs that are under way: a backup, a snapshot, a migration, a block job. Read only of guests to be cycled.
+    jobs: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:

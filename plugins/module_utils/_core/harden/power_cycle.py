@@ -18,13 +18,17 @@ from ..errors import DomainXmlError
 from ..facts.guest_label import fault_of, holds_the_range
 from ..libvirt.domain_edit import Filter, cards, with_filter, with_seclabel
 from ..libvirt.file_labels import confinement, relabels, same
+from ..libvirt.live_devices import block_jobs, live_only
 from ..result import Reason, Refusal, Step
 from ..selinux.context import Context, read_context
 from ..snapshot.model import SecLabel
+from ..words import some
 from .guest_definition import POWER_CYCLE, Definition, GuestPlan, Survey
 from .seclabel import DYNAMIC, NONE, STATIC, meeting, needs_cycle, shown, unreadable
 
 SHUTDOWN = "shutdown"
+#: The most devices or jobs that a reason names.
+_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -130,12 +134,33 @@ def _judged(survey: Survey, guest: Definition, guarded: bool) -> Cycle | Reason 
     needs = [*([label] if label is not None else []), *_other_filters(guest)]
     if not needs:
         return None
-    if guest.managed_save:
-        text = "it has a saved state, which a start would go back to; remove it first (virsh managedsave-remove)"
-        return Reason("managed_save", text)
+    loss = would_lose(guest)
+    if loss is not None:
+        return loss
     blocks = guarded and _blocks(guest.process, survey)
     reason = Reason(needs[0].code, "; ".join(need.text for need in needs))
     return Cycle(guest.uuid, guest.name, guest.process, wanted, reason, blocks)
+
+
+def would_lose(guest: Definition) -> Reason | None:
+    """What a running guest would lose by a power cycle; None: nothing. Raises DomainXmlError."""
+    if guest.inactive is None or guest.live is None:
+        return Reason("transient", "it is transient: stopped, it would be gone")
+    if guest.managed_save:
+        text = "it has a saved state, and a start would resume that state; decide about the saved state first"
+        return Reason("managed_save", text)
+    jobs = [*guest.jobs, *(f"block job of {disk}" for disk in block_jobs(guest.live))]
+    if jobs:
+        text = f"a job is under way, which a power cycle would break: {some(jobs, _NAMED)}; wait until it has ended"
+        return Reason("job_under_way", text)
+    devices = live_only(guest.live, guest.inactive)
+    if devices:
+        text = (
+            "its definition does not have all that it runs with; a power cycle would take away "
+            f"{some(devices, _NAMED)}: add that to its definition, or detach it"
+        )
+        return Reason("live_only_devices", text)
+    return None
 
 
 def _other_filters(guest: Definition) -> t.Iterator[Reason]:

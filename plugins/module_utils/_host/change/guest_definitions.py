@@ -11,6 +11,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,7 @@ from ..._core.errors import DomainXmlError, HostReadError, HostWriteError, PlanE
 from ..._core.harden import rollback
 from ..._core.harden.guest_definition import Define, Definition, GuestChange, LiveFilter, Survey
 from ..._core.libvirt import domain_edit as edit
+from ..._core.libvirt.live_devices import disk_targets
 from ..._core.result import Reason, Refusal
 from ..._core.selinux.context import type_of
 from ..._core.selinux.policy_access import Check
@@ -40,6 +42,21 @@ _MONOLITHIC = "libvirtd"
 #: Permissions of packet_socket that learning addresses takes.
 _WATCHING = ("create", "bind", "setopt", "map", "read")
 _NO_DOMAIN = 42  # VIR_ERR_NO_DOMAIN
+#: Types of virDomainJobInfo for a job that has not ended: bounded and unbounded.
+_JOB_UNDER_WAY = (1, 2)
+#: virDomainJobOperation.
+_OPERATIONS = {
+    1: "start",
+    2: "save",
+    3: "restore",
+    4: "migration to this host",
+    5: "migration to another host",
+    6: "snapshot",
+    7: "revert to a snapshot",
+    8: "dump",
+    9: "backup",
+    10: "deletion of a snapshot",
+}
 #: Seconds for putting one entry of the journal back.
 _RESTORE_TIME = 60.0
 
@@ -152,7 +169,7 @@ def survey(session: Session, known: LibvirtFacts) -> Survey:
     try:
         models = readings.security_models(session.handle.getCapabilities())
         bases = {type_of(base) for model in models if model.model == "selinux" for base in model.baselabels.values()}
-        guests = [_definition(session, domain) for domain in session.handle.listAllDomains()]
+        guests = [definition(session, domain) for domain in session.handle.listAllDomains()]
         return Survey(
             guests=sorted((guest for guest in guests if guest is not None), key=lambda guest: (guest.name, guest.uuid)),
             models=models,
@@ -175,7 +192,7 @@ def with_driver(seen: Survey, known: LibvirtFacts) -> Survey:
     return replace(seen, models=[SecurityModel("selinux", "0", bases), *seen.models])
 
 
-def _definition(session: Session, domain: t.Any) -> Definition | None:
+def definition(session: Session, domain: t.Any) -> Definition | None:
     """One guest; None for one that is gone meanwhile."""
     try:
         active, persistent = bool(domain.isActive()), bool(domain.isPersistent())
@@ -192,6 +209,45 @@ def _definition(session: Session, domain: t.Any) -> Definition | None:
         if session.guest(domain.UUIDString()) is None:
             return None
         raise
+
+
+def with_jobs(session: Session, seen: Survey, keys: t.Iterable[str]) -> Survey:
+    """The survey with the jobs of these guests (names or uuids) that are under way."""
+    wanted = {guest.uuid for key in keys if (guest := seen.find(key)) is not None and guest.active}
+    return replace(
+        seen,
+        guests=[
+            replace(guest, jobs=jobs(session, session.guest(guest.uuid), guest.live)) if guest.uuid in wanted else guest
+            for guest in seen.guests
+        ],
+    )
+
+
+def jobs(session: Session, domain: t.Any, live: str | None) -> tuple[str, ...]:
+    """The jobs of a running guest that are under way, named; one whose state cannot be read counts as one."""
+    if domain is None or live is None:
+        return ()
+    named: list[str] = []
+    try:
+        info = domain.jobInfo() if hasattr(domain, "jobInfo") else [0]
+        if info[0] in _JOB_UNDER_WAY:
+            named.append(_OPERATIONS.get(_operation(session, domain), "a job (virsh domjobinfo)"))
+    except session.error as error:
+        if domain.isActive():
+            named.append(f"perhaps one: libvirt does not say ({error_text(error)})")
+    if hasattr(domain, "blockJobInfo"):
+        for target in disk_targets(live):
+            with contextlib.suppress(session.error):  # a disk without a medium has no jobs
+                if domain.blockJobInfo(target, 0):
+                    named.append(f"block job of disk {target}")
+    return tuple(named)
+
+
+def _operation(session: Session, domain: t.Any) -> int:
+    try:
+        return int(domain.jobStats().get("operation", 0))
+    except (session.error, AttributeError):
+        return 0
 
 
 def process_label(session: Session, domain: t.Any) -> str | None:

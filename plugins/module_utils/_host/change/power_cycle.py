@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..._core.errors import DomainXmlError
 from ..._core.harden.guest_definition import Survey
-from ..._core.harden.power_cycle import SHUTDOWN, Cycle, wrong_label
+from ..._core.harden.power_cycle import SHUTDOWN, Cycle, would_lose, wrong_label
 from ..._core.result import Reason
 from ..base.root import reason as error_text
-from .guest_definitions import Session, process_label
+from .guest_definitions import Session, definition, jobs, process_label
 
 _GRACEFUL = 1  # VIR_DOMAIN_DESTROY_GRACEFUL
 _PAUSE = 0.5
@@ -103,6 +104,9 @@ def _stop(session: Session, domain: t.Any, guest: Cycle, method: CycleMethod) ->
         return Reason("changed_meanwhile", "its definition went meanwhile")
     if not domain.isActive() or process_label(session, domain) != guest.process:
         return Reason("changed_meanwhile", "somebody stopped or started it meanwhile; it was left alone")
+    loss = _would_lose(session, domain)
+    if loss is not None:
+        return loss
     if method.method == SHUTDOWN:
         reason = _shut_down(session, domain, method)
         if reason is None or not method.force:
@@ -113,6 +117,17 @@ def _stop(session: Session, domain: t.Any, guest: Cycle, method: CycleMethod) ->
         if domain.isActive():
             return Reason("does_not_stop", f"it could not be stopped: {error_text(error)}")
     return None
+
+
+def _would_lose(session: Session, domain: t.Any) -> Reason | None:
+    """As planned, right before the stop: a disk may have been attached, or a backup begun, since."""
+    guest = definition(session, domain)
+    if guest is None:
+        return Reason("changed_meanwhile", "its definition went meanwhile")
+    try:
+        return would_lose(replace(guest, jobs=jobs(session, domain, guest.live)))
+    except DomainXmlError as error:
+        return Reason("xml_unreadable", str(error))
 
 
 def _shut_down(session: Session, domain: t.Any, method: CycleMethod) -> Reason | None:
