@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import re
@@ -33,9 +34,16 @@ SETTINGS = "/etc/svirt-fleet/guard.json"
 STATUS = "/run/libvirt/qemu"
 STARTING = "/run/libvirt/svirt-guard.starting"
 
-#: Far above any real guest or host, low enough to bound time and memory.
-MAX_XML = 4 * 1024 * 1024
+#: A definition is read as a stream, up to this size. libvirt takes texts of 4 MiB from a client; a text of quotes has
+#: 24 MiB once it is escaped. A larger definition is refused: size is no reason to let a guest start unjudged.
+MAX_XML = 64 * 1024 * 1024
+#: No ordinary definition is larger: one for which the time limit passes is refused, too.
+LARGE_XML = 4 * 1024 * 1024
+#: Smallest and largest part that is read at once. Parts grow: expat scans an unfinished tag again with each part.
+PART, LARGEST_PART = 64 * 1024, 32 * 1024 * 1024
 MAX_TEXT = 4096
+#: Characters of a name that are kept.
+MAX_NAME = 200
 MAX_GUESTS = 10_000
 #: Seconds for which a guest that was let through counts as running, until its process can be seen.
 STARTING_SECONDS = 30.0
@@ -53,6 +61,10 @@ _CATEGORIES = re.compile(r"c(0|[1-9][0-9]{0,3})(?:\.c(0|[1-9][0-9]{0,3}))?\Z")
 
 class GuardError(Exception):
     """The guard cannot judge."""
+
+
+class TooLargeError(GuardError):
+    """A definition is larger than any that libvirt writes."""
 
 
 class TimeUp(BaseException):
@@ -128,57 +140,97 @@ def shown(text: str, room: int = 120) -> str:
 
 
 class _Reader:
-    """Takes what it needs from a guest's XML, or from a status file; everything else runs past."""
+    """Takes what it needs from a guest's XML, or from a status file; the rest is parsed and not kept."""
 
     def __init__(self, brief: bool) -> None:
         self.found: dict[str, str] = {}
+        self.parser = expat.ParserCreate()
+        self.parser.StartElementHandler, self.parser.EndElementHandler = self._start, self._end
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.parser.buffer_text, self.parser.buffer_size = True, PART
         self._brief = brief
+        #: Names of the open elements, down to the third.
         self._path: list[str] = []
+        self._depth = 0
         self._text: list[str] = []
-        self._size = 0
+        self._room = 0
         self._ours = False
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if self._depth >= 3:
+            self._depth += 1
+            return
         if tag == "domstatus" and not self._path:
             self.found["pid"] = attributes.get("pid", "")
             return
-        self._path.append(tag)
-        self._text, self._size = [], 0
-        if self._path == ["domain", "seclabel"]:
+        self._depth += 1
+        path = self._path
+        path.append(tag)
+        if path == ["domain", "seclabel"]:
             # libvirt writes the model; one without is for the first driver, which is SELinux where the guard works.
             self._ours = attributes.get("model", "selinux") == "selinux" and "kind" not in self.found
             if self._ours:
                 self.found["kind"] = attributes.get("type", "dynamic")
+        elif path in (["domain", "uuid"], ["domain", "name"]) or (
+            self._ours and path == ["domain", "seclabel", "label"]
+        ):
+            self._text, self._room = [], MAX_TEXT
+            self.parser.CharacterDataHandler = self._keep  # of all other text, expat keeps nothing
 
-    def text(self, part: str) -> None:
-        self._size += len(part)
-        if self._size <= MAX_TEXT:
-            self._text.append(part)
+    def _keep(self, part: str) -> None:
+        self._text.append(part[: self._room])
+        self._room -= len(self._text[-1])
 
-    def end(self, tag: str) -> None:
-        if tag == "domstatus":
+    def _end(self, tag: str) -> None:
+        if self._depth > 3:
+            self._depth -= 1
             return
-        if self._path in (["domain", "uuid"], ["domain", "name"]):
+        if not self._depth:
+            return  # of domstatus
+        path = self._path
+        if path in (["domain", "uuid"], ["domain", "name"]):
             self.found.setdefault(tag, "".join(self._text))
-        elif self._ours and self._path == ["domain", "seclabel", "label"]:
+        elif self._ours and path == ["domain", "seclabel", "label"]:
             self.found["label"] = "".join(self._text).strip()
-        self._path.pop()
+        self.parser.CharacterDataHandler = None
+        path.pop()
+        self._depth -= 1
         if self._brief and "uuid" in self.found and "name" in self.found:
             raise Enough
 
-    def doctype(self, *_: object) -> None:
+    def _doctype(self, *_: object) -> None:
         raise GuardError("its XML declares a DOCTYPE; libvirt never writes one")
 
 
-def parse(xml: bytes, brief: bool = False) -> Guest:
-    """A guest from its XML or its status file; ``brief`` leaves the label out. Raises GuardError."""
-    if len(xml) > MAX_XML:
-        raise GuardError(f"its XML is longer than {MAX_XML} bytes")
-    reader, parser = _Reader(brief), expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = reader.text, reader.doctype
+class Stream:
+    """A definition that is read in parts, and how much of it was read."""
+
+    def __init__(self, source: t.BinaryIO) -> None:
+        self.size = 0
+        self.ended = False
+        self._source = source
+
+    def parts(self) -> t.Iterator[bytes]:
+        """The parts, up to the bound. Raises TooLargeError, and OSError."""
+        while True:
+            part = self._source.read(max(PART, min(self.size, LARGEST_PART)))
+            if not part:
+                self.ended = True
+                return
+            self.size += len(part)
+            if self.size > MAX_XML:
+                raise TooLargeError(f"its definition is larger than {MAX_XML} bytes, which no guest needs")
+            yield part
+
+
+def parse(xml: bytes | Stream, brief: bool = False) -> Guest:
+    """A guest from its XML or its status file; ``brief`` leaves the label out. Raises GuardError, and OSError."""
+    reader = _Reader(brief)
+    stream = Stream(io.BytesIO(xml)) if isinstance(xml, bytes) else xml
     try:
-        parser.Parse(xml, True)
+        for part in stream.parts():
+            reader.parser.Parse(part, False)
+        reader.parser.Parse(b"", True)
     except Enough:
         pass
     except (expat.ExpatError, ValueError, RecursionError) as error:
@@ -189,7 +241,7 @@ def parse(xml: bytes, brief: bool = False) -> Guest:
     pid = found.get("pid", "")
     return Guest(
         found["uuid"].strip().lower(),
-        found.get("name", ""),
+        found.get("name", "")[:MAX_NAME],
         found.get("kind", ""),
         found.get("label", ""),
         int(pid) if pid.isdigit() else 0,
@@ -199,11 +251,21 @@ def parse(xml: bytes, brief: bool = False) -> Guest:
 # --- reading the host -------------------------------------------------------------------------------------------------
 
 
-def read(path: str, limit: int = MAX_XML) -> bytes:
-    """A file, at most one byte more than the limit. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with open(handle, "rb") as file:
+def opened(path: str) -> t.BinaryIO:
+    """A file to read. Raises OSError."""
+    return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def read(path: str, limit: int) -> bytes:
+    """A small file, at most one byte more than the limit. Raises OSError."""
+    with opened(path) as file:
         return file.read(limit + 1)
+
+
+def guest_of(path: str, brief: bool = False) -> Guest:
+    """A guest from a file. Raises GuardError, and OSError."""
+    with opened(path) as file:
+        return parse(Stream(file), brief)
 
 
 def settings_of(root: str) -> tuple[Settings, str]:
@@ -252,9 +314,11 @@ def running(root: str, problems: list[str]) -> t.Iterator[Guest]:
         names = sorted(name for name in os.listdir(root + STATUS) if name.endswith(".xml"))
     except FileNotFoundError:
         names = []
+    if len(names) > MAX_GUESTS:
+        problems.append(f"{len(names) - MAX_GUESTS} guests were passed over: more than {MAX_GUESTS} run here")
     for name in names[:MAX_GUESTS]:
         try:
-            guest = _with_process(root, read(f"{root}{STATUS}/{name}"))
+            guest = _with_process(root, f"{root}{STATUS}/{name}")
         except FileNotFoundError:
             continue  # it has ended since
         except (OSError, GuardError) as error:
@@ -266,18 +330,18 @@ def running(root: str, problems: list[str]) -> t.Iterator[Guest]:
     yield from _others(root, known, problems)
 
 
-def _with_process(root: str, status: bytes) -> Guest | None:
+def _with_process(root: str, status: str) -> Guest | None:
     """A guest of libvirt's with the label that its process has; None when it has no process (any more)."""
-    guest = parse(status, brief=True)
+    guest = guest_of(status, brief=True)
     if not guest.pid:
         return None
     try:
         label = process_label(root, guest.pid)
     except OSError:
-        return parse(status)
+        return guest_of(status)
     if label is None:
         return None
-    if is_qemu(root, guest.pid) or label == parse(status).label:
+    if is_qemu(root, guest.pid) or label == guest_of(status).label:
         return guest._replace(label=label)
     return None  # the number is another process's by now
 
@@ -355,7 +419,8 @@ class Starting:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._rows = []
         try:
-            for uuid, name, label, at in json.loads(os.pread(self._handle, MAX_XML, 0) or b"[]"):
+            size = os.fstat(self._handle).st_size
+            for uuid, name, label, at in json.loads(os.pread(self._handle, min(size, MAX_XML), 0) or b"[]"):
                 if 0 <= now - at < STARTING_SECONDS:
                     self._rows.append((str(uuid), str(name), str(label), at))
         except (ValueError, TypeError):
@@ -375,7 +440,7 @@ class Starting:
         os.close(self._handle)
 
 
-def judge(root: str, operation: tuple[str, str], xml: bytes, problems: list[str]) -> tuple[Guest, str]:
+def judge(root: str, operation: tuple[str, str], xml: bytes | Stream, problems: list[str]) -> tuple[Guest, str]:
     """The guest, and why it is refused; empty when it may go on. Raises GuardError."""
     final = operation == FINAL
     guest = parse(xml)
@@ -402,7 +467,7 @@ def judge(root: str, operation: tuple[str, str], xml: bytes, problems: list[str]
         starting.close()
 
 
-def decide(root: str, arguments: t.Sequence[str], stdin: t.BinaryIO, settings: Settings, trouble: str) -> int:
+def decide(root: str, arguments: t.Sequence[str], xml: Stream, settings: Settings, trouble: str) -> int:
     """The exit status, after everything that is to be said was said."""
     name = shown(arguments[0])
     operation = (arguments[1], arguments[2])
@@ -411,10 +476,12 @@ def decide(root: str, arguments: t.Sequence[str], stdin: t.BinaryIO, settings: S
     problems = [trouble] if trouble else []
     why, label = "", ""
     try:
-        guest, why = judge(root, operation, stdin.read(MAX_XML + 1), problems)
+        guest, why = judge(root, operation, xml, problems)
         label = f" ({shown(guest.label)})" if guest.label else ""
         if why and guest.kind == "dynamic" and operation == FINAL:
             why += "; libvirt drew its categories by chance, start it again"
+    except TooLargeError as error:
+        why = str(error)
     except (GuardError, OSError) as error:
         problems.append(f"guest {name} was not judged: {error}")
     if why:
@@ -467,7 +534,7 @@ def self_test(root: str) -> int:
     if trouble or sys.version_info < (3, 9):
         say(f"the self-test failed: {trouble or 'Python 3.9 or newer is needed'}")
         return FAULT
-    print("svirt-guard: ok")
+    print("svirt-guard: ok", flush=True)  # whoever waits sees it, however long this process takes to end
     return ALLOWED
 
 
@@ -486,14 +553,20 @@ def main(arguments: t.Sequence[str], stdin: t.BinaryIO, root: str = "") -> int:
     settings, trouble = settings_of(root)
     signal.signal(signal.SIGALRM, _time_up)
     signal.setitimer(signal.ITIMER_REAL, settings.time_limit)
+    xml = Stream(stdin)
     try:
-        return decide(root, arguments, stdin, settings, trouble)
+        return decide(root, arguments, xml, settings, trouble)
     except TimeUp:
-        reason = f"no verdict within {settings.time_limit:g} s"
+        reason = f"no verdict within {settings.time_limit:g} s, of which {xml.size} bytes of its definition were read"
     except Exception as error:  # whatever it is, it must not keep a guest from its start
         reason = f"{type(error).__name__}: {error}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+    if xml.size > LARGE_XML and not xml.ended:
+        why = (
+            f"its definition is so large that it was not read within {settings.time_limit:g} s ({xml.size} bytes were)"
+        )
+        return _refuse(f"guest {shown(arguments[0])} was refused: {why}", settings)
     text = f"guest {shown(arguments[0])} was not judged: {reason}"
     log(syslog.LOG_ERR, text)
     if settings.errors == "refuse":

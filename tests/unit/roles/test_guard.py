@@ -255,7 +255,7 @@ DOCTYPE = '<!DOCTYPE d [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
         (xml("s0:c1,c2").replace(":s0:c1,c2", ""), "the level of the label"),
         (xml("s0:c7.c3"), "the categories 'c7.c3' cannot be understood"),
         (xml("s0:c1,c9999"), "the categories"),
-        ("<domain>" + "x" * (4 * 1024 * 1024) + "</domain>", "its XML is longer than 4194304 bytes"),
+        ("<domain>" + "x" * (4 * 1024 * 1024) + "</domain>", "its XML names no uuid"),
         (b"\xff\xfe\x00garbage", "its XML does not parse"),
         ("<a>" * 100_000, "its XML does not parse"),
     ],
@@ -271,6 +271,36 @@ def test_what_cannot_be_judged_starts_by_default(
     host.settings(errors="refuse")
     assert host.ask(text) == guard.REFUSED
     assert "was refused, for the guard is set to refuse when in doubt" in capfd.readouterr().err
+
+
+def test_a_definition_that_is_too_large_is_refused_whatever_is_set_for_errors(
+    host: Host, capfd: pytest.CaptureFixture[str]
+) -> None:
+    large = xml("s0:c3,c4").replace("<name>", "<description>" + "x" * guard.MAX_XML + "</description><name>")
+    assert host.ask(large) == guard.REFUSED
+    assert "its definition is larger than 67108864 bytes" in capfd.readouterr().err
+    host.settings(collision="allow")
+    assert host.ask(large) == guard.ALLOWED
+
+
+def test_a_large_definition_that_takes_too_long_is_refused(
+    host: Host, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "LARGE_XML", 1000)
+    host.settings(time_limit=0.05)
+    large = xml("s0:c3,c4").replace("<name>", "<metadata>" + "<a/>" * 2_000_000 + "</metadata><name>")
+    assert host.ask(large) == guard.REFUSED
+    assert "is so large that it was not read within 0.05 s" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["<description>{}</description>", "<metadata><m a='{}'/></metadata>"])
+def test_a_long_text_or_value_costs_no_more_than_its_length(host: Host, form: str) -> None:
+    large = xml("s0:c1,c2").replace("<name>", form.format("&quot;" * 4_000_000) + "<name>")
+    host.guest(4242, "s0:c1,c2")
+    start = time.monotonic()
+    assert host.ask(large) == guard.REFUSED
+    assert "has the categories of" in host.logged[-1]
+    assert time.monotonic() - start < 5
 
 
 def test_a_guest_that_cannot_be_read_is_passed_over_aloud(host: Host) -> None:
