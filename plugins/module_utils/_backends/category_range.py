@@ -10,16 +10,20 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from .._core.errors import PlanError
+from .._core.errors import HostWriteError, PlanError
 from .._core.harden import category_range
-from .._core.harden.category_range import PRESENT, REPAIRED, STATES, RangeFacts, RangePlan
+from .._core.harden.category_range import PRESENT, REPAIRED, STATES, RangeFacts, RangePlan, RangeWish
 from .._core.result import Pending, Reason, Refusal, Result, Step
 from .._host.base.daemons import is_installed
+from .._host.base.file_write import CHANGED_MEANWHILE
 from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change.category_range import CategoryRange
 from .._host.probe.probe import Tools
 from .._module import Call
+
+#: How often the drop-in is planned and written again when somebody else saves it meanwhile.
+_TRIES = 3
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "choices": list(STATES), "default": PRESENT},
@@ -43,6 +47,22 @@ def run(call: Call) -> dict[str, t.Any]:
             raise PlanError(text, "no_libvirt")
         return _document(call, RangeFacts(None, False), RangePlan(None))
     actor = CategoryRange(root, Tools(run_command=call.run_command), float(params["timeout"]))
+    for last in (False,) * (_TRIES - 1) + (True,):
+        seen, planned = _plan(actor, wanted)
+        if planned.text == seen.ours or call.check_mode:
+            break
+        try:
+            with Journal("category_range") as journal:
+                actor.write(seen, planned.text, planned.context, journal)
+            break
+        except HostWriteError as error:
+            if last or error.code != CHANGED_MEANWHILE:  # else planned again from what somebody else saved
+                raise
+    call.warnings += planned.warnings
+    return _document(call, seen, planned)
+
+
+def _plan(actor: CategoryRange, wanted: RangeWish) -> tuple[RangeFacts, RangePlan]:
     seen = actor.look(guests=wanted.state == PRESENT)
     planned = category_range.plan(seen, wanted)
     if wanted.state == REPAIRED and (planned.text != seen.ours or planned.refused):
@@ -52,11 +72,7 @@ def run(call: Call) -> dict[str, t.Any]:
     if planned.context is not None and planned.text != seen.ours:
         objection = actor.objection(seen, planned.context)
         planned = RangePlan(seen.ours, refused=objection) if objection else planned
-    if planned.text != seen.ours and not call.check_mode:
-        with Journal("category_range") as journal:
-            actor.write(seen, planned.text, planned.context, journal)
-    call.warnings += planned.warnings
-    return _document(call, seen, planned)
+    return seen, planned
 
 
 def _document(call: Call, seen: RangeFacts, planned: RangePlan) -> dict[str, t.Any]:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import typing as t
 
-from .._core.errors import PlanError
+from .._core.errors import HostWriteError, PlanError
 from .._core.harden import guard as guard_plan
 from .._core.harden.guard import GuardFacts, GuardOptions, GuardStep
 from .._core.result import Pending, Refusal, Result
+from .._host.base.file_write import CHANGED_MEANWHILE
 from .._host.base.journal import Journal
 from .._host.base.root import Root
 from .._host.change.guard import Guard
 from .._module import Call
+
+#: How often the guard is planned and installed again when somebody else saves one of its files meanwhile.
+_TRIES = 3
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -33,12 +37,19 @@ def run(call: Call) -> dict[str, t.Any]:
     """Read the host, plan, test, install or remove unless in check mode. Raises SvirtError."""
     guard = Guard(Root(), call.run_command)
     wanted = call.params["state"] == "present"
-    seen = guard.look()
     refusal = guard.refusal() if wanted else None
-    steps = [] if refusal else _plan(call, guard, seen)
-    if steps and not call.check_mode:
-        with Journal("guard_hook") as journal:
-            (guard.install if wanted else guard.remove)(steps, journal)
+    for last in (False,) * (_TRIES - 1) + (True,):
+        seen = guard.look()
+        steps = [] if refusal else _plan(call, guard, seen)
+        if not steps or call.check_mode:
+            break
+        try:
+            with Journal("guard_hook") as journal:
+                (guard.install if wanted else guard.remove)(steps, journal)
+            break
+        except HostWriteError as error:
+            if last or error.code != CHANGED_MEANWHILE:  # else planned again from what somebody else saved
+                raise
     after = guard_plan.applied(seen, steps)
     waits = guard.pending(now=seen.link != after.link) if after.link else None
     result = Result(

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import typing as t
 
-from .._core.errors import PlanError
+from .._core.errors import HostWriteError, PlanError
 from .._core.harden.qemu_conf import QemuConfWishes, facts_for, plan, result_of, settings_of
+from .._core.libvirt.secrets import blanked
 from .._host.base import conf_values
 from .._host.base.daemons import is_installed
+from .._host.base.file_write import CHANGED_MEANWHILE
 from .._host.base.root import Root
 from .._host.change.qemu_conf import QemuConfFacts, read, write
 from .._host.probe.daemon import CONF
 from .._module import Call
+
+#: How often the file is planned and written again when somebody else saves it meanwhile.
+_TRIES = 3
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "security_driver": {"type": "list", "elements": "str"},
@@ -44,19 +49,28 @@ def run(call: Call) -> dict[str, t.Any]:
         raise PlanError(
             "no libvirt daemon for QEMU is installed on this host, so it has no qemu.conf to set", code="no_libvirt"
         )
-    facts = read(root, CONF, exports=call.params["name_exports"])
-    if facts.unread:
-        raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
-    wishes = _wishes(call, facts)
-    values = conf_values.read(root, facts_for(facts.text, wishes))
-    planned = plan(facts.text, wishes, facts.mode, facts.lsms, values)
-    if planned.edits and not call.check_mode:
-        write(CONF, planned.text, facts, "libvirt_security")
+    for last in (False,) * (_TRIES - 1) + (True,):
+        facts = read(root, CONF, exports=call.params["name_exports"])
+        if facts.unread:
+            raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
+        wishes = _wishes(call, facts)
+        values = conf_values.read(root, facts_for(facts.text, wishes))
+        planned = plan(facts.text, wishes, facts.mode, facts.lsms, values)
+        if not planned.edits or call.check_mode:
+            break
+        try:
+            write(CONF, planned.text, facts, "libvirt_security")
+            break
+        except HostWriteError as error:
+            if last or error.code != CHANGED_MEANWHILE:  # else planned again from what somebody else saved
+                raise
     call.warnings += [f"what the host exports is not fully known: {warning}" for warning in facts.warnings]
     result = result_of(planned, facts.daemon, facts.stale)
     if call.diff:
         header = {"before_header": CONF, "after_header": CONF}
-        result.extra["diff"] = [{**header, "before": facts.text, "after": planned.text}] if planned.edits else []
+        result.extra["diff"] = (
+            [{**header, "before": blanked(facts.text), "after": blanked(planned.text)}] if planned.edits else []
+        )
     return result.as_dict()
 
 

@@ -16,6 +16,7 @@ from ..errors import PlanError
 from ..libvirt import qemu_conf, qemu_conf_host
 from ..libvirt.qemu_conf_edit import ConfEdit, change
 from ..libvirt.qemu_conf_host import HostFact, HostFacts
+from ..libvirt.secrets import blanked_value
 from ..paths import below
 from ..result import Pending, Reason, Refusal, Result, Step
 from ..snapshot.model import Assignment, Daemon, QemuConf
@@ -145,11 +146,16 @@ def result_of(plan: QemuConfPlan, daemon: Daemon | None, stale: bool) -> Result:
     return Result(
         plan.before,
         plan.after,
-        plan=[Step(edit.action, f"qemu.conf {edit.key}", edit.before, edit.after) for edit in plan.edits],
+        plan=[_step(edit) for edit in plan.edits],
         pending=[Pending("qemu.conf", "daemon_restart", reads)] if needed else [],
         refused=plan.refused,
         extra={"restart_needed": needed},
     )
+
+
+def _step(edit: ConfEdit) -> Step:
+    before, after = (blanked_value(edit.key, value) for value in (edit.before, edit.after))
+    return Step(edit.action, f"qemu.conf {edit.key}", before, after)
 
 
 def uncovered(folders: t.Iterable[str], named: t.Sequence[str]) -> list[str]:
@@ -216,4 +222,4 @@ def _canonical(path: str, facts: HostFacts) -> str:
 def _values(conf: QemuConf, wanted: t.Iterable[str], edits: list[ConfEdit]) -> dict[str, t.Any]:
     effective = qemu_conf.effective(conf.assignments)
     keys = {*wanted, *(edit.key for edit in edits)}
-    return {key: effective[key].value if key in effective else None for key in sorted(keys)}
+    return {key: blanked_value(key, effective[key].value) if key in effective else None for key in sorted(keys)}

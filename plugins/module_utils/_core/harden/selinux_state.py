@@ -11,6 +11,7 @@ import hashlib
 import typing as t
 from dataclasses import dataclass, field
 
+from ..libvirt.secrets import blanked
 from ..result import Reason, Refusal, Result, Step
 from ..selinux import config
 from ..selinux.denials import MAX_SHOWN, Soak
@@ -172,7 +173,7 @@ def _steps(state: SelinuxState, plan: SelinuxPlan) -> t.Iterator[Step]:
     if plan.mode.configured:
         yield Step("edit", CONFIG, state.mode.configured, plan.mode.configured)
     for path, (old, fresh) in plan.boot.edits.items():
-        yield Step("edit", path, *_lines(old, fresh))
+        yield Step("edit", path, *_lines(blanked(old), blanked(fresh)))
     for make in plan.boot.makes:
         yield Step("make", make.path, "; ".join(make.wrong)[:_SHOWN] or None, f"by {make.program}")
 
@@ -212,7 +213,9 @@ def diffs(state: SelinuxState, plan: SelinuxPlan, result: Result) -> list[dict[s
     texts = dict(plan.boot.edits)
     if plan.mode.configured:
         texts[CONFIG] = (state.config, config.with_mode(state.config, plan.mode.configured))
-    pairs: list[tuple[str, t.Any, t.Any]] = [(path, old, fresh) for path, (old, fresh) in texts.items()]
+    pairs: list[tuple[str, t.Any, t.Any]] = [
+        (path, blanked(old), blanked(fresh)) for path, (old, fresh) in texts.items()
+    ]
     if result.before != result.after:
         pairs.append(("SELinux", result.before, result.after))
     return [

@@ -11,11 +11,14 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import re
+import typing as t
 
 BLANK = "********"
 
 _WORDS = r"(?:passw|passphrase|secret|token|credential|private_?key)"
-#: ``vnc_password = "..."`` of qemu.conf, also where it is commented out. A uuid only names a secret.
+#: A key whose value is secret. A uuid only names a secret.
+_KEY = re.compile(rf"(?i)(?![\w.-]*uuid\b)[\w.-]*{_WORDS}[\w.-]*")
+#: ``vnc_password = "..."`` of qemu.conf, also where it is commented out.
 _SETTING = re.compile(
     rf"(?im)^([ \t]*#?[ \t]*(?![\w.-]*uuid\b)[\w.-]*{_WORDS}[\w.-]*[ \t]*=[ \t]*)(\"\"\".*?(?:\"\"\"|\Z)|[^\n]*)", re.S
 )
@@ -30,3 +33,8 @@ def blanked(text: str) -> str:
     text = _SETTING.sub(rf"\g<1>{BLANK}", text)
     text = _GRUB.sub(rf"\g<1>{BLANK}", text)
     return _ARGUMENT.sub(rf"\g<1>{BLANK}", text)
+
+
+def blanked_value(key: str, value: t.Any) -> t.Any:
+    """The value of a key of qemu.conf as it may be shown; None stays."""
+    return BLANK if value is not None and _KEY.fullmatch(key) else value

@@ -151,7 +151,7 @@ def change_file(
     path = os.path.realpath(path)  # a link to the file stays a link
     for _attempt in range(_TRIES):
         before = state_of(path)
-        if basis is not None and before.content != basis.content:
+        if basis is not None and (before.content or b"") != (basis.content or b""):
             break
         fresh = content(before.content) if callable(content) else content
         if before.content is None:

@@ -10,6 +10,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from ..._core.errors import HostWriteError
@@ -61,8 +62,9 @@ class BootLoaders:
             plan = boot_entries.plan_boot(self.read(), wish)
             plan.edits = {path: edit for path, edit in plan.edits.items() if path in planned}
             plan.makes = makes
-        for path, (_old, fresh) in plan.edits.items():
-            file_write.change_file(self.tools.at(path), _bytes(fresh), journal)
+        for path, (old, fresh) in plan.edits.items():
+            basis = file_write.FileState(_bytes(old))
+            file_write.change_file(self.tools.at(path), _bytes(fresh), journal, basis=basis)
         for make in plan.makes:
             text = self._texts.get(make.path)
             if text is None:
@@ -72,7 +74,8 @@ class BootLoaders:
                     f"{make.program} made no boot entry; {make.path} is as it was", "make_without_entries"
                 )
             if text != files.texts[make.path]:
-                file_write.change_file(self.tools.at(make.path), _bytes(text), journal)
+                basis = file_write.FileState(_bytes(files.texts[make.path]))
+                file_write.change_file(self.tools.at(make.path), _bytes(text), journal, basis=basis)
 
     def _output(self, files: BootFiles, make: BootMake) -> str:
         """The text that the program makes, checked."""
@@ -94,13 +97,20 @@ class BootLoaders:
 
     def _run_commands(self, plan: BootPlan, journal: Journal) -> None:
         for command in plan.commands:
-            paths = sorted({self.tools.at(path) for path in command.touches})
-            journal.record(Entry(file_write.KIND, path, file_write.state_of(path).document()) for path in paths)
+            paths = sorted({os.path.realpath(self.tools.at(path)) for path in command.touches})
+            journal.record(_entry(path) for path in paths)
             status, out, err = self.tools.run_command(list(command.args))
+            # What the command set, so that a rollback sees whether the files are still as it left them.
+            journal.record(_entry(path, after=True) for path in paths)
             if status:
                 raise HostWriteError(
                     f"{command.args[0]} failed with status {status}: {(err or out).strip()[-500:]}", "command_failed"
                 )
+
+
+def _entry(path: str, after: bool = False) -> Entry:
+    state = file_write.state_of(path)
+    return Entry(file_write.KIND, path, state.document(), state.mark() if after else None)
 
 
 def _bytes(text: str) -> bytes:

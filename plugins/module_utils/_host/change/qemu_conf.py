@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..._core.errors import HostReadError, HostWriteError
+from ..._core.errors import HostReadError
 from ..._core.harden.daemon_restart import newer
 from ..._core.libvirt.qemu_conf import MAX_TEXT
 from ..._core.snapshot.model import Daemon
-from ..base.file_write import change_file, state_of
+from ..base.file_write import FileState, change_file
 from ..base.journal import Journal
 from ..base.root import Root, reason
 from ..probe import daemon, processes, selinux, storage
@@ -69,12 +69,9 @@ def read(root: Root, path: str, exports: bool = False) -> QemuConfFacts:
 def write(path: str, text: str, facts: QemuConfFacts, module: str) -> None:
     """Change the file and journal its old state. Raises HostWriteError and JournalError."""
     with Journal(module) as journal:
-        if (state_of(path).content or b"") != _bytes(facts.text):
-            raise HostWriteError(
-                f"{path} was changed by another program just now; it was left alone, run this again",
-                "changed_meanwhile",
-            )
-        change_file(path, _bytes(text), journal, mode=None if facts.present else MODE, label=facts.label)
+        basis = FileState(_bytes(facts.text) if facts.present else None)
+        mode = None if facts.present else MODE
+        change_file(path, _bytes(text), journal, mode=mode, label=facts.label, basis=basis)
 
 
 def _bytes(text: str) -> bytes:

@@ -85,11 +85,19 @@ class SelinuxHost:
             journal.record([Entry(MODE_KIND, "runtime", {"enforcing": self.state.mode.now == "enforcing"})])
             set_enforcing(self.tools, True)
         if plan.mode.configured:
-            text = selinux_conf.with_mode(self.state.config, plan.mode.configured)
-            content = text.encode("utf-8", "surrogateescape")
-            file_write.change_file(self.tools.at(selinux.CONFIG), content, journal)
+            file_write.change_file(self.tools.at(selinux.CONFIG), self._with_mode(plan.mode.configured), journal)
         if not plan.boot.empty:
             self.loaders.apply(plan.boot, self.boot_files, plan.wish, journal)
+
+    @staticmethod
+    def _with_mode(mode: str) -> t.Callable[[bytes | None], bytes]:
+        """The edit of the configuration, for the text that it has when it is written."""
+
+        def edited(content: bytes | None) -> bytes:
+            text = (content or b"").decode("utf-8", "surrogateescape")
+            return selinux_conf.with_mode(text, mode).encode("utf-8", "surrogateescape")
+
+        return edited
 
     def again(self) -> SelinuxState:
         """The host after the changes."""

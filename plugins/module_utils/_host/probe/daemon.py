@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import time
 import typing as t
+from dataclasses import replace
 
 from ..._core.errors import HostReadError
 from ..._core.libvirt import qemu_conf, qemu_conf_host
+from ..._core.libvirt.secrets import blanked_value
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import Daemon, Libvirt, Process, QemuConf
@@ -148,7 +150,9 @@ def configuration(root: Root, daemon: Daemon | None = None, timeout: float = 30.
     try:
         conf.changed_at = float(root.stat(CONF).st_mtime)
         conf.present = True
-        conf.assignments, conf.problems = qemu_conf.parse(root.read_text(CONF, _MAX_CONF))
+        assignments, conf.problems = qemu_conf.parse(root.read_text(CONF, _MAX_CONF))
+        # A snapshot has no secrets.
+        conf.assignments = [replace(item, value=blanked_value(item.key, item.value)) for item in assignments]
     except FileNotFoundError:
         return conf, ""
     except (OSError, HostReadError) as error:
