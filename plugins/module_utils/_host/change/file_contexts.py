@@ -63,7 +63,7 @@ def apply(root: Root, policy: str, changes: t.Sequence[tuple[ContextRule, Contex
     """
     if not changes:
         return
-    journal.record([entry([old for old, _new in changes])])
+    journal.record([entry([old for old, _new in changes], [new for _old, new in changes], policy)])
     commit([new for _old, new in changes])
     present = {rule.key: rule.context for rule in local_rules(root, policy)}
     missing = [new.subject for _old, new in changes if present.get(new.key) != new.context]
@@ -72,23 +72,49 @@ def apply(root: Root, policy: str, changes: t.Sequence[tuple[ContextRule, Contex
         raise HostWriteError(text, "rule_not_kept")
 
 
-def entry(rules: t.Sequence[ContextRule]) -> Entry:
-    """Rules before the change, as one journal entry: they are restored in one transaction too."""
-    plain = [{"target": rule.target, "ftype": rule.ftype, "context": rule.context} for rule in rules]
-    return Entry(KIND, some([rule.subject for rule in rules], 1), {"rules": plain})
+def entry(rules: t.Sequence[ContextRule], set_to: t.Sequence[ContextRule] = (), policy: str = "") -> Entry:
+    """Rules before a change and what it sets: one entry, for they are restored in one transaction too."""
+    after = {"rules": _plain(set_to), "policy": policy} if set_to else None
+    return Entry(KIND, some([rule.subject for rule in rules], 1), {"rules": _plain(rules)}, after)
 
 
-def restore(entry: Entry) -> None:
-    """Restore rules from the journal. Raises PlanError and HostWriteError."""
+def _plain(rules: t.Sequence[ContextRule]) -> list[dict[str, str | None]]:
+    return [{"target": rule.target, "ftype": rule.ftype, "context": rule.context} for rule in rules]
+
+
+def _rules(document: t.Mapping[str, t.Any]) -> list[ContextRule]:
+    return [ContextRule(item["target"], item["ftype"], item["context"]) for item in document["rules"]]
+
+
+def restore(found: Entry, root: Root | None = None) -> None:
+    """Restore rules as the journal has them, while they are still as this collection left them.
+
+    Raises PlanError and HostWriteError.
+    """
     try:
-        rules = [ContextRule(item["target"], item["ftype"], item["context"]) for item in entry.before["rules"]]
+        rules = _rules(found.before)
         known = all(rule.ftype in _TYPES for rule in rules)
+        changed = _changed(found, rules, root or Root()) if known else ""
     except (KeyError, TypeError):
         known = False
     if not known:
-        text = f"{entry.subject}: the journal's entry is none of file contexts; it was left alone"
+        text = f"{found.subject}: the journal's entry is none of file contexts; it was left alone"
         raise PlanError(text, "bad_journal_entry")
+    if changed:
+        text = f"{changed}: somebody changed the rule after this collection set it; it was left alone"
+        raise PlanError(text, "changed_since")
     commit(rules)
+
+
+def _changed(found: Entry, before: t.Sequence[ContextRule], root: Root) -> str:
+    """A rule that is neither as it was nor as it was set; empty when there is none."""
+    if found.after is None:
+        return ""
+    now = {rule.key: rule.context for rule in local_rules(root, found.after["policy"])}
+    for old, new in zip(before, _rules(found.after)):
+        if now.get(new.key) not in (old.context, new.context):
+            return new.subject
+    return ""
 
 
 def commit(rules: t.Sequence[ContextRule], timeout: float = TIMEOUT) -> None:

@@ -533,6 +533,9 @@ def _refuse(path: str, before: _JournalledFile, now: FileState, root: Root) -> N
             "use it; it was left alone",
             "use_elsewhere_unknown",
         )
+    if before.set is not None and now.label != before.set:
+        text = f"image {path}: its label is {now.label} now, which this collection did not set; it was left alone"
+        raise PlanError(text, "changed_since")
     if now.kind != "file":
         return
     opened_files = open_files.find(root, {(now.device, now.inode): path}, _SCAN_TIMEOUT)

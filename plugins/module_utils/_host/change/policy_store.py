@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import bz2
+import hashlib
 import os
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ import typing as t
 import zlib
 from dataclasses import dataclass
 
-from ..._core.errors import HostReadError, HostWriteError
+from ..._core.errors import HostReadError, HostWriteError, PlanError
 from ..._core.harden import selinux
 from ..._core.harden.selinux import ADMIN_PRIORITY, SHIPPED_PRIORITIES, BooleanFacts, PolicyModule
 from ..base.journal import Entry, Journal
@@ -89,7 +90,12 @@ class PolicyStore:
         touched = [*((ADMIN_PRIORITY, name) for name, _cil in install), *remove]
         before = [self._state(priority, name) for priority, name in touched]
         subject = " ".join(f"{priority}/{name}" for priority, name in touched)
-        journal.record([Entry(MODULES_KIND, subject, {"policy": self.policy, "modules": before})])
+        fresh = {(ADMIN_PRIORITY, name): digest(cil) for name, cil in install}
+        after = [
+            {"priority": priority, "name": name, "sha256": fresh.get((priority, name))} for priority, name in touched
+        ]
+        entry = Entry(MODULES_KIND, subject, {"policy": self.policy, "modules": before}, {"modules": after})
+        journal.record([entry])
         _semodule(self.tools, self.policy, [(ADMIN_PRIORITY, name, "cil", cil) for name, cil in install], remove)
 
     def load(self, types: t.Sequence[str], journal: Journal) -> None:
@@ -100,8 +106,13 @@ class PolicyStore:
             raise HostWriteError(
                 f"the loaded policy cannot be kept for a rollback: {reason(error)}; it stays", "policy_unread"
             ) from error
-        journal.record([Entry(PERMISSIVE_KIND, " ".join(types), {"policy": _text(zlib.compress(policy))})])
+        subject = " ".join(types)
+        journal.record([Entry(PERMISSIVE_KIND, subject, {"policy": _text(zlib.compress(policy))})])
         _run(self.tools, ["load_policy"], "the policy that was loaded stays")
+        # What was loaded is known only now. This entry restores nothing: it says whether the policy is still ours.
+        loaded = _loaded(self.tools)
+        if loaded is not None:
+            journal.record([Entry(PERMISSIVE_KIND, subject, {"policy": None}, {"sha256": digest(loaded)})])
 
     def set_booleans(
         self, runtime: dict[str, bool], persistent: dict[str, bool], journal: Journal, reload: bool
@@ -179,9 +190,13 @@ def write(tools: HostTools, path: str, text: str | bytes) -> None:
 
 
 def restore(entry: Entry, tools: HostTools) -> None:
-    """Restore modules, the loaded policy or booleans as the journal has them. Raises HostWriteError."""
+    """Restore modules, the loaded policy or booleans, while they are still as this collection left them.
+
+    Raises PlanError where they are not, and HostWriteError.
+    """
     if entry.kind == MODULES_KIND:
         modules = entry.before["modules"]
+        _refuse_changed(entry, tools)
         install = [
             (item["priority"], item["name"], item["language"], base64.b64decode(item["content"]))
             for item in modules
@@ -193,6 +208,11 @@ def restore(entry: Entry, tools: HostTools) -> None:
         remove = sorted(set(absent) & _installed(tools, policy)) if absent else []
         if install or remove:
             _semodule(tools, policy, install, remove)
+    elif entry.kind == PERMISSIVE_KIND and entry.before["policy"] is None:
+        loaded = _loaded(tools)
+        if entry.after and loaded is not None and digest(loaded) != entry.after["sha256"]:
+            text = "another policy was loaded since, which the old one would replace; it was left alone"
+            raise PlanError(text, "changed_since")
     elif entry.kind == PERMISSIVE_KIND:
         write(tools, f"{FS}/load", zlib.decompress(base64.b64decode(entry.before["policy"])))
     else:
@@ -204,6 +224,43 @@ def restore(entry: Entry, tools: HostTools) -> None:
         }
         _store_booleans(tools, stored, reload=True)
         activate(tools, {name: bool(state["active"]) for name, state in booleans.items()})
+
+
+def _refuse_changed(entry: Entry, tools: HostTools) -> None:
+    """A module that is neither as it was nor as it was set belongs to somebody else by now. Raises PlanError."""
+    for old, new in zip(entry.before["modules"], (entry.after or {}).get("modules", [])):
+        folder = f"{STORE}/{entry.before['policy']}/active/modules/{new['priority']}/{new['name']}"
+        now = [digest(content) for name in ("cil", "hll") if (content := _file(tools, f"{folder}/{name}")) is not None]
+        was = None if old["content"] is None else digest(base64.b64decode(old["content"]))
+        ours = [state for state in (was, new["sha256"]) if state is not None]
+        absent = was is None or new["sha256"] is None
+        if (now and not set(now) & set(ours)) or (not now and not absent):
+            text = f"policy module {new['priority']}/{new['name']} was changed since; it was left alone"
+            raise PlanError(text, "changed_since")
+
+
+def _file(tools: HostTools, path: str) -> bytes | None:
+    try:
+        with open(tools.at(path), "rb") as file:
+            return _plain(file.read(_MAX_MODULE))
+    except FileNotFoundError:
+        return None
+    except (OSError, HostReadError) as error:
+        raise HostWriteError(f"{path} cannot be read: {reason(error)}; it was left alone", "store_unread") from error
+
+
+def _loaded(tools: HostTools) -> bytes | None:
+    """The policy in the kernel; None where it cannot be read."""
+    try:
+        with open(tools.at(f"{FS}/policy"), "rb") as file:
+            return file.read(_MAX_POLICY)
+    except OSError:
+        return None
+
+
+def digest(content: bytes) -> str:
+    """What tells one module or policy from another."""
+    return hashlib.sha256(content.strip()).hexdigest()
 
 
 def _store_booleans(tools: HostTools, values: dict[str, bool], reload: bool) -> None:

@@ -177,10 +177,8 @@ class _Chain:
         if entry.after is not None or newer is None:
             return entry
         if entry.kind == file_write.KIND:
-            newer = file_write.FileState.of(newer).mark()
-        elif entry.kind == core.PATH:
-            return entry  # its former states do not have the form of what was set
-        return replace(entry, after=newer)
+            return replace(entry, after=file_write.FileState.of(newer).mark())
+        return replace(entry, after=newer) if entry.kind in (core.GUEST, core.INTERFACE) else entry
 
 
 def reload_units(outcome: Outcome, run_command: RunCommand) -> None:
