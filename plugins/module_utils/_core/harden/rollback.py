@@ -152,17 +152,23 @@ def judged_guest(entry: JournalEntry, now: str | None) -> Reason | bool:
     return Reason("changed_since", f"guest {entry.before.get('name', entry.subject)}: {text}it was left alone")
 
 
-def judged_interface(entry: JournalEntry, now: Filter | None, defined: Filter | None) -> Reason | bool:
+def judged_interface(entry: JournalEntry, now: t.Mapping[str, t.Any] | None) -> Reason | bool:
     """Whether the filter of a running guest's interface is to be restored, or why it must not be.
 
-    ``defined``: the filter of the same interface in the persistent XML, which a live filter of ours equals.
+    ``now``: the filter ``now`` and, as ``defined``, that of the persistent XML, which a live filter of ours equals;
+    None: there is no such interface any more.
     """
-    if parts(now) == parts(filter_of(entry.before["filterref"])):
+    if now is None:
         return False
-    ours = filter_of(entry.after["filterref"]) if entry.after is not None else defined
-    if parts(now) == parts(ours):
+    present = parts(filter_of(now["now"]))
+    if present == parts(filter_of(entry.before["filterref"])):
+        return False
+    ours = entry.after["filterref"] if entry.after is not None else now["defined"]
+    if present == parts(filter_of(ours)):
         return True
-    return Reason("changed_since", "its network filter was changed since; it was left alone")
+    return Reason(
+        "changed_since", f"interface {entry.subject}: its network filter was changed since; it was left alone"
+    )
 
 
 def judged_path(entry: JournalEntry, now: t.Mapping[str, t.Any]) -> Reason | bool:

@@ -370,15 +370,19 @@ def restore(entry: Entry, run: RunInChild | None = None) -> None:
         return
     if "failed" in answer:
         raise HostWriteError(f"{entry.kind} {entry.subject}: {answer['failed']}", "libvirt_error")
-    raise PlanError(f"{entry.kind} {entry.subject}: {answer['why']}", answer["code"])
+    raise PlanError(answer["why"], answer["code"])
 
 
-def look(entry: Entry, run: RunInChild | None = None) -> str | None:
-    """The persistent XML of a guest of the journal; None where there is none. Raises HostWriteError."""
-    return t.cast("str | None", (run or within)(_RESTORE_TIME, lambda session: _defined(session, entry.subject)))
+def look(entry: Entry, run: RunInChild | None = None) -> t.Any:
+    """The present state of a guest or interface of the journal; None where there is none. Raises HostWriteError.
+
+    The persistent XML of a guest; the filters of an interface, ``now`` and ``defined``.
+    """
+    read = {GUEST: _defined, INTERFACE: _filters}[entry.kind]
+    return (run or within)(_RESTORE_TIME, lambda session: read(session, entry.before.get("uuid", entry.subject), entry))
 
 
-def _defined(session: Session, uuid: str) -> str | None:
+def _defined(session: Session, uuid: str, _entry: Entry) -> str | None:
     try:
         domain = session.guest(uuid)
         if domain is None or not domain.isPersistent():
@@ -388,8 +392,27 @@ def _defined(session: Session, uuid: str) -> str | None:
         raise HostReadError(f"libvirt: {error}", "libvirt_error") from error
 
 
+def _filters(session: Session, uuid: str, entry: Entry) -> dict[str, t.Any] | None:
+    """The filter of an interface now and in the persistent XML; None for a guest that is off, or an interface that is
+    gone: its live filter ended with it.
+    """
+    try:
+        domain = session.guest(uuid)
+        if domain is None or not domain.isActive():
+            return None
+        live = {card.mac: card.filter for card in edit.cards(domain.XMLDesc(0))}
+        inactive = domain.XMLDesc(_INACTIVE | _SECURE) if domain.isPersistent() else ""
+    except (session.error, DomainXmlError) as error:
+        raise HostReadError(f"libvirt: {error_text(error)}", "libvirt_error") from error
+    mac = entry.before["mac"]
+    if mac not in live:
+        return None
+    defined = next((card.filter for card in edit.cards(inactive) if card.mac == mac), None) if inactive else None
+    return {"now": _filter_document(live[mac]), "defined": _filter_document(defined)}
+
+
 def _restore_guest(session: Session, entry: Entry) -> Reason | None:
-    verdict = rollback.judged_guest(entry, _defined(session, entry.subject))
+    verdict = rollback.judged_guest(entry, _defined(session, entry.subject, entry))
     if isinstance(verdict, Reason):
         return verdict
     if verdict:
@@ -399,17 +422,10 @@ def _restore_guest(session: Session, entry: Entry) -> Reason | None:
 
 def _restore_interface(session: Session, entry: Entry) -> Reason | None:
     before = entry.before
-    domain = session.guest(before["uuid"])
-    if domain is None or not domain.isActive():
-        return None  # the live filter ended with the process
-    live, mac = domain.XMLDesc(0), before["mac"]
-    if mac not in {card.mac for card in edit.cards(live)}:
-        return None  # unplugged since
-    inactive = domain.XMLDesc(_INACTIVE | _SECURE) if domain.isPersistent() else ""
-    defined = next((card.filter for card in edit.cards(inactive) if card.mac == mac), None) if inactive else None
-    verdict = rollback.judged_interface(entry, _filter(live, mac), defined)
+    verdict = rollback.judged_interface(entry, _filters(session, before["uuid"], entry))
     if isinstance(verdict, Reason):
         return verdict
     if verdict:
-        _put_filter(domain, live, mac, rollback.filter_of(before["filterref"]))
+        domain = session.guest(before["uuid"])
+        _put_filter(domain, domain.XMLDesc(0), before["mac"], rollback.filter_of(before["filterref"]))
     return None

@@ -108,6 +108,12 @@ INSPECTORS: dict[str, Inspector] = {
         lambda entry: {"link": entry.before["link"], "folder": False, "other": False},
         lambda _now: "",
     ),
+    core.INTERFACE: Inspector(
+        _inspect_guest,
+        core.judged_interface,
+        lambda entry: {"now": entry.before["filterref"], "defined": entry.before["filterref"]},
+        lambda now: core.shown_filter(core.filter_of(now["now"])) if now else "",
+    ),
     core.GUEST: Inspector(_inspect_guest, core.judged_guest, lambda entry: entry.before["xml"], core.shown_guest),
 }
 

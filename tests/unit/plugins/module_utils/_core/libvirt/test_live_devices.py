@@ -53,12 +53,16 @@ LOST = [
     (("<vsock model='virtio'><cid auto='yes' address='3'/></vsock>",), (), ["vsock"]),
     (
         (
-            "<disk type='network' device='disk'><source protocol='rbd' name='p/new'/>"
-            "<target dev='vda' bus='virtio'/></disk>",
+            (
+                "<disk type='network' device='disk'><source protocol='rbd' name='p/new'/>"
+                "<target dev='vda' bus='virtio'/></disk>"
+            ),
         ),
         (
-            "<disk type='network' device='disk'><source protocol='rbd' name='p/old'/>"
-            "<target dev='vda' bus='virtio'/></disk>",
+            (
+                "<disk type='network' device='disk'><source protocol='rbd' name='p/old'/>"
+                "<target dev='vda' bus='virtio'/></disk>"
+            ),
         ),
         ["vda", "p/new"],
     ),
@@ -85,19 +89,25 @@ SAME = [
     ((PCI.format("0x7"),), (PCI.format("0x07"),)),
     (
         (
-            "<disk type='network' device='disk'><source protocol='rbd' name='p/a'><host name='ceph' port='6789'/>"
-            "</source><target dev='vda'/></disk>",
+            (
+                "<disk type='network' device='disk'><source protocol='rbd' name='p/a'><host name='ceph' port='6789'/>"
+                "</source><target dev='vda'/></disk>"
+            ),
         ),
         (
-            "<disk type='network' device='disk'><source protocol='rbd' name='p/a'><host name='ceph'/></source>"
-            "<target dev='vda'/></disk>",
+            (
+                "<disk type='network' device='disk'><source protocol='rbd' name='p/a'><host name='ceph'/></source>"
+                "<target dev='vda'/></disk>"
+            ),
         ),
     ),
     (("<controller type='scsi' index='1'/>", "<graphics type='vnc' port='5901'/>"), ("<graphics type='vnc'/>",)),
     (
         (
-            "<serial type='pty'><source path='/dev/pts/3'/><target type='isa-serial' port='0'/></serial>"
-            "<console type='pty' tty='/dev/pts/3'/>",
+            (
+                "<serial type='pty'><source path='/dev/pts/3'/><target type='isa-serial' port='0'/></serial>"
+                "<console type='pty' tty='/dev/pts/3'/>"
+            ),
         ),
         ("<serial type='pty'><target type='isa-serial' port='0'/></serial>",),
     ),
