@@ -23,6 +23,8 @@ _NOT_HARDWARE = frozenset(("emulator", "controller", "graphics", "video", "audio
 _REMOVABLE = ("cdrom", "floppy")
 #: Attributes of a source that name no storage.
 _RUN_TIME = frozenset(("index", "startupPolicy", "mode", "portid", "bridge"))
+#: What an interface is connected to, in the order in which a definition says it.
+_WIRES = ("network", "bridge", "dev", "path")
 #: Children of a source that name storage or a device of the host.
 _NAMING = frozenset(("host", "address", "adapter", "vendor", "product", "block", "char", "interface"))
 #: Devices whose type is the host's end of a line, which live XML may write in another way.
@@ -122,12 +124,30 @@ def _place(disk: ElementTree.Element) -> str:
 
 
 def _interfaces(now: t.Sequence[ElementTree.Element], then: t.Sequence[ElementTree.Element]) -> t.Iterator[str]:
-    kept = Counter(_mac(card) for card in then if card.tag == "interface")
-    for card in now:
+    kept: dict[str, list[ElementTree.Element]] = {}
+    for card in then:
         if card.tag == "interface":
-            kept[_mac(card)] -= 1
-            if kept[_mac(card)] < 0:
-                yield f"interface {_mac(card) or 'without a MAC address'}"
+            kept.setdefault(_mac(card), []).append(card)
+    for card in now:
+        if card.tag != "interface":
+            continue
+        others = kept.get(_mac(card), [])
+        if not others:
+            yield f"interface {_mac(card) or 'without a MAC address'}"
+            continue
+        place, defined = _wire(card, others.pop(0))
+        if place != defined:
+            yield f"the connection of interface {_mac(card)} to {place}, whose definition has {defined}"
+
+
+def _wire(card: ElementTree.Element, other: ElementTree.Element) -> tuple[str, str]:
+    """What the two connect an interface to, as far as both say it: live XML adds what a network chose."""
+    sources = [device.find("source") for device in (card, other)]
+    texts = [{} if source is None else source.attrib for source in sources]
+    for name in _WIRES:
+        if name in texts[1]:  # live XML of a network's host device does not name the network
+            return texts[0].get(name, texts[1][name]), texts[1][name]
+    return "", ""
 
 
 def _mac(card: ElementTree.Element) -> str:

@@ -86,6 +86,11 @@ class Session:
             raise
 
 
+def _brief(error: BaseException) -> str:
+    """The first line of an error: libvirt puts the XML around a fault into the lines after it, secrets and all."""
+    return error_text(error).partition("\n")[0]
+
+
 def connect() -> Session:
     """Connect to the host's daemon. Only for a child: nothing here has a deadline. Raises HostReadError."""
     try:
@@ -96,7 +101,7 @@ def connect() -> Session:
     try:
         return Session(libvirt, libvirt.open(readings.QEMU_URI))
     except libvirt.libvirtError as error:
-        raise HostReadError(f"libvirt: {error}", "libvirt_error") from error
+        raise HostReadError(f"libvirt: {_brief(error)}", "libvirt_error") from error
 
 
 def within(timeout: float, work: t.Callable[[Session], t.Any]) -> t.Any:
@@ -180,7 +185,7 @@ def survey(session: Session, known: LibvirtFacts) -> Survey:
             deaf=known.deaf,
         )
     except session.error as error:
-        raise HostReadError(f"libvirt: {error}", "libvirt_error") from error
+        raise HostReadError(f"libvirt: {_brief(error)}", "libvirt_error") from error
 
 
 def with_driver(seen: Survey, known: LibvirtFacts) -> Survey:
@@ -234,7 +239,7 @@ def jobs(session: Session, domain: t.Any, live: str | None) -> tuple[str, ...]:
             named.append(_OPERATIONS.get(_operation(session, domain), "a job (virsh domjobinfo)"))
     except session.error as error:
         if domain.isActive():
-            named.append(f"perhaps one: libvirt does not say ({error_text(error)})")
+            named.append(f"perhaps one: libvirt does not say ({_brief(error)})")
     if hasattr(domain, "blockJobInfo"):
         for target in disk_targets(live):
             with contextlib.suppress(session.error):  # a disk without a medium has no jobs
@@ -283,7 +288,7 @@ def apply(session: Session, changes: t.Sequence[GuestChange], journal: Journal) 
         try:
             reason = _define(session, change) if isinstance(change, Define) else _update(session, change)
         except (session.error, SvirtError) as error:
-            reason = Reason("libvirt_error", error_text(error))
+            reason = Reason("libvirt_error", _brief(error))
         if reason is not None:
             failed.append(Refusal(change.subject, reason))
     return failed
@@ -362,7 +367,7 @@ def restore(entry: Entry, run: RunInChild | None = None) -> None:
         try:
             refused = put(session, entry)
         except (session.error, DomainXmlError) as error:
-            return {"failed": error_text(error)}
+            return {"failed": _brief(error)}
         return {"why": refused.text, "code": refused.code} if refused is not None else None
 
     answer = (run or within)(_RESTORE_TIME, work)
@@ -389,7 +394,7 @@ def _defined(session: Session, uuid: str, _entry: Entry) -> str | None:
             return None
         return str(domain.XMLDesc(_INACTIVE | _SECURE))
     except session.error as error:
-        raise HostReadError(f"libvirt: {error}", "libvirt_error") from error
+        raise HostReadError(f"libvirt: {_brief(error)}", "libvirt_error") from error
 
 
 def _filters(session: Session, uuid: str, entry: Entry) -> dict[str, t.Any] | None:
@@ -403,7 +408,7 @@ def _filters(session: Session, uuid: str, entry: Entry) -> dict[str, t.Any] | No
         live = {card.mac: card.filter for card in edit.cards(domain.XMLDesc(0))}
         inactive = domain.XMLDesc(_INACTIVE | _SECURE) if domain.isPersistent() else ""
     except (session.error, DomainXmlError) as error:
-        raise HostReadError(f"libvirt: {error_text(error)}", "libvirt_error") from error
+        raise HostReadError(f"libvirt: {_brief(error)}", "libvirt_error") from error
     mac = entry.before["mac"]
     if mac not in live:
         return None

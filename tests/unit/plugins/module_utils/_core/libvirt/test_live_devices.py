@@ -35,6 +35,7 @@ LOST = [
     ((CDROM.format(ISO),), (CDROM.format(""),), ["cdrom sda", "/srv/a.iso"]),
     ((virt.card(MAC),), (), [MAC]),
     ((virt.card(MAC), virt.card(MAC)), (virt.card(MAC),), [MAC]),
+    ((virt.card(MAC, source="bridge='br9'"),), (virt.card(MAC),), [MAC, "br9", "br0"]),
     ((USB.format(""),), (), ["hostdev subsystem usb"]),
     ((USB.format(""), USB.format("")), (USB.format(""),), ["hostdev"]),
     ((PCI.format("0x07"),), (PCI.format("0x08"),), ["hostdev subsystem pci", "bus=7"]),
@@ -84,6 +85,10 @@ SAME = [
     (
         (virt.card(MAC, source="network='lan' portid='1' bridge='virbr0'", more="<target dev='vnet3'/>"),),
         (virt.card(MAC.upper(), kind="network", source="network='lan'"),),
+    ),
+    (
+        (virt.card(MAC, kind="hostdev", source="managed='yes'"),),
+        (virt.card(MAC, kind="network", source="network='sriov'"),),
     ),
     ((USB.format("<address bus='3' device='8'/>"),), (USB.format(""),)),
     ((PCI.format("0x7"),), (PCI.format("0x07"),)),
