@@ -73,7 +73,7 @@ class CategoryRange:
             unknown=unknown,
         )
         ours, taken = self._drop_in(seen.path)
-        taken = taken or daemon.host_files_unread(found)
+        taken = taken or daemon.host_files_unread(running)
         files = tuple(self._files(seen.unit, seen.path))
         return RangeFacts(**{**vars(seen), "files": files, "ours": ours, "taken": taken})
 
