@@ -86,8 +86,8 @@ def _rules(document: t.Mapping[str, t.Any]) -> list[ContextRule]:
     return [ContextRule(item["target"], item["ftype"], item["context"]) for item in document["rules"]]
 
 
-def restore(found: Entry, root: Root | None = None) -> None:
-    """Restore rules as the journal has them, while they are still as this collection left them.
+def restore(found: Entry, root: Root | None = None, dry: bool = False) -> None:
+    """Restore rules from the journal, while they are still as this collection left them; ``dry``: only see whether.
 
     Raises PlanError and HostWriteError.
     """
@@ -103,7 +103,8 @@ def restore(found: Entry, root: Root | None = None) -> None:
     if changed:
         text = f"{changed}: somebody changed the rule after this collection set it; it was left alone"
         raise PlanError(text, "changed_since")
-    commit(rules)
+    if not dry:
+        commit(rules)
 
 
 def _changed(found: Entry, before: t.Sequence[ContextRule], root: Root) -> str:

@@ -33,6 +33,7 @@ from ..._core.libvirt.hooks import Hook, is_unseen, objections
 from ..._core.result import Reason
 from ..._core.selinux.context import type_of
 from ..._core.snapshot.model import Daemon
+from ..._core.words import some
 from ..base import file_write
 from ..base.journal import Entry, Journal, sync_folder
 from ..base.loaded_policy import FS, LoadedPolicy
@@ -128,13 +129,23 @@ class Guard:
                     changed.append((step, self._put(step, journal)))
             if changed:
                 self._run([self.top + PROGRAM, "--self-test"], None)
-        except HostWriteError:
-            for step, before in reversed(changed):
-                file_write.take_back(os.path.realpath(self.top + step.path), before, step.content)
+        except HostWriteError as error:
+            kept = [path for step, before in reversed(changed) if (path := self._not_taken_back(step, before))]
+            if kept:
+                text = f"{error}; {some(kept)} could not be put back, see the journal"
+                raise HostWriteError(text, error.code) from error
             raise
         for step in steps:
             if step.action == "link":
                 self._make_link(journal)
+
+    def _not_taken_back(self, step: GuardStep, before: file_write.FileState) -> str:
+        """Undo the change of a file; gives its path where that failed or somebody else changed it meanwhile."""
+        try:
+            file_write.take_back(os.path.realpath(self.top + step.path), before, step.content)
+        except HostWriteError:
+            return step.path
+        return ""
 
     def remove(self, steps: t.Sequence[GuardStep], journal: Journal) -> None:
         """Make the changes. Raises HostWriteError."""

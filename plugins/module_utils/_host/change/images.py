@@ -450,8 +450,8 @@ def _libvirt_lock(handle: int) -> t.Iterator[None]:
         os.close(lock)
 
 
-def restore(entry: Entry, root: Root | None = None) -> None:
-    """Restore a file's label, owner, mode and attributes from the journal.
+def restore(entry: Entry, root: Root | None = None, dry: bool = False) -> None:
+    """Restore a file's label, owner, mode and attributes from the journal; ``dry``: only see whether that may be.
 
     Raises PlanError where that must not be: the file is in use, or is another one. Raises HostWriteError where it
     cannot be; the file is then unchanged.
@@ -463,6 +463,8 @@ def restore(entry: Entry, root: Root | None = None) -> None:
             if before.holds(now):
                 return  # a run that was killed had not changed it yet, or another rollback was before this one
             _refuse(entry.subject, before, now, root or Root())
+            if dry:
+                return
             try:
                 _put_back(handle, before.state(now), before.xattrs, before.owner is not None)
             except BaseException:

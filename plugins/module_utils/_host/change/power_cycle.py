@@ -111,6 +111,9 @@ def _stop(session: Session, domain: t.Any, guest: Cycle, method: CycleMethod) ->
         reason = _shut_down(session, domain, method)
         if reason is None or not method.force:
             return reason
+        loss = _would_lose(session, domain) if domain.isActive() else None  # a backup may have begun meanwhile
+        if loss is not None and domain.isActive():
+            return loss
     try:
         domain.destroyFlags(_GRACEFUL)
     except session.error as error:

@@ -25,6 +25,8 @@ RunCommand = t.Callable[..., tuple[int, str, str]]
 Run = RollbackRun[Entry]
 Outcome = RollbackOutcome[Entry]
 
+#: Kinds whose present state a diff shows.
+_SHOWN = (file_write.KIND, core.GUEST, core.INTERFACE)
 #: A failure of one entry, which must not keep the others from being restored: an entry that somebody edited, or a
 #: binding that is missing.
 _FAILURES = (SvirtError, OSError, ImportError, ValueError, KeyError, TypeError, AttributeError)
@@ -98,7 +100,39 @@ def _inspect_guest(entry: Entry) -> t.Any:
     return look(entry)
 
 
+def _inspect_label(entry: Entry) -> Reason | None:
+    from .images import restore
+
+    return _dry(restore, entry)
+
+
+def _inspect_file_context(entry: Entry) -> Reason | None:
+    from .file_contexts import restore
+
+    return _dry(restore, entry)
+
+
+def _dry(restore: t.Callable[..., None], entry: Entry) -> Reason | None:
+    """Why the newest entry about an object must not be restored."""
+    try:
+        restore(entry, dry=True)
+    except PlanError as error:
+        return Reason(error.code, str(error))
+    return None
+
+
+def _dry_inspector(look: t.Callable[[Entry], Reason | None]) -> Inspector:
+    return Inspector(
+        look,
+        lambda _entry, reason: reason if reason is not None else True,
+        lambda _entry: None,  # older entries follow from it
+        lambda _reason: "",
+    )
+
+
 INSPECTORS: dict[str, Inspector] = {
+    "label": _dry_inspector(_inspect_label),
+    "fcontext": _dry_inspector(_inspect_file_context),
     file_write.KIND: Inspector(
         file_write.look, file_write.judged, lambda entry: file_write.FileState.of(entry.before), _shown_file
     ),
@@ -249,7 +283,7 @@ def _put_back(run: Run, entry: Entry, by_kind: t.Mapping[str, Restore], outcome:
 
 def _now(entry: Entry, by_kind: t.Mapping[str, Inspector]) -> str:
     inspector = by_kind.get(entry.kind)
-    if inspector is None:
+    if inspector is None or entry.kind not in _SHOWN:
         return ""
     try:
         return inspector.shown(inspector.look(entry))
