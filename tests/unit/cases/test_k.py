@@ -23,6 +23,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal imp
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guest_definitions as definitions
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import power_cycle as guest_power
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf, rollback
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import daemon
 from ansible_collections.svirt.fleet.plugins.modules import (
     guest_network_filter,
     guest_power_cycle,
@@ -109,6 +110,21 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     for name in ("guest_seclabel", "guest_network_filter", "guest_power_cycle"):
         monkeypatch.setattr(getattr(_backends, name), "Journal", functools.partial(Journal, folder=made.folder))
     return made
+
+
+class RealRoot(CapturedRoot):
+    """A captured host whose qemu.conf is a real file."""
+
+    conf = ""
+
+    def read_bytes(self, path: str, limit: int = 0) -> bytes:
+        return Path(path).read_bytes() if path == self.conf else super().read_bytes(path, limit or 1 << 20)
+
+    def exists(self, path: str) -> bool:
+        return Path(path).exists() if path == self.conf else super().exists(path)
+
+    def stat(self, path: str) -> t.Any:
+        return Path(path).stat() if path == self.conf else super().stat(path)
 
 
 # -- K1: put back only what is still ours ------------------------------------------------------------------------------
@@ -359,6 +375,42 @@ def test_k2_passwords_of_qemu_conf_are_blanked(host: Host) -> None:
     assert host.conf.read_text() == QEMU_CONF
 
 
+@pytest.fixture
+def real_conf(host: Host, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The qemu.conf of a captured host as a real file."""
+    root = RealRoot(hosts.el9(), hosts.policy())
+    root.conf = str(host.conf)
+    monkeypatch.setattr(qemu_conf_body, "Root", lambda: root)
+    monkeypatch.setattr(qemu_conf_body, "CONF", str(host.conf))
+    monkeypatch.setattr(qemu_conf, "Journal", functools.partial(Journal, folder=host.folder))
+    return host.conf
+
+
+def test_k2_a_password_that_qemu_conf_is_given_is_in_no_result(host: Host, real_conf: Path) -> None:
+    real_conf.write_text(f'vnc_password = "{PASSWORD}"\n')
+    other = "another" + PASSWORD
+    for check in (True, False):
+        result = host("libvirt_security", check, settings={"vnc_password": other})
+        assert result["changed"] is True
+        result.pop("invocation")
+        assert PASSWORD not in json.dumps(result)
+    assert other in real_conf.read_text()
+    for wrong in ([PASSWORD], f"{PASSWORD}'\""):
+        result = host("libvirt_security", settings={"spice_password": wrong})
+        assert result["failed"] is True
+        assert PASSWORD not in result["msg"]
+
+
+def test_k2_a_snapshot_has_no_password(real_conf: Path) -> None:
+    real_conf.write_text(QEMU_CONF)
+    tree = hosts.el9()
+    tree.file(daemon.CONF, QEMU_CONF)
+    conf, _why = daemon.configuration(CapturedRoot(tree, hosts.policy()))
+    assert conf is not None
+    assert PASSWORD not in json.dumps([[item.key, item.value] for item in conf.assignments])
+    assert "vnc_password" in [item.key for item in conf.assignments]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -544,31 +596,11 @@ def test_k4_a_save_while_a_file_is_put_back_is_seen(host: Host, monkeypatch: pyt
     assert host.conf.read_bytes() == b"theirs\n"
 
 
-class RealRoot(CapturedRoot):
-    """A captured host whose qemu.conf is a real file."""
-
-    conf = ""
-
-    def read_bytes(self, path: str, limit: int = 0) -> bytes:
-        return Path(path).read_bytes() if path == self.conf else super().read_bytes(path, limit or 1 << 20)
-
-    def exists(self, path: str) -> bool:
-        return Path(path).exists() if path == self.conf else super().exists(path)
-
-    def stat(self, path: str) -> t.Any:
-        return Path(path).stat() if path == self.conf else super().stat(path)
-
-
 @pytest.mark.parametrize(("times", "failed"), [(1, False), (2, False), (99, True)])
 def test_k4_qemu_conf_keeps_what_somebody_saved_in_the_middle(
-    host: Host, monkeypatch: pytest.MonkeyPatch, times: int, failed: bool
+    host: Host, real_conf: Path, monkeypatch: pytest.MonkeyPatch, times: int, failed: bool
 ) -> None:
-    root = RealRoot(hosts.el9(), hosts.policy())
-    root.conf = str(host.conf)
-    monkeypatch.setattr(qemu_conf_body, "Root", lambda: root)
-    monkeypatch.setattr(qemu_conf_body, "CONF", str(host.conf))
-    monkeypatch.setattr(qemu_conf, "Journal", functools.partial(Journal, folder=host.folder))
-    host.conf.write_text(f'vnc_password = "{PASSWORD}"\n')
+    real_conf.write_text(f'vnc_password = "{PASSWORD}"\n')
     Saving(monkeypatch, lambda: host.conf.write_text(host.conf.read_text() + "max_files = 9\n"), times)
     result = host("libvirt_security", require_confined=True)
     text = host.conf.read_text()

@@ -85,8 +85,8 @@ def render(value: t.Any, end: str = "\n") -> str:
         return str(int(value))
     if _CONTROLS.search(value) or ('"' in value and "'" in value):
         raise PlanError(
-            f"the text {value[:80]!r} cannot stand in qemu.conf: give one without control characters and without both "
-            "kinds of quotes",
+            f"a text of {len(value)} characters cannot stand in qemu.conf: give one without control characters and "
+            "without both kinds of quotes",
             code="value_not_writable",
         )
     return f"'{value}'" if '"' in value else f'"{value}"'

@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..snapshot.model import Assignment, ConfProblem
+from .secrets import blanked_value
 
 BOOL = "bool"
 INT = "int"
@@ -184,7 +185,7 @@ def _judge(item: Assignment) -> t.Iterator[ConfProblem]:
         message = f"libvirt {_shown_version(NEWEST)} does not know this key and ignores it"
         yield ConfProblem(item.line, "unknown_key", item.key, message)
     elif key.kind != OBSOLETE and not _is(item.value, key.kind):
-        message = f"expected {_EXPECTED[key.kind]}, found {shown(item.value)}; {_STOPS}"
+        message = f"expected {_EXPECTED[key.kind]}, found {shown(blanked_value(item.key, item.value))}; {_STOPS}"
         yield ConfProblem(item.line, "wrong_type", item.key, message)
     elif key.kind != OBSOLETE:
         why = _value_fault(item, key)

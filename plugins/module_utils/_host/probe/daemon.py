@@ -150,15 +150,19 @@ def configuration(root: Root, daemon: Daemon | None = None, timeout: float = 30.
     try:
         conf.changed_at = float(root.stat(CONF).st_mtime)
         conf.present = True
-        assignments, conf.problems = qemu_conf.parse(root.read_text(CONF, _MAX_CONF))
-        # A snapshot has no secrets.
-        conf.assignments = [replace(item, value=blanked_value(item.key, item.value)) for item in assignments]
+        _parse(conf, root.read_text(CONF, _MAX_CONF))
     except FileNotFoundError:
         return conf, ""
     except (OSError, HostReadError) as error:
         return None, reason(error)  # no conclusion from keys that could not be read
     items = qemu_conf.effective(conf.assignments).values()
     return qemu_conf_host.checked(conf, conf_values.read(root, qemu_conf_host.facts_of(items))), ""
+
+
+def _parse(conf: QemuConf, text: str) -> None:
+    assignments, conf.problems = qemu_conf.parse(text)
+    # A snapshot has no secrets.
+    conf.assignments = [replace(item, value=blanked_value(item.key, item.value)) for item in assignments]
 
 
 def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[QemuConf | None, str]:
@@ -181,7 +185,7 @@ def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[Qemu
     conf = QemuConf(path=CONF)
     if answers[0] is not None:
         conf.present = True
-        conf.assignments, conf.problems = qemu_conf.parse(answers[0][0])
+        _parse(conf, answers[0][0])
         conf.changed_at = answers[0][1]
     # Whether its values hold is for the container to show: what the host has says nothing of that.
     return qemu_conf_host.checked(conf, {}), ""
