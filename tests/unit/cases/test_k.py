@@ -202,6 +202,21 @@ def test_k1_a_file_whose_mode_or_label_was_changed_since_is_refused(host: Host, 
     assert host.conf.read_bytes() == b"ours\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set labels")
+@pytest.mark.parametrize("old", [b"system_u:object_r:unlabeled_t:s0\0", None])
+def test_k1_a_file_that_the_host_relabelled_since_is_put_back_and_keeps_its_label(
+    host: Host, old: bytes | None
+) -> None:
+    host.conf.write_bytes(b"first\n")
+    if old is not None:
+        os.setxattr(host.conf, file_write.LABEL, old)
+    host.write(b"ours\n")
+    os.setxattr(host.conf, file_write.LABEL, b"system_u:object_r:virt_etc_t:s0\0")
+    assert host.roll_back() == []
+    assert host.conf.read_bytes() == b"first\n"
+    assert os.getxattr(host.conf, file_write.LABEL) == b"system_u:object_r:virt_etc_t:s0\0"
+
+
 def test_k1_a_guest_that_got_a_data_disk_since_is_refused(host: Host) -> None:
     guest = host.libvirt.add("web", virt.domain("web"))
     host("guest_seclabel", guests=[{"guest": "web", "type": "static", "label": LABEL}])

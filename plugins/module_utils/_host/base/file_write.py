@@ -20,7 +20,7 @@ import hashlib
 import os
 import stat
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..._core.errors import HostWriteError, PlanError
 from ..._core.result import Reason
@@ -41,8 +41,9 @@ _MARK = ".svirt-fleet-new"
 _NO_XATTR = (errno.ENODATA, errno.EOPNOTSUPP)
 #: How often a change is tried again when somebody else saves the file meanwhile.
 _TRIES = 5
-#: Seconds between the last record of a run and its last change of a file, for journals that do not have what was set.
-_SLACK = 30.0
+#: Seconds from the last record of a run to its last change of a file, where the journal does not have what was set: a
+#: program of the host, such as grubby, may work on it for so long.
+_SLACK = 300.0
 #: Attributes that the kernel computes from the content.
 _COMPUTED = ("security.ima", "security.evm")
 
@@ -91,8 +92,8 @@ class FileState:
         return {"sha256": digest, "mode": self.mode, "uid": self.uid, "gid": self.gid, "xattrs": xattrs}
 
 
-def difference(mark: t.Mapping[str, t.Any], now: FileState) -> str:
-    """What of a file differs from the mark of a state; empty when nothing does."""
+def difference(mark: t.Mapping[str, t.Any], now: FileState, label: bool = True) -> str:
+    """What of a file differs from the mark of a state, with or without its label; empty when nothing does."""
     present = now.mark()
     if present["sha256"] is None or mark["sha256"] is None:
         return (
@@ -102,7 +103,11 @@ def difference(mark: t.Mapping[str, t.Any], now: FileState) -> str:
         return "its content was changed"
     if (present["uid"], present["gid"], present["mode"]) != (mark["uid"], mark["gid"], mark["mode"]):
         return "its owner or mode was changed"
-    names = [name for name, value in mark["xattrs"].items() if present["xattrs"].get(name) != value]
+    names = [
+        name
+        for name, value in mark["xattrs"].items()
+        if present["xattrs"].get(name) != value and (label or name != LABEL)
+    ]
     if names:
         return "its label was changed" if LABEL in names else f"its attribute {names[0]} was changed"
     return ""
@@ -235,12 +240,21 @@ def restore(entry: Entry) -> None:
         if not verdict or isinstance(now, Reason):
             return
         try:
-            put_file(entry.subject, before, now)
+            put_file(entry.subject, _with_label(before, entry, now), now)
             return
         except HostWriteError as error:
             if error.code != CHANGED_MEANWHILE:
                 raise
     raise _changed(entry.subject)
+
+
+def _with_label(before: FileState, entry: Entry, now: FileState) -> FileState:
+    """The state to restore, with the label that the file was given since, by a relabel of the host for example."""
+    label = now.xattrs.get(LABEL)
+    ours = (entry.after or {}).get("xattrs", {}).get(LABEL) if entry.after is not None else _text(label or b"")
+    if before.content is None or label is None or _text(label) == ours:
+        return before
+    return replace(before, xattrs={**before.xattrs, LABEL: label})
 
 
 def look(entry: Entry) -> FileState | Reason:
@@ -261,12 +275,15 @@ def judged(entry: Entry, now: FileState | Reason) -> Reason | bool:
     """Whether a file is to be restored (False: it already is as it was), or why it must not be."""
     if isinstance(now, Reason):
         return now
-    if not difference(FileState.of(entry.before).mark(), now):
+    former = FileState.of(entry.before).mark()
+    if not difference(former, now):
         return False
     if entry.after is not None:
-        what = difference(entry.after, now)
+        what = difference(entry.after, now, label=False)
         if not what:
             return True
+        if not difference(former, now, label=False):
+            return False
         text = f"{entry.subject}: {what} after this collection wrote it, so it is not ours any more; it was left alone"
         return Reason("changed_since", text)
     changed_at = now.identity[-1] / 1e9 if now.identity else None

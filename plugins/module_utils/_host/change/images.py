@@ -535,7 +535,9 @@ def _refuse(path: str, before: _JournalledFile, now: FileState, root: Root) -> N
             "use it; it was left alone",
             "use_elsewhere_unknown",
         )
-    if before.set is not None and now.label != before.set:
+    old = before.xattrs.get(LABEL)  # a run that was killed may not have set the new one yet
+    was = text_of(old).rstrip("\0") if old is not None else None
+    if before.set is not None and now.label not in (before.set, was):
         text = f"image {path}: its label is {now.label} now, which this collection did not set; it was left alone"
         raise PlanError(text, "changed_since")
     if now.kind != "file":
