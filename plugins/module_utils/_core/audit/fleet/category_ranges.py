@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ...allocate.label_code import Code
 from ...errors import LabelError
 from ...facts.guests import draws_categories, qemu_guests
 from ...libvirt.category_range import DaemonRange, libvirt_range
@@ -26,6 +27,7 @@ from .reach_now import in_order, listed
 #: With fewer pairs than so many times the guests, libvirt's search for a free one takes long.
 _ROOM = 2
 _MAX_SHOWN = 200
+_DYNAMIC = Code().dynamic
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,12 @@ def overlapping(
     ranges: t.Mapping[str, RangeUse], statics: t.Iterable[Placed], near: Neighbours
 ) -> t.Iterator[FleetHit]:
     """Ranges that overlap inside a label domain: one hit for each run of them."""
-    outside: dict[int, list[int]] = {}
+    labels: dict[str, list[int]] = {}
     for one in statics:
-        outside.setdefault(near.domains[one.host], []).append(one.level.categories.mask)
-    for domain, hosts in sorted(near.members().items()):
+        labels.setdefault(one.host, []).append(one.level.categories.mask)
+    for _domain, hosts in sorted(near.members().items()):
         known = {host: ranges[host].drawn for host in hosts if host in ranges}
-        for run in _runs(known):
-            if _meant(run, outside.get(domain, ())):
-                continue
+        for run in filter(None, (_not_meant(run, labels) for run in _runs(known))):
             shown = {host: str(run[host]) for host in sorted(run)[:_MAX_SHOWN]}
             low, high = min(one.low for one in run.values()), max(one.high for one in run.values())
             evidence = {"ranges": shown, "hosts": sorted(run)}
@@ -120,12 +120,17 @@ def _runs(known: t.Mapping[str, DaemonRange]) -> list[dict[str, DaemonRange]]:
     return [run for run in runs if len(run) > 1]
 
 
-def _meant(run: t.Mapping[str, DaemonRange], statics: t.Sequence[int]) -> bool:
-    """All have one range: the whole, which is nobody's choice, or one that leaves the rest to static labels."""
+def _not_meant(run: dict[str, DaemonRange], labels: t.Mapping[str, t.Sequence[int]]) -> dict[str, DaemonRange]:
+    """Hosts whose ranges overlap by mistake.
+
+    One range for all is no mistake where it is the whole, which is nobody's choice, or the band that the ledger leaves
+    to dynamic guests, nor on hosts whose own static labels lie outside of it.
+    """
     ranges = {(drawn.low, drawn.high) for drawn in run.values()}
     if len(ranges) > 1:
-        return False
-    if ranges == {(0, MAX_CATEGORY)}:
-        return True
+        return run
+    if ranges <= {(0, MAX_CATEGORY), (_DYNAMIC.first, _DYNAMIC.last)}:
+        return {}
     mask = _mask(next(iter(run.values())))
-    return any(not label & mask for label in statics)
+    without = {host: drawn for host, drawn in run.items() if all(label & mask for label in labels.get(host, ()))}
+    return without if len(without) > 1 else {}

@@ -16,6 +16,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -114,10 +115,21 @@ class Group:
 
 def listed(name: str, members: t.Sequence[Placed]) -> dict[str, t.Any]:
     """Members as evidence, and their number when there are too many to name."""
-    told: dict[str, t.Any] = {name: [one.told() for one in members[:MAX_MEMBERS]]}
+    evidence: dict[str, t.Any] = {name: [one.told() for one in _shown(members)]}
     if len(members) > MAX_MEMBERS:
-        told[f"{name}_in_all"] = len(members)
-    return told
+        evidence[f"{name}_in_all"] = len(members)
+    return evidence
+
+
+def _shown(members: t.Sequence[Placed]) -> t.Sequence[Placed]:
+    """As many members as evidence has room for, of each host in turn: no host leaves out those of others."""
+    if len(members) <= MAX_MEMBERS:
+        return members
+    by_host: dict[str, list[Placed]] = defaultdict(list)
+    for one in members:
+        by_host[one.host].append(one)
+    in_turn = (one for turn in itertools.zip_longest(*by_host.values()) for one in turn if one is not None)
+    return in_order(itertools.islice(in_turn, MAX_MEMBERS))
 
 
 def in_order(members: t.Iterable[Placed]) -> list[Placed]:
