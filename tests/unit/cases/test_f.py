@@ -178,6 +178,7 @@ def test_f_libvirts_capability_probe_is_no_finding(pid: int) -> None:
         (DAEMONS_LABEL, PROBE, 77),  # of no daemon
         (DAEMONS_LABEL, LINE, 1),  # a machine in the daemon's domain: a guest that is not confined
         (DAEMONS_LABEL, ("-machine", "nonesuch", *LINE[4:]), 1),
+        (DAEMONS_LABEL, (*PROBE, "-M", "q35"), 1),
         (DAEMONS_LABEL, ("-device", "-machine", "x", "none"), 1),
     ],
 )

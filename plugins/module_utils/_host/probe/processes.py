@@ -196,7 +196,7 @@ def _seen(root: Root, pid: int, role: str, exe: str | None, context: str | None,
     if role == QEMU:
         words = _words(root, pid)
         process.name = _guest_name(words)
-        process.machine = _value_of(words, "machine", "M")
+        process.machine = _value_of(words, "machine", "M", last=True)  # a later one overrides
     groups = _cgroups(root, pid)
     process.cgroup = groups[0][:_MAX_NAME] if groups else None
     matches = (_SCOPE.match(group) for group in groups)
@@ -221,9 +221,10 @@ def _guest_name(words: list[str]) -> str | None:
     return name.replace("\0", ",")[:_MAX_NAME] or None
 
 
-def _value_of(words: list[str], *names: str, limit: int | None = _MAX_NAME) -> str | None:
-    """The value of an option on QEMU's command line, which takes one dash or two."""
-    for option, value in zip(words, words[1:]):
+def _value_of(words: list[str], *names: str, limit: int | None = _MAX_NAME, last: bool = False) -> str | None:
+    """The first value of an option on QEMU's command line, or the last; an option takes one dash or two."""
+    pairs = list(zip(words, words[1:]))
+    for option, value in reversed(pairs) if last else pairs:
         if option.startswith("-") and option[1:].removeprefix("-") in names:
             return value[:limit]
     return None
