@@ -99,10 +99,10 @@ def checked(conf: QemuConf, facts: HostFacts) -> QemuConf:
     """The file with the problems that it has on this host, and with shared_filesystems as libvirt resolves it."""
     broken = {problem.key for problem in conf.problems if problem.kind in qemu_conf.REFUSED}
     items = [item for key, item in qemu_conf.effective(conf.assignments).items() if key not in broken]
-    found = [*conf.problems, *problems(items, facts)]
+    judged = [*conf.problems, *problems(items, facts)]
     shared = next((item.value for item in items if item.key == SHARED), None)
     folders = None if shared is None else shared_folders(shared, facts)
-    return replace(conf, problems=sorted(found, key=lambda problem: problem.line), shared_folders=folders)
+    return replace(conf, problems=sorted(judged, key=lambda problem: problem.line), shared_folders=folders)
 
 
 def shared_folders(paths: t.Iterable[str], facts: HostFacts) -> list[str] | None:

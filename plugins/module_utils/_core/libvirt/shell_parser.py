@@ -86,7 +86,7 @@ def parse(text: str, bash: bool) -> Node:
 class _Lexer:
     text: str
     place: int = 0
-    found: list[Token] = field(default_factory=list)
+    lexed: list[Token] = field(default_factory=list)
     heredocs: list[tuple[str, bool]] = field(default_factory=list)
 
     def tokens(self) -> list[Token]:
@@ -103,7 +103,7 @@ class _Lexer:
                 self._token()
         if self.heredocs:
             raise ShellSyntaxError("here-document without end")
-        return [*self.found, Token("\n")]
+        return [*self.lexed, Token("\n")]
 
     def _token(self) -> None:
         operator = next((item for item in _OPERATORS if self.text.startswith(item, self.place)), "")
@@ -113,13 +113,13 @@ class _Lexer:
             word = Token(parts=self._word())
             # The number of a file that is redirected is no word of the command.
             if not ((word.plain or "").isdigit() and self.text[self.place : self.place + 1] in ("<", ">")):
-                self.found.append(word)
+                self.lexed.append(word)
             return
         self.place += len(operator)
         if operator in ("<<", "<<-"):
             self._heredoc(operator == "<<-")
             return
-        self.found.append(Token(operator))
+        self.lexed.append(Token(operator))
         if operator == "\n":
             self._skip_heredocs()
 
@@ -130,7 +130,7 @@ class _Lexer:
         if not parts or any(part.kind != LITERAL for part in parts):
             raise ShellSyntaxError("delimiter of a here-document")
         self.heredocs.append(("".join(part.text for part in parts), tabs))
-        self.found += [Token("<"), Token(parts=(Part(OPAQUE),))]
+        self.lexed += [Token("<"), Token(parts=(Part(OPAQUE),))]
 
     def _skip_heredocs(self) -> None:
         for delimiter, tabs in self.heredocs:

@@ -135,10 +135,10 @@ class _Reader:
             return False
         folder = posixpath.join("/", path)
         while self._may_touch(folder):
-            found = self._stat(folder)
-            if found is not None:
+            facts = self._stat(folder)
+            if facts is not None:
                 mount = self._mounts.of(self._resolved(folder))
-                return stat.S_ISDIR(found.st_mode) and (mount is None or "ro" not in mount.options)
+                return stat.S_ISDIR(facts.st_mode) and (mount is None or "ro" not in mount.options)
             folder = posixpath.dirname(folder.rstrip("/")) or "/"
         return None
 
