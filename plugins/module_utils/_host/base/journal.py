@@ -31,7 +31,7 @@ from .root import reason
 FOLDER = "/var/lib/svirt-fleet/journal"
 #: Runs that were put back are kept here, as a record.
 UNDONE = "undone"
-#: Seconds to wait for another run on the host to end.
+#: Seconds to wait for another run on the host that records nothing.
 WAIT = 60.0
 
 _KEYS = ("kind", "subject", "before", "after")
@@ -148,17 +148,29 @@ class Journal:
             raise JournalError(f"{path} was put back and cannot be put aside: {reason(error)}") from error
 
     def _take_lock(self, lock: int, wait: float) -> None:
-        until = time.monotonic() + wait
+        """Take the lock. A run that records changes is at work, so the wait counts from its last record."""
+        seen, until = self._records(), time.monotonic() + wait
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
             except BlockingIOError:
+                now = self._records()
+                if now != seen:
+                    seen, until = now, time.monotonic() + wait
                 if time.monotonic() >= until:
-                    raise JournalError(
-                        f"another run has been changing this host for {wait:g} s; it holds {self.folder}/lock"
-                    ) from None
+                    text = (
+                        f"another run has been changing this host and has recorded nothing for {wait:g} s; it holds "
+                        f"{self.folder}/lock"
+                    )
+                    raise JournalError(text, "journal_locked") from None
                 time.sleep(0.2)
+
+    def _records(self) -> list[tuple[str, int]]:
+        """Files of the journal with their times: another run's signs of life."""
+        with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
+            return sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries)
+        return []
 
     def _start(self) -> int:
         last = max((int(_NAME.match(os.path.basename(path))[1]) for path in self.runs()), default=0)  # type: ignore[index]  # runs() gives names that match

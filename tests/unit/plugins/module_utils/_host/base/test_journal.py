@@ -126,6 +126,16 @@ def test_the_next_run_waits_for_the_lock(folder: str) -> None:
     first.close()  # again, which does nothing
 
 
+def test_a_run_that_records_changes_is_waited_for(folder: str) -> None:
+    first = Journal("x", folder)
+    for delay in (0.5, 1.0, 1.5, 2.0):
+        threading.Timer(delay, first.record, [[FIRST]]).start()
+    threading.Timer(2.5, first.close).start()
+    with Journal("y", folder, wait=1.8) as second:
+        second.record([SECOND])
+    assert len(entries_of(runs_in(folder)[0])) == 4
+
+
 def test_whoever_dies_lets_go_of_the_lock(folder: str) -> None:
     ready, told = os.pipe()
     child = os.fork()
