@@ -43,15 +43,17 @@ def _run(call: Call, count: int | None, folder: str) -> dict[str, t.Any]:
     by_kind = {**rollback.RESTORERS, **restorers(tools)}
     if call.check_mode or not before:
         wanted = before[:count]
-        outcome = rollback.foresee(wanted, by_kind)
-        return _document(call, before, wanted, _left(before, wanted, outcome), outcome)
+        looks = rollback.inspectors(wanted)
+        outcome = rollback.foresee(wanted, by_kind, looks)
+        diff = rollback.diffs(wanted, looks) if call.diff else None
+        return _document(before, wanted, _left(before, wanted, outcome), outcome, diff)
     with Journal("svirt_rollback", folder) as journal:
         before = rollback.runs(folder=folder)  # again: a run may have ended while this one waited for the lock
         wanted = before[:count]
         diff = rollback.diffs(wanted) if call.diff else None  # made before anything is restored
         outcome = rollback.put_back(wanted, journal, by_kind)
         rollback.reload_units(outcome, call.run_command)
-        return _document(call, before, wanted, rollback.runs(folder=folder), outcome, diff)
+        return _document(before, wanted, rollback.runs(folder=folder), outcome, diff)
 
 
 def _left(before: list[rollback.Run], wanted: list[rollback.Run], outcome: rollback.Outcome) -> list[rollback.Run]:
@@ -62,7 +64,6 @@ def _left(before: list[rollback.Run], wanted: list[rollback.Run], outcome: rollb
 
 
 def _document(
-    call: Call,
     before: list[rollback.Run],
     wanted: list[rollback.Run],
     after: list[rollback.Run],
@@ -77,8 +78,8 @@ def _document(
         refused=outcome.refused,
         extra={"failed_entries": [_named(item) for item in outcome.failed]},
     )
-    if call.diff:
-        result.extra["diff"] = rollback.diffs(wanted) if diff is None else diff
+    if diff is not None:
+        result.extra["diff"] = diff
     changed = bool(outcome.restored) or result.before != result.after
     return {**result.as_dict(), "changed": changed}
 

@@ -378,13 +378,26 @@ def restore(entry: Entry, run: RunInChild | None = None) -> None:
     raise PlanError(answer["why"], answer["code"])
 
 
-def look(entry: Entry, run: RunInChild | None = None) -> t.Any:
-    """The present state of a guest or interface of the journal; None where there is none. Raises HostWriteError.
+def look(entries: t.Sequence[Entry], run: RunInChild | None = None) -> list[t.Any]:
+    """The present states of guests and interfaces of the journal, by one connection; None for those that are gone.
 
-    The persistent XML of a guest; the filters of an interface, ``now`` and ``defined``.
+    The persistent XML of a guest; the filters of an interface, ``now`` and ``defined``; an HostReadError for a state
+    that cannot be read. Raises HostWriteError.
     """
-    read = {GUEST: _defined, INTERFACE: _filters}[entry.kind]
-    return (run or within)(_RESTORE_TIME, lambda session: read(session, entry.before.get("uuid", entry.subject), entry))
+    read = {GUEST: _defined, INTERFACE: _filters}
+
+    def work(session: Session) -> list[dict[str, t.Any]]:
+        answers: list[dict[str, t.Any]] = []
+        for entry in entries:
+            try:
+                uuid = entry.before.get("uuid", entry.subject)
+                answers.append({"state": read[entry.kind](session, uuid, entry)})
+            except (HostReadError, KeyError) as error:
+                answers.append({"error": _brief(error)})
+        return answers
+
+    answers = (run or within)(_RESTORE_TIME + len(entries), work)
+    return [HostReadError(answer["error"]) if "error" in answer else answer["state"] for answer in answers]
 
 
 def _defined(session: Session, uuid: str, _entry: Entry) -> str | None:

@@ -94,10 +94,27 @@ def _inspect_path(entry: Entry) -> dict[str, t.Any]:
     return look_at_path(entry)
 
 
-def _inspect_guest(entry: Entry) -> t.Any:
-    from .guest_definitions import look
+class _Guests:
+    """The present states of all guests and interfaces of some runs, read at once when the first one is asked for."""
 
-    return look(entry)
+    def __init__(self, wanted: t.Iterable[Run]) -> None:
+        entries = [entry for run in wanted for entry in run.entries if entry.kind in (core.GUEST, core.INTERFACE)]
+        self._entries = {(entry.kind, entry.subject): entry for entry in entries}
+        self._states: dict[tuple[str, str], t.Any] = {}
+
+    def look(self, entry: Entry) -> t.Any:
+        """The state of one. Raises HostReadError and HostWriteError."""
+        from .guest_definitions import look
+
+        if not self._states:
+            try:
+                self._states = dict(zip(self._entries, look(list(self._entries.values()))))
+            except SvirtError as error:
+                self._states = dict.fromkeys(self._entries, error)  # libvirt is not asked again for each of them
+        state = self._states[entry.kind, entry.subject]
+        if isinstance(state, Exception):
+            raise state
+        return state
 
 
 def _inspect_label(entry: Entry) -> Reason | None:
@@ -130,26 +147,29 @@ def _dry_inspector(look: t.Callable[[Entry], Reason | None]) -> Inspector:
     )
 
 
-INSPECTORS: dict[str, Inspector] = {
-    "label": _dry_inspector(_inspect_label),
-    "fcontext": _dry_inspector(_inspect_file_context),
-    file_write.KIND: Inspector(
-        file_write.look, file_write.judged, lambda entry: file_write.FileState.of(entry.before), _shown_file
-    ),
-    core.PATH: Inspector(
-        _inspect_path,
-        core.judged_path,
-        lambda entry: {"link": entry.before["link"], "folder": False, "other": False},
-        lambda _now: "",
-    ),
-    core.INTERFACE: Inspector(
-        _inspect_guest,
-        core.judged_interface,
-        lambda entry: {"now": entry.before["filterref"], "defined": entry.before["filterref"]},
-        lambda now: core.shown_filter(core.filter_of(now["now"])) if now else "",
-    ),
-    core.GUEST: Inspector(_inspect_guest, core.judged_guest, lambda entry: entry.before["xml"], core.shown_guest),
-}
+def inspectors(wanted: t.Iterable[Run]) -> dict[str, Inspector]:
+    """How the objects of these runs are read and judged, by kind."""
+    guests = _Guests(wanted)
+    return {
+        "label": _dry_inspector(_inspect_label),
+        "fcontext": _dry_inspector(_inspect_file_context),
+        file_write.KIND: Inspector(
+            file_write.look, file_write.judged, lambda entry: file_write.FileState.of(entry.before), _shown_file
+        ),
+        core.PATH: Inspector(
+            _inspect_path,
+            core.judged_path,
+            lambda entry: {"link": entry.before["link"], "folder": False, "other": False},
+            lambda _now: "",
+        ),
+        core.INTERFACE: Inspector(
+            guests.look,
+            core.judged_interface,
+            lambda entry: {"now": entry.before["filterref"], "defined": entry.before["filterref"]},
+            lambda now: core.shown_filter(core.filter_of(now["now"])) if now else "",
+        ),
+        core.GUEST: Inspector(guests.look, core.judged_guest, lambda entry: entry.before["xml"], core.shown_guest),
+    }
 
 
 def put_back(wanted: t.Iterable[Run], journal: Journal, by_kind: t.Mapping[str, Restore] = RESTORERS) -> Outcome:
@@ -170,12 +190,13 @@ def put_back(wanted: t.Iterable[Run], journal: Journal, by_kind: t.Mapping[str, 
 
 
 def foresee(
-    wanted: t.Iterable[Run], kinds: t.Iterable[str] = RESTORERS, by_kind: t.Mapping[str, Inspector] = INSPECTORS
+    wanted: t.Sequence[Run], kinds: t.Iterable[str] = RESTORERS, by_kind: t.Mapping[str, Inspector] | None = None
 ) -> Outcome:
     """The outcome that ``put_back`` would have, as far as objects can be looked at without a change.
 
     ``kinds``: those that can be restored.
     """
+    by_kind = inspectors(wanted) if by_kind is None else by_kind
     outcome = Outcome()
     chain = _Chain()
     states: dict[tuple[str, str], t.Any] = {}
@@ -233,8 +254,9 @@ def reload_units(outcome: Outcome, run_command: RunCommand) -> None:
             outcome.failed.append(Refusal("systemd", Reason("units_not_reloaded", text)))
 
 
-def diffs(wanted: t.Sequence[Run], by_kind: t.Mapping[str, Inspector] = INSPECTORS) -> list[dict[str, str]]:
+def diffs(wanted: t.Sequence[Run], by_kind: t.Mapping[str, Inspector] | None = None) -> list[dict[str, str]]:
     """Each object as it is and as it was before the oldest of the runs, without secrets."""
+    by_kind = inspectors(wanted) if by_kind is None else by_kind
     oldest: dict[tuple[str, str], Entry] = {}
     for run in wanted:
         for entry in reversed(run.entries):
