@@ -395,7 +395,7 @@ KINDS: dict[str, Kind] = {
             lambda s, _f: restart_daemon(s),
         ),
         Kind("upgrade", r"Upgrade libvirt", _upgrade),
-        Kind("end process", r"shut it down in its own|anybody stops it", _end_process),
+        Kind("end process", r"end this process|shut it down in its own|anybody stops it", _end_process),
         Kind("no seclabel", r"Remove (the )?<seclabel|[Rr]emove the static label|or remove it", _no_seclabel),
         Kind(
             "static label",
