@@ -71,7 +71,7 @@ def _check(asked: str, fleet: MoveFleet) -> MoveAnswer:
     for other in moves[1:]:
         # No host settles by its word what another one reports of the guest.
         if move.target in move.fleet.snapshots:
-            distinct.update(dict.fromkeys((*label.objections(other), *files.objections(other))))
+            distinct.update(dict.fromkeys(_elsewhere_objections(other)))
     objections = sorted(distinct, key=lambda objection: objection.status != REFUSED)[:MAX_REASONS]
     return MoveAnswer(asked, fleet.target, tuple(objections), move.guest.name, move.guest.uuid, move.source)
 
@@ -93,8 +93,18 @@ def _find(asked: str, fleet: MoveFleet) -> list[Move] | Objection:
         )
     running = [pair for pair in matches if pair[0].active] or matches
     guest, source = next((pair for pair in running if pair[1] != fleet.target), running[0])
-    others = [pair for pair in matches if pair[1] not in (source, fleet.target) and pair[0].kind in QEMU_KINDS]
+    others = [pair for pair in matches if pair[1] not in (source, fleet.target)]
     return [Move(fleet, guest, source), *(Move(fleet, guest, host) for guest, host in others)]
+
+
+def _elsewhere_objections(move: Move) -> t.Iterator[Objection]:
+    """Objections by what another host reports of the guest."""
+    if move.guest.kind not in QEMU_KINDS:
+        yield refused("not_qemu", f"it is of kind {move.guest.kind} on {move.source}; only QEMU guests are checked")
+        return
+    yield from _guest(move.guest, move.here, move.source)
+    yield from label.objections(move)
+    yield from files.objections(move)
 
 
 def _objections(move: Move) -> t.Iterator[Objection]:
