@@ -21,7 +21,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 from . import factory
 from .factory import CONTENT, DAEMON, IMAGES, SHARED, image_label, process_label, resource
 from .faults.all import CASES
-from .faults.case import conf, file_of, guest
+from .faults.case import conf, file_of, guest, set_key
 
 Alternatives = tuple[tuple[str, ...], ...]
 
@@ -79,7 +79,7 @@ SMALLEST: dict[str, Alternatives] = {
     "GST-011": (("end process",),),
     "GST-002": (("no seclabel", "power cycle"),),
     "GST-002 translated": (("no seclabel", "power cycle"),),
-    "GST-003": (("no seclabel",), ("no seclabel", "power cycle")),
+    "GST-003": (("no seclabel",),),  # the host requires confinement, so libvirt refuses the start until then
     "GST-004": (("libvirt's type", "power cycle"), ("no seclabel", "power cycle")),
     "GST-004 baselabel": (("libvirt's type",), ("no seclabel", "power cycle")),
     "GST-005 none": _CYCLE,
@@ -118,6 +118,7 @@ ASIDE: dict[str, frozenset[str]] = {
     "SEL-002": frozenset(("setenforce", "boot arguments")),
     "LIB-004": frozenset(("power cycle",)),
     "GST-009": frozenset(("waiver", "power cycle")),
+    "GST-003": frozenset(("require_confined", "default_confined")),
     "GST-005": frozenset(("upgrade",)),
     "LIB-006": frozenset(("restart",)),
     "NET-002": frozenset(("clean-traffic", "shipped filters")),
@@ -239,6 +240,11 @@ def _transient(snapshot: Snapshot) -> None:
         item.role, item.expected = "untouched", None
 
 
+def _none_without_require_confined(snapshot: Snapshot) -> None:
+    set_key(snapshot, "security_require_confined", None)
+    guest(snapshot, "spare").persistent_labels = [SecLabel("selinux", "none")]
+
+
 _SPARE = f"image {IMAGES}/spare.qcow2"
 _WEB = f"image {IMAGES}/web.qcow2"
 _NO_CHOWN = ("chown",)
@@ -281,6 +287,8 @@ MORE: tuple[Situation, ...] = (
     Situation("static label for later", "GST-010", "guest web", _static_later, (("power cycle",),), ("migration",)),
     Situation("driver was off", "GST-002", "guest web", _driver_was_off,
               (("no seclabel", "power cycle"), ("no seclabel", "migration"))),
+    Situation("type='none' where libvirt would start it", "GST-003", "guest spare", _none_without_require_confined,
+              (("no seclabel",), ("no seclabel", "power cycle")), ("require_confined",)),
     Situation("transient guest", "GST-002", "guest web", _transient, (("no seclabel", "power cycle"),), ("migration",)),
 )  # fmt: skip
 
