@@ -19,6 +19,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.cases.test_e import contained_guest
 from tests.unit.support import factory, fleets, hosts
 from tests.unit.support.captured import Tree
 from tests.unit.support.faults.case import guest
@@ -250,6 +251,16 @@ def test_b3_a_format_is_never_probed() -> None:
     snapshot = looked(tree)
     assert owned(snapshot, f"{IMAGES}/secret.raw") is None
     assert [item.path for item in snapshot.orphans] == [f"{IMAGES}/secret.raw"]
+
+
+def test_b3_no_chain_is_followed_by_paths_of_a_container() -> None:
+    tree = contained_guest()
+    text = hosts.status().replace("<backingStore/>", "")
+    tree.file("/run/libvirt/qemu/web.xml", text, mode=0o600)
+    tree.file(hosts.BASE, qcow2("hidden.qcow2"), label=hosts.CONTENT_LABEL)  # the host's, not the container's
+    snapshot = hosts.look(tree)
+    assert owned(snapshot, f"{IMAGES}/hidden.qcow2") is None
+    assert "were not followed" in snapshot.coverage["images"].why
 
 
 @pytest.mark.parametrize(

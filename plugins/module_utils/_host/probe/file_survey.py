@@ -83,7 +83,7 @@ class FileSurvey:
 
     def _follow(self, reader: guest_files.FileReader) -> None:
         """Follow chains into the headers of images, as far as the XML leaves that to libvirt."""
-        chains = orphans.open_chains(self.guests)
+        chains = [chain for chain in orphans.open_chains(self.guests) if not self._contained(chain.guest.guest)]
         types = file_labels.ImageTypes.of(self.snapshot.selinux.image_types)
         while chains and self.root.privileged:
             wanted = {chain.last.path or "": chain.last.format or "" for chain in chains}
@@ -94,6 +94,13 @@ class FileSurvey:
             chains = [chain for chain in longer if chain.extend(headers[chain.last.path or ""])]
             for chain in longer:
                 self._look(reader, [(chain.guest.guest, item) for item in guests.add_resources(chain.guest, types)])
+
+    def _contained(self, guest: Guest) -> bool:
+        """Whether the guest's QEMU runs in a container: its paths are not the host's, so no header is read by them."""
+        if guest.pid is None or not ProcessView(self.root, guest.pid).has_own_root(self.mounts):
+            return False
+        self.ledger.unknown("images", f"guest {guest.name[:80]!r}: backing chains in a container were not followed")
+        return True
 
     def _look(self, reader: guest_files.FileReader, wanted: list[tuple[Guest, Resource]]) -> None:
         """Read the facts about these files, devices as their guest sees them."""

@@ -374,7 +374,9 @@ def _give(guest: Guest | None, kind: str, orphan: Orphan) -> None:
 
 def _open_files(root: Root, pid: int, problems: list[str]) -> set[str]:
     """Paths of the files that a process has open. The files themselves are not touched: their storage may hang."""
-    paths = set()
+    paths: set[str] = set()
+    if not root.exists(f"/proc/{pid}"):
+        return paths  # the process ended, and has nothing open
     for name in _names(root, f"/proc/{pid}/fd", problems)[:MAX_DESCRIPTORS]:
         try:
             paths.add(root.readlink(f"/proc/{pid}/fd/{name}"))
