@@ -24,7 +24,7 @@ options:
 options:
   timeout:
     description:
-      - Seconds that libvirt may take for all operations together.
+      - Seconds that libvirt may take for each step, such as the definition of one guest.
       - In addition, the module waits up to a minute for another run of this collection's modules on the host.
     type: int
     default: 120

@@ -77,7 +77,7 @@ options:
     default: {}
   timeout:
     description:
-      - Seconds that libvirt may take besides, for all else.
+      - Seconds that libvirt may take for each step, such as the start of one guest, beside O(shutdown_timeout).
       - Another run of this collection's modules on the host is waited for besides, for up to a minute.
     type: int
     default: 120

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import select
@@ -28,10 +29,21 @@ MAX_BYTES = 256 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
 _F_SETPIPE_SZ = 1031  # fcntl has the name from Python 3.10 on
 _GRACE = 0.5
+#: Work that only sends items takes no longer than so many times its time limit.
+_MOST_TIMES = 10
 #: Seconds before work is done again.
 _PAUSE = 0.2
 
-ITEM, END, ERROR, BUG = "item", "end", "error", "bug"
+ITEM, END, ERROR, BUG, ALIVE = "item", "end", "error", "bug", "alive"
+
+#: In a child: reports what it does next, and gives it its whole time again.
+_reports: list[t.Callable[[str], None]] = []
+
+
+def alive(step: str) -> None:
+    """A sign of life of the work: the time limit counts from here, and names this step. Without a child: nothing."""
+    for report in _reports[-1:]:
+        report(step)
 
 
 class Job:
@@ -44,7 +56,10 @@ class Job:
         limit: int = MAX_BYTES,
         again: t.Callable[[t.Any], t.Hashable] | None = None,
     ) -> None:
-        """Start the work; it has ``timeout`` seconds from now and may send ``limit`` bytes. Raises OSError.
+        """Start the work; it may send ``limit`` bytes. Raises OSError.
+
+        It has ``timeout`` seconds, counted anew from each step that it reports (``alive``), and from each item, but
+        items alone keep it going for no more than _MOST_TIMES as long.
 
         ``again``: work without side effects, which is done again while there is time when its child was killed. It
         gives the identity of an item, so that those which came already are left out then.
@@ -54,7 +69,9 @@ class Job:
         self.bug = False
         self._work = work
         self._timeout = timeout
+        self._step = ""
         self._deadline = time.monotonic() + timeout
+        self._latest = time.monotonic() + _MOST_TIMES * timeout
         self._limit = self._left = limit
         self._again = again
         #: How the child ended, as os.waitpid gives it; None while that is not known.
@@ -83,6 +100,7 @@ class Job:
                 identity = self._again(item) if self._again is not None else None
                 if self._again is None or identity not in came:
                     came.add(identity)
+                    self._deadline = max(self._deadline, min(time.monotonic() + self._timeout, self._latest))
                     yield item
             left = self._deadline - time.monotonic() - _PAUSE
             if self._again is None or not self._killed or left <= 0:
@@ -100,6 +118,9 @@ class Job:
                 kind, value = json.loads(line)
                 if kind == ITEM:
                     yield value
+                    continue
+                if kind == ALIVE:
+                    self._step, self._deadline = value, time.monotonic() + self._timeout
                     continue
                 ended = True
                 self.bug = kind == BUG
@@ -125,7 +146,8 @@ class Job:
         return True, f"the reader ended with status {os.WEXITSTATUS(self._status)} before it was done"
 
     def _too_late(self) -> str:
-        return f"no answer within {self._timeout:g} s"
+        step = f" ({self._step})" if self._step else ""
+        return f"no answer within {self._timeout:g} s{step}"
 
     def _lines(self) -> t.Iterator[bytes]:
         rest = b""
@@ -190,9 +212,13 @@ def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int, timeout: float) ->
         os.setsid()
         # Whoever started it may be killed first; it must not keep what it holds, the journal's lock above all.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, max(timeout, 0) + _GRACE)
+        _wind_up(timeout)
         _close_all_but(out)
+        _reports.append(functools.partial(_extend, out, timeout))
+        latest = time.monotonic() + _MOST_TIMES * timeout
         for item in work():
+            if time.monotonic() + timeout < latest:
+                _wind_up(timeout)
             _send(out, ITEM, item)
         _send(out, END, "")
     except (OSError, SvirtError) as error:
@@ -201,6 +227,16 @@ def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int, timeout: float) ->
         _send(out, BUG, f"{type(error).__name__}: {reason(error)}")
     finally:
         os._exit(0)
+
+
+def _wind_up(timeout: float) -> None:
+    """The child ends itself, should nobody be left to end it."""
+    signal.setitimer(signal.ITIMER_REAL, max(timeout, 0) + _GRACE)
+
+
+def _extend(out: int, timeout: float, step: str) -> None:
+    _wind_up(timeout)
+    _send(out, ALIVE, step)
 
 
 def _close_all_but(keep: int) -> None:

@@ -24,7 +24,7 @@ from ..._core.result import Reason, Refusal
 from ..._core.selinux.context import type_of
 from ..._core.selinux.policy_access import Check
 from ..._core.snapshot.model import Daemon, SecurityModel
-from ..base.deadline import Job
+from ..base.deadline import Job, alive
 from ..base.journal import WAIT, Entry, Journal
 from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root
@@ -117,6 +117,7 @@ def within(timeout: float, work: t.Callable[[Session], t.Any]) -> t.Any:
             yield {"error": str(error), "code": error.code}
 
     # Another run may hold the journal for a while; that wait is not counted against libvirt.
+    # It counts anew from each step that the work reports.
     job = Job(child, timeout + WAIT)
     answers = list(job.items())
     if job.problem or not answers:
@@ -172,6 +173,7 @@ def _deaf(root: Root, running: Daemon | None) -> str:
 def survey(session: Session, known: LibvirtFacts) -> Survey:
     """All guests with their XML, and the host's filters and networks. Raises HostReadError."""
     try:
+        alive("reading libvirt's capabilities")
         models = readings.security_models(session.handle.getCapabilities())
         bases = {type_of(base) for model in models if model.model == "selinux" for base in model.baselabels.values()}
         guests = [definition(session, domain) for domain in session.handle.listAllDomains()]
@@ -199,6 +201,7 @@ def with_driver(seen: Survey, known: LibvirtFacts) -> Survey:
 
 def definition(session: Session, domain: t.Any) -> Definition | None:
     """One guest; None for one that is gone meanwhile."""
+    alive("reading the guests")
     try:
         active, persistent = bool(domain.isActive()), bool(domain.isPersistent())
         return Definition(
@@ -285,6 +288,7 @@ def apply(session: Session, changes: t.Sequence[GuestChange], journal: Journal) 
     journal.record([_entry(change) for change in changes])
     failed: list[Refusal] = []
     for change in changes:
+        alive(f"changing {change.subject}")
         try:
             reason = _define(session, change) if isinstance(change, Define) else _update(session, change)
         except (session.error, SvirtError) as error:

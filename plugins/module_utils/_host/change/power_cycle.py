@@ -15,6 +15,7 @@ from ..._core.errors import DomainXmlError
 from ..._core.harden.guest_definition import Survey
 from ..._core.harden.power_cycle import SHUTDOWN, Cycle, would_lose, wrong_label
 from ..._core.result import Reason
+from ..base.deadline import alive
 from ..base.root import reason as error_text
 from .guest_definitions import Session, definition, jobs, process_label
 
@@ -87,7 +88,9 @@ def _stopped(session: Session, guest: Cycle, method: CycleMethod, outcome: Cycle
         text = f"{outcome.blocking} still runs, beside which the guard lets no guest start; it was left alone"
         reason = Reason("blocked", text)
     try:
-        reason = reason or _stop(session, session.guest(guest.uuid), guest, method)
+        if reason is None:
+            alive(f"stopping {guest.subject}")
+            reason = _stop(session, session.guest(guest.uuid), guest, method)
     except session.error as error:
         reason = Reason("libvirt_error", error_text(error))
     if reason is None:
@@ -154,6 +157,7 @@ def _start(session: Session, domain: t.Any, guest: Cycle) -> Reason | None:
     """Start a guest that is off; gives why it does not run."""
     # The categories that libvirt draws may conflict with a static label, which the guard refuses; it draws again then.
     for last in (False, False, True) if guest.label is None else (True,):
+        alive(f"starting {guest.subject}")
         try:
             if not domain.isActive():  # somebody else may have been quicker
                 domain.create()

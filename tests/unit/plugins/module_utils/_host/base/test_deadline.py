@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
-from ansible_collections.svirt.fleet.plugins.module_utils._host.base.deadline import Job
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.deadline import Job, alive
 
 
 def test_items_come_in_order_and_whole() -> None:
@@ -199,3 +199,56 @@ def _gone(job: Job) -> bool:
     with pytest.raises(ChildProcessError):
         os.waitpid(job._pid, os.WNOHANG)
     return True
+
+
+def test_the_time_limit_counts_from_the_last_step_that_was_reported() -> None:
+    def work() -> t.Iterator[str]:
+        for number in range(4):
+            alive(f"starting guest {number}")
+            time.sleep(0.4)
+        yield "done"
+
+    job = Job(work, 1.0)
+    assert list(job.items()) == ["done"]
+    assert job.problem == ""
+
+
+def test_a_hang_is_named_by_its_step() -> None:
+    def work() -> t.Iterator[str]:
+        alive("starting guest web")
+        time.sleep(60)
+        yield "never"
+
+    job = Job(work, 0.3)
+    assert list(job.items()) == []
+    assert job.problem == "no answer within 0.3 s (starting guest web)"
+    assert _gone(job)
+
+
+def test_the_time_limit_counts_from_the_last_item() -> None:
+    def work() -> t.Iterator[int]:
+        for number in range(4):
+            time.sleep(0.4)
+            yield number
+
+    job = Job(work, 1.0)
+    assert list(job.items()) == [0, 1, 2, 3]
+    assert job.problem == ""
+
+
+def test_items_without_end_have_one() -> None:
+    def work() -> t.Iterator[int]:
+        while True:
+            time.sleep(0.05)
+            yield 1
+
+    begin = time.monotonic()
+    job = Job(work, 0.2)
+    assert set(job.items()) == {1}
+    assert job.problem == "no answer within 0.2 s"
+    assert time.monotonic() - begin < 10
+    assert _gone(job)
+
+
+def test_without_a_child_a_report_goes_nowhere() -> None:
+    alive("starting guest web")
