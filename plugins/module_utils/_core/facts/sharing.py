@@ -183,6 +183,31 @@ class Sharing:
                 answers.add(True if common else self._is_one(one, other, (file[0], point), file[1]))
         return True if True in answers else None if None in answers else False
 
+    def proved_by_both(self, name: str, place: tuple[str, str], other: str) -> bool:
+        """Whether two hosts' own snapshots show that both have a folder's storage, given as (mount point, path)."""
+        inodes = self._given[name].inodes
+        files = inodes.get(place[0], frozenset()) | inodes.get(place[1], frozenset())
+        theirs = self._given[other].inodes
+        mounts = [(mount.number, mount.point) for mount in self._hosts[other].mounts.values()]
+        places = [*mounts, *((export.number, export.path) for export in self._hosts[other].exports)]
+        for one in self.numbers_of_files(name, [place]):
+            for number, point in places:
+                if self._is_shared(one, number) or (
+                    not self.is_open(one, number) and files & theirs.get(point, frozenset())
+                ):
+                    return True
+        return False
+
+    def _is_shared(self, one: int, other: int) -> bool:
+        """Whether two identities, or an identity and an export, are one storage whatever a third host says."""
+        if one < 0 and other < 0:
+            return False
+        if one < 0 or other < 0:
+            return self._linked.get(max(one, other), {}).get(min(one, other)) in (STATED, SERVER)
+        if one == other:
+            return self._identities[one].names_storage
+        return ids.relation(self._identities[one], self._identities[other]) == ids.SAME
+
     # -- what is open --------------------------------------------------------------------------------------------------
 
     def open_groups(self) -> list[list[str]]:

@@ -104,12 +104,16 @@ def usage(host: str, snapshot: Snapshot) -> HostUsage:
     )
 
 
+_STATE_IT = "name in svirt_storage which mounts are one storage, and the hosts that use it"
+
+
 def documents(
     usages: t.Sequence[HostUsage], unread: t.Sequence[str] = (), statements: StorageStatements = NOTHING
 ) -> dict[str, list[dict[str, t.Any]]]:
     """For each host what to tell it. ``unread`` are hosts of the fleet that could not be read.
 
-    A folder is complete only where the operator states all hosts that use its storage: no host's word can do that.
+    A folder is complete where all hosts of the fleet were read, and each of them by its own snapshot and the owner's
+    either has its storage or has not; or where the operator states all hosts that use it, and those were read.
     Raises StorageStatementError where a proof contradicts a statement.
     """
     fleet = _Fleet(usages, unread, Sharing([one.storage for one in usages], statements))
@@ -135,10 +139,7 @@ class _Fleet:
         if key not in self._open:
             example = self.sharing.unsettled(host, numbers, {host, *users})
             self._open[key] = (
-                f"it is not known whether other hosts have it, such as {example}; name in svirt_storage which mounts "
-                "are one storage, and the hosts that use it"
-                if example
-                else ""
+                f"it is not known whether other hosts have it, such as {example}; {_STATE_IT}" if example else ""
             )
         return self._open[key]
 
@@ -198,9 +199,11 @@ class _Folder:
         if stated:
             return ""
         numbers = self._sharing.numbers_of_files(self.owner.host, [(self.mount, self.folder)])
-        return self.fleet.unsettled(self.owner.host, numbers, [other.host for other in others]) or (
-            "which hosts use it is not stated; name it in svirt_storage, with all hosts that use it"
-        )
+        place = self.mount, self.folder
+        guessed = [one.host for one in others if not self._sharing.proved_by_both(self.owner.host, place, one.host)]
+        if guessed:
+            return f"{some(guessed)} may have it, which their own snapshots do not prove; {_STATE_IT}"
+        return self.fleet.unsettled(self.owner.host, numbers, [other.host for other in others])
 
     def _stated(self) -> tuple[str, ...]:
         """All hosts that use the storage, by the operator's statement."""

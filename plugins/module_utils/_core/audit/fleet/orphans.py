@@ -82,13 +82,14 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
     for key, hosts in (sharing.sharers() if any(one.orphans for one in stocks) else {}).items():
         users[key] = [by_host[host] for host in hosts]
     judge = _Judge(sharing, unread)
-    reported: set[tuple[str, FileName]] = set()
+    reported: set[tuple[str, FileName, str]] = set()
     for one in sorted(stocks, key=lambda item: item.host):
         for orphan in one.orphans:
             keys = sharing.keys_of_files(one.host, [(orphan.mount or "", orphan.path)])
             here = {one.host: one, **{user.host: user for key in keys for user in users[key]}}
             name = _name(orphan)
-            marks = {(key, name) for key in keys} if name else set()
+            # A host that reports another label than others takes nothing from what they saw.
+            marks = {(key, name, orphan.label) for key in keys} if name else set()
             if marks & reported:
                 continue
             verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], keys)
