@@ -101,7 +101,8 @@ def test_a3_a_file_in_use_under_another_name_of_the_storage_is_left_alone(inode:
         }
     )
     share = result.elsewhere["kvm1"]["/share"]
-    assert not share["complete"]
+    # One inode number under one base name proves the storage: then the file is in use, else nothing is known of it.
+    assert inode is not None or not share["complete"]
     assert inode is None or [entry["inode"] for entry in share["in_use"]] == [9]
     assert "IMG-005" not in result.rules
 

@@ -183,31 +183,6 @@ class Sharing:
                 answers.add(True if common else self._is_one(one, other, (file[0], point), file[1]))
         return True if True in answers else None if None in answers else False
 
-    def proved_by_both(self, name: str, place: tuple[str, str], other: str) -> bool:
-        """Whether two hosts' own snapshots show that both have a folder's storage, given as (mount point, path)."""
-        inodes = self._given[name].inodes
-        files = inodes.get(place[0], frozenset()) | inodes.get(place[1], frozenset())
-        theirs = self._given[other].inodes
-        mounts = [(mount.number, mount.point) for mount in self._hosts[other].mounts.values()]
-        places = [*mounts, *((export.number, export.path) for export in self._hosts[other].exports)]
-        for one in self.numbers_of_files(name, [place]):
-            for number, point in places:
-                if self._is_shared(one, number) or (
-                    not self.is_open(one, number) and files & theirs.get(point, frozenset())
-                ):
-                    return True
-        return False
-
-    def _is_shared(self, one: int, other: int) -> bool:
-        """Whether two identities, or an identity and an export, are one storage whatever a third host says."""
-        if one < 0 and other < 0:
-            return False
-        if one < 0 or other < 0:
-            return self._linked.get(max(one, other), {}).get(min(one, other)) in (STATED, SERVER)
-        if one == other:
-            return self._identities[one].names_storage
-        return ids.relation(self._identities[one], self._identities[other]) == ids.SAME
-
     # -- what is open --------------------------------------------------------------------------------------------------
 
     def open_groups(self) -> list[list[str]]:
@@ -260,6 +235,42 @@ class Sharing:
                     if far is not None:
                         return Unsettled(host, self.text(one), far, self.text(other))
         return None
+
+    def unproved(self, host: str, place: tuple[str, str]) -> Unsettled | None:
+        """A host of which its own snapshot and this host's leave open whether it has a folder's storage.
+
+        The folder is given as (mount point, path). What a third host reports closes nothing here.
+        """
+        inodes = self._given[host].inodes
+        files = inodes.get(place[0], frozenset()) | inodes.get(place[1], frozenset())
+        for one in sorted(set(self.numbers_of_files(host, [place]))):
+            for other in (*range(len(self._identities)), *self._exports):
+                if not self._is_doubtful(one, other):
+                    continue
+                for user in self._users[other] if other >= 0 else [self._exports[other].host]:
+                    theirs = self._given[user].inodes
+                    seen = (theirs.get(point, frozenset()) for point in self._points(user, other))
+                    if user != host and not any(files & names for names in seen):
+                        return Unsettled(host, self.text(one), user, self.text(other))
+        return None
+
+    def _is_doubtful(self, one: int, other: int) -> bool:
+        """Whether only a file in common could prove that two identities, or an identity and an export, are one."""
+        if one < 0 and other < 0:
+            return False
+        if one < 0 or other < 0:
+            identity, export = max(one, other), min(one, other)
+            proof = self._linked.get(identity, {}).get(export, "")
+            return proof not in (STATED, SERVER) and bool(proof or export in self._unlinked.get(identity, ()))
+        if one == other:
+            return not self._identities[one].names_storage
+        return ids.relation(self._identities[one], self._identities[other]) == ids.OPEN
+
+    def _points(self, host: str, number: int) -> list[str]:
+        """Where files of an identity or export of a host are listed."""
+        if number < 0:
+            return [self._exports[number].path, self._exports[number].mount]
+        return [mount.point for mount in self._hosts[host].mounts.values() if mount.number == number]
 
     def text(self, number: int) -> str:
         """An identity or export in words."""

@@ -104,9 +104,6 @@ def usage(host: str, snapshot: Snapshot) -> HostUsage:
     )
 
 
-_STATE_IT = "name in svirt_storage which mounts are one storage, and the hosts that use it"
-
-
 def documents(
     usages: t.Sequence[HostUsage], unread: t.Sequence[str] = (), statements: StorageStatements = NOTHING
 ) -> dict[str, list[dict[str, t.Any]]]:
@@ -131,17 +128,16 @@ class _Fleet:
         self.unread = sorted(unread)
         self.by_host = {one.host: one for one in usages}
         self.sharers = sharing.sharers()
-        self._open: dict[tuple[tuple[int, ...], tuple[str, ...]], str] = {}
 
-    def unsettled(self, host: str, numbers: t.Sequence[int], users: t.Sequence[str]) -> str:
-        """Why it is open whether hosts beside the users have a storage; empty when it is not."""
-        key = tuple(numbers), tuple(users)
-        if key not in self._open:
-            example = self.sharing.unsettled(host, numbers, {host, *users})
-            self._open[key] = (
-                f"it is not known whether other hosts have it, such as {example}; {_STATE_IT}" if example else ""
-            )
-        return self._open[key]
+    def unproved(self, host: str, place: tuple[str, str]) -> str:
+        """Why it is open whether another host has a folder's storage; empty when it is not."""
+        example = self.sharing.unproved(host, place)
+        if example is None:
+            return ""
+        return (
+            f"it is not known whether other hosts have it, such as {example}; name in svirt_storage which mounts are "
+            "one storage, and the hosts that use it"
+        )
 
 
 @dataclass(frozen=True)
@@ -198,12 +194,7 @@ class _Folder:
             return f"{some(unstated)} has it too, though svirt_storage does not list it among the hosts that use it"
         if stated:
             return ""
-        numbers = self._sharing.numbers_of_files(self.owner.host, [(self.mount, self.folder)])
-        place = self.mount, self.folder
-        guessed = [one.host for one in others if not self._sharing.proved_by_both(self.owner.host, place, one.host)]
-        if guessed:
-            return f"{some(guessed)} may have it, which their own snapshots do not prove; {_STATE_IT}"
-        return self.fleet.unsettled(self.owner.host, numbers, [other.host for other in others])
+        return self.fleet.unproved(self.owner.host, (self.mount, self.folder))
 
     def _stated(self) -> tuple[str, ...]:
         """All hosts that use the storage, by the operator's statement."""

@@ -17,6 +17,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 from ...errors import LabelError
+from ...facts.connected import Parts
 from ...facts.images import shared_orphans
 from ...facts.sharing import Sharing
 from ...facts.storage import FileName, file_name, file_path
@@ -82,24 +83,44 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
     for key, hosts in (sharing.sharers() if any(one.orphans for one in stocks) else {}).items():
         users[key] = [by_host[host] for host in hosts]
     judge = _Judge(sharing, unread)
-    reported: set[tuple[str, FileName, str]] = set()
+    for group in _groups(stocks, sharing):
+        one, orphan = group.seen[0]
+        seers = {seer.host: seer for seer, _orphan in group.seen}
+        here = {**seers, **{user.host: user for key in group.keys for user in users[key]}}
+        verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], group.keys)
+        if not isinstance(verdict, str):
+            settled.findings.append(verdict)
+        elif verdict:
+            settled.doubts[one.host].setdefault(verdict, []).append(orphan.path)
+    return settled
+
+
+@dataclass
+class _Group:
+    """One file under one label: the orphans that are it, by host, and all keys of their storage."""
+
+    seen: list[tuple[Stock, Orphan]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+
+
+def _groups(stocks: t.Sequence[Stock], sharing: Sharing) -> t.Iterable[_Group]:
+    """Orphans by file and label. A host that reports another label than others takes nothing from what they saw."""
+    parts: Parts[int] = Parts()
+    entries: list[tuple[Stock, Orphan, set[str]]] = []
+    first: dict[tuple[str, FileName, str], int] = {}
     for one in sorted(stocks, key=lambda item: item.host):
         for orphan in one.orphans:
-            keys = sharing.keys_of_files(one.host, [(orphan.mount or "", orphan.path)])
-            here = {one.host: one, **{user.host: user for key in keys for user in users[key]}}
-            name = _name(orphan)
-            # A host that reports another label than others takes nothing from what they saw.
-            marks = {(key, name, orphan.label) for key in keys} if name else set()
-            if marks & reported:
-                continue
-            verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], keys)
-            if isinstance(verdict, str):
-                if verdict:
-                    settled.doubts[one.host].setdefault(verdict, []).append(orphan.path)
-                continue
-            reported |= marks
-            settled.findings.append(verdict)
-    return settled
+            keys, name = sharing.keys_of_files(one.host, [(orphan.mount or "", orphan.path)]), _name(orphan)
+            if name is not None:
+                for key in keys:
+                    parts.join(first.setdefault((key, name, orphan.label), len(entries)), len(entries))
+            entries.append((one, orphan, keys))
+    groups: dict[int, _Group] = defaultdict(_Group)
+    for number, (one, orphan, keys) in enumerate(entries):
+        group = groups[parts.part(number)]
+        group.seen.append((one, orphan))
+        group.keys |= keys
+    return groups.values()
 
 
 class _Judge:

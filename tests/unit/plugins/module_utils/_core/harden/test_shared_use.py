@@ -57,11 +57,18 @@ def test_each_host_is_told_what_the_other_uses() -> None:
     assert [item.path for item in found["kvm2"][SHARE].in_use] == [f"{SHARE}/kvm1.raw"]
 
 
-def test_nothing_is_complete_without_the_operators_word() -> None:
+def test_it_is_complete_where_the_snapshots_of_each_two_hosts_decide() -> None:
     one = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")}, statements=parse_storage([]))["kvm1"][SHARE]
+    assert (one.complete, one.why, len(one.in_use)) == (True, "", 1)
+
+
+def test_it_is_not_complete_where_they_leave_it_open() -> None:
+    other = host("kvm2")
+    other.guests = []
+    other.storage[-1].source, other.storage[-1].identity = "192.0.2.9:/other", "nfs:192.0.2.9:/other"
+    one = told({"kvm1": host("kvm1"), "kvm2": other}, statements=parse_storage([]))["kvm1"][SHARE]
     assert not one.complete
-    assert "is not stated" in one.why
-    assert len(one.in_use) == 1
+    assert "it is not known whether other hosts have it" in one.why
 
 
 def test_a_host_that_the_statement_leaves_out_or_that_was_not_read_ends_it() -> None:
