@@ -16,7 +16,7 @@ from ansible.plugins.lookup import LookupBase
 _LISTINGS = ("listhosts", "listtasks", "listtags", "syntax")
 
 #: Tags that Molecule skips in every run; no task of this collection has them.
-_OF_MOLECULE = {"molecule-notest", "notest"}
+_OF_MOLECULE = {"molecule-notest", "molecule-idempotence-notest", "notest"}
 
 
 class LookupModule(LookupBase):
