@@ -69,5 +69,5 @@ def test_what_a_module_cannot_do_is_told_by_the_module_itself(with_self: Path) -
 def test_wrong_options_end_the_run_before_any_host_is_touched(with_self: Path) -> None:
     run = harden(with_self, "--limit", "self1", "-e", '{"images_timeout": "long"}')
     assert run.status == 2, run.output
-    assert "images_timeout is" in run.output
+    assert "images_timeout: argument" in run.output
     assert run.output.count("TASK [") == 1
