@@ -86,7 +86,8 @@ def _probes(snapshot: Snapshot, processes: t.Iterable[Process]) -> set[int]:
 
 def _is_no_machine(process: Process, domain: str) -> bool:
     machine = (process.machine or "").split(",", 1)[0]
-    return machine in ("none", "type=none") and type_of(process.context or "") == domain
+    context = read_context(process.context)
+    return machine in ("none", "type=none") and context is not None and context.type == domain
 
 
 def _kind(snapshot: Snapshot, process: Process) -> str:

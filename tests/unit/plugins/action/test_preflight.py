@@ -23,13 +23,13 @@ PLAYBOOK = """
 - hosts: all
   gather_facts: false
   vars:
-    svirt_folder: "{{ svirt_report_dir }}"
-    svirt_orders: "{{ nothing_here.at_all }}"
+    folder: "{{ svirt_report_dir }}"
+    orders: "{{ nothing_here.at_all }}"
   tasks:
     - name: Preflight
       svirt.fleet.preflight:
         report_dir: "{{ svirt_report_dir }}"
-      register: svirt_preflight
+      register: preflight
     - name: Contact hosts
       ansible.builtin.raw: "true"
 """
