@@ -57,7 +57,8 @@ def judge(
     fleet = compare_hosts(views, unread, pools, ledger, answers, storage)
     settled = orphans.settle([one.stock for one in views], fleet.sharing, unread)
     hits = ((rule, hit) for rule in RULES for hit in rule.check(fleet))
-    findings = [*(f.finding_of(rule, hit.host, hit, hit.reach) for rule, hit in hits), *settled.findings]
+    findings = [f.finding_of(rule, hit.host, hit, hit.reach) for rule, hit in hits]
+    findings += settled.unreported([finding for finding in findings if finding.rule in (SHARED.id, LOCAL.id)])
     return Fleet(
         tuple(sorted(findings, key=f.order)),
         _outcomes(views, fleet, settled),

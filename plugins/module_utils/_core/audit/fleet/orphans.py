@@ -31,6 +31,9 @@ from .labelled import Placed
 #: So many guests are named that reach one file.
 _MAX_TOLD = 20
 
+#: Host and name of a guest.
+GuestName = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class Stock:
@@ -53,7 +56,24 @@ class Settled:
     """What came out. Doubts are by host and reason, each with the files that it is about."""
 
     findings: list[Finding] = field(default_factory=list)
+    #: By the number of a finding: guests that run and own its file, by host and name.
+    owners: dict[int, set[GuestName]] = field(default_factory=dict)
     doubts: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
+
+    def unreported(self, reported: t.Iterable[Finding]) -> list[Finding]:
+        """The findings, without those that one of ``reported`` covers: it names the file's owner and who reaches it."""
+        naming: dict[GuestName, list[set[GuestName]]] = defaultdict(list)
+        for finding in reported:
+            guests = _named(finding, ("guests", "reaches", "reached_by"))
+            for guest in guests:
+                naming[guest].append(guests)
+        return [
+            finding
+            for number, finding in enumerate(self.findings)
+            if not any(
+                _named(finding, ("reached_by",)) <= guests for owner in self.owners[number] for guests in naming[owner]
+            )
+        ]
 
     def whys(self, host: str) -> tuple[str, ...]:
         """The host's doubts in words."""
@@ -61,6 +81,12 @@ class Settled:
             f"{len(paths)} with a guest's label on shared storage, such as {min(paths)[:200]!r}: {why}"
             for why, paths in self.doubts.get(host, {}).items()
         )
+
+
+def _named(finding: Finding, keys: t.Iterable[str]) -> set[GuestName]:
+    """Guests in the evidence, by host and name."""
+    entries = (entry for key in keys for entry in finding.evidence.get(key, ()) if isinstance(entry, dict))
+    return {(entry["host"], entry["guest"]) for entry in entries}
 
 
 def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: bool) -> Stock:
@@ -89,6 +115,7 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
         here = {**seers, **{user.host: user for key in group.keys for user in users[key]}}
         verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], group.keys)
         if not isinstance(verdict, str):
+            settled.owners[len(settled.findings)] = judge.running_owners(orphan, here.values(), group.keys)
             settled.findings.append(verdict)
         elif verdict:
             settled.doubts[one.host].setdefault(verdict, []).append(orphan.path)
@@ -152,6 +179,14 @@ class _Judge:
         if doubt and not reaching:
             return doubt
         return _finding(one.host, orphan, reaching, doubt)
+
+    def running_owners(self, orphan: Orphan, users: t.Iterable[Stock], keys: set[str]) -> set[GuestName]:
+        """Running guests that own the file, on this very storage."""
+        name = _name(orphan)
+        if name is None:
+            return set()
+        having = [user for user in users if self._owns(user, name, keys)]
+        return {(user.host, guest.name) for user in having for guest in user.guests if name in guest.names}
 
     def _owns(self, user: Stock, name: FileName, keys: set[str]) -> bool:
         """A guest of the host has the file, on this very storage."""
