@@ -340,6 +340,16 @@ def test_folders_can_be_looked_through() -> None:
     assert {named(folder): count for folder, count in files.items() if count > MOST_FILES_OF_A_FOLDER} == {}
 
 
+def test_no_two_files_define_a_type_of_one_name() -> None:
+    by_name: dict[str, list[str]] = {}
+    for path in [*sources(UTILS), *sources(PLUGINS / "plugin_utils")]:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                by_name.setdefault(node.name, []).append(named(path))
+    assert len(by_name) > 100
+    assert {name: paths for name, paths in by_name.items() if len(paths) > 1} == {}
+
+
 def test_functions_are_short() -> None:
     found = [
         f"{named(path)}:{node.lineno} {node.name}: {lines} lines"

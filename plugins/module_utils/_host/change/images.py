@@ -96,7 +96,7 @@ def opened(path: str, within: t.Sequence[str] = (), pid: int | None = None) -> t
 
 
 @dataclass(frozen=True)
-class FileState:
+class ImageState:
     """A file as it is."""
 
     kind: str
@@ -115,7 +115,7 @@ class FileState:
         return label_of(self.xattrs.get(LABEL))
 
 
-def state_of(handle: int) -> FileState:
+def state_of(handle: int) -> ImageState:
     """The file behind a descriptor. Raises OSError."""
     facts = os.fstat(handle)
     path = _by(handle)
@@ -130,7 +130,7 @@ def state_of(handle: int) -> FileState:
     kind = next((kind for test, kind in _KINDS if test(facts.st_mode)), "link")
     number = device(facts.st_dev)
     mode = stat.S_IMODE(facts.st_mode)
-    return FileState(kind, number, facts.st_ino, facts.st_nlink, facts.st_uid, facts.st_gid, mode, xattrs)
+    return ImageState(kind, number, facts.st_ino, facts.st_nlink, facts.st_uid, facts.st_gid, mode, xattrs)
 
 
 def _xattr(path: str, name: str) -> bytes | None:
@@ -300,7 +300,7 @@ def _why(error: BaseException) -> Reason:
     return Reason(error.code if isinstance(error, SvirtError) else "not_writable", reason(error))
 
 
-def _entry(change: ImageChange, state: FileState, within: t.Sequence[str]) -> Entry:
+def _entry(change: ImageChange, state: ImageState, within: t.Sequence[str]) -> Entry:
     return Entry(
         KIND,
         change.target.path,
@@ -325,7 +325,7 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode("ascii")
 
 
-def _as_planned(handle: int, change: ImageChange) -> FileState:
+def _as_planned(handle: int, change: ImageChange) -> ImageState:
     """The file, when it is the one that was planned, in the state that was planned."""
     state, seen = state_of(handle), change.seen
     if (state.device, state.inode) != (seen.device, seen.inode):
@@ -395,7 +395,7 @@ def _still_there(handle: int, change: ImageChange, within: t.Sequence[str]) -> N
         raise _RefusedError("another file took its place while it was changed; it is as it was", "another_file")
 
 
-def _put_back(handle: int, before: FileState, names: t.Iterable[str], owner: bool) -> None:
+def _put_back(handle: int, before: ImageState, names: t.Iterable[str], owner: bool) -> None:
     path = _by(handle)
     for name in names:
         value = before.xattrs.get(name)
@@ -408,7 +408,7 @@ def _put_back(handle: int, before: FileState, names: t.Iterable[str], owner: boo
         os.chmod(path, before.mode)
 
 
-def _undo(handle: int, before: FileState, names: t.Iterable[str], owner: bool) -> None:
+def _undo(handle: int, before: ImageState, names: t.Iterable[str], owner: bool) -> None:
     try:
         _put_back(handle, before, names, owner)
     except OSError as error:
@@ -493,17 +493,17 @@ class _JournalledFile:
     xattrs: dict[str, bytes | None]
     set: str | None
 
-    def holds(self, now: FileState) -> bool:
+    def holds(self, now: ImageState) -> bool:
         """Whether the file has its former state already."""
         same = (now.device, now.inode) == (self.device, self.inode)
         owner = self.owner in (None, (now.uid, now.gid, now.mode))
         return same and owner and all(now.xattrs.get(name) == value for name, value in self.xattrs.items())
 
-    def state(self, now: FileState) -> FileState:
+    def state(self, now: ImageState) -> ImageState:
         """The file's former state; what the change did not touch is as it is now."""
         uid, gid, mode = self.owner or (now.uid, now.gid, now.mode)
         kept = {name: value for name, value in self.xattrs.items() if value is not None}
-        return FileState(now.kind, now.device, now.inode, now.links, uid, gid, mode, kept)
+        return ImageState(now.kind, now.device, now.inode, now.links, uid, gid, mode, kept)
 
 
 def _checked(entry: Entry) -> _JournalledFile:
@@ -521,7 +521,7 @@ def _checked(entry: Entry) -> _JournalledFile:
         raise PlanError(text, "bad_journal_entry") from error
 
 
-def _refuse(path: str, before: _JournalledFile, now: FileState, root: Root) -> None:
+def _refuse(path: str, before: _JournalledFile, now: ImageState, root: Root) -> None:
     if (now.device, now.inode) != (before.device, before.inode):
         raise PlanError(f"image {path}: another file is in its place now; it was left alone", "another_file")
     if now.kind != "dir" and now.links != 1:

@@ -554,6 +554,6 @@ class Silent(Journal):
         pass
 
 
-def as_seen(state: image_files.FileState) -> SurveyedFile:
+def as_seen(state: image_files.ImageState) -> SurveyedFile:
     seen = SurveyedFile("", state.kind, state.device, state.inode, state.links, state.label)
     return replace(seen, uid=state.uid, gid=state.gid, mode=state.mode)
