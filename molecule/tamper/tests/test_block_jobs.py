@@ -66,6 +66,8 @@ def test_middle_commit(node: Node) -> None:
         snapshot(node, number)
     virsh(node, "blockcommit", NAME, "vda", "--base", f"{SNAPSHOTS}1", "--top", f"{SNAPSHOTS}4", "--wait")
     clean(node)
+    # libvirt leaves merged files with their label, which is a fault once the guest is off: their owner removes them.
+    node.shell(f"rm {SNAPSHOTS}[234]")
     stopped(node)
 
 
@@ -81,6 +83,7 @@ def test_aborted_commit(node: Node) -> None:
 def test_active_commit(node: Node) -> None:
     virsh(node, "blockcommit", NAME, "vda", "--active", "--pivot", "--wait")
     clean(node)
+    node.shell(f"rm {SNAPSHOTS}[156]")
     stopped(node)
 
 
