@@ -5,6 +5,50 @@
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+name: fleet_hosts
+short_description: Host pattern of a play that must not be skipped
+version_added: 1.0.0
+author: svirt.fleet contributors (@svirt-fleet)
+description:
+  - Returns the pattern for C(hosts) of a play. Ansible evaluates it for each play, also when every task is skipped.
+  - Fails when the run was started with C(--tags), C(--skip-tags), C(--start-at-task) or C(--step), by option or by
+    configuration. Ansible would leave tasks out and end with status 0 although nothing was audited.
+  - Fails when the pattern selects no host of the inventory, or no host within C(--limit).
+  - Listings, C(--syntax-check) and the tags that Molecule always skips are not checked.
+options:
+  _terms:
+    description: Host patterns. A host that one of them selects is in the play.
+    type: list
+    elements: str
+    required: true
+  group:
+    description:
+      - Group that the hosts must also be in. As long as it does not exist the play has no hosts.
+      - For plays that change only the hosts that an earlier play has grouped.
+    type: str
+seealso:
+  - plugin: ansible.builtin.inventory_hostnames
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+---
+- name: Audit the hypervisors
+  hosts: "{{ query('svirt.fleet.fleet_hosts', 'hypervisors') }}"
+  gather_facts: false
+  strategy: ansible.builtin.linear
+  roles:
+    - role: svirt.fleet.audit
+"""
+
+RETURN = r"""
+_raw:
+  description: The host pattern.
+  type: list
+  elements: str
+"""
+
 import typing as t
 
 from ansible import context
