@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import pytest
@@ -18,7 +17,7 @@ from tests.unit.support.actions import finished
 def problems(**variables: object) -> list[tuple[str, str]]:
     """Variables with a problem, and what the task says of them."""
     task = MagicMock(args={}, async_val=0, check_mode=False, diff=False)
-    templar = SimpleNamespace(template=lambda value: value)
+    templar = MagicMock(template=lambda value: value)
     parts = dict.fromkeys(("connection", "play_context", "loader", "shared_loader_obj"), MagicMock())
     action = preflight.ActionModule(task=task, templar=templar, **parts)
     action._load_name = "svirt.fleet.preflight"

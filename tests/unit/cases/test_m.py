@@ -188,7 +188,7 @@ def test_m2_a_snapshot_of_a_clock_far_ahead_is_not_the_newest_for_ever(tmp_path:
     write_host(tmp_path, "kvm1", seen(uuid(1), "s0:c1,c2"))
     path = _snapshots.path_of(tmp_path / "snapshots", "kvm1")
     url, future = f"sqlite:///{tmp_path / 'fleet.db'}", path.stat().st_mtime + 10 * YEAR
-    arguments = {"store": url, "hosts": ["kvm1"], "snapshots": str(tmp_path / "snapshots")}
+    arguments: dict[str, t.Any] = {"store": url, "hosts": ["kvm1"], "snapshots": str(tmp_path / "snapshots")}
     store = Store(url)
     with store.write() as transaction:
         transaction.keep([_store.Stored("kvm1", 1.0, future, b"of a clock that was ahead")])
@@ -447,34 +447,42 @@ def test_m6_all_texts_of_a_result_are_cleaned() -> None:
 
 
 class Exits:
-    """An AnsibleModule that keeps what it would print."""
+    """An AnsibleModule that keeps what it would print, and exits as one does."""
 
     params: t.ClassVar[dict[str, t.Any]] = {"strict": True}
 
     def __init__(self) -> None:
         self.printed: dict[str, t.Any] = {}
 
-    def exit_json(self, **values: t.Any) -> None:
-        self.printed = self.printed or values
+    def exit_json(self, **values: t.Any) -> t.NoReturn:
+        self.printed = values
+        raise SystemExit
 
     fail_json = exit_json
 
 
+def printed(result: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What a module prints that finishes with a result."""
+    module = Exits()
+    with pytest.raises(SystemExit):
+        _module.finish(t.cast("t.Any", module), result)
+    return module.printed
+
+
 def test_m6_modules_show_no_raw_control_text_either() -> None:
     hostile = "web\x1b[2J\u202egpj"
-    module = Exits()
     result = {"changed": True, "diff": [{"before": "", "after": f"\t<name>{hostile}</name>\n"}]}
-    _module.finish(t.cast("t.Any", module), result)
-    assert module.printed["diff"] == [{"before": "", "after": "\t<name>web\\x1b[2J\\u202egpj</name>\n"}]
-    module = Exits()
-    _module.finish(t.cast("t.Any", module), {"refused": [{"subject": hostile, "why": "no"}]})
-    assert module.printed["msg"] == "web\\x1b[2J\\u202egpj: no (1 refused)"
+    assert printed(result)["diff"] == [{"before": "", "after": "\t<name>web\\x1b[2J\\u202egpj</name>\n"}]
+    assert printed({"refused": [{"subject": hostile, "why": "no"}]})["msg"] == "web\\x1b[2J\\u202egpj: no (1 refused)"
 
 
 def test_m6_a_diff_shows_no_raw_control_text(tmp_path: Path) -> None:
     hostile = "web\x1b[2J\u202egpj\nkvm1: s0"
     write_host(tmp_path, "kvm1", seen(uuid(1), "s0:c1,c2", name=hostile))
-    arguments = {"snapshots": str(tmp_path / "snapshots"), "store": f"sqlite:///{tmp_path / 'fleet.db'}"}
+    arguments: dict[str, t.Any] = {
+        "snapshots": str(tmp_path / "snapshots"),
+        "store": f"sqlite:///{tmp_path / 'fleet.db'}",
+    }
     result = actions.run(category_allocation, diff=True, operation="reserve", hosts=["kvm1"], **arguments)
     assert len(result["diff"]["after"].splitlines()) == 1
     listed = actions.run(category_allocation, operation="list", store=arguments["store"])

@@ -198,7 +198,7 @@ def test_everything_is_in_the_journal_before_anything_changes(folder: Path, jour
     changes = [planned(image) for image in images]
 
     class Full(Journal):
-        def record(self, entries: t.Iterable[Entry]) -> None:
+        def record(self, entries: t.Iterable[Entry]) -> int:
             assert len(list(entries)) == 5
             raise JournalError("the disk is full")
 
@@ -440,9 +440,10 @@ def test_a_run_that_is_killed_can_be_put_back_whole(folder: Path, tmp_path: Path
         with contextlib.suppress(BaseException), Journal("image_label", str(tmp_path / "journal")) as journal:
             record = journal.record
 
-            def then(entries: t.Iterable[Entry]) -> None:
-                record(entries)
+            def then(entries: t.Iterable[Entry]) -> int:
+                position = record(entries)
                 os.write(tell, b"x")
+                return position
 
             journal.record = then  # type: ignore[method-assign]
             image_files.apply(changes, (), journal, OwnProcesses())
@@ -550,8 +551,8 @@ class Silent(Journal):
     def __init__(self) -> None:
         pass
 
-    def record(self, entries: t.Iterable[Entry]) -> None:
-        pass
+    def record(self, entries: t.Iterable[Entry]) -> int:
+        return -1
 
 
 def as_seen(state: image_files.ImageState) -> SurveyedFile:
