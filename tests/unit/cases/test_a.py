@@ -175,4 +175,5 @@ def test_a_migration_needs_proof_that_the_disk_is_there() -> None:
     assert move({"kvm1": on(FILER, web), "kvm2": on(nfs("/share", "nfs:filer:/b"))}, uuid(1), "kvm2") == "refused"
     liar = exporting(folder="/vol", name="kvm9")
     assert move({"kvm1": on(FILER, web), "kvm2": on(FAR), "kvm9": liar}, uuid(1), "kvm2") == "unknown"
+    assert web.context is not None
     assert PAIR not in web.context

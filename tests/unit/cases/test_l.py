@@ -114,7 +114,7 @@ def test_l2_a_run_in_which_nothing_was_judged_has_no_verdict(here: Path) -> None
         assert play(str(book), here).status == 2, answer
 
 
-FAILURES = {
+FAILURES: dict[str, tuple[dict[str, t.Any], str]] = {
     "sudo without a password": (
         {"msg": "MODULE FAILURE: No start of json char found", "module_stderr": "sudo: a password is required"},
         "let the user that Ansible connects as become root",

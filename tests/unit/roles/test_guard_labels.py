@@ -28,7 +28,7 @@ def by_core(level: str) -> tuple[int, int] | None:
 
 def by_guard(level: str) -> tuple[int, int] | None:
     try:
-        return tuple(guard.level_of(PREFIX + level))  # type: ignore[return-value]
+        return tuple(guard.level_of(PREFIX + level))
     except guard.GuardError:
         return None
 

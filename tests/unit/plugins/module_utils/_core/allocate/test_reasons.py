@@ -101,7 +101,8 @@ def from_lifecycle() -> t.Iterator[Refusal | Pending]:
     )
     rows = [row(1, 0, domain="old", host="kvm9"), row(2, 1), row(3, 0, QUARANTINED, until=90.0)]
     plan = lifecycle.observe(rows, seen, 50.0, clock.ledger_time(None, 50.0))
-    yield from (*plan.refused, *plan.pending)
+    yield from plan.refused
+    yield from plan.pending
 
 
 def from_checks() -> t.Iterator[Refusal | Pending]:
