@@ -46,7 +46,8 @@ def outside_qemus(snapshot: Snapshot) -> list[tuple[Process, str]]:
 
 def label_bearers(snapshot: Snapshot) -> list[Process]:
     """Other processes with a guest's type that belong neither to a guest nor to a QEMU outside libvirt."""
-    types = guest_types(snapshot)
+    # A type that categories do not bind, which a guest may have been given, is no mark of guests.
+    types = {type_ for type_ in guest_types(snapshot) if facts_of(snapshot, type_).constrained is not False}
     sessions = {
         (process.context, process.uid) for process, kind in outside_qemus(snapshot) if kind in (SESSION, CONFINED)
     }

@@ -56,7 +56,7 @@ class Settled:
     """What came out. Doubts are by host and reason, each with the files that it is about."""
 
     findings: list[Finding] = field(default_factory=list)
-    #: By the number of a finding: guests that run and own its file, by host and name.
+    #: By the number of a finding: who owns its file: guests that run, by host and name, and hosts, with its base name.
     owners: dict[int, set[GuestName]] = field(default_factory=dict)
     doubts: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -64,7 +64,7 @@ class Settled:
         """The findings, without those that one of ``reported`` covers: it names the file's owner and who reaches it."""
         naming: dict[GuestName, list[set[GuestName]]] = defaultdict(list)
         for finding in reported:
-            guests = _named(finding, ("guests", "reaches", "reached_by"))
+            guests = _named(finding, ("guests", "reaches", "reached_by")) | _files(finding)
             for guest in guests:
                 naming[guest].append(guests)
         return [
@@ -87,6 +87,12 @@ def _named(finding: Finding, keys: t.Iterable[str]) -> set[GuestName]:
     """Guests in the evidence, by host and name."""
     entries = (entry for key in keys for entry in finding.evidence.get(key, ()) if isinstance(entry, dict))
     return {(entry["host"], entry["guest"]) for entry in entries}
+
+
+def _files(finding: Finding) -> set[GuestName]:
+    """Files in the evidence, by host and base name."""
+    entries = (entry for entry in finding.evidence.get("guests", ()) if isinstance(entry, dict) and entry.get("file"))
+    return {(entry["host"], "/" + entry["file"].rpartition("/")[2]) for entry in entries}
 
 
 def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: bool) -> Stock:
@@ -115,7 +121,7 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
         here = {**seers, **{user.host: user for key in group.keys for user in users[key]}}
         verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], group.keys)
         if not isinstance(verdict, str):
-            settled.owners[len(settled.findings)] = judge.running_owners(orphan, here.values(), group.keys)
+            settled.owners[len(settled.findings)] = judge.owners(orphan, here.values(), group.keys)
             settled.findings.append(verdict)
         elif verdict:
             settled.doubts[one.host].setdefault(verdict, []).append(orphan.path)
@@ -170,27 +176,49 @@ class _Judge:
             guest
             for guest in holders
             if name not in guest.names and (guest.files is not None or _diskless(guest, users))
+            if not self._may_have(guest, name, keys)
         ]
         if owners and not reaching:
             return ""
         # Storage without labels of its own for others is of this host alone.
         doubt = self._doubt(one, orphan, users) if keys else ""
-        doubt = doubt or (_may_own(users, orphan) if not owners else f"a guest on {some(owners)} uses it")
+        doubt = doubt or (
+            self._may_own(users, orphan, name, keys) if not owners else f"a guest on {some(owners)} uses it"
+        )
         if doubt and not reaching:
             return doubt
         return _finding(one.host, orphan, reaching, doubt)
 
-    def running_owners(self, orphan: Orphan, users: t.Iterable[Stock], keys: set[str]) -> set[GuestName]:
-        """Running guests that own the file, on this very storage."""
+    def owners(self, orphan: Orphan, users: t.Iterable[Stock], keys: set[str]) -> set[GuestName]:
+        """Running guests that own the file, on this very storage, and the file on each host with such a guest."""
         name = _name(orphan)
         if name is None:
             return set()
         having = [user for user in users if self._owns(user, name, keys)]
-        return {(user.host, guest.name) for user in having for guest in user.guests if name in guest.names}
+        running = {(user.host, guest.name) for user in having for guest in user.guests if name in guest.names}
+        return running | {(user.host, f"/{name[0]}") for user in having}
 
     def _owns(self, user: Stock, name: FileName, keys: set[str]) -> bool:
         """A guest of the host has the file, on this very storage."""
         return any(self._sharing.keys_of_files(user.host, [file]) & keys for file in user.owned.get(name, ()))
+
+    def _may_have(self, guest: Placed, name: FileName | None, keys: set[str]) -> bool:
+        """Whether a file of the guest on this storage has the base name, and its inode was not read."""
+        if name is None or any(own[0] == name[0] for own in guest.names):
+            return False
+        alike = [file for file in guest.files or () if file[1].rpartition("/")[2] == name[0]]
+        return bool(alike and self._sharing.keys_of_files(guest.host, alike) & keys)
+
+    def _may_own(self, users: t.Sequence[Stock], orphan: Orphan, name: FileName | None, keys: set[str]) -> str:
+        """Why a guest that runs at the file's level may own it: not all of its files are known."""
+        for user in users:
+            for guest in _holders(user, orphan):
+                unknown = guest.files is None and guest.uuid not in user.diskless
+                if unknown or self._may_have(guest, name, keys):
+                    return (
+                        f"{guest.name[:80]!r} on {user.host} runs with its categories, and not all its files are known"
+                    )
+        return ""
 
     def _doubt(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock]) -> str:
         """Why it cannot be told, if so."""
@@ -228,15 +256,6 @@ def _holders(user: Stock, orphan: Orphan) -> list[Placed]:
     except LabelError:
         return []  # no running guest has such a label
     return [guest for guest in user.guests if guest.level.dominates(level)]
-
-
-def _may_own(users: t.Sequence[Stock], orphan: Orphan) -> str:
-    """Why a guest that runs at the file's level may own it: not all of its files are known."""
-    for user in users:
-        for guest in _holders(user, orphan):
-            if guest.files is None and guest.uuid not in user.diskless:
-                return f"{guest.name[:80]!r} on {user.host} runs with its categories, and not all its files are known"
-    return ""
 
 
 def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed], doubt: str) -> Finding:
