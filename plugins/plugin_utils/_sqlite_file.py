@@ -86,7 +86,7 @@ def refuse_unwritable(path: Path) -> None:
     while not place.exists() and place != place.parent:
         place = place.parent
     # SQLite writes a journal beside the file.
-    for needed in {place, place if place.is_dir() else place.parent}:
+    for needed in dict.fromkeys((place, place if place.is_dir() else place.parent)):
         if not os.access(needed, os.W_OK):
             why = f"store {path} cannot be written: {needed} is not writable; run as its owner, or name another store"
             raise StoreError(why, "store_read_only")

@@ -16,7 +16,7 @@ from tests.unit.support.fleets import nfs
 from tests.unit.support.sharing_fleets import PAIR, disk, guest, host, judged, label, lines, mounted, move, uuid
 
 MOUNTS = lines(Path(__file__).parent / "data" / "storage-names.mountinfo")
-SPELLINGS = [(one, other) for one, other in itertools.combinations(MOUNTS, 2)]
+SPELLINGS = list(itertools.combinations(MOUNTS, 2))
 FILER = nfs("/share", "nfs:filer:/vol")
 FAR = nfs("/share", "nfs:192.0.2.9:/vol")
 

@@ -40,7 +40,7 @@ from tests.unit.support.faults.case import guest
 from tests.unit.support.faults.fleet import clean, on_share, sharing, static
 
 ROOT_MOUNT = "22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw,seclabel\n"
-DEEP = "/" + "/".join("d" for _ in range(1000)) + "/disk.raw"
+DEEP = "/" + "/".join("d" for _number in range(1000)) + "/disk.raw"
 
 
 # -- depth -------------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_j1_a_path_of_a_thousand_folders_costs_no_other_file_anything() -> None:
 def test_j1_deep_paths_and_links_are_followed_as_the_kernel_does(tmp_path: Path) -> None:
     folder = tmp_path.resolve()
     inner = folder
-    for _ in range(200):
+    for _number in range(200):
         inner = inner / "d"
         inner.mkdir()
     (inner / "disk").write_bytes(b"")
@@ -194,7 +194,7 @@ def test_j5_one_heavier_label_does_not_make_a_family_of_labels_slow(weight: int)
     chance = random.Random(weight)  # noqa: S311
     levels = [
         "s0:" + ",".join(f"c{n}" for n in (0, 1, *sorted(chance.sample(range(2, 1024), weight - 2))))
-        for _ in range(2000)
+        for _number in range(2000)
     ]
     family = sharing("kvm3", *(on_share(f"t{number}", level) for number, level in enumerate(levels)))
     heavy = f"{levels[0]},c1020.c1023" if weight == 4 else "s0:c0.c8"
@@ -235,8 +235,8 @@ def test_j5_a_liar_takes_no_finding_about_two_others_out_of_the_report() -> None
     one = sharing("kvm1", *(on_share(a, level) for level, a, _b in pairs))
     two = sharing("kvm2", *(on_share(b, level) for level, _a, b in pairs))
     copies = [on_share(f"l{n}", f"s0:c{n},c{n + 1}") for n in range(1000)]
-    without, _ = audited([one, two])
-    document, _ = audited([one, two, sharing("liar", *copies)])
+    without, _rest = audited([one, two])
+    document, _rest = audited([one, two, sharing("liar", *copies)])
     before = {item["subject"] for item in without["findings"] if item["rule"] == "CAT-001"}
     after = {item["subject"] for item in document["findings"] if item["rule"] == "CAT-001"}
     assert len(before) == 150

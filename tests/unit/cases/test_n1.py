@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import typing as t
 from pathlib import Path
@@ -32,7 +33,7 @@ class Dying(Machine):
         return self._die(items, deaths)
 
     def _die(self, items: t.Iterable[dict[str, t.Any]], deaths: Path) -> t.Iterator[dict[str, t.Any]]:
-        yield next(iter(items))
+        yield from itertools.islice(items, 1)
         with deaths.open("a") as file:
             file.write("x")
         os.kill(os.getpid(), 9)

@@ -230,7 +230,7 @@ def _range(snapshot: Snapshot, _finding: Finding) -> None:
 
 def _all_power_cycled(snapshot: Snapshot, finding: Finding) -> None:
     if finding.scope in ("guest", "image") and (finding.scope == "guest" or finding.evidence.get("guest")):
-        for guest in {guest.uuid: guest for guest, _ in files_of(snapshot, finding)}.values() or [
+        for guest in {guest.uuid: guest for guest, _file in files_of(snapshot, finding)}.values() or [
             guest_of(snapshot, finding)
         ]:
             power_cycle(snapshot, guest)

@@ -11,6 +11,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import json
+import math
 import typing as t
 
 from ..errors import CodeError, LabelError, StoreError
@@ -85,7 +86,7 @@ def latest(rows: t.Sequence[Values]) -> float | None:
     if not rows:
         return None
     value = rows[0][0]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value in _INFINITE:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value in _INFINITE:
         raise damaged("svirt_clock", "1", f"its time is {value!r}")
     return float(value)
 

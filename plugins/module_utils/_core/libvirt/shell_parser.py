@@ -225,7 +225,10 @@ class _Lexer:
         while self.place < len(self.text):
             char = self.text[self.place]
             if char == "'" or char == '"':
-                _ = self._until("'") if char == "'" else self._double_quoted()
+                if char == "'":
+                    self._until("'")
+                else:
+                    self._double_quoted()
                 continue
             if char == "\\":
                 self.place += 2

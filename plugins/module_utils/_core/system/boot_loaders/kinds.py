@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kinds of boot loaders that are known. A further one is imported here.
+"""The kinds of boot loaders that are known.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -8,12 +8,18 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 from ...snapshot.model import BootEntry
-from . import bls, grub, kernel_cmdline  # noqa: F401
+from .bls import Bls
+from .grub import Grub
+from .kernel_cmdline import KernelCmdline
 from .loader import BootFiles, BootLoader
 from .ownership import settle
 
-#: One of each kind, in the order of their definition: entries are listed, and files edited, in this order.
-KINDS: tuple[BootLoader, ...] = tuple(kind() for kind in BootLoader.__subclasses__())
+#: One of each kind: entries are listed, and files edited, in this order.
+KINDS: tuple[BootLoader, ...] = (
+    Bls(),
+    Grub(),
+    KernelCmdline(),
+)
 
 
 def entries_of(files: BootFiles) -> list[BootEntry]:

@@ -90,7 +90,7 @@ class Writer:
     def script(self) -> str:
         head = "#!/bin/bash" if self.bash else "#!/bin/sh"
         head += self._random.choice(("", "", "", " -e"))
-        return "\n".join([head, *(self._command(3) for _ in range(self._random.randint(1, 6)))]) + "\n"
+        return "\n".join([head, *(self._command(3) for _number in range(self._random.randint(1, 6)))]) + "\n"
 
     def _test(self) -> str:
         left, right = self._random.choice(_WORDS), self._random.choice(_WORDS)
@@ -137,7 +137,7 @@ class Writer:
         ]
         if depth == 0 or self._random.random() < 0.4:
             return str(pick(simple))
-        inner = [self._command(depth - 1) for _ in range(3)]
+        inner = [self._command(depth - 1) for _number in range(3)]
         return str(
             pick(
                 (

@@ -96,7 +96,7 @@ def places(node: t.Any) -> list[tuple[t.Any, t.Any]]:
 def mutate(document: t.Any, chance: random.Random) -> None:
     """A few changes at random places. Most documents keep their shape, so that rules and not the schema are tried."""
     wild = chance.random() < 0.25
-    for _ in range(chance.choice((1, 1, 2, 3, 5, 8, 20))):
+    for _number in range(chance.choice((1, 1, 2, 3, 5, 8, 20))):
         container, key = chance.choice(places(document))
         if wild and chance.random() < 0.5:
             _reshape(document, container, key, chance)
@@ -198,7 +198,7 @@ def test_fuzz_reaches_the_rules() -> None:
     """Most mutated documents still follow the schema, or nothing but the schema would be tried."""
     chance = random.Random(77)  # noqa: S311
     taken = 0
-    for _ in range(200):
+    for _number in range(200):
         document = copy.deepcopy(chance.choice(BASES))
         mutate(document, chance)
         taken += isinstance(received(document), Snapshot)

@@ -208,7 +208,10 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
         {},
         {},
         "counted_by_libvirt",
-        "in use: libvirt counts 1 users of it since the host booted (trusted.libvirt.security.ref_selinux); when no guest has it, start and stop its guest once",
+        (
+            "in use: libvirt counts 1 users of it since the host booted (trusted.libvirt.security.ref_selinux); when no "
+            "guest has it, start and stop its guest once"
+        ),
     ),
     (
         _left_over,
