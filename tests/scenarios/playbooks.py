@@ -45,9 +45,12 @@ class Run:
 
     @property
     def failed_beside_the_verdict(self) -> list[tuple[str, str, str]]:
-        """The same, but for the analysis, which fails for what it finds."""
-        found = (item for item in self.results if item["action"].rpartition(".")[2] != "fleet_analysis")
-        return [_failure(item) for item in found if item["failed"]]
+        """The same, but for the verdict, which fails for what the analysis found."""
+        others = (item for item in self.results if item["action"].rpartition(".")[2] not in _VERDICTS)
+        return [_failure(item) for item in others if item["failed"]]
+
+
+_VERDICTS = ("fleet_analysis", "fleet_verdict")
 
 
 def _failure(item: dict[str, Any]) -> tuple[str, str, str]:
