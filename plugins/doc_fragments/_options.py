@@ -68,8 +68,9 @@ options:
       - Each entry has C(name), and C(sources) or C(mounts) or both. C(sources) are mount sources as the mount table
         has them, such as V(filer:/vol/vms), on any host. C(mounts) are C(HOST:/FOLDER), the folder being a mount
         point of that host or one that it exports; they take precedence over C(sources).
-      - C(hosts) lists all hosts that use the storage, inside the fleet and outside. Files on it are repaired only where
-        this is stated and all of these hosts were read.
+      - C(hosts) lists all hosts that use the storage, inside the fleet and outside. Files on it are then repaired only
+        where all of these hosts were read. Without it, all hosts of the fleet must have been read, and have the
+        storage or not have it beyond doubt.
       - A statement that the snapshots disprove is an error that names both.
     type: list
     elements: dict
