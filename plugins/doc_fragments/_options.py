@@ -76,3 +76,26 @@ options:
     elements: dict
     default: []
 """
+
+    # Of modules that assign labels to guests.
+    TENANTS = r"""
+options:
+  tenants:
+    description: Tenants of guests. They count only where labels are reserved in a store.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      match:
+        description: Exact name or uuid of a guest. An entry for the uuid wins over one for the name.
+        type: str
+        required: true
+      tenant:
+        description: Name of the tenant.
+        type: str
+        required: true
+  default_tenant:
+    description: Tenant of the guests that O(tenants) does not name.
+    type: str
+    default: default
+"""

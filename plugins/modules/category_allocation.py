@@ -34,6 +34,7 @@ extends_documentation_fragment:
   - svirt.fleet._attributes.controller
   - svirt.fleet._options.store
   - svirt.fleet._options.storage
+  - svirt.fleet._options.tenants
 attributes:
   check_mode:
     support: full
@@ -84,24 +85,6 @@ options:
     type: str
     choices: [static, range, none]
     default: static
-  tenants:
-    description: Tenants of guests.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      match:
-        description: Exact name or uuid of a guest. An entry for the uuid wins over one for the name.
-        type: str
-        required: true
-      tenant:
-        description: Name of the tenant.
-        type: str
-        required: true
-  default_tenant:
-    description: Tenant of the guests that O(tenants) does not name.
-    type: str
-    default: default
   guests:
     description: Names or uuids of guests. Empty means all.
     type: list

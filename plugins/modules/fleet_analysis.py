@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - svirt.fleet._attributes.controller
   - svirt.fleet._options.snapshots
   - svirt.fleet._options.storage
+  - svirt.fleet._options.tenants
 attributes:
   check_mode:
     support: full
@@ -117,24 +118,6 @@ options:
     type: str
     choices: [static, range, none]
     default: static
-  tenants:
-    description: Tenants of guests, as O(svirt.fleet.category_allocation#module:tenants). For O(store).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      match:
-        description: Exact name or uuid of a guest. An entry for the uuid wins over one for the name.
-        type: str
-        required: true
-      tenant:
-        description: Name of the tenant.
-        type: str
-        required: true
-  default_tenant:
-    description: Tenant of the guests that O(tenants) does not name. For O(store).
-    type: str
-    default: default
   fail_on:
     description:
       - Lowest severity of a finding that makes the verdict of a host and of the fleet V(fail).

@@ -239,7 +239,8 @@ def test_what_cannot_be_meant_is_refused(fleet: Fleet, operation: str, arguments
 def test_the_documentation_names_what_there_is(fleet: Fleet) -> None:
     name = "ansible_collections.svirt.fleet.plugins.modules.category_allocation"
     module = importlib.import_module(name)
-    fragments = (_options.ModuleDocFragment.STORE, _options.ModuleDocFragment.STORAGE)
+    given = _options.ModuleDocFragment
+    fragments = (given.STORE, given.STORAGE, given.TENANTS)
     shared = {name: option for text in fragments for name, option in yaml.safe_load(text)["options"].items()}
     options = {**yaml.safe_load(module.DOCUMENTATION)["options"], **shared}
     assert set(options) == set(category_allocation.ARGUMENTS)
