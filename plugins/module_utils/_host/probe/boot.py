@@ -141,7 +141,7 @@ def _patterns(groups: t.Iterable[t.Iterable[str]]) -> list[str]:
 def _take(root: Root, files: BootFiles, pattern: str) -> None:
     """Read the files of one pattern that were not read yet."""
     for path in _paths(root, pattern, files.problems):
-        text = _text(root, path, files.problems)
+        text = system.read_or_none(root, path, files.problems)
         if text is not None and not _read_before(root, files, path):
             files.texts[path] = text
 
@@ -170,16 +170,6 @@ def _paths(root: Root, pattern: str, problems: list[str]) -> list[str]:
         problems.append(reason(error))
         return []
     return [f"{folder}/{name}{slash}{rest}" for name in names]
-
-
-def _text(root: Root, path: str, problems: list[str]) -> str | None:
-    try:
-        return root.read_text(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, HostReadError) as error:
-        problems.append(reason(error))
-        return None
 
 
 def _script(root: Root, path: str) -> str:
