@@ -95,6 +95,7 @@ class Job:
     def items(self) -> t.Iterator[t.Any]:
         """What the child sends, as it comes; ends when the child does, at its deadline, or at the bound."""
         came: set[t.Hashable] = set()
+        killed = ""
         while True:
             for item in self._attempt():
                 identity = self._again(item) if self._again is not None else None
@@ -102,10 +103,13 @@ class Job:
                     came.add(identity)
                     self._deadline = max(self._deadline, min(time.monotonic() + self._timeout, self._latest))
                     yield item
+            if killed and self.problem and not self._killed:
+                self.problem += f", and before that: {killed}"
             left = self._deadline - time.monotonic() - _PAUSE
             if self._again is None or not self._killed or left <= 0:
                 return
             time.sleep(_PAUSE)
+            killed = self.problem
             self.problem, self._left, self._status = "", self._limit, None
             self._start(left)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import time
 import typing as t
 from pathlib import Path
@@ -90,6 +91,21 @@ def test_work_is_done_again_until_its_time_is_up() -> None:
 
     job = Job(work, 0.7, again=str)
     assert list(job.items()) == [1]
+    assert "signal 15 (SIGTERM)" in job.problem
+
+
+def test_a_retry_that_runs_out_of_time_still_names_the_signal(tmp_path: Path) -> None:
+    def work() -> t.Iterator[int]:
+        if not (tmp_path / "ran").exists():
+            (tmp_path / "ran").touch()
+            os.kill(os.getpid(), 15)
+        while True:
+            signal.pause()
+        yield 1
+
+    job = Job(work, 3, again=str)
+    assert list(job.items()) == []
+    assert job.problem.startswith("no answer within 3 s, and before that:")
     assert "signal 15 (SIGTERM)" in job.problem
 
 
