@@ -56,7 +56,7 @@ options:
   folders:
     description:
       - Folders with images. Each gets a persistent file-context rule for itself and all below it, of type
-        C(virt_image_t), and the folder itself the label by it.
+        C(virt_image_t) or what the loaded policy has in its place, and the folder itself the label by it.
       - Files in it keep their labels.
     type: list
     elements: path
@@ -103,7 +103,10 @@ options:
     elements: path
     default: []
   fallback:
-    description: Label for a path that the policy gives none, or one that every guest may write.
+    description:
+      - Label for a path that the policy gives none, or one that every guest may write.
+      - Where the loaded policy does not know the default, the label that it gives to files in
+        C(/var/lib/libvirt/images) takes its place.
     type: str
     default: system_u:object_r:virt_image_t:s0
   elsewhere:

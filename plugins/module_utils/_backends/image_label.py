@@ -74,9 +74,10 @@ def run(call: Call) -> dict[str, t.Any]:
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
     timeout, within = float(params["timeout"]), tuple(params["within"])
-    rules = [context_rules.of_folder(folder) for folder in params["folders"]]
+    at_rest = label_at_rest(LoadedPolicy(root), timeout)
+    rules = [context_rules.of_folder(folder, at_rest) for folder in params["folders"]]
     rules += [context_rules.wanted(item) for item in params["fcontexts"]]
-    wishes = _wishes(params, tuple(rules))
+    wishes = _wishes(params, tuple(rules), at_rest)
     snapshot = Probe(root, Options(timeout, tuple(params["orphan_search"])), Tools(run_command=call.run_command)).take()
     _check_labels(root, snapshot, wishes)
     policy = snapshot.selinux.policy or ""
@@ -95,7 +96,15 @@ def run(call: Call) -> dict[str, t.Any]:
     return values
 
 
-def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ...]) -> ImageWishes:
+def label_at_rest(policy: LoadedPolicy, timeout: float) -> str:
+    """The label of images at rest: the shipped policies' own, or what this policy gives to libvirt's own folder."""
+    if not policy.loaded or not policy.lacks(context_rules.AT_REST):
+        return context_rules.AT_REST
+    labels = file_contexts.defaults([(context_rules.PATH_AT_REST, "file")], timeout)
+    return next(iter(labels.values())) or context_rules.AT_REST
+
+
+def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ...], at_rest: str) -> ImageWishes:
     wishes = [ImageWish(folder) for folder in params["folders"]]
     wishes += [ImageWish(item["path"], item["label"]) for item in params["labels"]]
     parse_context(params["fallback"])
@@ -103,7 +112,7 @@ def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ..
         repair=frozenset(params["repair"]),
         labels=tuple(checked(wish) for wish in wishes),
         within=tuple(params["within"]),
-        fallback=params["fallback"],
+        fallback=at_rest if params["fallback"] == FALLBACK else params["fallback"],
         elsewhere=tuple(Elsewhere.of(item) for item in params["elsewhere"]),
         rules=rules,
     )

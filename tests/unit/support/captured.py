@@ -8,7 +8,8 @@ A captured host is a folder with ``manifest.json``: path -> entry. An entry has 
 writes it) and, where they are not the usual ones, mode, uid, gid, ino, dev, rdev, mtime,
 link (text of a symbolic link), xattrs
 (name -> base64), errno (every look at it fails so), and its content as ``text`` or, where it is no UTF-8, ``data``
-(base64). ``answers`` beside the paths holds what /sys/fs/selinux/access said: question -> answer. ``libvirt`` holds
+(base64). ``answers`` beside the paths holds what /sys/fs/selinux/access said: question -> answer;
+a question to /sys/fs/selinux/create begins with "create ". ``libvirt`` holds
 what the daemon answered: items as ``_host.probe.libvirt_reader.ask`` gives them.
 """
 
@@ -27,7 +28,7 @@ from pathlib import Path
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import MAX_FILE, Root
 
-#: /sys/fs/selinux/access: question -> answer; None for a label that the policy does not know.
+#: Question -> answer, as in ``Tree.answers``; None for a label that the policy does not know.
 Policy = t.Callable[[str], str | None]
 
 _FORMATS = {
@@ -171,10 +172,10 @@ class CapturedRoot(Root):
         return content in self._file(path).content[:limit]
 
     def transact(self, path: str, request: bytes) -> bytes:
-        assert path == "/sys/fs/selinux/access"
+        queries = {"/sys/fs/selinux/access": "", "/sys/fs/selinux/create": "create "}
         if not self._root:
             raise _error(errno.EACCES, path)
-        answer = self._policy(request.decode())
+        answer = self._policy(queries[path] + request.decode())
         if answer is None:
             raise _error(errno.EINVAL, path)
         return answer.encode()

@@ -115,7 +115,9 @@ def fedora_host() -> Snapshot:
     snapshot.libvirt.daemon = Daemon(
         "virtqemud", 900, "system_u:system_r:virtqemud_t:s0", started_at=DAEMON_STARTED, socket=True
     )
-    snapshot.selinux.types.append(TypeFacts("virtqemud_t", known=True, permissive=True, constrained=False))
+    snapshot.selinux.types.append(
+        TypeFacts("virtqemud_t", known=True, permissive=True, constrained=False, shipped=True)
+    )
     return snapshot
 
 

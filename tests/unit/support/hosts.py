@@ -23,21 +23,35 @@ CONTENT_LABEL = "system_u:object_r:virt_content_t:s0"
 REST_LABEL = "system_u:object_r:virt_image_t:s0"
 QEMU_UID = 107
 
-_TYPES = frozenset("svirt_t svirt_tcg_t container_t virtd_t virtqemud_t unconfined_t swtpm_t".split())
-_FILES = frozenset("svirt_image_t virt_image_t virt_content_t container_file_t tmp_t".split())
+#: Modules of the policy.
+STORE = "/var/lib/selinux/targeted/active/modules"
+
+_TYPES = frozenset(
+    "svirt_t svirt_tcg_t container_t container_kvm_t spc_t virtd_t virtqemud_t unconfined_t swtpm_t init_t".split()
+)
+_FILES = frozenset(
+    "svirt_image_t virt_image_t virt_content_t container_file_t tmp_t virtd_exec_t virtqemud_exec_t".split()
+)
 _READS = {
     "svirt_t": frozenset(("svirt_image_t", "virt_image_t", "virt_content_t")),
     "svirt_tcg_t": frozenset(("svirt_image_t", "virt_image_t", "virt_content_t")),
     "container_t": frozenset(("container_file_t",)),
+    "container_kvm_t": frozenset(("container_file_t",)),
 }
-_CONSTRAINED = frozenset(("svirt_t", "svirt_tcg_t", "container_t"))
-_READ, _WRITE = 1 << 1, 1 << 2
+_CONSTRAINED = frozenset(("svirt_t", "svirt_tcg_t", "container_t", "container_kvm_t"))
+_DAEMONS = frozenset(("virtd_t", "virtqemud_t"))
+_OPEN = _DAEMONS | {"unconfined_t", "spc_t", "init_t"}
+_READ, _WRITE, _RELABELTO = 1 << 1, 1 << 2, 1 << 8
+#: Numbers of classes, and of the permission transition of class process.
+FILE, PROCESS, _TRANSITION = 6, 2, 1 << 1
 
 
 def policy(permissive: t.Collection[str] = (), constrained: t.Collection[str] = _CONSTRAINED) -> Policy:
     """Fedora's policy in little."""
 
     def answer(question: str) -> str | None:
+        if question.startswith("create "):
+            return _created(*question.split(" ")[1:3])
         words = question.split(" ")
         try:
             source, target = parse_context(words[0]), parse_context(words[1])
@@ -45,17 +59,28 @@ def policy(permissive: t.Collection[str] = (), constrained: t.Collection[str] = 
             return None
         if not {source.type, target.type} <= _FILES | _TYPES:
             return None
+        if words[2] == str(PROCESS):
+            starts = source.type in _DAEMONS and target.type in ("svirt_t", "svirt_tcg_t")
+            return f"{_TRANSITION if starts else 0:x} ffffffff 0 ffffffff 1 0"
         free = source.type not in _CONSTRAINED
         allowed = 0
         if free or target.type in _READS.get(source.type, ()):
             allowed = _READ
             if free or target.type in ("svirt_image_t", "container_file_t"):
                 allowed |= _WRITE
+            allowed |= _RELABELTO if source.type in _OPEN else 0
         if source.type in constrained and not source.high.dominates(target.high):
             allowed = 0
         return f"{allowed:x} ffffffff 0 ffffffff 1 {int(source.type in permissive):x}"
 
     return answer
+
+
+def _created(source: str, target: str) -> str | None:
+    """The label of a process that systemd starts: of the type that the program's type stands for."""
+    program = parse_context(target).type
+    domain = program.replace("_exec_t", "_t")
+    return f"system_u:system_r:{domain}:s0" if domain in _DAEMONS and program != domain else source
 
 
 def kernel(tree: Tree, name: str = "node1") -> None:
@@ -111,6 +136,9 @@ def selinux(tree: Tree, mode: str = "enforcing", policy_name: str = "targeted", 
     tree.file(f"{fs}/class/file/index", "6")
     tree.file(f"{fs}/class/file/perms/read", "2")
     tree.file(f"{fs}/class/file/perms/write", "3")
+    tree.file(f"{fs}/class/file/perms/relabelto", "9")
+    tree.file(f"{fs}/class/process/index", str(PROCESS))
+    tree.file(f"{fs}/class/process/perms/transition", "2")
     for name, value in (("virt_use_nfs", "1 0"), ("virt_use_usb", "1 1"), ("httpd_can_network_connect", "0 0")):
         tree.file(f"{fs}/booleans/{name}", value)
     tree.file("/sys/kernel/security/lsm", "lockdown,capability,yama,selinux")
@@ -121,6 +149,17 @@ def selinux(tree: Tree, mode: str = "enforcing", policy_name: str = "targeted", 
     tree.file(
         f"{folder}/virtual_image_context", "system_u:object_r:svirt_image_t:s0\nsystem_u:object_r:virt_content_t:s0\n"
     )
+    tree.file(f"{folder}/lxc_contexts", LXC_CONTEXTS)
+
+
+LXC_CONTEXTS = """process = "system_u:system_r:container_t:s0"
+content = "system_u:object_r:virt_var_lib_t:s0"
+file = "system_u:object_r:container_file_t:s0"
+ro_file = "system_u:object_r:container_ro_file_t:s0"
+sandbox_kvm_process = "system_u:system_r:svirt_qemu_net_t:s0"
+sandbox_lxc_process = "system_u:system_r:container_t:s0"
+kvm_process = "system_u:system_r:container_kvm_t:s0"
+"""
 
 
 def domain(disk: str = f"<source file='{IMAGE}'/>", live: bool = False, more: str = "", name: str = "web") -> str:
@@ -191,7 +230,7 @@ def users(tree: Tree, name: str = "qemu") -> None:
 
 def libvirtd(tree: Tree, type_: str = "virtd_t", pid: int = 900) -> None:
     """The monolithic daemon."""
-    tree.file("/usr/sbin/libvirtd", mode=0o755)
+    tree.file("/usr/sbin/libvirtd", mode=0o755, label="system_u:object_r:virtd_exec_t:s0")
     tree.add("/run/libvirt/libvirt-sock", tree.file("/run/libvirt/libvirt-sock", type="s"))
     process(tree, pid, "/usr/sbin/libvirtd", f"system_u:system_r:{type_}:s0-s0:c0.c1023")
     tree.file("/run/libvirt/qemu/driver.pid", str(pid))
@@ -202,7 +241,7 @@ def libvirtd(tree: Tree, type_: str = "virtd_t", pid: int = 900) -> None:
 def virtqemud(tree: Tree, pid: int = 901) -> None:
     """The modular daemons, virtproxyd with libvirt's old socket included."""
     for name in ("virtqemud", "virtproxyd"):
-        tree.file(f"/usr/sbin/{name}", mode=0o755)
+        tree.file(f"/usr/sbin/{name}", mode=0o755, label=f"system_u:object_r:{name}_exec_t:s0")
     for name in ("virtqemud-sock", "libvirt-sock"):
         tree.file(f"/run/libvirt/{name}", type="s")
     process(tree, pid, "/usr/sbin/virtqemud", "system_u:system_r:virtqemud_t:s0")
@@ -245,6 +284,7 @@ def fedora() -> Tree:
     users(tree)
     bls(tree)
     virtqemud(tree)
+    tree.file(f"{STORE}/100/virt/cil", "(type svirt_t)\n(typepermissive virtqemud_t)\n")
     tree.file("/etc/os-release", "ID=fedora\nPRETTY_NAME='Fedora Linux 42'\n")
     running_guest(tree, "/usr/bin/qemu-system-x86_64")
     return tree

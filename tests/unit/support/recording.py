@@ -87,7 +87,8 @@ class RecordingRoot(_Root):  # type: ignore[misc]  # found at run time
 
     def transact(self, path: str, request: bytes) -> bytes:
         answer: bytes = super().transact(path, request)
-        self.answers[request.decode()] = answer.decode()
+        query = "create " if path.endswith("/create") else ""
+        self.answers[query + request.decode()] = answer.decode()
         return answer
 
     def listdir(self, path: str) -> list[str]:

@@ -12,7 +12,7 @@ import typing as t
 from ..errors import LabelError
 from ..libvirt.category_range import libvirt_range
 from ..selinux.context import CategorySet, Context
-from ..selinux.shipped_types import runs_open
+from ..selinux.shipped_types import named_open
 
 OPEN = "open"
 FOREIGN = "foreign"
@@ -33,10 +33,13 @@ def holds_the_range(categories: CategorySet, daemon: str | None) -> bool:
     return all(number in categories for number in range(drawn.low, drawn.high + 1))
 
 
-def fault_of(context: Context, types: t.Container[str], daemon: str | None) -> str | None:
+def fault_of(
+    context: Context, types: t.Container[str], daemon: str | None, runs_open: t.Callable[[str], bool] = named_open
+) -> str | None:
     """The fault of the label that a guest runs with; None for a sound label.
 
-    ``types`` are the guests' types, ``daemon`` the label of libvirt's daemon, which holds its range.
+    ``types`` are the guests' types, ``daemon`` the label of libvirt's daemon, which holds its range. ``runs_open`` says
+    whether the policy confines nothing of a type; without it the shipped names count.
     """
     if runs_open(context.type):
         return OPEN

@@ -27,7 +27,8 @@ from ..paths import below_any
 from ..result import Reason
 from ..selinux.context import Context, read_context, type_of, unreadable
 from ..snapshot.model import Access, FileFacts, Guest, Orphan, Resource, Snapshot, Storage
-from .guests import guest_types, qemu_guests, selinux_off
+from .guests import qemu_guests, selinux_off
+from .process_types import guest_types
 from .subjects import guest_name
 
 UNREAL = "unreal"

@@ -9,13 +9,15 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ..selinux.context import read_context, type_of
-from ..selinux.shipped_types import is_container_type
 from ..snapshot.model import Process, Snapshot
+from ..system.control_groups import of_engine
 from .guest_label import fault_of
-from .guests import facts_of, guest_types, selinux_off
+from .guests import selinux_off
+from .process_types import confines_container, facts_of, guest_types, runs_open
 
 QEMU = "qemu"
 
@@ -98,13 +100,20 @@ def _kind(snapshot: Snapshot, process: Process) -> str:
     if context is None:
         return UNCONFINED
     daemon = snapshot.libvirt.daemon
-    contained = is_container_type(context.type) and facts_of(snapshot, context.type).constrained is not False
+    contained = confines_container(snapshot, context.type) or _of_an_engine(snapshot, process, context.type)
     types = {context.type} if contained else guest_types(snapshot)
-    if fault_of(context, types, daemon.context if daemon else None) is not None:
+    opens = functools.partial(runs_open, snapshot)
+    if fault_of(context, types, daemon.context if daemon else None, opens) is not None:
         return UNCONFINED
     if contained:
         return CONTAINER
     return SESSION if _of_a_session(snapshot, process) else CONFINED
+
+
+def _of_an_engine(snapshot: Snapshot, process: Process, type_: str) -> bool:
+    """A container engine's control group holds it, and categories bind its type, which is no guest's."""
+    constrained = facts_of(snapshot, type_).constrained is True and type_ not in guest_types(snapshot)
+    return constrained and of_engine(process.cgroup)
 
 
 def _of_a_session(snapshot: Snapshot, process: Process) -> bool:

@@ -19,7 +19,7 @@ from ..facts.guests import draws_categories, qemu_guests
 from ..libvirt.category_range import MIN_CATEGORIES, DaemonRange, libvirt_range
 from ..result import Reason
 from ..selinux.context import MAX_CATEGORY, CategorySet, Context, Level, parse_context
-from ..selinux.shipped_types import DAEMON_TYPES
+from ..selinux.shipped_types import SHIPPED_DAEMON_TYPES
 from ..snapshot.model import OK, Snapshot
 from ..system.unit_files import UnitAssignment, UnitFile, applied, assignments
 
@@ -67,6 +67,8 @@ class RangeFacts:
     context: str | None = None
     #: Label that the policy gives it when systemd starts it without a drop-in; None: not known.
     given: str | None = None
+    #: Types that the policy has for the daemon; None: it was not asked, and the shipped names count.
+    types: t.Collection[str] | None = None
     #: Label of systemd.
     init: str | None = None
     #: Files of its unit, without the drop-in.
@@ -89,6 +91,10 @@ class RangeFacts:
     def path(self) -> str:
         """The drop-in."""
         return path_of(self.unit)
+
+    def is_daemon_type(self, type_: str) -> bool:
+        """Whether the policy has this type for the daemon."""
+        return type_ in (SHIPPED_DAEMON_TYPES if self.types is None else self.types)
 
     def settings(self, ours: str | None) -> list[UnitAssignment]:
         """Settings of the daemon's label in systemd's order, with this text for the drop-in."""
@@ -153,12 +159,12 @@ def recorded(text: str | None) -> DaemonRange | None:
     return DaemonRange(low, high) if low + MIN_CATEGORIES - 1 <= high <= MAX_CATEGORY else None
 
 
-def is_sound(text: str) -> bool:
+def is_sound(seen: RangeFacts, text: str) -> bool:
     """Whether a drop-in of this module is unchanged, and for a daemon of libvirt."""
     settings = assignments([UnitFile("", text)], KEY)
     try:
         context = parse_context(settings[-1].value) if len(settings) == 1 else None
-        return context is not None and context.type in DAEMON_TYPES and text_of(context) == text
+        return context is not None and seen.is_daemon_type(context.type) and text_of(context) == text
     except LabelError:
         return False
 
@@ -212,7 +218,7 @@ def restart_needed(seen: RangeFacts, planned: RangePlan) -> bool:
 
 
 def _repair(seen: RangeFacts) -> RangePlan:
-    if seen.ours is None or seen.taken or is_sound(seen.ours):
+    if seen.ours is None or seen.taken or is_sound(seen, seen.ours):
         return RangePlan(seen.ours)
     drawn = recorded(seen.ours)
     if drawn is None:
@@ -277,7 +283,7 @@ def _base(seen: RangeFacts) -> Context | Reason:
 def _given(seen: RangeFacts, why: str) -> Context | Reason:
     """The label that the policy gives the daemon at its start."""
     context = _known(seen.given)
-    if context is not None and context.type in DAEMON_TYPES:
+    if context is not None and seen.is_daemon_type(context.type):
         return context
     policy = f"would start it as {seen.given}" if seen.given else "does not say as what it would start it"
     text = f"{why}, and the policy {policy}; check that its program has the label of its package (restorecon)"
@@ -287,7 +293,7 @@ def _given(seen: RangeFacts, why: str) -> Context | Reason:
 def _fault(seen: RangeFacts, context: Context) -> Reason | None:
     """The fault of the running daemon's label; None when it has none."""
     runs = f"{seen.daemon} runs as {seen.context}"
-    if context.type not in DAEMON_TYPES:
+    if not seen.is_daemon_type(context.type):
         return Reason("foreign_type", f"{runs}, whose type is not that of a libvirt daemon")
     init = _known(seen.init)
     if init is not None and init.user != context.user:

@@ -15,7 +15,7 @@ from ..errors import PlanError
 from ..result import Pending, Reason, Refusal
 from ..selinux.booleans import BOOLEAN_EFFECTS, closed
 from ..selinux.denials import Denial, Soak
-from ..selinux.shipped_types import SHIPPED_PERMISSIVE
+from ..selinux.policy_modules import SHIPPED_PRIORITIES, permissive_types
 from ..system import kernel_arguments
 from ..words import some
 
@@ -26,11 +26,8 @@ SUBJECT = "SELinux"
 STATES = ("enforcing", "permissive")
 #: Priority of the administrator's modules, as semodule and semanage install them; distributions use lower ones.
 ADMIN_PRIORITY = 400
-SHIPPED_PRIORITIES = (100, 200)
 
 _STRENGTH = {"disabled": 0, "permissive": 1, "enforcing": 2}
-_PERMISSIVE = re.compile(r"\(\s*typepermissive\s+([\w.$@+-]+)\s*\)")
-_COMMENT = re.compile(r";[^\n]*")
 _MODULE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 _BOOLEAN_NAME = re.compile(r"[A-Za-z0-9_]{1,100}\Z")
 _BOOLEAN = re.compile(r"\(\s*(?:boolean|tunable)\s+(\w+)\s+(true|false)\s*\)")
@@ -184,12 +181,6 @@ class PolicyPlan:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def permissive_types(cil: bytes) -> tuple[list[str], bool]:
-    """Types that a module makes permissive, and whether it does nothing else."""
-    text = _COMMENT.sub("", cil.decode("utf-8", "replace"))
-    return _PERMISSIVE.findall(text), not _PERMISSIVE.sub("", text).strip()
-
-
 def plan_modules(
     wanted: t.Iterable[PolicyModuleWish], store: t.Sequence[PolicyModule], os_id: str | None
 ) -> PolicyPlan:
@@ -222,13 +213,13 @@ def plan_permissive(
     plan: PolicyPlan,
     store: t.Sequence[PolicyModule],
     permissive: t.Collection[str],
-    shipped: t.Callable[[], t.Collection[str]],
+    shipped: t.Callable[[t.Collection[str]], t.Collection[str]],
     soak: SoakReader | None,
 ) -> None:
     """Add the removal of permissive domains that the administrator added.
 
-    ``permissive`` are the types that the kernel has permissive now; ``shipped`` gives those of the distribution's
-    modules. ``soak`` is None where the host does not enforce: nothing is
+    ``permissive`` are the types that the kernel has permissive now; ``shipped`` gives those of them that the
+    distribution's modules make so. ``soak`` is None where the host does not enforce: nothing is
     lost then.
     """
     known: set[str] = set()
@@ -242,8 +233,8 @@ def plan_permissive(
             plan.refused.append(Refusal(f"policy module {module.subject}", why))
         elif types:
             plan.remove.append(module)
-    loose = sorted(set(permissive) - known - SHIPPED_PERMISSIVE)
-    for type_ in sorted(set(loose) - set(shipped())) if loose else ():
+    loose = sorted(set(permissive) - known)
+    for type_ in sorted(set(loose) - set(shipped(loose))) if loose else ():
         why = _would_break([type_], soak)
         if why:
             plan.refused.append(Refusal(f"type {type_}", why))

@@ -15,6 +15,7 @@ from ..libvirt.secrets import blanked
 from ..result import Reason, Refusal, Result, Step
 from ..selinux import config
 from ..selinux.denials import MAX_SHOWN, Soak
+from ..selinux.policy_modules import permissive_types
 from ..system.boot_loaders.loader import SUBJECT as BOOT
 from ..system.boot_loaders.loader import BootPlan
 from ..system.kernel_arguments import BootWish
@@ -27,7 +28,6 @@ from .selinux import (
     PolicyModule,
     PolicyModuleWish,
     PolicyPlan,
-    permissive_types,
 )
 
 CONFIG = "/etc/selinux/config"

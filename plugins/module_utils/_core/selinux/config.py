@@ -1,17 +1,19 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""/etc/selinux/config as libselinux reads it, and the contexts files that libvirt takes its types from.
+"""/etc/selinux/config as libselinux reads it, and the contexts files that libvirt and engines take their types from.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .context import type_of
 
 MODES = ("enforcing", "permissive", "disabled")
+_LXC_LINE = re.compile(r'^\s*(\w+)\s*=\s*"([^"\n]*)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,10 @@ def parse_contexts(text: str) -> list[str]:
     """Types of virtual_domain_context or virtual_image_context, one a line; libvirt uses the first two lines."""
     found = (type_of(line.strip()) for line in text.split("\n")[:2])
     return [type_ for type_ in found if type_ is not None]
+
+
+def parse_lxc_contexts(text: str) -> tuple[list[str], str | None]:
+    """Types of lxc_contexts: those of containers' processes, sorted, and that of their files."""
+    labels = dict(_LXC_LINE.findall(text))
+    processes = {type_of(label) for name, label in labels.items() if name == "process" or name.endswith("_process")}
+    return sorted(type_ for type_ in processes if type_ is not None), type_of(labels.get("file", ""))

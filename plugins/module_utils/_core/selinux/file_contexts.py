@@ -18,8 +18,9 @@ from .context import parse_context
 
 #: semanage's letter for a kind of file, and how file_contexts writes it.
 FTYPES = {"a": "", "f": "--", "d": "-d", "c": "-c", "b": "-b", "s": "-s", "l": "-l", "p": "-p"}
-#: Label of images at rest.
-IMAGE_TYPE = "virt_image_t"
+#: Label of images at rest in the shipped policies, and a path to which each policy gives its own.
+AT_REST = "system_u:object_r:virt_image_t:s0"
+PATH_AT_REST = "/var/lib/libvirt/images/disk"
 #: Paths under it carry no label by policy.
 NONE = "<<none>>"
 
@@ -69,14 +70,14 @@ def parse(text: str) -> list[ContextRule]:
     return rules
 
 
-def of_folder(folder: str) -> ContextRule:
-    """The rule for a folder with images, and for all below it."""
+def of_folder(folder: str, label: str = AT_REST) -> ContextRule:
+    """The rule for a folder with images, and for all below it. ``label`` is the policy's label of images at rest."""
     if not folder.startswith("/") or folder.rstrip("/") == "" or "\n" in folder:
         why = f"folder {folder!r} is not an absolute path of a folder below /; give the images' own folder"
         raise PlanError(why, "folder_not_absolute")
     _must_be_ascii("folder", folder)
     plain = re.sub(r"\s", r"\\s", _SPECIAL.sub(r"\\\1", folder.rstrip("/")))
-    return ContextRule(f"{plain}(/.*)?", "a", f"system_u:object_r:{IMAGE_TYPE}:s0")
+    return ContextRule(f"{plain}(/.*)?", "a", label)
 
 
 def wanted(document: t.Mapping[str, t.Any]) -> ContextRule:

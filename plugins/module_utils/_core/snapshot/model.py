@@ -66,6 +66,12 @@ class TypeFacts:
     constrained: bool | None = field(
         default=None, metadata=doc("categories bind the type: it cannot read a file of other categories")
     )
+    relabels: bool | None = field(
+        default=None, metadata=doc("it may give guests' files any label: sVirt keeps nothing from it")
+    )
+    shipped: bool | None = field(
+        default=None, metadata=doc("where it is permissive: a module of the distribution makes it so")
+    )
 
 
 @dataclass
@@ -110,6 +116,11 @@ class SELinux:
     image_types: list[str] = field(
         default_factory=list, metadata=doc("types of contexts/virtual_image_context: read-write, then content")
     )
+    container_types: list[str] = field(
+        default_factory=list,
+        metadata=doc("process types of containers, by contexts/lxc_contexts and the engines' own file, sorted"),
+    )
+    container_file: str | None = field(default=None, metadata=doc("type of containers' files, by the same"))
     access: list[Access] = field(
         default_factory=list, metadata=doc("what guest types may do to the labels that images here carry")
     )
@@ -176,6 +187,10 @@ class Daemon:
     own_files: bool | None = field(
         default=False,
         metadata=doc("it reads a qemu.conf of its own, as in a container, and not the host's; None: unknown"),
+    )
+    types: list[str] | None = field(
+        default=None,
+        metadata=doc("types that the loaded policy has for such a daemon: they may start guests; None: not asked"),
     )
 
 

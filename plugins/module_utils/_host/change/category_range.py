@@ -25,13 +25,12 @@ from ..base import file_write
 from ..base.daemons import SOCKETS
 from ..base.journal import Entry, Journal, sync_folder
 from ..base.loaded_policy import FS, LoadedPolicy
-from ..base.root import Root, label_of, reason
-from ..probe import daemon, processes
+from ..base.root import Root, reason
+from ..probe import daemon, processes, selinux
 from ..probe.probe import Options, Probe, Tools
 from .daemon_restart import systemctl
 from .guard import KIND as PATH_KIND
 
-_PROGRAMS = ("/usr/sbin/{}", "/usr/bin/{}", "/usr/local/sbin/{}")
 _MAX_UNIT = 256 * 1024
 #: The kernel's error for a label that its policy does not know.
 _UNKNOWN_LABEL = errno.EINVAL
@@ -52,22 +51,26 @@ class CategoryRange:
     def look(self, guests: bool) -> RangeFacts:
         """The daemon, its unit's files and, where they are asked for, its guests. Raises SvirtError."""
         snapshot = self._snapshot() if guests else None
+        facts = snapshot.selinux if snapshot is not None else selinux.read(self.root).facts
         if snapshot is not None:
             running = snapshot.libvirt.daemon
         else:
-            running = daemon.find(self.root, processes.read(self.root, ()).daemons).daemon
+            daemons = processes.read(self.root, ()).daemons
+            running = daemon.find(self.root, daemons, container_types=facts.container_types).daemon
         policy = LoadedPolicy(self.root)
         if running is None or running.name not in SOCKETS:
             return RangeFacts(None, policy.loaded)
         drawing, unknown = plan.drawing_guests(snapshot) if snapshot else (None, "not asked")
         init = (self.root.line("/proc/1/attr/current") or "").rstrip("\0") or None
+        given = daemon.given_label(self.root, policy, running.name)
         seen = RangeFacts(
             daemon=running.name,
             selinux=policy.loaded,
             mls=self.root.line(f"{FS}/mls") != "0",
             awake=running.pid is not None,
             context=running.context,
-            given=self._given(policy, init, running.name),
+            given=given,
+            types=selinux.daemon_types(policy, given, facts),
             init=init,
             guests=drawing,
             unknown=unknown,
@@ -133,15 +136,6 @@ class CategoryRange:
 
     def _snapshot(self) -> Snapshot:
         return Probe(self.root, Options(timeout=self.timeout, files=False), self.tools).take()
-
-    def _given(self, policy: LoadedPolicy, init: str | None, name: str) -> str | None:
-        for path in (program.format(name) for program in _PROGRAMS):
-            try:
-                label = label_of(self.root.getxattr(path, file_write.LABEL))
-            except OSError:
-                continue
-            return policy.created(init, label, "process") if init and label and policy.loaded else None
-        return None
 
     def _drop_in(self, path: str) -> tuple[str | None, str]:
         """The drop-in's text, and why it must not be written; bytes that are no UTF-8 become surrogates."""

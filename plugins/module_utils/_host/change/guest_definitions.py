@@ -143,9 +143,11 @@ class LibvirtFacts:
 
 def facts(root: Root) -> LibvirtFacts:
     """Read them. Raises HostReadError where libvirt must not be asked, or cannot be."""
-    base_types = tuple(selinux.read(root).facts.guest_types[:2])
-    types = frozenset((*selinux.GUEST_TYPES, *base_types))
-    reading = daemon.find(root, processes.read(root, types).daemons)
+    security = selinux.read(root)
+    base_types = tuple(security.facts.guest_types[:2])
+    types = selinux.guest_types(security.policy, security.facts)
+    containers = security.facts.container_types
+    reading = daemon.find(root, processes.read(root, types).daemons, container_types=containers)
     if not reading.installed:
         return LibvirtFacts(False)
     why = daemon.may_connect(root, reading)

@@ -10,7 +10,6 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import base64
-import bz2
 import hashlib
 import os
 import shutil
@@ -21,21 +20,20 @@ from dataclasses import dataclass
 
 from ..._core.errors import HostReadError, HostWriteError, PlanError
 from ..._core.harden import selinux
-from ..._core.harden.selinux import ADMIN_PRIORITY, SHIPPED_PRIORITIES, BooleanFacts, PolicyModule
+from ..._core.harden.selinux import ADMIN_PRIORITY, BooleanFacts, PolicyModule
+from ..._core.selinux.policy_modules import SHIPPED_PRIORITIES
+from ..base import policy_modules
 from ..base.journal import Entry, Journal
 from ..base.loaded_policy import FS
+from ..base.policy_modules import MAX_MODULE, OF_GUESTS, STORE, plain
 from ..base.root import Root, reason
 from ..base.tools import HostTools
 
-STORE = "/var/lib/selinux"
 MODULES_KIND = "policy_module"
 PERMISSIVE_KIND = "permissive"
 BOOLEAN_KIND = "boolean"
 
-_MAX_MODULE = 16 * 1024 * 1024
 _MAX_POLICY = 64 * 1024 * 1024
-#: Where distributions declare the booleans of guests.
-_DECLARING = "virt"
 
 
 @dataclass(repr=False, eq=False)
@@ -56,16 +54,9 @@ class PolicyStore:
                 modules += [PolicyModule(priority, name, self._content(f"{folder}/{name}/cil")) for name in names]
         return modules
 
-    def shipped_permissive(self) -> set[str]:
-        """Types that the distribution's modules make permissive. Raises OSError and HostReadError."""
-        types: set[str] = set()
-        for priority in set(self._priorities()) & set(SHIPPED_PRIORITIES):
-            folder = f"{self._folder}/modules/{priority}"
-            for name in self.root.names(folder):
-                cil = self._content(f"{folder}/{name}/cil") or b""
-                if b"typepermissive" in cil:
-                    types.update(selinux.permissive_types(cil)[0])
-        return types
+    def shipped_permissive(self, types: t.Collection[str]) -> set[str]:
+        """Those of these types that the distribution's modules make permissive. Raises OSError and HostReadError."""
+        return policy_modules.shipped_permissive(self.root, self.policy, types) or set()
 
     def booleans(self, names: t.Iterable[str]) -> dict[str, BooleanFacts]:
         """Those of these booleans that the loaded policy has. Raises OSError and HostReadError."""
@@ -132,14 +123,10 @@ class PolicyStore:
         return f"{STORE}/{self.policy}/active"
 
     def _priorities(self) -> list[int]:
-        names = self.root.names(f"{self._folder}/modules")
-        return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+        return policy_modules.priorities(self.root, self.policy)
 
     def _content(self, path: str) -> bytes | None:
-        try:
-            return _plain(self.root.read_bytes(path, _MAX_MODULE))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return policy_modules.content(self.root, path)
 
     def _local(self) -> dict[str, bool]:
         try:
@@ -150,7 +137,7 @@ class PolicyStore:
     def _declared(self) -> dict[str, bool]:
         values: dict[str, bool] = {}
         for priority in self._priorities():  # the highest counts
-            cil = self._content(f"{self._folder}/modules/{priority}/{_DECLARING}/cil")
+            cil = self._content(f"{self._folder}/modules/{priority}/{OF_GUESTS}/cil")
             values.update(selinux.defaults_of(cil) if cil else {})
         return values
 
@@ -242,7 +229,7 @@ def _refuse_changed(entry: Entry, tools: HostTools) -> None:
 def _file(tools: HostTools, path: str) -> bytes | None:
     try:
         with open(tools.at(path), "rb") as file:
-            return _plain(file.read(_MAX_MODULE))
+            return plain(file.read(MAX_MODULE))
     except FileNotFoundError:
         return None
     except (OSError, HostReadError) as error:
@@ -312,17 +299,6 @@ def _run(tools: HostTools, words: list[str], then: str) -> str:
             f"{words[0]} failed with status {status}: {(err or out).strip()[-1000:]}; {then}", "program_failed"
         )
     return out
-
-
-def _plain(content: bytes) -> bytes:
-    """The store compresses files, unless semanage.conf says otherwise."""
-    if not content.startswith(b"BZh"):
-        return content
-    try:
-        unpacked = bz2.BZ2Decompressor().decompress(content, _MAX_MODULE)
-    except OSError as error:
-        raise HostReadError(f"a module of the policy store cannot be unpacked: {error}", "module_damaged") from error
-    return unpacked
 
 
 def _text(content: bytes) -> str:

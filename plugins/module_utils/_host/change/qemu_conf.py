@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 
 from ..._core.errors import HostReadError
@@ -15,12 +16,12 @@ from ..._core.libvirt.qemu_conf import MAX_TEXT
 from ..._core.snapshot.model import Daemon
 from ..base.file_write import FileState, change_file
 from ..base.journal import Journal
-from ..base.root import Root, reason
+from ..base.root import Root, label_of, reason
 from ..probe import daemon, processes, selinux, storage
 
 #: For a file that the host does not have yet, as distributions ship it.
 MODE = 0o600
-TYPE = "virt_etc_t"
+_LABEL = "security.selinux"
 
 
 @dataclass(repr=False, eq=False)
@@ -52,8 +53,8 @@ def read(root: Root, path: str, exports: bool = False) -> QemuConfFacts:
     text = _text(root, path)
     security = selinux.read(root).facts
     enabled = security.mode != "disabled"
-    label = f"system_u:object_r:{TYPE}" + (":s0" if security.mls is not False else "") if enabled else None
-    running = daemon.find(root, processes.read(root, ()).daemons).daemon
+    label = _label_beside(root, path) if enabled else None
+    running = daemon.find(root, processes.read(root, ()).daemons, container_types=security.container_types).daemon
     facts = QemuConfFacts(
         text, present, security.mode, security.lsms, label, running if running and running.pid else None
     )
@@ -72,6 +73,14 @@ def write(path: str, text: str, facts: QemuConfFacts, module: str) -> None:
         basis = FileState(_bytes(facts.text) if facts.present else None)
         mode = None if facts.present else MODE
         change_file(path, _bytes(text), journal, mode=mode, label=facts.label, basis=basis)
+
+
+def _label_beside(root: Root, path: str) -> str | None:
+    """The label of the file's folder, which the policies give to the files there as well; None where it has none."""
+    try:
+        return label_of(root.getxattr(posixpath.dirname(path), _LABEL))
+    except OSError:
+        return None
 
 
 def _bytes(text: str) -> bytes:

@@ -109,8 +109,8 @@ class SelinuxHost:
         reading = selinux.read(self.root)
         facts = self.facts = reading.facts
         self.config = self._configuration()
-        self._guest_types = {*selinux.GUEST_TYPES, *facts.guest_types}
-        self.table = processes.read(self.root, self._guest_types)
+        self._guest_types = selinux.guest_types(reading.policy, facts)
+        self.table = processes.read(self.root, self._guest_types, facts.container_types)
         self.host = system.host(self.root, self.table.booted_at)
         self.policy = facts.policy or "targeted"  # libselinux's own default
         if "/" in self.policy:
@@ -169,7 +169,7 @@ class SelinuxHost:
         contexts = [guest.process.context for guest in self.table.guests]
         contexts += [daemon.context for daemon in self.table.daemons]
         names = self._guest_types | {type_ for type_ in (type_of(text) for text in contexts if text) if type_}
-        return sorted(item.name for item in selinux.types(policy, names, ()) if item.permissive)
+        return sorted(item.name for item in selinux.types(policy, names, self.facts) if item.permissive)
 
     def _booleans_wanted(self) -> dict[str, bool]:
         return selinux_plan.wanted_booleans(self.request.profile, self.request.booleans)

@@ -7,7 +7,6 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import re
 import time
 import typing as t
 from dataclasses import replace
@@ -18,11 +17,13 @@ from ..._core.libvirt.secrets import blanked_value
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import Daemon, Libvirt, Process, QemuConf
+from ..._core.system.control_groups import named_for_engine
 from ..base import conf_values
 from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
 from ..base.deadline import Job
+from ..base.loaded_policy import LoadedPolicy
 from ..base.process_view import ProcessView
-from ..base.root import MAX_FILE, Root, reason
+from ..base.root import MAX_FILE, Root, label_of, reason
 from . import processes
 
 CONF = "/etc/libvirt/qemu.conf"
@@ -33,16 +34,18 @@ _AUTOSTARTED = "/run/libvirt/qemu/autostarted"
 
 _CLOCK_TICKS = 100  # as in processes.py
 _MAX_CONF = 1024 * 1024
-#: Type of privileged containers, in which libvirt's daemon runs where it is deployed as one.
+#: Type of privileged containers in the shipped policies, in which libvirt's daemon runs where it is deployed as one.
 _CONTAINED_DAEMON = "spc_t"
-#: Control groups of container engines.
-_ENGINE = re.compile(r"docker|libpod|kubepods|crio|containerd|lxc")
+_PROGRAMS = ("/usr/sbin/{}", "/usr/bin/{}", "/usr/local/sbin/{}")
+_LABEL = "security.selinux"
 
 #: Users that distributions run guests as: Debian's kind, and all others.
 _DISTRIBUTION_USERS = ("libvirt-qemu", "qemu")
 
 
-def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt:
+def find(
+    root: Root, daemons: t.Sequence[Process], xen: bool = False, container_types: t.Container[str] = ()
+) -> Libvirt:
     """The daemon in charge: the one that holds the driver, else the one that runs, else what a client would start.
 
     A daemon with files of its own, in a container, comes after those of the host, also after one that sleeps behind
@@ -54,7 +57,9 @@ def find(root: Root, daemons: t.Sequence[Process], xen: bool = False) -> Libvirt
     candidates = [
         (str(item.pid) != holder, reads_own_files(root, item) is True, order.index(item.role), item.pid, item)
         for item in daemons
-        if item.uid in (0, None) and item.role in sockets and not is_container_type(type_of(item.context or ""))
+        if item.uid in (0, None)
+        and item.role in sockets
+        and not is_container_type(type_of(item.context or ""), container_types)
     ]
     installed = [name for name in sockets if has_daemon(root, name)]
     libvirt = Libvirt(installed=bool(installed or candidates))
@@ -76,8 +81,20 @@ def reads_own_files(root: Root, process: Process) -> bool | None:
     if shared is not None:
         return not shared
     # Not for us to see. The service manager's own daemons read the host's files.
-    contained = type_of(process.context or "") == _CONTAINED_DAEMON or _ENGINE.search(process.cgroup or "")
+    contained = type_of(process.context or "") == _CONTAINED_DAEMON or named_for_engine(process.cgroup)
     return None if contained else False
+
+
+def given_label(root: Root, policy: LoadedPolicy, name: str) -> str | None:
+    """The label that the policy gives the daemon when systemd starts its program; None: unknown."""
+    init = (root.line("/proc/1/attr/current") or "").rstrip("\0") or None
+    for path in (program.format(name) for program in _PROGRAMS):
+        try:
+            label = label_of(root.getxattr(path, _LABEL))
+        except OSError:
+            continue
+        return policy.created(init, label, "process") if init and label and policy.loaded else None
+    return None
 
 
 def host_files_unread(daemon: Daemon | None) -> str:

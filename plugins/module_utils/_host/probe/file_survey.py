@@ -175,7 +175,7 @@ class FileSurvey:
                 owned.add(item.path, item.file)
                 if item.role in _LABELLED and item.file.kind != "block":
                     images.append(item.file.resolved or item.path)
-        types = frozenset((*selinux.IMAGE_TYPES[:1], *self.snapshot.selinux.image_types[:1]))
+        types = frozenset((selinux.image_type(self.snapshot.selinux),))
         search = orphans.OrphanSearch(self.root, self.mounts, owned, types, self.timeout, frozenset(self.stuck))
         search.run({*orphans.FOLDERS, *self._folders(images), *self.orphan_search})
         ownerless = [search.found[path] for path in sorted(search.found)]

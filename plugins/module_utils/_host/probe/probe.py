@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..._core.libvirt.file_labels import ImageTypes
 from ..._core.selinux.context import type_of
+from ..._core.selinux.shipped_types import SHIPPED_GUEST_TYPES
 from ..._core.snapshot import model as s
 from ..base.deadline import Job
 from ..base.loaded_policy import LoadedPolicy
@@ -107,7 +108,8 @@ class Probe:
     def _processes(self, facts: s.SELinux) -> processes.ProcessTable:
         table = processes.ProcessTable()
         with self.coverage.area("processes", "containers"):
-            table = processes.read(self.root, {*facts.guest_types, *selinux.GUEST_TYPES})
+            self.container_types = facts.container_types
+            table = processes.read(self.root, {*facts.guest_types, *SHIPPED_GUEST_TYPES}, facts.container_types)
             for area in ("processes", "containers"):
                 self.coverage.unknown(area, table.problem)
                 if table.hidden:
@@ -140,7 +142,7 @@ class Probe:
         job = None
         with self.coverage.area("libvirt", "guests"):
             xen = system.is_xen_host(self.root)
-            libvirt = daemon.find(self.root, table.daemons, xen)
+            libvirt = daemon.find(self.root, table.daemons, xen, self.container_types)
             if not libvirt.installed:
                 for area in ("libvirt", "guests", "images", "storage"):
                     self.coverage.not_applicable(area, _NO_LIBVIRT)
@@ -191,7 +193,7 @@ class Probe:
     def _questions(self, snapshot: s.Snapshot, policy: LoadedPolicy | None, table: processes.ProcessTable) -> None:
         """Ask the loaded policy about the types and labels in use."""
         facts = snapshot.selinux
-        guest_types = {*facts.guest_types, *selinux.GUEST_TYPES}
+        guest_types = selinux.guest_types(policy, facts)
         labels = [seen.process.context for seen in table.guests] + [item.context for item in table.daemons]
         labels += [item.context for item in table.containers]
         labels += [snapshot.libvirt.daemon.context] if snapshot.libvirt.daemon else []
@@ -200,11 +202,22 @@ class Probe:
         if facts.mode == "disabled":
             return
         with self.coverage.area("selinux"):
-            facts.types = selinux.types(policy, names, facts.image_types)
+            facts.types = selinux.types(policy, names, facts)
+            self._confirm(snapshot, policy)
             known = {item.name for item in facts.types if item.known}
             files_ = [item.file.label for guest in snapshot.guests for item in guest.resources]
             facts.access, why = selinux.access(policy, guest_types & known, selinux.type_labels(files_))
             self.coverage.unknown("selinux", why, str(policy.problem or "") if policy else "")
+
+    def _confirm(self, snapshot: s.Snapshot, policy: LoadedPolicy | None) -> None:
+        """Which types the policy has for the daemon, and which permissive ones the distribution ships."""
+        missing: list[str] = []
+        selinux.note_shipped(self.root, snapshot.selinux, missing)
+        self.coverage.unknown("selinux", *missing)
+        running = snapshot.libvirt.daemon
+        if running is not None and policy is not None:
+            given = daemon.given_label(self.root, policy, running.name)
+            running.types = selinux.daemon_types(policy, given, snapshot.selinux)
 
     def _finish(self, snapshot: s.Snapshot, table: processes.ProcessTable) -> None:
         snapshot.containers = table.containers if self.coverage.applies("containers") else []

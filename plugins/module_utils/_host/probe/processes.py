@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import ContainerLabel, Process
+from ..._core.system.control_groups import of_engine
 from ..base.root import Root, reason, text_of
 
 QEMU = "qemu"
@@ -80,8 +81,8 @@ class ProcessTable:
         return next((seen.process.context for seen in self.guests if seen.process.pid == pid), None)
 
 
-def read(root: Root, guest_types: t.Collection[str]) -> ProcessTable:
-    """Read every process once. Those that end meanwhile are left out."""
+def read(root: Root, guest_types: t.Collection[str], container_types: t.Collection[str] = ()) -> ProcessTable:
+    """Read every process once. Those that end meanwhile are left out. The types are the policy's own lists."""
     table = ProcessTable(booted_at=_boot_time(root))
     try:
         pids = sorted(int(name) for name in root.listdir("/proc") if name.isdigit())
@@ -89,30 +90,43 @@ def read(root: Root, guest_types: t.Collection[str]) -> ProcessTable:
         table.problem = reason(error)
         return table
     by_label: dict[str, list[int]] = {}
+    types = _KnownTypes(guest_types, container_types)
     for pid in pids:
-        _look(root, pid, table, by_label, guest_types)
+        _look(root, pid, table, by_label, types)
     table.containers = [
         ContainerLabel(label, members[:_MAX_PIDS], len(members)) for label, members in sorted(by_label.items())
     ]
     return table
 
 
-def _look(
-    root: Root, pid: int, table: ProcessTable, by_label: dict[str, list[int]], guest_types: t.Collection[str]
-) -> None:
+@dataclass(frozen=True)
+class _KnownTypes:
+    guests: t.Collection[str]
+    containers: t.Collection[str]
+
+    def contain(self, root: Root, pid: int, context: str | None) -> bool:
+        """The label is a container's: by its type, or by categories in a control group that an engine made."""
+        type_ = type_of(context) if context else None
+        if is_container_type(type_, self.containers):
+            return True
+        has_pair = context is not None and type_ not in self.guests and "," in context and ":s0:c" in context
+        return has_pair and any(map(of_engine, _cgroups(root, pid)))
+
+
+def _look(root: Root, pid: int, table: ProcessTable, by_label: dict[str, list[int]], types: _KnownTypes) -> None:
     try:
         exe = _exe(root, pid)
     except FileNotFoundError:
         return
     context = _context(root, pid)
     type_ = type_of(context) if context else None
-    if is_container_type(type_):
+    if types.contain(root, pid, context):
         by_label.setdefault(context or "", []).append(pid)
     program = _program(root, pid, exe)
     if program is None:
         table.hidden += root.exists(f"/proc/{pid}")
         return
-    role = _role(root, pid, program, type_ in guest_types)
+    role = _role(root, pid, program, type_ in types.guests)
     if role is not None:
         table.guests.append(_seen(root, pid, role, exe, context, table.booted_at))
     elif program in _DAEMONS:

@@ -13,18 +13,24 @@ from dataclasses import dataclass, field
 
 from ..._core.errors import HostReadError
 from ..._core.selinux import config as selinux_conf
-from ..._core.selinux.context import CategorySet, parse_context
+from ..._core.selinux.context import CategorySet, parse_context, type_of
 from ..._core.selinux.policy_access import Check
+from ..._core.selinux.shipped_types import (
+    SHIPPED_CONTAINER_FILE,
+    SHIPPED_DAEMON_TYPES,
+    SHIPPED_GUEST_TYPES,
+    SHIPPED_IMAGE_TYPES,
+)
 from ..._core.snapshot.model import Access, Boolean, SELinux, TypeFacts
+from ..base import policy_modules
 from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.root import Root, reason, text_of
 
 CONFIG = "/etc/selinux/config"
-#: What policies ship where the contexts file is missing or not yet read.
-GUEST_TYPES = ("svirt_t", "svirt_tcg_t")
-IMAGE_TYPES = ("svirt_image_t", "virt_content_t")
-#: File types that some process type may read when their categories are equal.
-_PROOF_TYPES = ("svirt_image_t", "container_file_t", "svirt_home_t", "virt_image_t", "tmp_t")
+#: Container engines prefer this file to the policy's lxc_contexts.
+ENGINES_CONTEXTS = "/usr/share/containers/selinux/contexts"
+#: File types that some process type may read when their categories are equal; the policy may lack any of them.
+_PROOF_TYPES = (SHIPPED_IMAGE_TYPES[0], SHIPPED_CONTAINER_FILE, "svirt_home_t", "virt_image_t", "tmp_t")
 
 #: Booleans that bear on guests and on containers, which share the guests' categories.
 _BOOLEANS = (
@@ -87,20 +93,44 @@ def _configuration(root: Root, reading: SELinuxReading) -> None:
     facts.configured_mode, facts.policy = config.mode_at_boot, config.policy
     facts.guest_types = _contexts(root, reading, "virtual_domain_context")
     facts.image_types = _contexts(root, reading, "virtual_image_context")
+    types_, file = selinux_conf.parse_lxc_contexts(_contexts_text(root, reading, "lxc_contexts"))
+    engines_types, engines_file = selinux_conf.parse_lxc_contexts(_text(root, reading, ENGINES_CONTEXTS))
+    facts.container_types, facts.container_file = sorted({*types_, *engines_types}), engines_file or file
 
 
 def _contexts(root: Root, reading: SELinuxReading, name: str) -> list[str]:
+    return selinux_conf.parse_contexts(_contexts_text(root, reading, name))
+
+
+def _contexts_text(root: Root, reading: SELinuxReading, name: str) -> str:
+    """A contexts file of the policy; empty where there is none."""
     policy = reading.facts.policy
     if not policy or "/" in policy:
-        return []
-    path = f"/etc/selinux/{policy}/contexts/{name}"
+        return ""
+    return _text(root, reading, f"/etc/selinux/{policy}/contexts/{name}")
+
+
+def _text(root: Root, reading: SELinuxReading, path: str) -> str:
     try:
-        return selinux_conf.parse_contexts(root.read_text(path, 65536))
+        return root.read_text(path, 65536)
     except FileNotFoundError:
-        return []
+        return ""
     except (OSError, HostReadError) as error:
         reading.missing.append(reason(error))
-        return []
+        return ""
+
+
+def image_type(facts: SELinux) -> str:
+    """The type of guests' own files, by the contexts file."""
+    return (*facts.image_types, SHIPPED_IMAGE_TYPES[0])[0]
+
+
+def guest_types(policy: LoadedPolicy | None, facts: SELinux) -> frozenset[str]:
+    """Types meant for guests: of the contexts file, and the shipped ones, unless the policy does not know them."""
+    shipped = (
+        name for name in SHIPPED_GUEST_TYPES if policy is None or not policy.lacks(policy.label(name, "s0:c1,c2"))
+    )
+    return frozenset((*facts.guest_types, *shipped))
 
 
 def _booleans(root: Root, missing: list[str]) -> list[Boolean]:
@@ -119,22 +149,39 @@ def _booleans(root: Root, missing: list[str]) -> list[Boolean]:
     return found
 
 
-def types(policy: LoadedPolicy | None, names: t.Iterable[str], image_types: t.Iterable[str]) -> list[TypeFacts]:
+def types(policy: LoadedPolicy | None, names: t.Iterable[str], facts: SELinux) -> list[TypeFacts]:
     """The loaded policy's facts about process types; unknown where it may not be asked."""
     wanted = sorted(set(names))
     if policy is None:
         return [TypeFacts(name) for name in wanted]
-    proofs = list(dict.fromkeys((*image_types, *_PROOF_TYPES)))
-    return [_type(policy, name, proofs) for name in wanted]
+    containers = [facts.container_file] if facts.container_file else []
+    proofs = list(dict.fromkeys((*facts.image_types, *containers, *_PROOF_TYPES)))
+    return [_type(policy, name, proofs, image_type(facts)) for name in wanted]
 
 
-def _type(policy: LoadedPolicy, name: str, proofs: list[str]) -> TypeFacts:
+def note_shipped(root: Root, facts: SELinux, missing: list[str]) -> None:
+    """Say of each permissive type whether the distribution's modules make it so."""
+    permissive = [item for item in facts.types if item.permissive]
+    if not permissive or not facts.policy or "/" in facts.policy:
+        return
+    try:
+        shipped = policy_modules.shipped_permissive(root, facts.policy, {item.name for item in permissive})
+    except (OSError, HostReadError) as error:
+        missing.append(f"which types the distribution ships permissive: {reason(error)}")
+        return
+    for item in permissive if shipped is not None else ():
+        item.shipped = item.name in (shipped or ())
+
+
+def _type(policy: LoadedPolicy, name: str, proofs: list[str], image: str) -> TypeFacts:
     known = None
     # A role that the type is not allowed for makes the label invalid; object_r always fits.
     for process in (policy.label(name, "s0:c1,c2"), policy.label(name, "s0:c1,c2", "object_r")):
         answer = policy.permissive(process)
         if answer.problem is None:
-            return TypeFacts(name, True, answer.permissive, _constrained(policy, process, proofs))
+            others = policy.label(image, "s0:c3,c4", "object_r")
+            relabels = policy.may(process, others, "relabelto")
+            return TypeFacts(name, True, answer.permissive, _constrained(policy, process, proofs), relabels)
         known = False if answer.problem.code == "label_unknown" else None
     return TypeFacts(name, known)
 
@@ -151,6 +198,26 @@ def _constrained(policy: LoadedPolicy, process: str, proofs: list[str]) -> bool 
             other = policy.may(process, policy.label(proof, "s0:c3,c4", "object_r"), "read")
             return None if other is None else not other
     return None
+
+
+def daemon_types(policy: LoadedPolicy | None, given: str | None, facts: SELinux) -> list[str] | None:
+    """Types that the policy has for libvirt's daemon; None where it may not be asked.
+
+    ``given`` is the label that it gives the daemon's program. Such a process may start guests: that keeps apart the
+    type of a program with a wrong label.
+    """
+    if policy is None or policy.problem or not policy.loaded:
+        return None
+    guests = [policy.label(name, "s0:c1,c2") for name in sorted(guest_types(policy, facts))]
+    candidates = dict.fromkeys(name for name in (type_of(given or ""), *SHIPPED_DAEMON_TYPES) if name)
+    types_, answers = [], 0
+    for name in candidates:
+        label = policy.label(name, "s0-s0:c0.c1023")
+        verdicts = [policy.verdict(Check(label, guest, "process", ("transition",))) for guest in guests]
+        answers += sum(item.problem is None or item.problem.code == "label_unknown" for item in verdicts)
+        if any(item.allowed for item in verdicts):
+            types_.append(name)
+    return sorted(types_) if answers else None
 
 
 def access(

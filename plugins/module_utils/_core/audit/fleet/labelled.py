@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from ...errors import LabelError
 from ...facts import images, outsiders
 from ...facts.guests import draws_categories, qemu_guests
+from ...facts.process_types import container_file_type, image_type, runs_open
 from ...facts.storage import FileName, file_name, file_path
 from ...facts.subjects import process_name
 from ...libvirt.file_labels import IMAGE, confinement
 from ...selinux.context import Context, Level, parse_context, read_context
 from ...selinux.dominance import FEW, few
-from ...selinux.shipped_types import runs_open
 from ...snapshot.model import NOT_APPLICABLE, UNKNOWN, Guest, Resource, Snapshot
 
 GUEST = "guest"
@@ -36,16 +36,12 @@ SESSION = "process"
 FILE = "file"
 CONTAINER = "container"
 
-#: The type of guests' files where the policy's own list was not read.
-_IMAGE_TYPE = "svirt_image_t"
 #: So many labels of a host with more than FEW categories are compared. Nobody needs even one; each may contain all
 #: others, so a host that names thousands would cost the whole fleet its analysis.
 MAX_WIDE = 32
 _TOO_WIDE = f"more than {MAX_WIDE} labels here have more than {FEW} categories, so not all could be compared"
 #: Kinds of files that a running guest does not use now: earlier runs may have left labels on them.
 _LEFT_KINDS = frozenset(("save", "memory_snapshot", "snapshot", "defined"))
-#: The type of containers' files.
-_CONTAINER_FILE = "container_file_t"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +137,8 @@ class _Reader:
     def __post_init__(self) -> None:
         selinux = self.snapshot.selinux
         self._unconstrained = {entry.name for entry in selinux.types if entry.constrained is False}
-        self._image_type = selinux.image_types[0] if selinux.image_types else _IMAGE_TYPE
+        self._image_type = image_type(self.snapshot)
+        self._container_file = container_file_type(self.snapshot)
         self._devices = {
             storage.mount: storage.identity
             for storage in self.snapshot.storage
@@ -292,7 +289,7 @@ class _Reader:
                     few(context.categories),
                     kind=SESSION,
                     context=str(context),
-                    file_label=f"system_u:object_r:{_CONTAINER_FILE if contained else self._image_type}:{key}",
+                    file_label=f"system_u:object_r:{self._container_file if contained else self._image_type}:{key}",
                 )
             )
 
@@ -315,7 +312,7 @@ class _Reader:
                     few(context.categories),
                     kind=CONTAINER,
                     context=str(context),
-                    file_label=f"system_u:object_r:{_CONTAINER_FILE}:{key}",
+                    file_label=f"system_u:object_r:{self._container_file}:{key}",
                 )
             )
 
@@ -337,7 +334,7 @@ class _Reader:
         """The static label of the guest's definition, when it does not run with it already."""
         seclabel = confinement(guest.persistent_labels) if guest.persistent else None
         context = read_context(seclabel.label) if seclabel is not None and seclabel.type == "static" else None
-        if context is None or not self._sound(context) or runs_open(context.type):
+        if context is None or not self._sound(context) or runs_open(self.snapshot, context.type):
             return
         key = str(context.high)
         if key != running:

@@ -17,19 +17,20 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from collections import Counter
 from dataclasses import dataclass
 
 from ...facts import outsiders
 from ...facts.guest_label import FOREIGN, MAX_CATEGORIES, NARROW, OPEN, WIDE, fault_of
-from ...facts.guests import facts_of, guest_types, qemu_guests, selinux_off
+from ...facts.guests import qemu_guests, selinux_off
+from ...facts.process_types import facts_of, guest_types, runs_open
 from ...facts.subjects import guest_name, process_name
 from ...libvirt.domain_xml import RISKS
 from ...libvirt.file_labels import confinement, relabels, same
 from ...libvirt.qemu_conf import doubt_of, setting
 from ...selinux.context import Context, read_context, type_of, unreadable
-from ...selinux.shipped_types import open_type_of, runs_open
 from ...snapshot.model import UNKNOWN, Guest, Process, SecLabel, Snapshot
 from ..finding import SEVERITIES, Hit, Rule, Settings, Unsure
 from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM3, NIST_CM6, NIST_CM7, NIST_SC4, NIST_SC39, off_is_unsure
@@ -43,7 +44,8 @@ _MOST_REACHED = 8
 
 def _fault(snapshot: Snapshot, context: Context) -> str | None:
     daemon = snapshot.libvirt.daemon
-    return fault_of(context, guest_types(snapshot), daemon.context if daemon else None)
+    opens = functools.partial(runs_open, snapshot)
+    return fault_of(context, guest_types(snapshot), daemon.context if daemon else None, opens)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _next_start(snapshot: Snapshot, guest: Guest) -> _NextStart:
     if seclabel is None or seclabel.type in (None, "dynamic"):
         # Only the type of a <baselabel> survives, and without one the type is the daemon's own choice.
         type_ = type_of(seclabel.baselabel) if seclabel is not None and seclabel.baselabel else None
-        foreign = type_ is not None and (runs_open(type_) or type_ not in guest_types(snapshot))
+        foreign = type_ is not None and (runs_open(snapshot, type_) or type_ not in guest_types(snapshot))
         return _NextStart("dynamic", seclabel.baselabel if seclabel else None, FOREIGN if foreign else None)
     if seclabel.type == "none":
         return _NextStart("none")
@@ -137,7 +139,7 @@ def _judged_guests(snapshot: Snapshot) -> t.Iterator[_JudgedGuest]:
         context = read_context(guest.context)
         if context is not None:
             yield _JudgedGuest(guest, subject, context, _fault(snapshot, context), next_)
-        elif open_type_of(guest.context):  # the type alone decides
+        elif (type_ := type_of(guest.context or "")) and runs_open(snapshot, type_):  # the type alone decides
             yield _JudgedGuest(guest, subject, None, OPEN, next_)
         else:
             doubt = unreadable(guest.context, "the label of its process")

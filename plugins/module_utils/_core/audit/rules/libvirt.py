@@ -19,6 +19,7 @@ import typing as t
 
 from ...errors import LabelError
 from ...facts.guests import selinux_off
+from ...facts.process_types import is_daemon_type
 from ...facts.subjects import CONF, HOST, conf_key
 from ...libvirt import qemu_conf
 from ...libvirt.category_range import libvirt_range
@@ -26,7 +27,6 @@ from ...libvirt.qemu_conf import REFUSED
 from ...libvirt.qemu_conf_host import driver_faults
 from ...libvirt.qemu_conf_keys import version_of
 from ...selinux.context import read_context, type_of
-from ...selinux.shipped_types import DAEMON_TYPES
 from ...snapshot.model import ConfProblem, Daemon, QemuConf, Snapshot
 from ..finding import Hit, Rule, Settings, Unsure, at_least
 from ._common import (
@@ -221,17 +221,20 @@ def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
         why = "it does not run, so its label is not known yet" if daemon.pid is None else "its label could not be read"
         yield Unsure(subject, why)
         return
-    wrong = list(_daemon_faults(daemon.context))
+    wrong = list(_daemon_faults(daemon, daemon.context))
     if wrong:
         worst = "high" if any(at_least(severity, "high") for severity, _what in wrong) else "medium"
         evidence = {"context": daemon.context, "wrong": [what for _severity, what in wrong]}
         yield Hit(subject, daemon.name, evidence, severity=worst)
+    elif daemon.types == [] and daemon.own_files is not True:
+        yield Unsure(subject, "which type the loaded policy has for it is not known, as its program's label is not")
 
 
-def _daemon_faults(context: str) -> t.Iterator[tuple[str, str]]:
+def _daemon_faults(daemon: Daemon, context: str) -> t.Iterator[tuple[str, str]]:
     """Severity and description of each fault in a daemon's label."""
     type_ = type_of(context)
-    if type_ not in DAEMON_TYPES:
+    # A container gives its daemon another type by right.
+    if daemon.own_files is not True and daemon.types != [] and not is_daemon_type(daemon, type_):
         yield "medium", f"type {type_} is not a libvirt daemon's; it was started by hand or by a custom unit"
     try:
         drawn = libvirt_range(context)

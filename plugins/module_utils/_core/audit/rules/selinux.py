@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ...facts.guests import facts_of, guest_types, selinux_off
+from ...facts.guests import selinux_off
+from ...facts.process_types import facts_of, given_types, guest_types, shipped_permissive
 from ...facts.subjects import HOST
 from ...selinux.booleans import BOOLEAN_EFFECTS, BooleanEffect
-from ...selinux.context import type_of
-from ...selinux.shipped_types import SHIPPED_GUEST_TYPES, SHIPPED_PERMISSIVE
 from ...snapshot.model import OK, Boolean, Snapshot
 from ...system import kernel_arguments
 from ...words import some
@@ -121,13 +120,16 @@ def _permissive_types(snapshot: Snapshot, settings: Settings) -> Results:
         yield from off_is_unsure(snapshot)
         return
     guests = guest_types(snapshot)
-    allowed = (SHIPPED_PERMISSIVE | frozenset(settings.permissive_allowed)) - guests
+    allowed = frozenset(settings.permissive_allowed) - guests
     yield from _not_asked(snapshot)
     for facts in snapshot.selinux.types:
         if facts.known is False or facts.name in allowed:
             continue
         if facts.permissive is None:
             yield Unsure(f"type {facts.name}", "whether the type is permissive could not be read")
+        elif facts.permissive and facts.name not in guests and shipped_permissive(facts) is not False:
+            if shipped_permissive(facts) is None:
+                yield Unsure(f"type {facts.name}", "whether the distribution ships it permissive could not be read")
         elif facts.permissive:
             severity = "critical" if facts.name in guests else None
             evidence = {"type": facts.name, "permissive": True, "guest_type": facts.name in guests}
@@ -139,7 +141,7 @@ def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
         yield Unsure(HOST, "no policy with categories is in force")
         return
     yield from _not_asked(snapshot)
-    for name in sorted(_given_types(snapshot)):
+    for name in sorted(given_types(snapshot)):
         facts = facts_of(snapshot, name)
         if facts.known is not False and facts.constrained is False:
             yield Hit(f"type {name}", name, {"type": name, "constrained": False})
@@ -147,19 +149,10 @@ def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
             yield Unsure(f"type {name}", "whether categories bind the type could not be read")
 
 
-def _given_types(snapshot: Snapshot) -> set[str]:
-    """Types that libvirt gives to guests here: by the policy's file, and as the daemon read it at its start."""
-    names = set(snapshot.selinux.guest_types) or set(SHIPPED_GUEST_TYPES)
-    for model in snapshot.libvirt.models or ():
-        if model.model == "selinux":
-            names |= {type_ for type_ in map(type_of, model.baselabels.values()) if type_}
-    return names
-
-
 def _not_asked(snapshot: Snapshot) -> t.Iterator[Unsure]:
     """Types of guests about which the loaded policy was not asked."""
     asked = {facts.name for facts in snapshot.selinux.types}
-    for name in sorted(_given_types(snapshot) - asked):
+    for name in sorted(given_types(snapshot) - asked):
         yield Unsure(f"type {name}", "the loaded policy was not asked about this type")
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 from ...errors import PlanError
 from ...selinux.context import parse_context
-from ...selinux.file_contexts import NONE, ContextRule
+from ...selinux.file_contexts import AT_REST, NONE, ContextRule
 from ..shared_use import Elsewhere
 
 #: Label for a path that the policy gives none.
-FALLBACK = "system_u:object_r:virt_image_t:s0"
+FALLBACK = AT_REST
 
 
 @dataclass(frozen=True)

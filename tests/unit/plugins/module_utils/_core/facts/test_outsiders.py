@@ -9,7 +9,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.facts import out
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import read_context
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.shipped_types import (
     is_container_type,
-    runs_open,
+    named_open,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Process
 from hypothesis import given, settings
@@ -62,7 +62,7 @@ def test_a_qemu_is_left_out_or_excused_only_by_what_the_kernel_says_of_it(proces
     elif kinds != [outsiders.UNCONFINED]:
         assert context is not None
         assert 2 <= len(context.categories) <= 8
-        assert not runs_open(context.type)
+        assert not named_open(context.type)
         assert is_container_type(context.type) is (kinds == [outsiders.CONTAINER])
         assert context.type != "custom_t"
 

@@ -82,7 +82,7 @@ def test_what_is_written_is_what_libvirt_draws_from(low: int, width: int) -> Non
     text = made.text or ""
     assert libvirt_range(made.context or "") == DaemonRange(low, high)
     assert r.recorded(text) == DaemonRange(low, high)
-    assert r.is_sound(text)
+    assert r.is_sound(SEEN, text)
     assert seen().settings(text)[-1].value == made.context
     assert r.plan(seen(ours=text), r.RangeWish(r.PRESENT, DaemonRange(low, high))).text == text
 

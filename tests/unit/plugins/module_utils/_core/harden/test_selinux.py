@@ -20,7 +20,6 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux i
     defaults_of,
     judge,
     local_booleans,
-    permissive_types,
     plan_booleans,
     plan_mode,
     plan_modules,
@@ -29,6 +28,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux i
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Pending, Reason, Refusal
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.denials import Denial, Soak
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.policy_modules import permissive_types
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system import kernel_arguments
 from hypothesis import given
 from hypothesis import strategies as st
@@ -275,7 +275,7 @@ def permissive(
     store: list[PolicyModule], kernel: tuple[str, ...] = (), shipped: tuple[str, ...] = (), soak: Soak | None = CLEAN
 ) -> PolicyPlan:
     plan = PolicyPlan()
-    plan_permissive(plan, store, kernel, lambda: shipped, (lambda: soak) if soak else None)
+    plan_permissive(plan, store, kernel, lambda _wanted: shipped, (lambda: soak) if soak else None)
     return plan
 
 
@@ -285,13 +285,17 @@ def test_a_permissive_domain_of_the_administrator_goes() -> None:
 
 
 def test_one_of_the_distribution_stays() -> None:
-    assert permissive([SHIPPED], ("virtqemud_t",)).remove == []
+    assert permissive([SHIPPED], ("virtqemud_t",), shipped=("virtqemud_t",)).remove == []
     plan = permissive([], ("virtlogd_t",), shipped=("virtlogd_t",))
     assert (plan.remove, plan.reload, plan.refused) == ([], [], [])
 
 
 def test_one_that_no_module_has_goes_with_the_stores_policy() -> None:
-    assert permissive([], ("svirt_t", "virtqemud_t")).reload == ["svirt_t"]
+    assert permissive([], ("svirt_t", "virtqemud_t"), shipped=("virtqemud_t",)).reload == ["svirt_t"]
+
+
+def test_a_name_that_a_distribution_ships_permissive_counts_only_where_its_modules_do_so() -> None:
+    assert permissive([], ("virtqemud_t",)).reload == ["virtqemud_t"]
 
 
 def test_a_module_that_does_more_stays() -> None:
@@ -316,13 +320,11 @@ def test_on_a_host_that_does_not_enforce_nothing_is_lost() -> None:
 
 def test_logs_and_shipped_modules_are_read_only_when_it_matters() -> None:
     plan = PolicyPlan()
-    plan_permissive(
-        plan, [SHIPPED, PolicyModule(400, "x", b"(allow a b (file (read)))")], ["virtqemud_t"], _unasked, _never
-    )
+    plan_permissive(plan, [SHIPPED, PolicyModule(400, "x", b"(allow a b (file (read)))")], [], _unasked, _never)
     assert (plan.remove, plan.reload, plan.refused) == ([], [], [])
 
 
-def _unasked() -> list[str]:
+def _unasked(_wanted: t.Collection[str]) -> list[str]:
     raise AssertionError("asked for nothing")
 
 

@@ -9,6 +9,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.config i
     SelinuxConf,
     parse_config,
     parse_contexts,
+    parse_lxc_contexts,
     with_mode,
 )
 from hypothesis import given
@@ -101,3 +102,16 @@ def test_whatever_the_file_holds_the_mode_is_set(text: str, mode: str) -> None:
     made = with_mode(text, mode)
     assert parse_config(made).mode == mode
     assert with_mode(made, mode) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "types", "file"),
+    [
+        ("", [], None),
+        ('process = "u:r:a_t:s0"\nro_file="u:object_r:b_t:s0"\nfile="u:object_r:c_t:s0"\n', ["a_t"], "c_t"),
+        ('# process = "u:r:a_t:s0"\n kvm_process = "u:r:k_t:s0"\nprocess="u:r:a_t"\n', ["a_t", "k_t"], None),
+        ('processes = "u:r:a_t:s0"\nprocess = u:r:a_t:s0\nfile = "nonsense"\n', [], None),
+    ],
+)
+def test_types_of_containers(text: str, types: list[str], file: str | None) -> None:
+    assert parse_lxc_contexts(text) == (types, file)

@@ -51,7 +51,7 @@ def test_what_the_distribution_makes_permissive(host: SelinuxHost) -> None:
     host.module(100, "virtd", "(typepermissive virtqemud_t)")
     host.module(200, "vendor", "(typepermissive vendor_t)")
     host.module(400, "ours", "(typepermissive svirt_t)")
-    assert store(host).shipped_permissive() == {"virtqemud_t", "vendor_t"}
+    assert store(host).shipped_permissive(("virtqemud_t", "vendor_t", "other_t")) == {"virtqemud_t", "vendor_t"}
 
 
 def test_booleans_and_where_their_lasting_value_is_from(host: SelinuxHost) -> None:

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Access, Boolean, TypeFacts
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
+    Access,
+    Boolean,
+    SELinux,
+    TypeFacts,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.loaded_policy import LoadedPolicy
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import selinux
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Policy, Tree
 
+IMAGE = "object_r:svirt_image_t"
+FACTS = SELinux("enforcing", image_types=["svirt_image_t"])
 GUEST = "system_u:system_r:svirt_t:s0:c1022,c1023"
 
 
@@ -69,24 +76,24 @@ def test_a_policy_name_cannot_lead_elsewhere(tree: Tree) -> None:
 
 def test_types_as_the_policy_has_them(tree: Tree) -> None:
     asked = loaded(tree, hosts.policy(permissive=("virtqemud_t",)))
-    found = selinux.types(asked, ["virtqemud_t", "svirt_t", "container_t", "none_t", "swtpm_t"], ["svirt_image_t"])
+    found = selinux.types(asked, ["virtqemud_t", "svirt_t", "container_t", "none_t", "swtpm_t"], FACTS)
     assert found == [
-        TypeFacts("container_t", True, False, True),
+        TypeFacts("container_t", True, False, True, False),
         TypeFacts("none_t", False),
-        TypeFacts("svirt_t", True, False, True),
-        TypeFacts("swtpm_t", True, False, False),
-        TypeFacts("virtqemud_t", True, True, False),
+        TypeFacts("svirt_t", True, False, True, False),
+        TypeFacts("swtpm_t", True, False, False, False),
+        TypeFacts("virtqemud_t", True, True, False, True),
     ]
 
 
 def test_a_type_without_constraint_is_found_out(tree: Tree) -> None:
-    (facts,) = selinux.types(loaded(tree, hosts.policy(constrained=())), ["svirt_t"], ["svirt_image_t"])
+    (facts,) = selinux.types(loaded(tree, hosts.policy(constrained=())), ["svirt_t"], FACTS)
     assert facts.constrained is False
 
 
 def test_a_type_that_may_read_nothing_proves_nothing(tree: Tree) -> None:
-    (facts,) = selinux.types(loaded(tree, lambda _question: "0 ffffffff 0 ffffffff 1 0"), ["x_t"], ["svirt_image_t"])
-    assert facts == TypeFacts("x_t", True, False, None)
+    (facts,) = selinux.types(loaded(tree, lambda _question: "0 ffffffff 0 ffffffff 1 0"), ["x_t"], FACTS)
+    assert facts == TypeFacts("x_t", True, False, None, False)
 
 
 def test_a_type_for_which_the_role_does_not_fit_is_still_known(tree: Tree) -> None:
@@ -95,8 +102,8 @@ def test_a_type_for_which_the_role_does_not_fit_is_still_known(tree: Tree) -> No
     def only_objects(question: str) -> str | None:
         return rules(question) if ":object_r:" in question.split(" ", maxsplit=1)[0] else None
 
-    (facts,) = selinux.types(loaded(tree, only_objects), ["svirt_t"], ["svirt_image_t"])
-    assert facts == TypeFacts("svirt_t", True, False, True)
+    (facts,) = selinux.types(loaded(tree, only_objects), ["svirt_t"], FACTS)
+    assert facts == TypeFacts("svirt_t", True, False, True, False)
 
 
 def test_without_mls_no_type_is_constrained(tree: Tree) -> None:
@@ -107,9 +114,9 @@ def test_without_mls_no_type_is_constrained(tree: Tree) -> None:
         return "6 ffffffff 0 ffffffff 1 0"
 
     tree.file("/sys/fs/selinux/mls", "0")
-    (facts,) = selinux.types(loaded(tree, remember), ["svirt_t"], ["svirt_image_t"])
+    (facts,) = selinux.types(loaded(tree, remember), ["svirt_t"], FACTS)
     assert facts.constrained is False
-    assert asked == ["system_u:system_r:svirt_t system_u:system_r:svirt_t 6"]
+    assert asked == [f"system_u:system_r:svirt_t system_u:{target} 6" for target in ("system_r:svirt_t", IMAGE)]
 
 
 def test_access_is_asked_for_a_guest_that_owns_nothing(tree: Tree) -> None:
@@ -153,7 +160,7 @@ def broken(_question: str) -> str | None:
 )
 def test_a_policy_that_does_not_answer_is_unknown_and_says_why(tree: Tree, answer: Policy, code: str) -> None:
     policy = loaded(tree, answer)
-    assert selinux.types(policy, ["svirt_t"], ["svirt_image_t"]) == [TypeFacts("svirt_t")]
+    assert selinux.types(policy, ["svirt_t"], FACTS) == [TypeFacts("svirt_t")]
     assert selinux.access(policy, ["svirt_t"], [hosts.REST_LABEL]) == ([], "")
     assert policy.problem is not None
     assert policy.problem.code == code
@@ -166,5 +173,5 @@ def test_only_root_asks(tree: Tree) -> None:
 
 
 def test_without_a_policy_nothing_is_known() -> None:
-    assert selinux.types(None, ["svirt_t"], []) == [TypeFacts("svirt_t")]
+    assert selinux.types(None, ["svirt_t"], FACTS) == [TypeFacts("svirt_t")]
     assert selinux.access(None, ["svirt_t"], [hosts.REST_LABEL]) == ([], "")

@@ -79,6 +79,13 @@ def test_permissive_types() -> None:
     assert status(snapshot, "SEL-006", permissive_allowed=("virtlogd_t",)) == "pass"
 
 
+def test_a_name_alone_does_not_excuse_a_permissive_type() -> None:
+    snapshot = factory.fedora_host()
+    for shipped, expected in ((False, "fail"), (None, "unknown"), (True, "pass")):
+        snapshot.selinux.types[-1].shipped = shipped
+        assert status(snapshot, "SEL-006") == expected
+
+
 def test_guest_types_are_never_allowed_to_be_permissive() -> None:
     snapshot = factory.host()
     snapshot.selinux.types[0].permissive = True
