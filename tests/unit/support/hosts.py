@@ -290,7 +290,7 @@ def fedora() -> Tree:
     return tree
 
 
-def apparmor() -> Tree:
+def apparmor(release: str = "ID=debian\nPRETTY_NAME=Debian\n", driver: str = "apparmor") -> Tree:
     """Debian or Ubuntu as they come: AppArmor, no SELinux."""
     tree = Tree()
     kernel(tree)
@@ -298,13 +298,13 @@ def apparmor() -> Tree:
     libvirtd(tree)
     tree.file("/etc/libvirt/qemu.conf", "")
     tree.file("/sys/kernel/security/lsm", "lockdown,capability,landlock,yama,apparmor")
-    tree.file("/etc/os-release", "ID=debian\nPRETTY_NAME=Debian\n")
+    tree.file("/etc/os-release", release)
     tree.file("/boot/grub/grub.cfg", "menuentry 'Debian' {\n\tlinux /vmlinuz root=UUID=1 ro quiet\n}\n")
     process(tree, 900, "/usr/sbin/libvirtd", "libvirtd (enforce)")
     tree.libvirt += [
         {"driver": "QEMU", "version": 11003000},
         {"uuid": UUID, "name": "web", "state": "shutoff", "active": False, "persistent": True, "inactive": domain()},
-        {"capabilities": "<secmodel><model>apparmor</model><doi>0</doi></secmodel>"},
+        {"capabilities": f"<secmodel><model>{driver}</model><doi>0</doi></secmodel>"},
     ]
     tree.file(IMAGE)
     return tree

@@ -15,6 +15,7 @@ from ..._core.libvirt.file_labels import ImageTypes
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import SHIPPED_GUEST_TYPES
 from ..._core.snapshot import model as s
+from ..._core.system.change_over import from_apparmor
 from ..base.deadline import Job
 from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root
@@ -27,7 +28,6 @@ Ask = t.Callable[[str, t.Collection[str]], t.Iterable[dict[str, t.Any]]]
 
 _NO_LIBVIRT = "no libvirt daemon for QEMU is installed"
 _OFF = "SELinux is off on this host"
-_APPARMOR = "AppArmor is in force here, not SELinux"
 
 
 @dataclass(repr=False, eq=False)
@@ -98,11 +98,13 @@ class Probe:
         facts = reading.facts
         if facts.mode == "disabled":
             # Where SELinux was configured, AppArmor in its place is a fault, not a choice.
-            chosen = "apparmor" in facts.lsms and facts.configured_mode in (None, "disabled")
+            chosen = "apparmor" in facts.lsms and not selinux.was_chosen(self.root, facts)
+            release = system.os_release(self.root)
+            apparmor = from_apparmor(release.get("ID"), release.get("ID_LIKE", "").split())
             for area in ("selinux", "images") if chosen else ():
-                self.coverage.not_applicable(area, _APPARMOR)
+                self.coverage.not_applicable(area, apparmor)
             for area in ("containers", "orphans"):
-                self.coverage.not_applicable(area, _APPARMOR if chosen else _OFF)
+                self.coverage.not_applicable(area, apparmor if chosen else _OFF)
         return reading
 
     def _processes(self, facts: s.SELinux) -> processes.ProcessTable:

@@ -133,6 +133,17 @@ def guest_types(policy: LoadedPolicy | None, facts: SELinux) -> frozenset[str]:
     return frozenset((*facts.guest_types, *shipped))
 
 
+def was_chosen(root: Root, facts: SELinux) -> bool:
+    """SELinux is configured to run, and has a policy: a configuration alone comes with some distributions' packages."""
+    if facts.configured_mode in (None, "disabled") or not facts.policy or "/" in facts.policy:
+        return False
+    try:
+        names = root.names(f"/etc/selinux/{facts.policy}/policy")
+    except OSError:
+        return True
+    return any(name.startswith("policy.") for name in names)
+
+
 def _booleans(root: Root, missing: list[str]) -> list[Boolean]:
     found = []
     try:

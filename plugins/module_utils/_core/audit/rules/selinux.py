@@ -16,7 +16,7 @@ from ...facts.guests import selinux_off
 from ...facts.process_types import facts_of, given_types, guest_types, shipped_permissive
 from ...facts.subjects import HOST
 from ...selinux.booleans import BOOLEAN_EFFECTS, BooleanEffect
-from ...snapshot.model import OK, Boolean, Snapshot
+from ...snapshot.model import NOT_APPLICABLE, OK, Boolean, Snapshot
 from ...system import kernel_arguments
 from ...words import some
 from ..finding import Hit, Rule, Settings, Unsure
@@ -30,7 +30,9 @@ _STRENGTH = {"disabled": 0, "permissive": 1, "enforcing": 2}
 
 def _off(snapshot: Snapshot, _settings: Settings) -> Results:
     selinux = snapshot.selinux
-    if selinux.mode == "disabled":
+    if snapshot.coverage["selinux"].status == NOT_APPLICABLE:
+        yield from _without_apparmor_either(snapshot)
+    elif selinux.mode == "disabled":
         yield Hit(
             HOST,
             HOST,
@@ -43,6 +45,13 @@ def _off(snapshot: Snapshot, _settings: Settings) -> Results:
         )
     elif selinux.mode not in _STRENGTH:
         yield Unsure(HOST, f"mode {selinux.mode[:40]!r} is not one that SELinux has")
+
+
+def _without_apparmor_either(snapshot: Snapshot) -> Results:
+    """The kernel has AppArmor in the place of SELinux, but libvirt uses neither."""
+    models = None if snapshot.libvirt.models is None else [model.model for model in snapshot.libvirt.models]
+    if models is not None and not {"selinux", "apparmor"} & set(models):
+        yield Hit(HOST, HOST, {"mode": snapshot.selinux.mode, "lsms": snapshot.selinux.lsms, "models": models})
 
 
 def _permissive(snapshot: Snapshot, _settings: Settings) -> Results:
@@ -218,6 +227,7 @@ RULES: tuple[Rule, ...] = (
         ),
         cost="reboot",
         needs=("selinux",),
+        regardless=("selinux",),
         check=_off,
         references=(NIST_AC3, NIST_SC39, NIST_CM6, "STIG RHEL-09-431010"),
     ),
