@@ -76,7 +76,7 @@ def _plan(call: Call, guard: Guard, seen: GuardFacts) -> list[GuardStep]:
     objections = [] if foreseen else guard.objections(seen)
     if objections:
         state = "is in place, so take it away (state=absent)" if seen.link else "was not put in place"
-        text = f"libvirt's daemon could not run the guard, which {state}: {'; '.join(objections)}"
+        text = f"libvirt's daemon could not run the guard, which {state}: {'; '.join(map(str, objections))}"
         raise PlanError(text, "daemon_may_not_run_it")
     if any(step.path == guard_plan.SCRIPT for step in steps):
         guard.test(params["content"].encode())

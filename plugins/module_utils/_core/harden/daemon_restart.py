@@ -155,7 +155,7 @@ def expect(look: RestartFacts, foreseen: ForeseenRestart) -> None:
     """Change the facts to what they would be after the earlier tasks."""
     look.reasons += foreseen.reasons
     if foreseen.policy:
-        look.hooks = [replace(hook, denied="") for hook in look.hooks]
+        look.hooks = [replace(hook, denied=()) for hook in look.hooks]
     conf = look.libvirt.conf
     if conf is not None and foreseen.settings:
         look.libvirt.conf = _with(conf, foreseen.settings)
@@ -306,7 +306,7 @@ def _hook_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
         if hook.denied:
             why = (
                 "libvirt could not run it: no guest would start, and running ones would be ended at the restart; give "
-                f"it a label that the daemon may execute, such as bin_t ({hook.denied})"
+                f"it a label that the daemon may execute, such as bin_t ({'; '.join(map(str, hook.denied))})"
             )
             yield Refusal(f"hook {hook.path}", Reason("hook_denied", why))
         elif guests and hook.at_reconnect == FAILS:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ..result import Reason
 from ..selinux.context import type_of
 from ..selinux.policy_access import AccessVerdict, Check
 from .hook_script import UNKNOWN
@@ -30,7 +31,7 @@ class Hook:
     #: When the file, or a link to it, changed last.
     changed_at: float
     #: Why the daemon could not run it; empty when it can, or no policy decides.
-    denied: str = ""
+    denied: tuple[Reason, ...] = ()
     #: What it does when the daemon calls it for a running guest at its start: see hook_script.outcome.
     at_reconnect: str = UNKNOWN
 
@@ -53,14 +54,19 @@ def questions(domain: str, label: str, process: str | None) -> list[Check]:
     ]
 
 
-def objections(verdicts: t.Iterable[AccessVerdict]) -> list[str]:
-    """Why the daemon lacks a permission. A permissive domain is not held by what is denied."""
+def objections(verdicts: t.Iterable[AccessVerdict]) -> list[Reason]:
+    """Why the daemon lacks a permission: ``denied``, or the code of why the policy gave no answer.
+
+    A permissive domain is not held by what is denied.
+    """
     reasons = []
     for item in verdicts:
         check = item.check
         if item.problem:
-            reasons.append(f"whether the daemon may use {check.target} is not known: {item.problem}")
+            why = f"whether the daemon may use {check.target} is not known: {item.problem}"
+            reasons.append(Reason(item.problem.code, why))
         elif item.denied and not item.permissive:
             what = f"{', '.join(item.denied)} ({check.tclass})"
-            reasons.append(f"the loaded policy does not let {check.source} do this to {check.target}: {what}")
+            why = f"the loaded policy does not let {check.source} do this to {check.target}: {what}"
+            reasons.append(Reason("denied", why))
     return reasons

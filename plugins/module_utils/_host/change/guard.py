@@ -100,13 +100,14 @@ class Guard:
             raise HostWriteError(text, "program_missing")
         self._run([PYTHON, "-ISB", "-", "--self-test"], script)
 
-    def objections(self, seen: GuardFacts) -> list[str]:
+    def objections(self, seen: GuardFacts) -> list[Reason]:
         """Why libvirt's daemon could not run the guard, by the loaded policy; empty where none is loaded."""
         if not self._policy.loaded:
             return []
         domain = self._domain()
         if domain is None:
-            return ["the domain of libvirt's daemon is not known: it does not run, and no program of it was found"]
+            text = "the domain of libvirt's daemon is not known: it does not run, and no program of it was found"
+            return [Reason("daemon_domain_unknown", text)]
         labels: dict[str, str | None] = {path: self._label(path) for path in (SHELL, TIMEOUT, PYTHON)}
         for path in plan.ORDER:
             old, new = seen.files[path].label, plan.label_for(path, seen)

@@ -17,6 +17,7 @@ from ..._core.harden.guard import LINK, PROGRAM, SETTINGS
 from ..._core.libvirt.hook_script import PASSES, UNKNOWN, outcome
 from ..._core.libvirt.hooks import Hook, objections, questions
 from ..._core.libvirt.shell_parser import MAX_TEXT
+from ..._core.result import Reason
 from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root, label_of
 from ..probe.guest_files import LABEL
@@ -85,12 +86,12 @@ def _at_reconnect(root: Root, path: str) -> str:
         return UNKNOWN
 
 
-def _denied(root: Root, policy: LoadedPolicy, path: str, domain: str) -> str:
+def _denied(root: Root, policy: LoadedPolicy, path: str, domain: str) -> tuple[Reason, ...]:
     try:
         label = label_of(root.getxattr(path, LABEL))
     except OSError:
         label = None
     if label is None:
-        return "its label cannot be read"
+        return (Reason("label_unread", "its label cannot be read"),)
     checks = questions(domain, label, policy.created(domain, label, "process"))
-    return "; ".join(objections(policy.verdicts(checks)))
+    return tuple(objections(policy.verdicts(checks)))

@@ -11,6 +11,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import guard_hook as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK, PROGRAM, SETTINGS
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
 from ansible_collections.svirt.fleet.plugins.modules import guard_hook
@@ -90,9 +91,9 @@ def test_a_script_that_does_not_work_changes_nothing(
 def test_a_daemon_that_may_not_run_it(
     top: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Guard, "objections", lambda *_: ["denied: execute"])
+    monkeypatch.setattr(Guard, "objections", lambda *_: [Reason("denied", "denied: execute")])
     result = run(capsys, content=SCRIPT)
-    assert result["msg"] == "libvirt's daemon could not run the guard, which was not put in place: denied: execute"
+    assert result["msg"].endswith(": denied: execute")
     assert not os.path.lexists(f"{top}{LINK}")
     assert run(capsys, content=SCRIPT, foreseen_policy=True)["failed"] is True  # by now it would be loaded
     foretold = run(capsys, content=SCRIPT, foreseen_policy=True, _ansible_check_mode=True)

@@ -234,17 +234,21 @@ def test_losses() -> None:
     assert losses(before, before) == []
 
 
+DENIED = Reason("denied", "execute (file)")
+
+
 def test_a_hook_that_libvirt_could_not_run() -> None:
     found = look(
         guest("a"),
-        hooks=[Hook("/etc/libvirt/hooks/qemu", 1.0, "the loaded policy does not let it"), Hook("x", 1.0, "", PASSES)],
+        hooks=[Hook("/etc/libvirt/hooks/qemu", 1.0, (DENIED,)), Hook("x", 1.0, at_reconnect=PASSES)],
     )
     assert refused(found) == [("hook /etc/libvirt/hooks/qemu", "hook_denied")]
-    assert refused(look(guest("a"), hooks=[Hook("x", 1.0), Hook("y", 1.0, "", FAILS)])) == [
+    assert DENIED.text in refusals(found)[0].reason.text
+    assert refused(look(guest("a"), hooks=[Hook("x", 1.0), Hook("y", 1.0, at_reconnect=FAILS)])) == [
         ("hook x", "hook_unknown"),
         ("hook y", "hook_fails"),
     ]
-    assert refused(look(hooks=[Hook("x", 1.0), Hook("y", 1.0, "", FAILS)])) == []
+    assert refused(look(hooks=[Hook("x", 1.0), Hook("y", 1.0, at_reconnect=FAILS)])) == []
 
 
 def test_a_guard_that_came_after_the_daemon() -> None:
@@ -256,7 +260,7 @@ def test_a_guard_that_came_after_the_daemon() -> None:
 
 def test_what_earlier_tasks_would_have_changed() -> None:
     """As in a run in check mode: the file is broken and names no driver, and the policy denies a hook."""
-    found = look(conf='security_driver = "none"\nuser = 5\n', hooks=[Hook("x", 1.0, "denied")])
+    found = look(conf='security_driver = "none"\nuser = 5\n', hooks=[Hook("x", 1.0, (DENIED,))])
     assert len(refusals(found)) == 2  # of a file that does not parse, no more is said
     expect(found, ForeseenRestart())
     assert (len(refusals(found)), reasons(found)) == (2, [])

@@ -50,14 +50,20 @@ def test_a_hook_runs_in_the_daemons_domain_or_in_one_of_its_own() -> None:
     ]
 
 
+CHECK = Check(DOMAIN, LABEL, "file", ("read", "execute"))
+DENIED = AccessVerdict(CHECK, ("read",), ("execute",), permissive=False)
+UNANSWERED = AccessVerdict(CHECK, problem=Reason("label_unknown", "no such label"))
+
+
 def test_objections() -> None:
-    check = Check(DOMAIN, LABEL, "file", ("read", "execute"))
-    denied = AccessVerdict(check, ("read",), ("execute",), permissive=False)
-    assert objections([denied]) == [
-        f"the loaded policy does not let {DOMAIN} do this to {check.target}: execute (file)"
-    ]
-    assert objections([replace(denied, permissive=True)]) == []
-    assert objections([AccessVerdict(check, ("read", "execute"), (), permissive=False)]) == []
-    assert objections([AccessVerdict(check, problem=Reason("label_unknown", "no such label"))]) == [
-        f"whether the daemon may use {check.target} is not known: no such label"
+    assert [reason.code for reason in objections([DENIED, UNANSWERED])] == ["denied", "label_unknown"]
+    assert objections([replace(DENIED, permissive=True)]) == []
+    assert objections([AccessVerdict(CHECK, ("read", "execute"), (), permissive=False)]) == []
+
+
+def test_words() -> None:
+    """The one test of wording: all other tests assert codes."""
+    assert [reason.text for reason in objections([DENIED, UNANSWERED])] == [
+        f"the loaded policy does not let {DOMAIN} do this to {LABEL}: execute (file)",
+        f"whether the daemon may use {LABEL} is not known: no such label",
     ]

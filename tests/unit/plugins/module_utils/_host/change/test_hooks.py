@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hooks import Hook
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import hooks
 
 from tests.unit.support.hooks import DOMAIN, HOOK_DOMAIN, HostRoot, answer, tree
@@ -39,32 +40,33 @@ def test_what_libvirt_takes_for_a_hook() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "domain", "denied"),
+    ("label", "domain", "codes", "what"),
     [
-        ("bin_t", DOMAIN, ""),
-        ("virt_etc_rw_t", DOMAIN, "virt_etc_rw_t:s0: execute (file)"),
-        ("virt_etc_rw_t", "system_u:system_r:virtqemud_t:s0", ""),  # a permissive domain
-        ("virt_hook_t", DOMAIN, f"do this to {HOOK_DOMAIN}: transition (process)"),
-        ("no_such_t", DOMAIN, "is not known"),
+        ("bin_t", DOMAIN, set(), ""),
+        ("virt_etc_rw_t", DOMAIN, {"denied"}, "virt_etc_rw_t:s0: execute (file)"),
+        ("virt_etc_rw_t", "system_u:system_r:virtqemud_t:s0", set(), ""),  # a permissive domain
+        ("virt_hook_t", DOMAIN, {"denied"}, f"{HOOK_DOMAIN}: transition (process)"),
+        ("no_such_t", DOMAIN, {"label_unknown"}, ""),
     ],
 )
-def test_what_the_loaded_policy_says(label: str, domain: str, denied: str) -> None:
+def test_what_the_loaded_policy_says(label: str, domain: str, codes: set[str], what: str) -> None:
     host = root(label, domain)
     (found,) = hooks.judged(host, hooks.installed(host), domain)
-    assert denied in found.denied
-    assert bool(found.denied) is bool(denied)
+    assert {reason.code for reason in found.denied} == codes
+    assert what in "\n".join(map(str, found.denied))
 
 
 def test_a_label_that_cannot_be_read() -> None:
     host = root()
     host._tree.entries[MAIN].xattrs.clear()
-    assert hooks.judged(host, [Hook(MAIN, 0.0)], DOMAIN)[0].denied == "its label cannot be read"
+    (found,) = hooks.judged(host, [Hook(MAIN, 0.0)], DOMAIN)
+    assert found.denied == (Reason("label_unread", "its label cannot be read"),)
 
 
 def test_without_selinux_nothing_is_denied() -> None:
     host = root("virt_etc_rw_t")
     del host._tree.entries["/sys/fs/selinux/enforce"]
-    assert [hook.denied for hook in hooks.judged(host, hooks.installed(host), DOMAIN)] == [""]
+    assert [hook.denied for hook in hooks.judged(host, hooks.installed(host), DOMAIN)] == [()]
 
 
 @pytest.mark.parametrize(
