@@ -77,8 +77,8 @@ class DenialLog:
     latest: float = 0.0
     #: Times at which the kernel dropped messages.
     lost: list[float] = field(default_factory=list)
-    #: Why the log could not be read; empty when it was.
-    problem: str = ""
+    #: Why the log could not be read; None when it was.
+    problem: Reason | None = None
 
     def take(self, lines: t.Iterable[str]) -> None:
         """Read lines of the audit log, of ``journalctl -o short-unix``, or of dmesg."""
@@ -130,7 +130,7 @@ class Soak:
 def soak(log: DenialLog, booted_at: float | None, types: t.Collection[str]) -> Soak:
     """Whether the log holds all denials since the kernel last forgot them, and these denials."""
     if log.problem:
-        return Soak(None, problem=Reason("log_unreadable", log.problem))
+        return Soak(None, problem=log.problem)
     if booted_at is None:
         return Soak(None, problem=Reason("boot_time_unknown", "when the host booted could not be read"))
     since = max([booted_at, *log.renewals])

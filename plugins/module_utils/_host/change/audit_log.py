@@ -14,6 +14,7 @@ import re
 import typing as t
 
 from ..._core.errors import HostReadError
+from ..._core.result import Reason
 from ..._core.selinux.denials import DenialLog
 from ..base.root import Root, reason
 from ..base.tools import HostTools
@@ -34,7 +35,7 @@ def read(root: Root, tools: HostTools, booted_at: float | None) -> DenialLog:
     log = DenialLog()
     words = [word for word in (root.line("/proc/cmdline") or "").split() if word.startswith("audit=")]
     if words and _KERNEL_OFF.match(words[-1]):
-        log.problem = f"the kernel was started with {words[-1]} and records no denial"
+        log.problem = Reason("audit_off", f"the kernel was started with {words[-1]} and records no denial")
     elif _runs(root, "auditd"):
         _read_files(root, log, booted_at)
     elif not _read_journal(tools, log):
@@ -59,13 +60,13 @@ def _read_files(root: Root, log: DenialLog, booted_at: float | None) -> None:
         except FileNotFoundError:
             break
         except (OSError, HostReadError) as error:
-            log.problem = reason(error)
+            log.problem = Reason("log_unreadable", reason(error))
             return
         log.take(_relevant(text))
         if booted_at is not None and log.earliest is not None and log.earliest <= booted_at:
             break
     if log.earliest is None:
-        log.problem = f"auditd runs, but {path} has no record"
+        log.problem = Reason("log_empty", f"auditd runs, but {path} has no record")
 
 
 def _path(root: Root) -> str:
@@ -103,11 +104,11 @@ def _read_buffer(tools: HostTools, log: DenialLog, booted_at: float | None) -> N
     program = tools.find("dmesg")
     status, text, err = tools.run_reader([program], _SECONDS) if program else (1, "", "there is no dmesg")
     if status:
-        log.problem = (
-            f"auditd does not run, and neither the journal nor the kernel's buffer can be read: {err.strip()[:200]}"
-        )
+        why = f"auditd does not run, and neither the journal nor the kernel's buffer can be read: {err.strip()[:200]}"
+        log.problem = Reason("log_unreadable", why)
     elif "Linux version" not in text:
-        log.problem = "auditd does not run, the journal cannot be read, and the kernel's buffer has lost its beginning"
+        why = "auditd does not run, the journal cannot be read, and the kernel's buffer has lost its beginning"
+        log.problem = Reason("buffer_overrun", why)
     else:
         log.take(text.split("\n"))
         log.earliest = booted_at if log.earliest is None else log.earliest

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.denials import (
     Denial,
     DenialLog,
@@ -129,7 +130,24 @@ def test_a_log_that_is_no_evidence() -> None:
     suppressed = "1700000005.1 kvm1 kernel: kauditd_printk_skb: 20 callbacks suppressed"
     assert code(read(start(), suppressed, avc(BOOT + 10))) == "messages_dropped"
     assert code(read(start(), suppressed, loaded(BOOT + 10))) == ""
-    assert code(soak(DenialLog(problem="no log"), BOOT, ())) == "log_unreadable"
+    assert code(soak(DenialLog(problem=Reason("audit_off", "no log")), BOOT, ())) == "audit_off"
+
+
+def test_words() -> None:
+    """The one test of wording: all other tests assert codes."""
+    dropped = "1700000005.1 kvm1 kernel: kauditd_printk_skb: 20 callbacks suppressed"
+    soaks = [
+        read(booted_at=None),
+        read(),
+        read(start(BOOT + 1000)),
+        read(start(), dropped, avc(BOOT + 10)),
+    ]
+    assert [str(soaked.problem) for soaked in soaks] == [
+        "when the host booted could not be read",
+        "the log has no record since the host booted",
+        "the log begins after the host booted; load the policy anew (load_policy), so that it is complete",
+        "the kernel dropped messages; run auditd, then load the policy anew (load_policy)",
+    ]
 
 
 def test_a_log_that_begins_late_is_whole_since_a_policy_was_loaded() -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,13 @@ def read(host: SelinuxHost) -> DenialLog:
     return audit_log.read(host.root, host.tools, BOOT)
 
 
+def problem(host: SelinuxHost) -> tuple[str, str]:
+    """Code of why the log is no evidence, and the end of the reason, which names what was seen."""
+    found = read(host).problem
+    assert found is not None
+    return found.code, found.text.rpartition(": ")[2]
+
+
 def stop_auditd(host: SelinuxHost) -> None:
     host.write("/proc/600/comm", "bash\n")
 
@@ -32,7 +41,7 @@ def test_auditds_log(host: SelinuxHost) -> None:
     host.write(LOG, START + denial(BOOT + 20) + denial(BOOT + 30, permissive=0))
     log = read(host)
     assert [denied[:2] for denied in log.denied] == [(BOOT + 20, "svirt_t")]
-    assert (log.earliest, log.latest, log.problem) == (BOOT - 10, BOOT + 30, "")
+    assert (log.earliest, log.latest, log.problem) == (BOOT - 10, BOOT + 30, None)
     assert host.calls == []
 
 
@@ -46,7 +55,9 @@ def test_rotated_files_as_far_back_as_the_boot(host: SelinuxHost) -> None:
 
 def test_a_log_elsewhere(host: SelinuxHost) -> None:
     host.write("/etc/audit/auditd.conf", "log_format = ENRICHED\nlog_file = /srv/audit.log\n")
-    assert "/srv/audit.log has no record" in read(host).problem
+    code, text = problem(host)
+    assert code == "log_empty"
+    assert "/srv/audit.log" in text
     host.write("/srv/audit.log", START + denial(BOOT + 1))
     assert len(read(host).denied) == 1
 
@@ -54,13 +65,15 @@ def test_a_log_elsewhere(host: SelinuxHost) -> None:
 def test_a_log_that_cannot_be_read(host: SelinuxHost) -> None:
     Path(host.root.at(LOG)).unlink()
     Path(host.root.at(LOG)).mkdir()
-    assert "Is a directory" in read(host).problem
+    assert problem(host) == ("log_unreadable", os.strerror(errno.EISDIR))
 
 
 @pytest.mark.parametrize("word", ["audit=0", "audit=1 audit=off"])
 def test_a_kernel_that_writes_nothing_down(host: SelinuxHost, word: str) -> None:
     host.write("/proc/cmdline", f"ro {word}\n")
-    assert word.rsplit(maxsplit=1)[-1] in read(host).problem
+    code, text = problem(host)
+    assert code == "audit_off"
+    assert word.rsplit(maxsplit=1)[-1] in text
 
 
 def test_what_auditd_left_behind_does_not_count(host: SelinuxHost) -> None:
@@ -77,10 +90,28 @@ def test_the_kernels_buffer_where_there_is_no_journal(host: SelinuxHost) -> None
     stop_auditd(host)
     host.buffer_text = "[    0.000000] Linux version 6.12\n"
     log = read(host)
-    assert (log.earliest, log.latest, log.problem, log.denied) == (BOOT, BOOT, "", [])
+    assert (log.earliest, log.latest, log.problem, log.denied) == (BOOT, BOOT, None, [])
     host.buffer_text = "[  900.000000] something\n"
-    assert "lost its beginning" in read(host).problem
+    assert problem(host)[0] == "buffer_overrun"
     host.buffer_text = ""
-    assert "Operation not permitted" in read(host).problem
+    assert problem(host) == ("log_unreadable", os.strerror(errno.EPERM))
     host.missing |= {"dmesg", "journalctl"}
-    assert "no dmesg" in read(host).problem
+    assert problem(host) == ("log_unreadable", "there is no dmesg")
+
+
+def test_words(host: SelinuxHost) -> None:
+    """The one test of wording: all other tests assert codes."""
+    host.write(LOG, "")
+    assert str(read(host).problem) == f"auditd runs, but {LOG} has no record"
+    stop_auditd(host)
+    host.buffer_text = ""
+    assert str(read(host).problem) == (
+        "auditd does not run, and neither the journal nor the kernel's buffer can be read: "
+        "dmesg: Operation not permitted"
+    )
+    host.buffer_text = "[  900.000000] something\n"
+    assert str(read(host).problem) == (
+        "auditd does not run, the journal cannot be read, and the kernel's buffer has lost its beginning"
+    )
+    host.write("/proc/cmdline", "ro audit=0\n")
+    assert str(read(host).problem) == "the kernel was started with audit=0 and records no denial"
