@@ -21,7 +21,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_re
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
-from tests.unit.support.judging import found, status, why
+from tests.unit.support.judging import codes, found, status
 from tests.unit.support.restarts import Machine
 
 CONF = "/etc/libvirt/qemu.conf"
@@ -139,7 +139,7 @@ def test_h_a_user_that_a_name_service_may_know_is_unknown(tmp_path: Path) -> Non
     assert refused(tree, tmp_path) == [("qemu.conf user", "unverified")]
     snapshot = look(tree, tmp_path).snapshot
     assert status(snapshot, "LIB-006") == "unknown"
-    assert "is not known" in why(snapshot, "LIB-006")
+    assert codes(snapshot, "LIB-006") == ("conf_value_unverified",)
 
 
 def test_h_cgroup_controllers_that_libvirt_knows(tmp_path: Path) -> None:

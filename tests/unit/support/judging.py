@@ -25,6 +25,11 @@ def status(snapshot: Snapshot, rule: str, **settings: object) -> str:
     return next(outcome.status for outcome in outcomes if outcome.rule == rule)
 
 
-def why(snapshot: Snapshot, rule: str) -> str:
-    """Why a rule could not be judged."""
-    return next(outcome.why for outcome in judge("kvm1", snapshot, f.Settings()).outcomes if outcome.rule == rule)
+def outcome(snapshot: Snapshot, rule: str) -> f.Outcome:
+    """Outcome of one rule."""
+    return next(item for item in judge("kvm1", snapshot, f.Settings()).outcomes if item.rule == rule)
+
+
+def codes(snapshot: Snapshot, rule: str) -> tuple[str, ...]:
+    """Codes of why a rule could not be judged."""
+    return outcome(snapshot, rule).codes

@@ -14,6 +14,7 @@ import hashlib
 import typing as t
 from dataclasses import dataclass, field
 
+from ..result import Reason
 from ..snapshot.model import Snapshot, doc
 
 #: From worst to least.
@@ -28,6 +29,9 @@ COSTS = {
     "operator": "a decision by people",
 }
 PROFILES = ("local", "nfs", "ovirt")
+
+#: Doubts of a rule that its outcome words.
+MAX_DOUBTS = 5
 
 PASS = "pass"
 FAIL = "fail"
@@ -73,7 +77,7 @@ class Unsure:
     """A subject that could not be judged, and why."""
 
     subject: str
-    why: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,13 @@ class Outcome:
     rule: str = field(metadata=doc("id of the rule"))
     status: str = field(metadata=doc("pass, fail, unknown or not_applicable"))
     why: str = field(default="", metadata=doc("the reason, for unknown and not_applicable"))
+    codes: tuple[str, ...] = field(default=(), metadata=doc("the codes of the reasons, each once"))
+
+
+def unknown(rule: str, doubts: t.Sequence[Reason]) -> Outcome:
+    """Result of a rule that could not judge."""
+    codes = tuple(dict.fromkeys(doubt.code for doubt in doubts))
+    return Outcome(rule, UNKNOWN, "; ".join(doubt.text for doubt in doubts[:MAX_DOUBTS]), codes)
 
 
 def fingerprint(rule: str, host: str, key: str) -> str:

@@ -29,6 +29,8 @@ if t.TYPE_CHECKING:
 
 SCHEMA = "svirt.fleet/report/1"
 
+#: Bounds on the codes of one entry.
+_MAX_CODES, _MAX_CODE = 20, 60
 #: ``fail_on`` that no finding reaches. Unknown results still prevent a pass.
 NEVER = "never"
 THRESHOLDS = (*SEVERITIES, NEVER)
@@ -128,8 +130,11 @@ def _host(result: HostResult, findings: list[Finding], fail_on: str, omitted: di
     }
 
 
-def _shortened(entry: dict[str, str]) -> dict[str, str]:
-    return {name: report_bounds.short(value) for name, value in entry.items()}
+def _shortened(entry: dict[str, t.Any]) -> dict[str, t.Any]:
+    """An entry with a reason, within bounds; without codes where it has none."""
+    codes = [report_bounds.short(code, _MAX_CODE) for code in entry.pop("codes", ())[:_MAX_CODES]]
+    texts = {name: report_bounds.short(value) for name, value in entry.items()}
+    return {**texts, "codes": codes} if codes else texts
 
 
 def _verdict(result: HostResult, findings: t.Sequence[Finding], fail_on: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..libvirt import file_labels
-from ..libvirt.qemu_conf import doubt_of, setting
+from ..libvirt.qemu_conf import UNREAD, doubt_of, setting
 from ..paths import below_any
 from ..result import Reason
 from ..selinux.context import Context, read_context, type_of, unreadable
@@ -367,8 +367,8 @@ def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, FileStatus]]:
         yield from ((file, status(snapshot, file)) for file in files(snapshot))
 
 
-def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bool | str:
-    """Whether every guest's QEMU may read an image at rest that is its own guest's only; a text: why it is unknown."""
+def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bool | Reason:
+    """Whether every guest's QEMU may read an image at rest that is its own guest's only, or why that is unknown."""
     meant = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
     if judgement.status != FITS or file.active or meant or not judgement.use.own:
         return False
@@ -381,8 +381,10 @@ def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bo
     if let_in is False or (asked and not any(access.read for access in asked)):
         return False
     if not asked:
-        return "the loaded policy was not asked whether guests may read its label"
-    return True if let_in else "whether owner and mode let guests' QEMU read it is not known"
+        return Reason("label_not_asked", "the loaded policy was not asked whether guests may read its label")
+    if let_in is None:
+        return Reason("owner_access_unknown", "whether owner and mode let guests' QEMU read it is not known")
+    return True
 
 
 def owner_must_stay(snapshot: Snapshot, file: File) -> Reason | None:
@@ -394,7 +396,7 @@ def owner_must_stay(snapshot: Snapshot, file: File) -> Reason | None:
     conf = snapshot.libvirt.conf
     doubt = doubt_of(conf, "dynamic_ownership")
     if doubt is not None or conf is None:
-        why = doubt.why if doubt else "it was not read"
+        why = doubt.reason if doubt else UNREAD
         return Reason("owners_unknown", f"qemu.conf does not tell whether libvirt sets owners: {why}")
     if setting(conf, "dynamic_ownership") == 0:
         text = "libvirt sets no owners here (dynamic_ownership = 0), so its guest could not start"

@@ -18,6 +18,7 @@ import string
 import typing as t
 from dataclasses import dataclass
 
+from ..result import Reason
 from ..snapshot.model import Assignment, ConfProblem, QemuConf
 from . import qemu_conf_keys
 from .qemu_conf_keys import BOOL, INT, TABLE, TEXT, TEXT_OR_LIST, UINT, NegativeNumber, Version, shown
@@ -335,18 +336,23 @@ class ConfDoubt:
 
     #: The key whose value libvirt refuses; None: it is the whole file.
     key: str | None
-    why: str
+    reason: Reason
+
+
+#: Why nothing is known of a file that is None.
+UNREAD = Reason("conf_unread", "the file could not be read")
 
 
 def doubt_of(conf: QemuConf | None, key: str) -> ConfDoubt | None:
     """Why the value of a key cannot be judged; None when it can."""
     if conf is None:
-        return ConfDoubt(None, "the file could not be read")
+        return ConfDoubt(None, UNREAD)
     for problem in conf.problems:
         if problem.kind == "syntax":
-            return ConfDoubt(None, f"libvirt cannot parse the file: line {problem.line}: {problem.message}")
+            why = f"libvirt cannot parse the file: line {problem.line}: {problem.message}"
+            return ConfDoubt(None, Reason("conf_syntax", why))
         if problem.kind in REFUSED and problem.key == key:
-            return ConfDoubt(key, f"libvirt refuses the value: {problem.message}")
+            return ConfDoubt(key, Reason("conf_value_refused", f"libvirt refuses the value: {problem.message}"))
         if problem.kind == UNVERIFIED and problem.key == key:
-            return ConfDoubt(key, problem.message)
+            return ConfDoubt(key, Reason("conf_value_unverified", problem.message))
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ..facts.storage import file_path
-from ..libvirt.qemu_conf import doubt_of, setting
+from ..libvirt.qemu_conf import UNREAD, doubt_of, setting
 from ..paths import below, below_any
 from ..snapshot.model import OK, Resource, Snapshot, Storage
 from .move import Move, Objection, refused, unknown
@@ -107,7 +107,7 @@ def _exported(move: Move) -> t.Iterator[Objection]:
     conf, daemon = move.here.libvirt.conf, move.here.libvirt.daemon
     doubt = doubt_of(conf, "shared_filesystems")
     if doubt is not None or conf is None:
-        why = doubt.why if doubt is not None else "the file could not be read"
+        why = doubt.reason if doubt is not None else UNREAD
         yield unknown(
             "export_unknown",
             f"whether libvirt on {move.source} knows that it exports {', '.join(sorted(folders))}: {why}",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from ...allocate.ledger import Row
 from ...facts.storage_statements import NOTHING, StorageStatements
+from ...result import Reason
 from .. import finding as f
 from ..rules.fleet import ENGINES, LOCAL, MEETING, RULES, SHARED
 from ..rules.image import ORPHAN
@@ -73,19 +74,19 @@ def _outcomes(views: t.Iterable[View], fleet: Comparison, settled: orphans.Settl
     """What could not be judged, by host."""
     unsettled = fleet.open
     open_rules = [
-        (rule, hosts, unsettled.why(hosts))
+        (rule, hosts, unsettled.doubt(hosts))
         for rule, hosts in ((SHARED, unsettled.now), (MEETING, unsettled.once_moved))
         if hosts
     ]
     outcomes: dict[str, tuple[f.Outcome, ...]] = {}
     for one in views:
         rules = (SHARED, LOCAL, MEETING, *([ENGINES] if one.containers else []))
-        whys: dict[str, list[str]] = {rule.id: list(fleet.doubts.get(one.host, ())) for rule in rules}
-        for rule, hosts, why in open_rules:
+        doubts: dict[str, list[Reason]] = {rule.id: list(fleet.doubts.get(one.host, ())) for rule in rules}
+        for rule, hosts, doubt in open_rules:
             if one.host in hosts:
-                whys[rule.id].append(why)
-        whys[ORPHAN.id] = list(settled.whys(one.host))
-        unknown = tuple(f.Outcome(rule_id, f.UNKNOWN, "; ".join(texts[:5])) for rule_id, texts in whys.items() if texts)
+                doubts[rule.id].append(doubt)
+        doubts[ORPHAN.id] = list(settled.doubts_of(one.host))
+        unknown = tuple(f.unknown(rule_id, reasons) for rule_id, reasons in doubts.items() if reasons)
         if unknown:
             outcomes[one.host] = unknown
     return outcomes

@@ -24,6 +24,7 @@ from ...allocate.ledger import Row
 from ...facts.sharing import Sharing
 from ...facts.storage import HostStorage, host_storage
 from ...facts.storage_statements import NOTHING, StorageStatements
+from ...result import Reason
 from ...selinux.dominance import compare
 from ...snapshot.model import Snapshot
 from . import category_ranges, duplicate_uuids, orphans, reach_by_chance, reach_now, reach_on_migration, reach_open
@@ -33,7 +34,10 @@ from .labelled import Placed, place
 from .orphans import Stock
 from .policy_answers import Answers, Confirmation
 
-_TOO_MANY = "guests here have labels of so many categories, or so many alike, that not all could be compared"
+_TOO_MANY = Reason(
+    "too_many_labels",
+    "guests here have labels of so many categories, or so many alike, that not all could be compared",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class View:
     storage: HostStorage
     stock: Stock
     #: Why guests here could not be compared; empty when all were.
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Reason, ...] = ()
     statics: tuple[Placed, ...] = ()
     at_rest: tuple[Placed, ...] = ()
     containers: tuple[Placed, ...] = ()
@@ -79,7 +83,7 @@ class Comparison:
     ranges: t.Mapping[str, RangeUse]
     ledger: t.Sequence[Row]
     #: By host, why guests could not be compared.
-    doubts: t.Mapping[str, t.Sequence[str]]
+    doubts: t.Mapping[str, t.Sequence[Reason]]
     #: Hosts of the fleet that could not be read.
     unread: t.Sequence[str]
 
@@ -215,7 +219,7 @@ class _Domain:
         return groups
 
 
-def _doubt(doubts: dict[str, tuple[str, ...]], skipped: t.Iterable[Placed]) -> None:
+def _doubt(doubts: dict[str, tuple[Reason, ...]], skipped: t.Iterable[Placed]) -> None:
     for host in sorted({one.host for one in skipped}):
         if _TOO_MANY not in doubts.get(host, ()):
             doubts[host] = (*doubts.get(host, ()), _TOO_MANY)

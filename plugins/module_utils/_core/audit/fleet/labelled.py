@@ -27,6 +27,7 @@ from ...facts.process_types import container_file_type, image_type, runs_open
 from ...facts.storage import FileName, file_name, file_path
 from ...facts.subjects import process_name
 from ...libvirt.file_labels import IMAGE, confinement
+from ...result import Reason
 from ...selinux.context import Context, Level, parse_context, read_context
 from ...selinux.dominance import FEW, few
 from ...snapshot.model import NOT_APPLICABLE, UNKNOWN, Guest, Resource, Snapshot
@@ -39,7 +40,10 @@ CONTAINER = "container"
 #: So many labels of a host with more than FEW categories are compared. Nobody needs even one; each may contain all
 #: others, so a host that names thousands would cost the whole fleet its analysis.
 MAX_WIDE = 32
-_TOO_WIDE = f"more than {MAX_WIDE} labels here have more than {FEW} categories, so not all could be compared"
+_TOO_WIDE = Reason(
+    "too_many_wide_labels",
+    f"more than {MAX_WIDE} labels here have more than {FEW} categories, so not all could be compared",
+)
 #: Kinds of files that a running guest does not use now: earlier runs may have left labels on them.
 _LEFT_KINDS = frozenset(("save", "memory_snapshot", "snapshot", "defined"))
 
@@ -99,7 +103,7 @@ class Placement:
     at_rest: tuple[Placed, ...] = ()
     containers: tuple[Placed, ...] = ()
     #: Why guests here could not be compared; empty when all were.
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Reason, ...] = ()
 
 
 def place(host: str, snapshot: Snapshot) -> Placement:
@@ -128,7 +132,7 @@ class _Reader:
     statics: list[Placed] = field(default_factory=list)
     at_rest: list[Placed] = field(default_factory=list)
     found: list[Placed] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
+    doubts: list[Reason] = field(default_factory=list)
     #: Labels of containers in which a QEMU runs that is compared itself.
     engines: set[Context] = field(default_factory=set)
     #: Category sets of the wide labels that are compared.
@@ -167,7 +171,8 @@ class _Reader:
             context = parse_context(guest.context or "")
         except LabelError as error:
             why = str(error) if guest.context else "its process's label was not read"
-            self.doubts.append(f"guest {guest.name[:80]!r} could not be compared: {why}")
+            text = f"guest {guest.name[:80]!r} could not be compared: {why}"
+            self.doubts.append(Reason("label_unreadable", text))
             self._defined(guest, None)
             return
         for item in guest.resources:

@@ -21,6 +21,7 @@ from ...facts.connected import Parts
 from ...facts.images import shared_orphans
 from ...facts.sharing import Sharing
 from ...facts.storage import FileName, file_name, file_path
+from ...result import Reason
 from ...selinux.context import parse_context
 from ...snapshot.model import Orphan, Snapshot
 from ...words import some
@@ -58,7 +59,7 @@ class Settled:
     findings: list[Finding] = field(default_factory=list)
     #: By the number of a finding: who owns its file: guests that run, by host and name, and hosts, with its base name.
     owners: dict[int, set[GuestName]] = field(default_factory=dict)
-    doubts: dict[str, dict[str, list[str]]] = field(default_factory=lambda: defaultdict(dict))
+    doubts: dict[str, dict[Reason, list[str]]] = field(default_factory=lambda: defaultdict(dict))
 
     def unreported(self, reported: t.Iterable[Finding]) -> list[Finding]:
         """The findings, without those that one of ``reported`` covers: it names the file's owner and who reaches it."""
@@ -75,12 +76,11 @@ class Settled:
             )
         ]
 
-    def whys(self, host: str) -> tuple[str, ...]:
-        """The host's doubts in words."""
-        return tuple(
-            f"{len(paths)} with a guest's label on shared storage, such as {min(paths)[:200]!r}: {why}"
-            for why, paths in self.doubts.get(host, {}).items()
-        )
+    def doubts_of(self, host: str) -> t.Iterator[Reason]:
+        """The host's doubts, each with its files."""
+        for doubt, paths in self.doubts.get(host, {}).items():
+            text = f"{len(paths)} with a guest's label on shared storage, such as {min(paths)[:200]!r}: {doubt}"
+            yield Reason(doubt.code, text)
 
 
 def _named(finding: Finding, keys: t.Iterable[str]) -> set[GuestName]:
@@ -120,10 +120,10 @@ def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str])
         seers = {seer.host: seer for seer, _orphan in group.seen}
         here = {**seers, **{user.host: user for key in group.keys for user in users[key]}}
         verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], group.keys)
-        if not isinstance(verdict, str):
+        if isinstance(verdict, Finding):
             settled.owners[len(settled.findings)] = judge.owners(orphan, here.values(), group.keys)
             settled.findings.append(verdict)
-        elif verdict:
+        elif verdict is not None:
             settled.doubts[one.host].setdefault(verdict, []).append(orphan.path)
     return settled
 
@@ -162,15 +162,15 @@ class _Judge:
     def __init__(self, sharing: Sharing, unread: t.Sequence[str]) -> None:
         self._sharing = sharing
         self._unread = unread
-        self._open: dict[tuple[str, str], str] = {}
+        self._open: dict[tuple[str, str], Reason | None] = {}
 
-    def verdict(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock], keys: set[str]) -> Finding | str:
-        """The finding, or why it is unknown; an empty text: it is somebody's file."""
+    def verdict(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock], keys: set[str]) -> Finding | Reason | None:
+        """The finding, or why it is unknown; None: it is somebody's file."""
         name = _name(orphan)
         owners = [user.host for user in users if name is not None and self._owns(user, name, keys)]
         holders = [guest for user in users for guest in _holders(user, orphan)]
         if name is None and holders:
-            return ""  # nothing tells this file from one of the guest's own
+            return None  # nothing tells this file from one of the guest's own
         # A guest that reaches the file and does not own it reaches it whatever other hosts report.
         reaching = [
             guest
@@ -179,12 +179,13 @@ class _Judge:
             if not self._may_have(guest, name, keys)
         ]
         if owners and not reaching:
-            return ""
+            return None
         # Storage without labels of its own for others is of this host alone.
-        doubt = self._doubt(one, orphan, users) if keys else ""
-        doubt = doubt or (
-            self._may_own(users, orphan, name, keys) if not owners else f"a guest on {some(owners)} uses it"
-        )
+        doubt = self._doubt(one, orphan, users) if keys else None
+        if doubt is None and owners:
+            doubt = Reason("has_owner", f"a guest on {some(owners)} uses it")
+        elif doubt is None:
+            doubt = self._may_own(users, orphan, name, keys)
         if doubt and not reaching:
             return doubt
         return _finding(one.host, orphan, reaching, doubt)
@@ -209,39 +210,40 @@ class _Judge:
         alike = [file for file in guest.files or () if file[1].rpartition("/")[2] == name[0]]
         return bool(alike and self._sharing.keys_of_files(guest.host, alike) & keys)
 
-    def _may_own(self, users: t.Sequence[Stock], orphan: Orphan, name: FileName | None, keys: set[str]) -> str:
+    def _may_own(
+        self, users: t.Sequence[Stock], orphan: Orphan, name: FileName | None, keys: set[str]
+    ) -> Reason | None:
         """Why a guest that runs at the file's level may own it: not all of its files are known."""
         for user in users:
             for guest in _holders(user, orphan):
                 unknown = guest.files is None and guest.uuid not in user.diskless
                 if unknown or self._may_have(guest, name, keys):
-                    return (
-                        f"{guest.name[:80]!r} on {user.host} runs with its categories, and not all its files are known"
-                    )
-        return ""
+                    who = f"{guest.name[:80]!r} on {user.host}"
+                    text = f"{who} runs with its categories, and not all its files are known"
+                    return Reason("guest_may_own_it", text)
+        return None
 
-    def _doubt(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock]) -> str:
+    def _doubt(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock]) -> Reason | None:
         """Why it cannot be told, if so."""
         doubtful = [user.host for user in users if user.doubtful]
         if self._unread:
-            return f"{some(self._unread)} could not be read"
+            return Reason("hosts_unread", f"{some(self._unread)} could not be read")
         if doubtful:
-            return f"not all labels on {some(doubtful)} could be read"
+            return Reason("label_unreadable", f"not all labels on {some(doubtful)} could be read")
         if len(users) < 2:
-            return "no other host that uses the storage was audited"
+            return Reason("sharers_not_audited", "no other host that uses the storage was audited")
         return self._unsettled(one.host, orphan, {user.host for user in users})
 
-    def _unsettled(self, host: str, orphan: Orphan, settled: t.Container[str]) -> str:
+    def _unsettled(self, host: str, orphan: Orphan, settled: t.Container[str]) -> Reason | None:
         where = (host, orphan.mount or "")
         if where not in self._open:
             numbers = self._sharing.numbers_of_files(host, [(orphan.mount or "", orphan.path)])
             example = self._sharing.unsettled(host, numbers, settled)
-            self._open[where] = (
+            text = (
                 f"it is not known whether other hosts have its storage, such as {example}; name in svirt_storage which "
                 "mounts are one storage and which are not"
-                if example
-                else ""
             )
+            self._open[where] = Reason("storage_unsettled", text) if example else None
         return self._open[where]
 
 
@@ -258,7 +260,7 @@ def _holders(user: Stock, orphan: Orphan) -> list[Placed]:
     return [guest for guest in user.guests if guest.level.dominates(level)]
 
 
-def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed], doubt: str) -> Finding:
+def _finding(host: str, orphan: Orphan, holders: t.Sequence[Placed], doubt: Reason | None) -> Finding:
     hit = orphan_hit(orphan)
     if not holders:
         return finding_of(ORPHAN, host, hit)

@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from ...facts.sharing import Sharing, Unsettled
+from ...result import Reason
 from ...selinux.dominance import compare
 from .labelled import Placed
 from .reach_now import Held, owned, with_another_elsewhere
@@ -34,13 +35,14 @@ class OpenReach:
     equal: dict[str, int] = field(default_factory=dict)
     example: Unsettled | None = None
 
-    def why(self, hosts: t.Collection[str]) -> str:
-        """The doubt in words, the same for each of the hosts."""
+    def doubt(self, hosts: t.Collection[str]) -> Reason:
+        """The doubt, the same for each of the hosts."""
         count = f"{len(hosts):,} hosts have guests" if len(hosts) != 1 else "a host has guests"
-        return (
+        text = (
             f"{count} whose labels reach guests elsewhere, and it is not known whether their storage is shared, such "
             f"as {self.example}; name in svirt_storage which mounts are one storage and which are not"
         )
+        return Reason("storage_unsettled", text)
 
 
 def find(

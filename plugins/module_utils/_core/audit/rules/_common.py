@@ -10,10 +10,14 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 from ...facts.guests import selinux_off
-from ...facts.subjects import CONF, HOST, conf_key
-from ...libvirt.qemu_conf import doubt_of
-from ...snapshot.model import QemuConf, Snapshot
+from ...facts.subjects import CONF, HOST, conf_key, guest_name
+from ...libvirt import qemu_conf
+from ...result import Reason
+from ...snapshot.model import Guest, QemuConf, Snapshot
 from ..finding import Unsure
+
+SELINUX_OFF = Unsure(HOST, Reason("selinux_off", "SELinux is off, so labels mean nothing now"))
+CONF_UNREAD = Unsure(CONF, qemu_conf.UNREAD)
 
 NIST_AC3 = "NIST SP 800-53 AC-3"  # access enforcement
 NIST_AC4 = "NIST SP 800-53 AC-4"  # information flow enforcement
@@ -29,12 +33,18 @@ NIST_SI2 = "NIST SP 800-53 SI-2"  # flaw remediation
 
 def off_is_unsure(snapshot: Snapshot) -> tuple[Unsure, ...]:
     """Result of a rule about labels while SELinux is off."""
-    return (Unsure(HOST, "SELinux is off, so labels mean nothing now"),) if selinux_off(snapshot) else ()
+    return (SELINUX_OFF,) if selinux_off(snapshot) else ()
 
 
-def conf_doubt(conf: QemuConf | None, key: str) -> Unsure | None:
-    """Why a key of the file cannot be judged; None when it can."""
-    doubt = doubt_of(conf, key)
-    if doubt is None:
-        return None
-    return Unsure(CONF if doubt.key is None else conf_key(doubt.key), doubt.why)
+def guest_unread(guest: Guest) -> Unsure:
+    """Result of a rule about a guest whose definition was not read wholly."""
+    return Unsure(guest_name(guest), Reason("guest_unread", guest.error))
+
+
+def conf_for(snapshot: Snapshot, key: str) -> QemuConf | Unsure:
+    """qemu.conf for a rule about a key of it, or why that key cannot be judged."""
+    conf = snapshot.libvirt.conf
+    doubt = qemu_conf.doubt_of(conf, key)
+    if conf is None:
+        return CONF_UNREAD
+    return conf if doubt is None else Unsure(CONF if doubt.key is None else conf_key(doubt.key), doubt.reason)

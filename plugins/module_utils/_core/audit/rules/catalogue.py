@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
+from ...result import Reason
 from ...snapshot.model import NOT_APPLICABLE, OK, Snapshot
 from .. import finding as f
 from .guest import RULES as GUEST_RULES
@@ -17,6 +18,8 @@ from .image import RULES as IMAGE_RULES
 from .libvirt import RULES as LIBVIRT_RULES
 from .network import RULES as NETWORK_RULES
 from .selinux import RULES as HOST_RULES
+
+_XEN = Reason("xen", "under Xen guests are held by FLASK, not by sVirt")
 
 #: In the order of their ids.
 RULES: tuple[f.Rule, ...] = (*HOST_RULES, *LIBVIRT_RULES, *GUEST_RULES, *IMAGE_RULES, *NETWORK_RULES)
@@ -44,9 +47,9 @@ def judge(name: str, snapshot: Snapshot, settings: f.Settings, rules: t.Iterable
 
 def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) -> tuple[f.Outcome, list[f.Finding]]:
     if snapshot.xen is not None and "xen" not in rule.needs:
-        return f.Outcome(rule.id, f.NOT_APPLICABLE, "under Xen guests are held by FLASK, not by sVirt"), []
+        return f.Outcome(rule.id, f.NOT_APPLICABLE, _XEN.text, (_XEN.code,)), []
     lacking = [snapshot.coverage[area] for area in rule.needs if snapshot.coverage[area].status != OK]
-    absent = {name: snapshot.coverage[name].why for name in rule.needs if _is_absent(snapshot, name)}
+    absent = {area: snapshot.coverage[area].why for area in rule.needs if _is_absent(snapshot, area)}
     if set(absent) - set(rule.regardless):
         return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
     # An area that was read in part may still show faults: they are reported, and the rest stays unknown.
@@ -54,13 +57,11 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
     hits = [f.finding_of(rule, name, result) for result in results if isinstance(result, f.Hit)]
     if absent and not hits:
         return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
-    doubts = [area.why for area in lacking]
-    doubts += [f"{result.subject}: {result.why}" for result in results if isinstance(result, f.Unsure)]
-    if hits:
-        return f.Outcome(rule.id, f.FAIL, "; ".join(doubts[:5])), hits
-    if doubts:
-        return f.Outcome(rule.id, f.UNKNOWN, "; ".join(doubts[:5])), []
-    return f.Outcome(rule.id, f.PASS), []
+    unsure = [result for result in results if isinstance(result, f.Unsure)]
+    doubts = [area.why for area in lacking] + [f"{result.subject}: {result.reason}" for result in unsure]
+    codes = tuple(dict.fromkeys(result.reason.code for result in unsure))
+    status = f.FAIL if hits else f.UNKNOWN if doubts else f.PASS
+    return f.Outcome(rule.id, status, "; ".join(doubts[: f.MAX_DOUBTS]), codes), hits
 
 
 def _where_libvirt_is(rule: f.Rule, snapshot: Snapshot, result: f.Hit | f.Unsure) -> f.Hit | f.Unsure:

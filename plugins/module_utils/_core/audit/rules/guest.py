@@ -30,10 +30,22 @@ from ...facts.subjects import guest_name, process_name
 from ...libvirt.domain_xml import RISKS
 from ...libvirt.file_labels import confinement, relabels, same
 from ...libvirt.qemu_conf import doubt_of, setting
+from ...result import Reason
 from ...selinux.context import Context, read_context, type_of, unreadable
 from ...snapshot.model import UNKNOWN, Guest, Process, SecLabel, Snapshot
 from ..finding import SEVERITIES, Hit, Rule, Settings, Unsure
-from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM3, NIST_CM6, NIST_CM7, NIST_SC4, NIST_SC39, off_is_unsure
+from ._common import (
+    NIST_AC3,
+    NIST_AC4,
+    NIST_AC6,
+    NIST_CM3,
+    NIST_CM6,
+    NIST_CM7,
+    NIST_SC4,
+    NIST_SC39,
+    guest_unread,
+    off_is_unsure,
+)
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
@@ -58,14 +70,14 @@ class _NextStart:
     label: str | None = None
     fault: str | None = None
     #: Why it cannot be judged.
-    doubt: str = ""
+    doubt: Reason | None = None
 
 
 def _next_start(snapshot: Snapshot, guest: Guest) -> _NextStart:
     if not guest.persistent:
         return _NextStart(None)
     if guest.error and not guest.persistent_labels:
-        return _NextStart(None, doubt=guest.error)
+        return _NextStart(None, doubt=guest_unread(guest).reason)
     seclabel = confinement(guest.persistent_labels)
     if _left_open(snapshot, seclabel):
         return _NextStart(OPEN)
@@ -78,7 +90,8 @@ def _next_start(snapshot: Snapshot, guest: Guest) -> _NextStart:
         return _NextStart("none")
     context = read_context(seclabel.label)
     if context is None:
-        return _NextStart(seclabel.type, seclabel.label, doubt=unreadable(seclabel.label, "the label in its XML"))
+        doubt = Reason("label_unreadable", unreadable(seclabel.label, "the label in its XML"))
+        return _NextStart(seclabel.type, seclabel.label, doubt=doubt)
     fault = _fault(snapshot, context)
     return _NextStart(seclabel.type, seclabel.label, FOREIGN if fault == OPEN else fault)
 
@@ -101,7 +114,7 @@ class _JudgedGuest:
     context: Context | None
     fault: str | None
     next: _NextStart
-    doubt: str = ""
+    doubt: Reason | None = None
 
     def hit(self, severity: str | None = None, fix: str | None = None, **evidence: t.Any) -> Hit:
         """Finding about this guest, with the labels of its process and of its next start as evidence."""
@@ -142,7 +155,7 @@ def _judged_guests(snapshot: Snapshot) -> t.Iterator[_JudgedGuest]:
         elif (type_ := type_of(guest.context or "")) and runs_open(snapshot, type_):  # the type alone decides
             yield _JudgedGuest(guest, subject, None, OPEN, next_)
         else:
-            doubt = unreadable(guest.context, "the label of its process")
+            doubt = Reason("label_unreadable", unreadable(guest.context, "the label of its process"))
             yield _JudgedGuest(guest, subject, None, None, next_, doubt)
 
 
@@ -157,9 +170,9 @@ def _each(snapshot: Snapshot, judge: t.Callable[[_JudgedGuest], Results], reads:
     for judged in _judged_guests(snapshot):
         results = list(judge(judged))
         yield from results
-        doubts = (judged.doubt if reads != "xml" else "", judged.next.doubt if reads != "process" else "")
+        doubts = (judged.doubt if reads != "xml" else None, judged.next.doubt if reads != "process" else None)
         if not results:
-            yield from (Unsure(judged.subject, why) for why in doubts if why)
+            yield from (Unsure(judged.subject, doubt) for doubt in doubts if doubt)
 
 
 def _confined_next(judged: _JudgedGuest) -> bool:
@@ -174,7 +187,7 @@ def _unmanaged(snapshot: Snapshot, _settings: Settings) -> Results:
     for process, kind in outside:
         subject = process_name(process)
         if snapshot.coverage["guests"].status == UNKNOWN:
-            yield Unsure(subject, "the guests could not be read, so it may be one of them")
+            yield Unsure(subject, Reason("guests_unread", "the guests could not be read, so it may be one of them"))
             continue
         alone = bool(process.name) and names[process.exe, process.name] == 1
         key = f"{process.exe}\0{process.name if alone else process.pid}"
@@ -209,10 +222,10 @@ def _borrowed_label(snapshot: Snapshot, _settings: Settings) -> Results:
         subject = process_name(process)
         unplaced = outsiders.unplaced_guests(snapshot, process.context)
         if snapshot.coverage["guests"].status == UNKNOWN:
-            yield Unsure(subject, "the guests could not be read, so it may serve one of them")
+            yield Unsure(subject, Reason("guests_unread", "the guests could not be read, so it may serve one of them"))
         elif unplaced:
             why = f"guest {unplaced[0]} has the same label and no control group of its own, so it may be its helper"
-            yield Unsure(subject, why)
+            yield Unsure(subject, Reason("may_be_helper", why))
         else:
             evidence = _shown_process(process) | {"reaches": _reached(snapshot, process)}
             yield Hit(subject, f"{process.exe}\0{process.context}", evidence)
@@ -288,9 +301,11 @@ def _xml_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
             return
         seclabel = confinement(judged.guest.live)
         if seclabel is None:
-            yield Unsure(judged.subject, judged.guest.error or "its live XML has no SELinux label to compare with")
+            no_label = Reason("no_live_label", "its live XML has no SELinux label to compare with")
+            yield guest_unread(judged.guest) if judged.guest.error else Unsure(judged.subject, no_label)
         elif seclabel.label is None and seclabel.type != "none":
-            yield Unsure(judged.subject, "its live XML has a <seclabel> without a label")
+            why = "its live XML has a <seclabel> without a label"
+            yield Unsure(judged.subject, Reason("live_label_empty", why))
         elif seclabel.type == "none" or not same(seclabel.label or "", judged.guest.context or ""):
             yield judged.hit(live=_shown(judged.guest.live))
 
@@ -346,7 +361,7 @@ def _risky(snapshot: Snapshot, _settings: Settings) -> Results:
             evidence = {"risks": {risk: RISKS.get(risk, "") for risk in guest.risks}}
             yield Hit(subject, guest.uuid, evidence, severity=severity)
         elif guest.error:
-            yield Unsure(subject, guest.error)
+            yield guest_unread(guest)
 
 
 def _pending(snapshot: Snapshot, _settings: Settings) -> Results:

@@ -16,18 +16,23 @@ from dataclasses import replace
 
 from ...facts import images
 from ...facts.guests import draws_categories, selinux_off
-from ...facts.subjects import CONF, guest_name, image_name
+from ...facts.subjects import guest_name, image_name
 from ...libvirt.qemu_conf import setting
 from ...paths import below, below_any
+from ...result import Reason
 from ...snapshot.model import Orphan, Snapshot, Storage
 from ..finding import Hit, Rule, Settings, Unsure
 from . import image_repairs
-from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_SC4, conf_doubt, off_is_unsure
+from ._common import NIST_AC3, NIST_AC4, NIST_AC6, NIST_CM6, NIST_SC4, conf_for, off_is_unsure
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
 #: So many paths are shown where a finding is about many.
 _SHOWN = 10
+
+
+def _unsure(file: images.File, status: images.FileStatus) -> Unsure:
+    return Unsure(image_name(file.path), t.cast(Reason, status.reason))  # UNSURE never comes without one
 
 
 def _evidence(file: images.File, status: images.FileStatus, **more: t.Any) -> dict[str, t.Any]:
@@ -48,7 +53,7 @@ def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
     running = images.RunningGuests(snapshot)
     for file, status in images.judged(snapshot):
         if status.status == images.UNSURE:
-            yield Unsure(image_name(file.path), status.why)
+            yield _unsure(file, status)
         elif status.status == images.LEFT:
             compared = file.storage is not None and file.facts.kind not in images.SPECIAL
             if not (compared and running.reach(file.facts.label)):  # else reported across guests, as CAT-002
@@ -79,17 +84,16 @@ def _lost(snapshot: Snapshot, _settings: Settings) -> Results:
         if status.status == images.LOST and not file.in_namespace:
             yield Hit(image_name(file.path), file.path, _evidence(file, status, process=status.use.guest.context))
         elif status.status == images.UNSURE and status.use.guest.active:
-            yield Unsure(image_name(file.path), status.why)
+            yield _unsure(file, status)
 
 
 def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
     folders = _exported_images(snapshot)
     if not folders:
         return
-    conf = snapshot.libvirt.conf
-    doubt = conf_doubt(conf, "shared_filesystems")
-    if doubt is not None or conf is None:
-        yield doubt or Unsure(CONF, "the file could not be read")
+    conf = conf_for(snapshot, "shared_filesystems")
+    if isinstance(conf, Unsure):
+        yield conf
         return
     value = setting(conf, "shared_filesystems")
     named = [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
@@ -166,7 +170,7 @@ def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
             evidence = _evidence(file, status, mode=_octal(file.facts.mode))
             yield Hit(_subject(file), file.path, evidence, **image_repairs.open_to_all(file).values())
         elif status.status == images.UNSURE and not file.facts.label:
-            yield Unsure(image_name(file.path), status.why)
+            yield _unsure(file, status)
 
 
 def _subject(file: images.File) -> str:
@@ -183,9 +187,9 @@ def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
     for file, status in images.judged(snapshot):
         if status.status == images.UNSURE and not file.active and not file.facts.label:
-            yield Unsure(image_name(file.path), status.why)
+            yield _unsure(file, status)
         readable = images.guests_may_read(snapshot, file, status)
-        if isinstance(readable, str):
+        if isinstance(readable, Reason):
             yield Unsure(image_name(file.path), readable)
         elif readable:
             facts = file.facts
@@ -205,7 +209,8 @@ def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
         if file.storage is not None and images.not_real(file.storage):
             by_mount.setdefault(file.storage.mount, (file.storage, set()))[1].add(file.path)
         elif file.storage is None and file.facts.exists and file.facts.kind != "char":
-            yield Unsure(image_name(file.path), "the storage that it lies on could not be read")
+            why = Reason("storage_unknown", "the storage that it lies on could not be read")
+            yield Unsure(image_name(file.path), why)
     for mount, (storage, paths) in sorted(by_mount.items()):
         evidence = {"type": storage.type, "source": storage.source, "context": storage.context, **_some(paths)}
         # A fleet that chose such storage has said so by its profile; it stays no more than owner and mode.
@@ -217,7 +222,8 @@ def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
     for file in images.files(snapshot):
         remembered, stale = file.facts.remembered, images.owner_is_stale(snapshot, file)
         if stale is None:
-            yield Unsure(image_name(file.path), "the count of its remembered users could not be read")
+            why = Reason("references_unread", "the count of its remembered users could not be read")
+            yield Unsure(image_name(file.path), why)
         elif stale and remembered is not None:
             evidence = {
                 "remembered_label": remembered.label,
@@ -240,7 +246,7 @@ def _in_namespace(snapshot: Snapshot, _settings: Settings) -> Results:
             key = f"{status.use.guest.uuid}\0{file.path}"  # each guest has a /dev of its own
             yield Hit(image_name(file.path), key, evidence, severity=severity)
         elif status.status == images.UNSURE:
-            yield Unsure(image_name(file.path), status.why)
+            yield _unsure(file, status)
 
 
 _BACK = (

@@ -26,10 +26,12 @@ from ...libvirt.category_range import libvirt_range
 from ...libvirt.qemu_conf import REFUSED
 from ...libvirt.qemu_conf_host import driver_faults
 from ...libvirt.qemu_conf_keys import version_of
+from ...result import Reason
 from ...selinux.context import read_context, type_of
 from ...snapshot.model import ConfProblem, Daemon, QemuConf, Snapshot
 from ..finding import Hit, Rule, Settings, Unsure, at_least
 from ._common import (
+    CONF_UNREAD,
     NIST_AC3,
     NIST_AC4,
     NIST_AC6,
@@ -38,7 +40,7 @@ from ._common import (
     NIST_CM7,
     NIST_SC39,
     NIST_SI2,
-    conf_doubt,
+    conf_for,
     off_is_unsure,
 )
 
@@ -50,12 +52,13 @@ _CLOCK_SLACK = 2.0
 _TWO_CATEGORIES = (7, 5, 0)
 
 
+_DRIVERS_UNREAD = Reason("drivers_unread", "the running daemon could not be asked for its security drivers")
+
+
 def _named(snapshot: Snapshot) -> list[str]:
     """Drivers that qemu.conf names; empty when it leaves the choice to libvirt, or cannot be judged."""
-    conf = snapshot.libvirt.conf
-    if conf is None or conf_doubt(conf, "security_driver") is not None:
-        return []
-    return list(qemu_conf.security_driver(conf).names)
+    conf = conf_for(snapshot, "security_driver")
+    return [] if isinstance(conf, Unsure) else list(qemu_conf.security_driver(conf).names)
 
 
 def _models(snapshot: Snapshot) -> list[str] | None:
@@ -83,10 +86,10 @@ def _driver_off(snapshot: Snapshot, _settings: Settings) -> Results:
         yield from off_is_unsure(snapshot)
     elif snapshot.libvirt.models is None:
         if _runs(snapshot):
-            yield Unsure(HOST, "the running daemon could not be asked for its security drivers")
+            yield Unsure(HOST, _DRIVERS_UNREAD)
         else:
-            doubt = conf_doubt(snapshot.libvirt.conf, "security_driver")
-            yield from (doubt,) if doubt else ()
+            conf = conf_for(snapshot, "security_driver")
+            yield from (conf,) if isinstance(conf, Unsure) else ()
 
 
 def _runs(snapshot: Snapshot) -> bool:
@@ -94,10 +97,9 @@ def _runs(snapshot: Snapshot) -> bool:
 
 
 def _driver_not_explicit(snapshot: Snapshot, _settings: Settings) -> Results:
-    conf = snapshot.libvirt.conf
-    doubt = conf_doubt(conf, "security_driver")
-    if doubt is not None or conf is None:
-        yield doubt or Unsure(CONF, "the file could not be read")
+    conf = conf_for(snapshot, "security_driver")
+    if isinstance(conf, Unsure):
+        yield conf
     elif not _named(snapshot) and _without_selinux(snapshot) is None:
         written = qemu_conf.effective(conf.assignments).get("security_driver")
         evidence = {
@@ -109,15 +111,15 @@ def _driver_not_explicit(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _file_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
-    conf, models, daemon = snapshot.libvirt.conf, _models(snapshot), snapshot.libvirt.daemon
+    models, daemon = _models(snapshot), snapshot.libvirt.daemon
     if daemon is None or daemon.pid is None:
         return  # it reads the file when it starts
-    doubt = conf_doubt(conf, "security_driver")
-    if doubt is not None or conf is None:
-        yield doubt or Unsure(CONF, "the file could not be read")
+    conf = conf_for(snapshot, "security_driver")
+    if isinstance(conf, Unsure):
+        yield conf
         return
     if models is None:
-        yield Unsure(CONF, "the running daemon could not be asked for its security drivers")
+        yield Unsure(CONF, _DRIVERS_UNREAD)
         return
     named = _named(snapshot)
     if "selinux" in models and named and "selinux" not in named:
@@ -132,9 +134,11 @@ def _changed_since(conf: QemuConf, daemon: Daemon) -> Results:
     """The daemon reports only its drivers; its values of other keys cannot be read."""
     if conf.changed_at is None or daemon.started_at is None:
         if conf.present:
-            yield Unsure(CONF, "when the file was changed, or when the daemon started, could not be read")
+            why = "when the file was changed, or when the daemon started, could not be read"
+            yield Unsure(CONF, Reason("times_unread", why))
     elif conf.changed_at > daemon.started_at + _CLOCK_SLACK:
-        yield Unsure(CONF, "changed after the daemon started, which may still use other values until it is restarted")
+        why = "changed after the daemon started, which may still use other values until it is restarted"
+        yield Unsure(CONF, Reason("file_changed", why))
 
 
 def _times(conf: QemuConf, daemon: Daemon) -> dict[str, t.Any]:
@@ -150,10 +154,9 @@ def _require_confined(snapshot: Snapshot, _settings: Settings) -> Results:
 
 
 def _judge_key(snapshot: Snapshot, key: str, wrong: t.Callable[[t.Any], bool]) -> Results:
-    conf = snapshot.libvirt.conf
-    doubt = conf_doubt(conf, key)
-    if doubt is not None or conf is None:
-        yield doubt or Unsure(CONF, "the file could not be read")
+    conf = conf_for(snapshot, key)
+    if isinstance(conf, Unsure):
+        yield conf
         return
     value = qemu_conf.setting(conf, key)
     if wrong(value):
@@ -163,7 +166,7 @@ def _judge_key(snapshot: Snapshot, key: str, wrong: t.Callable[[t.Any], bool]) -
 def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
     conf = snapshot.libvirt.conf
     if conf is None:
-        yield Unsure(CONF, "the file could not be read")
+        yield CONF_UNREAD
         return
     grouped: dict[tuple[str, str], list[ConfProblem]] = {}
     for problem in [*_problems(snapshot, conf), *_missing_driver(snapshot, conf)]:
@@ -171,7 +174,7 @@ def _conf_problems(snapshot: Snapshot, _settings: Settings) -> Results:
     for (kind, key), problems in sorted(grouped.items()):
         subject = conf_key(key) if key else CONF
         if kind == qemu_conf.UNVERIFIED:
-            yield Unsure(subject, problems[0].message)
+            yield Unsure(subject, Reason("conf_value_unverified", problems[0].message))
             continue
         evidence: dict[str, t.Any] = {
             "path": conf.path,
@@ -214,12 +217,12 @@ def _severity_of(kind: str, values: list[t.Any]) -> str:
 def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
     daemon = snapshot.libvirt.daemon
     if selinux_off(snapshot) or daemon is None:
-        yield Unsure(HOST, "no daemon with a label runs")
+        yield Unsure(HOST, Reason("no_daemon", "no daemon with a label runs"))
         return
     subject = f"daemon {daemon.name}"
     if daemon.context is None:
-        why = "it does not run, so its label is not known yet" if daemon.pid is None else "its label could not be read"
-        yield Unsure(subject, why)
+        asleep = Reason("daemon_asleep", "it does not run, so its label is not known yet")
+        yield Unsure(subject, asleep if daemon.pid is None else Reason("label_unread", "its label could not be read"))
         return
     wrong = list(_daemon_faults(daemon, daemon.context))
     if wrong:
@@ -252,7 +255,8 @@ def _single_category_version(snapshot: Snapshot, _settings: Settings) -> Results
     version = snapshot.libvirt.version
     match = re.match(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", version or "")
     if match is None:
-        yield Unsure(HOST, f"libvirt's version could not be read: {version!r}"[:200])
+        why = f"libvirt's version could not be read: {version!r}"[:200]
+        yield Unsure(HOST, Reason("version_unread", why))
     elif tuple(int(number) for number in match.groups()) < _TWO_CATEGORIES:
         yield Hit(HOST, "libvirt", {"version": version, "fixed_in": "7.5.0"})
 

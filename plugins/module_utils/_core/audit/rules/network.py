@@ -15,16 +15,18 @@ import typing as t
 from dataclasses import dataclass
 
 from ...facts.guests import qemu_guests
-from ...facts.subjects import guest_name, interface_name
+from ...facts.subjects import interface_name
 from ...libvirt.network_filter import CLEAN, IP, LEARNING, bridged, is_defined, wants_address, weakness
+from ...result import Reason
 from ...snapshot.model import Guest, Interface, Snapshot
 from ..finding import Hit, Rule, Settings, Unsure
-from ._common import NIST_AC4, NIST_CM6, NIST_SC7
+from ._common import NIST_AC4, NIST_CM6, NIST_SC7, guest_unread
 
 Results = t.Iterable[t.Union[Hit, Unsure]]
 
 #: Faults, the worst first.
 MISSING, WEAK, LOOSE = range(3)
+_FILTERS_UNREAD = Reason("filters_unread", "libvirt's network filters could not be read")
 _LIVE, _PERSISTENT = "live", "persistent"
 
 
@@ -36,7 +38,7 @@ class _Face:
     interface: Interface
     fault: int | None
     why: str = ""
-    doubt: str = ""
+    doubt: Reason | None = None
     #: A guest cannot start with this filter: nothing is open, but nothing works either.
     broken: bool = False
 
@@ -63,7 +65,7 @@ def _judged(snapshot: Snapshot, where: str, interface: Interface) -> _Face:
         return _Face(where, interface, MISSING)
     filters = snapshot.libvirt.filters
     if filters is None:
-        return _Face(where, interface, None, doubt="libvirt's network filters could not be read")
+        return _Face(where, interface, None, doubt=_FILTERS_UNREAD)
     why = weakness(filters, interface.filter)
     if why:
         return _Face(where, interface, WEAK, why, broken=not is_defined(filters, interface.filter))
@@ -83,9 +85,9 @@ def _interfaces_with(snapshot: Snapshot, fault: int) -> Results:
             elif not faulty:
                 # A filter that cannot be judged is present at least: NET-001 is not in doubt.
                 doubts = [face.doubt for face in faces if face.doubt] if fault != MISSING else []
-                yield from (Unsure(subject, why) for why in doubts[:1])
+                yield from (Unsure(subject, doubt) for doubt in doubts[:1])
         if guest.error:
-            yield Unsure(guest_name(guest), guest.error)
+            yield guest_unread(guest)
 
 
 def _hit(guest: Guest, subject: str, key: str, faces: list[_Face], fault: int) -> Hit:

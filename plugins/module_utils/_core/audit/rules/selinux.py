@@ -15,6 +15,7 @@ import typing as t
 from ...facts.guests import selinux_off
 from ...facts.process_types import facts_of, given_types, guest_types, shipped_permissive
 from ...facts.subjects import HOST
+from ...result import Reason
 from ...selinux.booleans import BOOLEAN_EFFECTS, BooleanEffect
 from ...snapshot.model import NOT_APPLICABLE, OK, Boolean, Snapshot
 from ...system import kernel_arguments
@@ -44,7 +45,11 @@ def _off(snapshot: Snapshot, _settings: Settings) -> Results:
             },
         )
     elif selinux.mode not in _STRENGTH:
-        yield Unsure(HOST, f"mode {selinux.mode[:40]!r} is not one that SELinux has")
+        yield _no_mode(selinux.mode)
+
+
+def _no_mode(mode: str) -> Unsure:
+    return Unsure(HOST, Reason("mode_invalid", f"mode {mode[:40]!r} is not one that SELinux has"))
 
 
 def _without_apparmor_either(snapshot: Snapshot) -> Results:
@@ -60,14 +65,14 @@ def _permissive(snapshot: Snapshot, _settings: Settings) -> Results:
         evidence = {"mode": selinux.mode, "configured_mode": selinux.configured_mode, "cmdline": selinux.cmdline}
         yield Hit(HOST, HOST, evidence)
     elif selinux.mode not in _STRENGTH:
-        yield Unsure(HOST, f"mode {selinux.mode[:40]!r} is not one that SELinux has")
+        yield _no_mode(selinux.mode)
 
 
 def _next_boot(snapshot: Snapshot, _settings: Settings) -> Results:
     selinux = snapshot.selinux
     if selinux.configured_mode is None:
         if not selinux_off(snapshot):
-            yield Unsure(HOST, "SELINUX= of /etc/selinux/config could not be read")
+            yield Unsure(HOST, Reason("config_unread", "SELINUX= of /etc/selinux/config could not be read"))
         return
     # libselinux takes any word that it does not know for permissive.
     strength = _STRENGTH.get(selinux.configured_mode.strip().lower(), 1)
@@ -75,13 +80,21 @@ def _next_boot(snapshot: Snapshot, _settings: Settings) -> Results:
         yield Hit(HOST, HOST, {"mode": selinux.mode, "configured_mode": selinux.configured_mode})
 
 
+_DECIDED_AT_BOOT = Reason(
+    "decided_at_boot", "whether the entry weakens this host is not known, for a condition decides at boot"
+)
+_MAYBE_ANOTHER = Reason(
+    "maybe_another_system", "whether the entry weakens this host is not known, for it may start another system"
+)
+
+
 def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
     if selinux_off(snapshot):
         return  # nothing can be worse; SEL-001 shows the kernel's arguments
     if all(entry.own is False for entry in snapshot.selinux.boot_entries) and snapshot.coverage["boot"].status == OK:
-        yield Unsure(HOST, "no boot entry of this host was found")
+        yield Unsure(HOST, Reason("no_boot_entry", "no boot entry of this host was found"))
     weak: list[str] = []
-    doubts: dict[str, list[str]] = {}
+    doubts: dict[Reason, list[str]] = {}
     for entry in snapshot.selinux.boot_entries:
         if entry.own is False:
             continue  # another system, or a tool: it does not start this host's guests
@@ -90,15 +103,14 @@ def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
         if all(faults) and entry.own:
             weak.append(f"{name}: {' '.join(dict.fromkeys(fault for texts in faults for fault in texts))}")
         elif any(faults):
-            why = "a condition decides at boot" if entry.own else "it may start another system"
-            doubts.setdefault(f"whether the entry weakens this host is not known, for {why}", []).append(name)
+            doubts.setdefault(_DECIDED_AT_BOOT if entry.own else _MAYBE_ANOTHER, []).append(name)
         elif entry.unresolved:
             why = f"the entry's arguments are not known, for nothing that was read assigns {some(entry.unresolved)}"
-            doubts.setdefault(why, []).append(name)
+            doubts.setdefault(Reason("arguments_unresolved", why), []).append(name)
     if weak:  # one line in /etc/default/grub weakens every entry, so all of them are one fault
         yield Hit(HOST, HOST, {"mode": snapshot.selinux.mode, "entries": weak})
-    for why, names in doubts.items():
-        yield Unsure(HOST, f"{why}: {some(names)}")
+    for doubt, names in doubts.items():
+        yield Unsure(HOST, Reason(doubt.code, f"{doubt.text}: {some(names)}"))
 
 
 def _boot_faults(snapshot: Snapshot, arguments: str) -> list[str]:
@@ -119,7 +131,7 @@ def _without_mcs(snapshot: Snapshot, _settings: Settings) -> Results:
     if selinux_off(snapshot):
         yield from off_is_unsure(snapshot)
     elif snapshot.selinux.mls is None:
-        yield Unsure(HOST, "whether the loaded policy has categories could not be read")
+        yield Unsure(HOST, Reason("categories_unread", "whether the loaded policy has categories could not be read"))
     elif not snapshot.selinux.mls:
         yield Hit(HOST, HOST, {"mls": False, "policy": snapshot.selinux.policy})
 
@@ -135,10 +147,12 @@ def _permissive_types(snapshot: Snapshot, settings: Settings) -> Results:
         if facts.known is False or facts.name in allowed:
             continue
         if facts.permissive is None:
-            yield Unsure(f"type {facts.name}", "whether the type is permissive could not be read")
+            why = Reason("permissive_unread", "whether the type is permissive could not be read")
+            yield Unsure(f"type {facts.name}", why)
         elif facts.permissive and facts.name not in guests and shipped_permissive(facts) is not False:
             if shipped_permissive(facts) is None:
-                yield Unsure(f"type {facts.name}", "whether the distribution ships it permissive could not be read")
+                text = "whether the distribution ships it permissive could not be read"
+                yield Unsure(f"type {facts.name}", Reason("shipped_permissive_unread", text))
         elif facts.permissive:
             severity = "critical" if facts.name in guests else None
             evidence = {"type": facts.name, "permissive": True, "guest_type": facts.name in guests}
@@ -147,7 +161,7 @@ def _permissive_types(snapshot: Snapshot, settings: Settings) -> Results:
 
 def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
     if selinux_off(snapshot) or snapshot.selinux.mls is False:
-        yield Unsure(HOST, "no policy with categories is in force")
+        yield Unsure(HOST, Reason("no_categories", "no policy with categories is in force"))
         return
     yield from _not_asked(snapshot)
     for name in sorted(given_types(snapshot)):
@@ -155,14 +169,19 @@ def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
         if facts.known is not False and facts.constrained is False:
             yield Hit(f"type {name}", name, {"type": name, "constrained": False})
         elif facts.known is not False and facts.constrained is None and facts in snapshot.selinux.types:
-            yield Unsure(f"type {name}", "whether categories bind the type could not be read")
+            why = Reason("constraint_unread", "whether categories bind the type could not be read")
+            yield Unsure(f"type {name}", why)
 
 
 def _not_asked(snapshot: Snapshot) -> t.Iterator[Unsure]:
     """Types of guests about which the loaded policy was not asked."""
     asked = {facts.name for facts in snapshot.selinux.types}
-    for name in sorted(given_types(snapshot) - asked):
-        yield Unsure(f"type {name}", "the loaded policy was not asked about this type")
+            why = Reason("permissive_unread", "whether the type is permissive could not be read")
+            yield Unsure(f"type {facts.name}", why)
+        elif facts.permissive and facts.name not in guests and shipped_permissive(facts) is not False:
+            if shipped_permissive(facts) is None:
+                text = "whether the distribution ships it permissive could not be read"
+                yield Unsure(f"type {facts.name}", Reason("shipped_permissive_unread", text))
 
 
 def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
@@ -170,7 +189,7 @@ def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
         yield from off_is_unsure(snapshot)
         return
     if not snapshot.selinux.booleans:
-        yield Unsure(HOST, "no SELinux boolean could be read")
+        yield Unsure(HOST, Reason("booleans_unread", "no SELinux boolean could be read"))
     for boolean in snapshot.selinux.booleans:
         effect = BOOLEAN_EFFECTS.get(boolean.name)
         if effect is None or not (boolean.active or boolean.pending) or settings.profile in effect.profiles:
@@ -188,13 +207,15 @@ def _execmem(snapshot: Snapshot, boolean: Boolean, effect: BooleanEffect) -> Res
     if len(set(types)) > 1:
         yield _boolean_hit(boolean, effect)
     elif not types:
-        yield Unsure(subject, "the policy's guest types could not be read, so emulated guests may need it")
+        why = "the policy's guest types could not be read, so emulated guests may need it"
+        yield Unsure(subject, Reason("guest_types_unread", why))
     elif any(guest.kind == "qemu" for guest in snapshot.guests):
         return
     elif snapshot.coverage["guests"].status == OK:
         yield _boolean_hit(boolean, effect)
     else:
-        yield Unsure(subject, "the guests could not be read, so some of them may be emulated and need it")
+        why = "the guests could not be read, so some of them may be emulated and need it"
+        yield Unsure(subject, Reason("guests_unread", why))
 
 
 def _boolean_hit(boolean: Boolean, effect: BooleanEffect) -> Hit:
@@ -205,7 +226,7 @@ def _boolean_hit(boolean: Boolean, effect: BooleanEffect) -> Hit:
 def _flask(snapshot: Snapshot, _settings: Settings) -> Results:
     flask = snapshot.xen.flask if snapshot.xen else None
     if flask is None:
-        yield Unsure(HOST, "the state of XSM/FLASK could not be read")
+        yield Unsure(HOST, Reason("flask_unread", "the state of XSM/FLASK could not be read"))
     elif flask != "enforcing":
         yield Hit(HOST, HOST, {"flask": flask})
 

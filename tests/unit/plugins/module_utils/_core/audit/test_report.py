@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding as f
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import report, waivers
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     AREAS,
     NOT_APPLICABLE,
@@ -158,6 +159,14 @@ def test_the_shape_of_the_report() -> None:
     assert document["hosts"][0]["outcomes"] == [{"rule": "B", "status": "not_applicable", "why": "no"}]
     assert (document["hosts"][1]["why"], document["hosts"][1]["coverage"]) == ("down", {})
     assert document["fleet"]["hosts"] == {"total": 2, "fail": 0, "unknown": 1, "pass": 1, "not_applicable": 0}
+
+
+def test_codes_of_an_outcome_are_named_within_bounds() -> None:
+    doubted = f.unknown("TST-001", [Reason(f"{number}" * 100, "it hangs") for number in range(90)])
+    (entry,) = built(result(outcomes=(doubted,)))["hosts"][0]["outcomes"]
+    assert set(entry) == {"rule", "status", "why", "codes"}
+    assert len(entry["codes"]) < len(doubted.codes)
+    assert all(len(code) < 100 for code in entry["codes"])
 
 
 def test_two_analyses_differ_in_their_time_only() -> None:

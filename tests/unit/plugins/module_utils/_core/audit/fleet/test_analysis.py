@@ -171,7 +171,8 @@ def test_guests_that_other_rules_tell_of_are_left_out(left_out: s.Guest) -> None
 
 def test_a_label_that_was_not_read_is_a_doubt() -> None:
     view = analysis.view("kvm1", host("kvm1", [guest("a", None), guest("b", None, context="SystemLow")]))
-    assert ["guest-a" in view.doubts[0], "guest-b" in view.doubts[1]] == [True, True]
+    assert [doubt.code for doubt in view.doubts] == ["label_unreadable"] * 2
+    assert ["guest-a" in view.doubts[0].text, "guest-b" in view.doubts[1].text] == [True, True]
     assert view.guests == ()
 
 
