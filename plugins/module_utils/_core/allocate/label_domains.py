@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import CodeError, LabelDomainError
 from ..facts.connected import Parts
-from ..facts.sharing import Sharing, Unsettled
+from ..facts.sharing import OpenPair, Sharing
 from ..facts.storage import HostStorage
 from ..facts.storage_statements import NOTHING, StorageStatements
 from ..libvirt.category_range import MIN_CATEGORIES
@@ -117,23 +117,28 @@ def derive(
     _apart(named)
     sharing = Sharing(storage, statements)
     owner = {host: one.name for one in named for host in one.hosts}
-    shared, unsettled = sharing.shared_groups(), sharing.open_groups()
+    shared = sharing.shared_groups()
     free = [entry.host for entry in storage if entry.host not in owner]
-    parts = Parts([host for host in group if host not in owner] for group in (*shared, *unsettled))
+    parts = Parts([host for host in group if host not in owner] for group in (*shared, *sharing.open_groups()))
     surely = Parts([host for host in group if host not in owner] for group in shared)
     domains = [
         LabelDomain(one.name, one.hosts, one.strategy, one.migration, one.code, one.range_width) for one in named
     ]
     for hosts in parts.groups(free):
         joined = len({surely.part(host) for host in hosts}) > 1
-        example = str(_example(sharing, hosts)) if joined else ""
+        example = str(_example(sharing, hosts, surely) or "") if joined else ""
         domains.append(LabelDomain(AUTO + hosts[0], hosts, strategy, pool=False, joined_by=example))
     return sorted(_held_apart(domains, sharing, owner) if named else domains, key=lambda one: one.name)
 
 
-def _example(sharing: Sharing, hosts: t.Sequence[str]) -> Unsettled | None:
-    examples = (sharing.unsettled(host, sharing.numbers_of(host)) for host in hosts)
-    return next(filter(None, examples), None)
+def _example(sharing: Sharing, hosts: t.Sequence[str], surely: Parts[str]) -> OpenPair | None:
+    """Storage of two of the hosts that are joined only because it is open whether it is shared."""
+    for host in hosts:
+        sharers = {other for other in hosts if surely.part(other) == surely.part(host)}
+        example = sharing.open_pair(host, sharing.places_of(host), besides=sharers)
+        if example is not None:
+            return example
+    return None
 
 
 def _held_apart(domains: t.Iterable[LabelDomain], sharing: Sharing, owner: t.Mapping[str, str]) -> list[LabelDomain]:
@@ -192,7 +197,7 @@ def _meeting(one: LabelDomain, other: LabelDomain, ours: _Side, theirs: _Side, s
     for mine, host in sorted(ours.numbers.items()):
         for number, far in sorted(theirs.numbers.items()):
             if sharing.is_open(mine, number):
-                example = Unsettled(host, sharing.text(mine), far, sharing.text(number))
+                example = sharing.pair(host, mine, far, number)
                 return Reason(
                     "storage_open",
                     f"it is not known whether domain {one.name} shares storage with domain {other.name}, where their "

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which storage hosts share, and where that is open.
 
-For two mounts, or a mount and a folder that another host exports, there are three answers:
+For storages of two hosts (mounts, exports) ``relation`` has three answers, by proof on these two hosts:
 
-- *shared*: one proof (storage_identity.py), a file that both see under one inode number, equal mount sources, or a
-  host of the fleet that exports such a folder. Equal texts prove nothing; a wrong guess reports a group too many.
-- *different*: proofs of one kind that differ, the operator's word, or separate folders of one server.
+- *shared*: one identity (storage_identity.py), the operator's statement, the inventory's name of the exporter, or,
+  where identities leave it open, a file that both see under one inode number.
+- *different*: proofs of one kind that differ, the operator's statement, or separate folders of one server.
 - *open*: all else. Then a verdict is unknown, labels are kept apart as if it were shared, and files are left alone.
 
-Each answer follows from the snapshots of the two hosts, never from a third one: one more host can only add to what is
-shared and to what is open.
+A third host can only add to what is shared and to what is open. Hosts that are merely taken for sharing storage, by
+the path of an export or by files that third hosts see, have keys in common too: rules report on keys, since a wrong
+guess reports a group too many. Repairs and migrations rely on ``relation`` alone.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -26,7 +27,7 @@ from ..paths import below
 from . import storage_identity as ids
 from .connected import Parts
 from .storage import FileName, HostStorage, names_of
-from .storage_identity import StorageIdentity
+from .storage_identity import DIFFERENT, OPEN, SHARED, StorageIdentity
 from .storage_proofs import check_statements
 from .storage_statements import NOTHING, StorageStatements
 
@@ -39,7 +40,8 @@ NODE = "node name of the exporter"
 EXPORT = "path of the export"
 #: Strongest first. Of the last two, hosts are no reliable witnesses.
 _STRENGTH = (STATED, INODE, IDENTITY, SERVER, NODE, EXPORT)
-_GUESSES = (NODE, EXPORT)
+#: What proves without a look at the two hosts' files that a mount is an export.
+_PROOFS = (STATED, SERVER)
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,16 @@ class _Host:
     reached: set[str] = field(default_factory=set)
 
 
+class Place(t.NamedTuple):
+    """Storage of a host: the number of an identity with a mount point, or of an export with its folder."""
+
+    number: int
+    folder: str
+
+
 @dataclass(frozen=True)
-class Unsettled:
-    """An example of two storages of which it is open whether they are one."""
+class OpenPair:
+    """Two storages of two hosts of which it is open whether they are one."""
 
     host: str
     storage: str
@@ -167,21 +176,97 @@ class Sharing:
                 users[key].append(name)
         return users
 
-    def has_file(self, source: str, file: tuple[str, str], target: str, point: str) -> bool | None:
-        """Whether a file of the source is also the target's file of the same path, on the mount there; None: open.
+    # -- what is proved ------------------------------------------------------------------------------------------------
 
-        Only the two hosts count, since a third one could lie, and only proof: neither path nor node name of an export.
-        """
-        here = self.numbers_of_files(source, [file])
-        there = self.numbers_of_files(target, [(point, file[1])])
-        seen = [self._given[name].inodes for name in (source, target)]
-        answers: set[bool | None] = {False}
-        for one in here:
-            for other in there:
-                places = [self._place(number, mount) for number, mount in ((one, file[0]), (other, point))]
-                common = seen[0].get(places[0], frozenset()) & seen[1].get(places[1], frozenset())
-                answers.add(True if common else self._is_one(one, other, (file[0], point), file[1]))
-        return True if True in answers else None if None in answers else False
+    def relation(self, host: str, here: Place, other: str, there: Place) -> str:
+        """Whether storages of two hosts are one, by proof on these two hosts: SHARED, DIFFERENT, or OPEN."""
+        relation = self._relation(here.number, there.number)
+        if relation == OPEN and self._files(host, here) & self._files(other, there):
+            return SHARED
+        return relation
+
+    def has_file(self, source: str, file: tuple[str, str], target: str, point: str) -> bool | None:
+        """Whether a file of the source is also the target's file of the same path, on the mount there; None: open."""
+        path = file[1]
+        pairs = [
+            (here, there)
+            for here in self.places_of_files(source, [file])
+            for there in self.places_of_files(target, [(point, path)])
+        ]
+        relations = {
+            self.relation(source, here, target, there)
+            for here, there in pairs
+            if self._relation(here.number, there.number) != SHARED or self._is_same_path(here, there, path)
+        }
+        return True if SHARED in relations else None if OPEN in relations else False
+
+    def open_pair(self, host: str, places: t.Iterable[Place], besides: t.Container[str] = ()) -> OpenPair | None:
+        """The first of a host's storages of which it is open whether a host, none of ``besides``, has it."""
+        for here in sorted(set(places)):
+            for number in (*range(len(self._identities)), *self._exports):
+                if self._relation(here.number, number) != OPEN:
+                    continue
+                for user in self._users_of(number):
+                    if user != host and user not in besides and self._is_open_at(host, here, user, number):
+                        return self.pair(host, here.number, user, number)
+        return None
+
+    def pair(self, host: str, number: int, other: str, other_number: int) -> OpenPair:
+        """Two storages in words."""
+        return OpenPair(host, self._text(number), other, self._text(other_number))
+
+    def places_of(self, host: str) -> list[Place]:
+        """A host's mounts and exports."""
+        entry = self._hosts[host]
+        mounts = [Place(mount.number, mount.point) for mount in entry.mounts.values()]
+        return [*mounts, *(Place(export.number, export.path) for export in entry.exports)]
+
+    def places_of_files(self, name: str, files: t.Iterable[tuple[str, str]] | None) -> list[Place]:
+        """The storage of files, given as (mount point, path); None: any file of the host."""
+        if files is None:
+            return self.places_of(name)
+        host = self._hosts[name]
+        places: list[Place] = []
+        for point, path in files:
+            if point in host.mounts:
+                places.append(Place(host.mounts[point].number, point))
+            inside = (item for item in host.exports if item.mount == point and below(path, item.path))
+            places += [Place(item.number, item.path) for item in inside]
+        return places
+
+    def _relation(self, one: int, other: int) -> str:
+        """The relation of two identities, or an identity and an export, without a look at files."""
+        if one >= 0 and other >= 0:
+            return ids.relation(self._identities[one], self._identities[other])
+        identity, export = max(one, other), min(one, other)
+        proof = self._linked.get(identity, {}).get(export, "")
+        if proof in _PROOFS:
+            return SHARED
+        return OPEN if proof or export in self._unlinked.get(identity, ()) else DIFFERENT
+
+    def _files(self, host: str, place: Place) -> frozenset[FileName]:
+        return self._given[host].inodes.get(place.folder, frozenset())
+
+    def _is_open_at(self, host: str, here: Place, user: str, number: int) -> bool:
+        """Whether it is open that any of the user's mounts or exports with a number is the storage here."""
+        there = (place for place in self.places_of(user) if place.number == number)
+        return any(self.relation(host, here, user, place) == OPEN for place in there)
+
+    def _is_same_path(self, here: Place, there: Place, path: str) -> bool:
+        """Whether a path is the same file on two mounts of one server; exports and stated mounts are not compared."""
+        if here.number < 0 or there.number < 0:
+            return True
+        ours, theirs = self._identities[here.number], self._identities[there.number]
+        if ours.kind == theirs.kind == ids.DECLARED:
+            return True
+        return ours.inside(here.folder, path) == theirs.inside(there.folder, path)
+
+    def _users_of(self, number: int) -> list[str]:
+        return self._users[number] if number >= 0 else [self._exports[number].host]
+
+    def _text(self, number: int) -> str:
+        """An identity or export in words."""
+        return f"the export {self._exports[number].path}" if number < 0 else str(self._identities[number])
 
     # -- what is open --------------------------------------------------------------------------------------------------
 
@@ -194,30 +279,15 @@ class Sharing:
 
     def numbers_of(self, host: str) -> list[int]:
         """Numbers of a host's mounts and exports."""
-        entry = self._hosts[host]
-        return [*(mount.number for mount in entry.mounts.values()), *(export.number for export in entry.exports)]
+        return [place.number for place in self.places_of(host)]
 
     def numbers_of_files(self, name: str, files: t.Iterable[tuple[str, str]] | None) -> list[int]:
         """Numbers of the storage of files, given as (mount point, path); None: any file of the host."""
-        if files is None:
-            return self.numbers_of(name)
-        host = self._hosts[name]
-        numbers: list[int] = []
-        for point, path in files:
-            if point in host.mounts:
-                numbers.append(host.mounts[point].number)
-            numbers += [item.number for item in host.exports if item.mount == point and below(path, item.path)]
-        return numbers
+        return [place.number for place in self.places_of_files(name, files)]
 
     def is_open(self, one: int, other: int) -> bool:
-        """Whether it is open that two identities, or an identity and an export, are of one storage."""
-        if one < 0 or other < 0:
-            identity, export = max(one, other), min(one, other)
-            return export in self._unlinked.get(identity, ()) and export not in self._linked.get(identity, ())
-        if one == other:
-            return not self._identities[one].names_storage
-        relation = ids.relation(self._identities[one], self._identities[other])
-        return relation == ids.OPEN and self._proved.part(one) != self._proved.part(other)
+        """Whether the relation of two identities, or an identity and an export, is open, and no key is in common."""
+        return self._relation(one, other) == OPEN and not self._has_common_key(one, other)
 
     def is_open_between(self, name: str, files: t.Iterable[tuple[str, str]] | None, other: str) -> bool:
         """Whether it is open that another host has the storage of files."""
@@ -225,56 +295,15 @@ class Sharing:
         mine = self.numbers_of_files(name, files) if theirs else ()
         return any(self.is_open(one, number) for one in mine for number in theirs)
 
-    def unsettled(self, host: str, numbers: t.Iterable[int], settled: t.Container[str] = ()) -> Unsettled | None:
-        """A host, none of ``settled``, of which it is open whether it has one of a host's storages."""
-        for one in sorted(set(numbers)):
-            for other in (*range(len(self._identities)), *self._exports):
-                if self.is_open(one, other):
-                    users = self._users[other] if other >= 0 else [self._exports[other].host]
-                    far = next((user for user in users if user != host and user not in settled), None)
-                    if far is not None:
-                        return Unsettled(host, self.text(one), far, self.text(other))
-        return None
-
-    def unproved(self, host: str, place: tuple[str, str]) -> Unsettled | None:
-        """A host of which its own snapshot and this host's leave open whether it has a folder's storage.
-
-        The folder is given as (mount point, path). What a third host reports closes nothing here.
-        """
-        inodes = self._given[host].inodes
-        files = inodes.get(place[0], frozenset()) | inodes.get(place[1], frozenset())
-        for one in sorted(set(self.numbers_of_files(host, [place]))):
-            for other in (*range(len(self._identities)), *self._exports):
-                if not self._is_doubtful(one, other):
-                    continue
-                for user in self._users[other] if other >= 0 else [self._exports[other].host]:
-                    theirs = self._given[user].inodes
-                    seen = (theirs.get(point, frozenset()) for point in self._points(user, other))
-                    if user != host and not any(files & names for names in seen):
-                        return Unsettled(host, self.text(one), user, self.text(other))
-        return None
-
-    def _is_doubtful(self, one: int, other: int) -> bool:
-        """Whether only a file in common could prove that two identities, or an identity and an export, are one."""
-        if one < 0 and other < 0:
-            return False
+    def _has_common_key(self, one: int, other: int) -> bool:
+        """Whether two storages of an open relation are taken for one."""
         if one < 0 or other < 0:
-            identity, export = max(one, other), min(one, other)
-            proof = self._linked.get(identity, {}).get(export, "")
-            return proof not in (STATED, SERVER) and bool(proof or export in self._unlinked.get(identity, ()))
-        if one == other:
-            return not self._identities[one].names_storage
-        return ids.relation(self._identities[one], self._identities[other]) == ids.OPEN
+            return min(one, other) in self._linked.get(max(one, other), ())
+        return one != other and self._proved.part(one) == self._proved.part(other)
 
-    def _points(self, host: str, number: int) -> list[str]:
-        """Where files of an identity or export of a host are listed."""
-        if number < 0:
-            return [self._exports[number].path, self._exports[number].mount]
-        return [mount.point for mount in self._hosts[host].mounts.values() if mount.number == number]
-
-    def text(self, number: int) -> str:
-        """An identity or export in words."""
-        return f"the export {self._exports[number].path}" if number < 0 else str(self._identities[number])
+    def _open_identities(self) -> list[list[int]]:
+        alone = [[n] for n, identity in enumerate(self._identities) if not identity.names_storage]
+        return [*ids.connected(self._identities), *alone]
 
     # -- building ------------------------------------------------------------------------------------------------------
 
@@ -382,29 +411,6 @@ class Sharing:
             for server in identity.servers:
                 if folder in self._folders[identity.family, server]:
                     yield ids.source_key(identity.family, server, folder)
-
-    # -- answers -------------------------------------------------------------------------------------------------------
-
-    def _is_one(self, one: int, other: int, points: tuple[str, str], path: str) -> bool | None:
-        """Whether a path is the same file on two identities or exports; None: open."""
-        if one < 0 or other < 0:
-            proof = self._linked.get(max(one, other), {}).get(min(one, other))
-            if proof in (STATED, SERVER):
-                return True
-            return None if proof or self.is_open(one, other) else False
-        ours, theirs = self._identities[one], self._identities[other]
-        relation = ids.relation(ours, theirs) if ours.names_storage else ids.OPEN
-        if relation != ids.SAME or ours.kind == theirs.kind == ids.DECLARED:
-            return {ids.SAME: True, ids.OPEN: None}.get(relation, False)
-        return ours.inside(points[0], path) == theirs.inside(points[1], path)
-
-    def _place(self, number: int, mount: str) -> str:
-        """Where files of an identity or export of a host are listed."""
-        return self._exports[number].path if number < 0 else mount
-
-    def _open_identities(self) -> list[list[int]]:
-        alone = [[n] for n, identity in enumerate(self._identities) if not identity.names_storage]
-        return [*ids.connected(self._identities), *alone]
 
 
 class _ExportIndex:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from ..paths import below
 from ..snapshot.model import Storage
 
-SAME, OPEN, DIFFERENT = "same", "open", "different"
+#: Whether two storages are one.
+SHARED, OPEN, DIFFERENT = "shared", "open", "different"
 
 #: Protocols of NFS.
 NFS = frozenset(("nfs", "nfs4"))
@@ -117,15 +118,15 @@ def _server_and_path(source: str) -> tuple[str, str]:
 
 
 def relation(one: StorageIdentity, other: StorageIdentity) -> str:
-    """Whether two mounts are of one storage, or overlap: same, different, or open."""
+    """Whether two mounts are of one storage, or overlap: SHARED, DIFFERENT, or OPEN."""
     if one.kind == other.kind == DECLARED or one.kind == other.kind == UUID:
-        return SAME if one.proof == other.proof else DIFFERENT
+        return SHARED if one.proof == other.proof else DIFFERENT
     if one.kind == other.kind == CEPH and one.proof != other.proof:
         return DIFFERENT
     if one.family != other.family or not one.servers & other.servers:
         return OPEN
     if below(one.path, other.path) or below(other.path, one.path):
-        return SAME
+        return SHARED
     if DECLARED in (one.kind, other.kind) or aliased(one.path, other.path) or aliased(other.path, one.path):
         return OPEN
     return DIFFERENT

@@ -129,9 +129,9 @@ class _Fleet:
         self.by_host = {one.host: one for one in usages}
         self.sharers = sharing.sharers()
 
-    def unproved(self, host: str, place: tuple[str, str]) -> str:
+    def open_storage(self, host: str, folder: tuple[str, str]) -> str:
         """Why it is open whether another host has a folder's storage; empty when it is not."""
-        example = self.sharing.unproved(host, place)
+        example = self.sharing.open_pair(host, self.sharing.places_of_files(host, [folder]))
         if example is None:
             return ""
         return (
@@ -194,7 +194,7 @@ class _Folder:
             return f"{some(unstated)} has it too, though svirt_storage does not list it among the hosts that use it"
         if stated:
             return ""
-        return self.fleet.unproved(self.owner.host, (self.mount, self.folder))
+        return self.fleet.open_storage(self.owner.host, (self.mount, self.folder))
 
     def _stated(self) -> tuple[str, ...]:
         """All hosts that use the storage, by the operator's statement."""

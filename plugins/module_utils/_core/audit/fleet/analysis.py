@@ -72,11 +72,9 @@ def judge(
 
 def _outcomes(views: t.Iterable[View], fleet: Comparison, settled: orphans.Settled) -> dict[str, tuple[f.Outcome, ...]]:
     """What could not be judged, by host."""
-    unsettled = fleet.open
+    reach = fleet.open
     open_rules = [
-        (rule, hosts, unsettled.doubt(hosts))
-        for rule, hosts in ((SHARED, unsettled.now), (MEETING, unsettled.once_moved))
-        if hosts
+        (rule, hosts, reach.doubt(hosts)) for rule, hosts in ((SHARED, reach.now), (MEETING, reach.once_moved)) if hosts
     ]
     outcomes: dict[str, tuple[f.Outcome, ...]] = {}
     for one in views:

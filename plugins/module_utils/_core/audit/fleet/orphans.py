@@ -232,13 +232,14 @@ class _Judge:
             return Reason("label_unreadable", f"not all labels on {some(doubtful)} could be read")
         if len(users) < 2:
             return Reason("sharers_not_audited", "no other host that uses the storage was audited")
-        return self._unsettled(one.host, orphan, {user.host for user in users})
+        return self._open_storage(one.host, orphan, {user.host for user in users})
 
-    def _unsettled(self, host: str, orphan: Orphan, settled: t.Container[str]) -> Reason | None:
+    def _open_storage(self, host: str, orphan: Orphan, users: t.Container[str]) -> Reason | None:
+        """Why it is open whether a host beside these users has the orphan's storage, if it is."""
         where = (host, orphan.mount or "")
         if where not in self._open:
-            numbers = self._sharing.numbers_of_files(host, [(orphan.mount or "", orphan.path)])
-            example = self._sharing.unsettled(host, numbers, settled)
+            places = self._sharing.places_of_files(host, [(orphan.mount or "", orphan.path)])
+            example = self._sharing.open_pair(host, places, users)
             text = (
                 f"it is not known whether other hosts have its storage, such as {example}; name in svirt_storage which "
                 "mounts are one storage and which are not"

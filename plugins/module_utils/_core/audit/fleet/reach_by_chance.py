@@ -57,11 +57,13 @@ class Chance:
 
 
 def count(
-    guests: t.Sequence[Placed], reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]], unsettled: t.Mapping[str, int]
+    guests: t.Sequence[Placed],
+    reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]],
+    open_pairs: t.Mapping[str, int],
 ) -> Chance:
     """Pairs of guests at one level, each guest once, except those that a finding names together.
 
-    ``unsettled`` are numbers of pairs by level of which it is open whether their storage is shared.
+    ``open_pairs`` has by level the number of pairs of which it is open whether their storage is shared.
     """
     pairs = expected(one.host for one in guests if len(one.bits) == 2)
     alike = {key: number for key, number in Counter([one.key for one in guests]).items() if number > 1}
@@ -69,7 +71,7 @@ def count(
     for one in guests:
         if one.key in reported and one.key in alike:
             named.setdefault(one.key, []).append(one)
-    left = {key: number * (number - 1) // 2 - unsettled.get(key, 0) for key, number in alike.items()}
+    left = {key: number * (number - 1) // 2 - open_pairs.get(key, 0) for key, number in alike.items()}
     for key, members in named.items():
         left[key] -= _together(members, reported[key])
     left = {key: number for key, number in left.items() if number > 0}

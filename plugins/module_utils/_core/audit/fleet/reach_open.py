@@ -13,7 +13,7 @@ import typing as t
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from ...facts.sharing import Sharing, Unsettled
+from ...facts.sharing import OpenPair, Sharing
 from ...result import Reason
 from ...selinux.dominance import compare
 from .labelled import Placed
@@ -33,7 +33,7 @@ class OpenReach:
     once_moved: set[str] = field(default_factory=set)
     #: Pairs of running guests with equal levels, by level.
     equal: dict[str, int] = field(default_factory=dict)
-    example: Unsettled | None = None
+    example: OpenPair | None = None
 
     def doubt(self, hosts: t.Collection[str]) -> Reason:
         """The doubt, the same for each of the hosts."""
@@ -92,7 +92,7 @@ class _Search:
         self._access: dict[str, tuple[int, ...]] = {}
         self._mounts: dict[tuple[str, str], tuple[int, ...]] = {}
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], bool] = {}
-        self.example: Unsettled | None = None
+        self.example: OpenPair | None = None
 
     def meet(
         self, holders: t.Sequence[Placed], victims: t.Sequence[Placed], settled: t.Container[str] = ()
@@ -163,12 +163,11 @@ class _Search:
             self._known[key] = known
         return known
 
-    def _example(self, parties: t.Sequence[Placed]) -> Unsettled | None:
+    def _example(self, parties: t.Sequence[Placed]) -> OpenPair | None:
         for one in parties:
             for other in parties:
                 for mine in self._sharing.numbers_of_files(one.host, one.files):
                     for theirs in self._sharing.numbers_of(other.host) if other.host != one.host else ():
                         if self._sharing.is_open(mine, theirs):
-                            texts = self._sharing.text(mine), self._sharing.text(theirs)
-                            return Unsettled(one.host, texts[0], other.host, texts[1])
+                            return self._sharing.pair(one.host, mine, other.host, theirs)
         return None

@@ -230,7 +230,8 @@ def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
         evidence = {"context": daemon.context, "wrong": [what for _severity, what in wrong]}
         yield Hit(subject, daemon.name, evidence, severity=worst)
     elif daemon.types == [] and daemon.own_files is not True:
-        yield Unsure(subject, "which type the loaded policy has for it is not known, as its program's label is not")
+        text = "which type the loaded policy has for it is not known, as its program's label is not"
+        yield Unsure(subject, Reason("daemon_type_unread", text))
 
 
 def _daemon_faults(daemon: Daemon, context: str) -> t.Iterator[tuple[str, str]]:

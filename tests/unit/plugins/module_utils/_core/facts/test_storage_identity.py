@@ -25,22 +25,22 @@ def identity(text: str | None, type_: str = "nfs4", source: str = "", declared: 
 @pytest.mark.parametrize(
     ("one", "other", "relation"),
     [
-        ("nfs:filer:/vol", "nfs:filer:/vol", ids.SAME),
-        ("nfs:Filer.:/vol/", "nfs:filer:/vol", ids.SAME),
-        ("nfs:filer:/vol", "nfs:filer:/vol/images", ids.SAME),
-        ("nfs:filer:/", "nfs:filer:/vol", ids.SAME),
+        ("nfs:filer:/vol", "nfs:filer:/vol", ids.SHARED),
+        ("nfs:Filer.:/vol/", "nfs:filer:/vol", ids.SHARED),
+        ("nfs:filer:/vol", "nfs:filer:/vol/images", ids.SHARED),
+        ("nfs:filer:/", "nfs:filer:/vol", ids.SHARED),
         ("nfs:filer:/srv/vol", "nfs:filer:/vol", ids.OPEN),
         ("nfs:filer:/a", "nfs:filer:/b", ids.DIFFERENT),
         ("nfs:filer:/vol", "nfs:filer:/vol2", ids.DIFFERENT),
         ("nfs:filer:/vol", "nfs:192.0.2.9:/vol", ids.OPEN),
         ("nfs:filer:/vol", "ceph:filer:/vol", ids.OPEN),
-        ("ceph:a:6789,b:6789:/vms", "ceph:b:6789,a:6789:/vms", ids.SAME),
-        ("ceph:a:6789,b:6789:/vms", "ceph:b:6789,c:6789:/vms", ids.SAME),
-        (f"ceph:x@{FSID}.fs=/vms", f"ceph:y@{FSID}.fs=/vms/sub", ids.SAME),
+        ("ceph:a:6789,b:6789:/vms", "ceph:b:6789,a:6789:/vms", ids.SHARED),
+        ("ceph:a:6789,b:6789:/vms", "ceph:b:6789,c:6789:/vms", ids.SHARED),
+        (f"ceph:x@{FSID}.fs=/vms", f"ceph:y@{FSID}.fs=/vms/sub", ids.SHARED),
         (f"ceph:x@{FSID}.fs=/vms", f"ceph:y@{OTHER}.fs=/vms", ids.DIFFERENT),
         (f"ceph:x@{FSID}.fs=/vms", f"ceph:y@{FSID}.other=/vms", ids.DIFFERENT),
         (f"ceph:x@{FSID}.fs=/vms", "ceph:a:6789:/vms", ids.OPEN),
-        ("uuid:5a17", "uuid:5a17", ids.SAME),
+        ("uuid:5a17", "uuid:5a17", ids.SHARED),
         ("uuid:5a17", "uuid:5a18", ids.DIFFERENT),
         ("uuid:5a17", "nfs:filer:/vol", ids.OPEN),
         ("glusterfs:node1:/vms", "glusterfs:node2:/vms", ids.OPEN),
@@ -59,7 +59,7 @@ def test_a_source_without_a_server_names_no_storage() -> None:
 
 def test_what_the_operator_declares_is_proof() -> None:
     one, other = identity("nfs:a:/x", declared="vms"), identity("nfs:b:/y", declared="vms")
-    assert ids.relation(one, other) == ids.SAME
+    assert ids.relation(one, other) == ids.SHARED
     assert ids.relation(one, identity("nfs:a:/x/y", declared="other")) == ids.DIFFERENT
     assert ids.relation(one, identity("nfs:c:/x")) == ids.OPEN
 
