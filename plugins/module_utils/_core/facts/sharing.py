@@ -120,8 +120,8 @@ class Sharing:
         self._linked: dict[int, dict[int, str]] = defaultdict(dict)
         #: Exports of which that is open, by identity.
         self._unlinked: dict[int, dict[int, SharedExport]] = defaultdict(dict)
-        #: Folders that are mounted, by protocol and server.
-        self._folders: dict[tuple[str, str], set[str]] = defaultdict(set)
+        #: By protocol and server, folders that are mounted, each with the keys of its identities.
+        self._folders: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         check_statements(hosts, statements)
         self._add(hosts)
         #: Keys of each identity beside its own.
@@ -327,9 +327,10 @@ class Sharing:
                     self._exports[export.number] = export
                     host.exports.append(export)
         self._identities = list(numbers)
+        self._stated = {identity.proof for identity in numbers if identity.kind == ids.DECLARED}
         for identity in self._identities:
             for server in identity.servers:
-                self._folders[identity.family, server].add(identity.path)
+                self._folders[identity.family, server][identity.path].update(identity.keys())
 
     def _join(self, hosts: t.Sequence[HostStorage]) -> None:
         """Join identities of which two mounts show one file under one inode number."""
@@ -404,13 +405,12 @@ class Sharing:
             yield from self._keys_at(identity, ids.folders(identity.inside(mount.point, path)))
 
     def _keys_at(self, identity: StorageIdentity, folders: t.Iterable[str]) -> t.Iterator[str]:
-        """Keys of the mounts of these folders of the same server."""
-        if identity.kind not in (ids.SOURCE, ids.CEPH):
-            return
-        for folder in folders:
-            for server in identity.servers:
-                if folder in self._folders[identity.family, server]:
-                    yield ids.source_key(identity.family, server, folder)
+        """Keys of the mounts of these folders of the same server; names by the operator stay apart from one another."""
+        stated = self._stated if identity.kind == ids.DECLARED else frozenset()
+        for server in identity.servers:
+            mounted = self._folders[identity.family, server]
+            for folder in folders:
+                yield from mounted.get(folder, frozenset()) - stated
 
 
 class _ExportIndex:

@@ -2,14 +2,18 @@
 # Copyright: svirt.fleet contributors
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StorageStatementError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.sharing import Sharing
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import host_storage
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage_identity import DIFFERENT, OPEN, SHARED
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage_statements import parse_storage
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.support.fleets import nfs
 from tests.unit.support.sharing_fleets import disk, guest, host
@@ -131,3 +135,69 @@ def test_two_exporters_with_a_file_of_one_name_and_inode_have_two_files() -> Non
     known = sharing(kvm1=using(local(), files=[image]), kvm2=using(local(), files=[image]))
     assert relation(known) == DIFFERENT
     assert known.has_file("kvm1", ("/", f"{FOLDER}/base.qcow2"), "kvm2", "/") is False
+
+
+def test_a_folder_of_a_mount_that_the_operator_names_is_on_the_same_storage() -> None:
+    sub = nfs("/share", "nfs:filer:/vol/sub")
+    known = sharing([{"name": "vms", "sources": ["filer:/vol"]}], kvm1=using(FILER), kvm2=using(sub))
+    assert relation(known) == SHARED
+    assert known.shared_groups() != []
+    assert known.keys_of_files("kvm2", [("/share", "/share/a.qcow2")]) & known.keys_of("kvm1")
+    assert known.keys_of_files("kvm1", [("/share", "/share/sub/a.qcow2")]) & known.keys_of("kvm2")
+    assert not known.keys_of_files("kvm1", [("/share", "/share/a.qcow2")]) & known.keys_of("kvm2")
+
+
+def test_mounts_of_one_source_that_the_operator_names_apart_stay_apart() -> None:
+    stated = [{"name": "one", "mounts": ["kvm1:/share"]}, {"name": "two", "mounts": ["kvm2:/share"]}]
+    known = sharing(stated, kvm1=using(FILER), kvm2=using(FILER))
+    assert relation(known) == DIFFERENT
+    assert known.shared_groups() == []
+
+
+FSID = "0f0f0f0f-1111-4222-8333-444444444444"
+CEPH = (f"u@{FSID}.fs=/v", f"u@{FSID}.fs=/v/w", "a:/v")
+STORAGES = st.sampled_from(
+    [
+        *(nfs("/share", f"nfs:{server}:{path}") for server in ("a", "b") for path in ("/", "/v", "/v/w", "/w")),
+        nfs("/share", f"nfs:kvm1:{FOLDER}"),
+        nfs("/share", f"nfs:vip:{FOLDER}"),
+        *(cluster(uuid) for uuid in ("1", "2")),
+        *(s.Storage("/share", "ceph", source, True, identity=f"ceph:{source}", remote=True) for source in CEPH),
+        TAG,
+        local(),
+        local(["/v"]),
+    ]
+)
+FILES = st.sampled_from([IMAGE, disk("/share/v/w/other.qcow2", 78), inside(f"{FOLDER}/base.qcow2", 77)])
+STATEMENTS: st.SearchStrategy[list[dict[str, t.Any]]] = st.sampled_from(
+    [
+        [],
+        [{"name": "one", "sources": ["a:/v"]}],
+        [{"name": "one", "sources": ["a:/v"]}, {"name": "two", "sources": ["b:/v"]}],
+        [{"name": "one", "mounts": ["kvm1:/share"]}, {"name": "two", "mounts": ["kvm2:/share"]}],
+        [{"name": "one", "mounts": ["kvm1:/share", "kvm2:/share"]}],
+        [{"name": "one", "sources": [CEPH[0]]}],
+    ]
+)
+
+
+@st.composite
+def users(draw: st.DrawFn) -> s.Snapshot:
+    mounts = draw(st.lists(STORAGES, max_size=2, unique_by=lambda item: item.mount))
+    return using(*mounts, files=draw(st.lists(FILES, max_size=2)))
+
+
+@settings(max_examples=400)
+@given(users(), users(), users(), STATEMENTS)
+def test_storage_that_is_not_different_is_reported_or_unknown(
+    one: s.Snapshot, other: s.Snapshot, third: s.Snapshot, stated: list[dict[str, t.Any]]
+) -> None:
+    try:
+        known = sharing(stated, kvm1=one, kvm2=other, kvm3=third)
+    except StorageStatementError:
+        return
+    for here, there in itertools.product(known.places_of("kvm1"), known.places_of("kvm2")):
+        different = known.relation("kvm1", here, "kvm2", there) == DIFFERENT
+        if not different and not known.is_open(here.number, there.number):
+            assert known.keys_of_files("kvm1", None) & known.keys_of("kvm2")
+            assert known.keys_of_files("kvm2", None) & known.keys_of("kvm1")
