@@ -21,7 +21,7 @@ description:
   - A run that was restored completely leaves the journal. Its file is kept in the journal's folder C(undone).
   - An object that must not be restored now, such as the label of an image that a guest has open, is refused and named.
     A failure is named too. Everything else is restored all the same, the runs concerned stay in the journal, and the
-    module fails at its end, in check mode too.
+    module fails at its end, in check mode too, see O(strict).
   - Passwords and other secrets stay in the journal. Diffs show files without them, and of guests only labels and
     network filters.
   - systemd reads its files again when some of them were put back.
@@ -32,6 +32,13 @@ options:
       - How many runs to put back, from the newest on. Without it, all of them.
       - Check mode shows which runs there are.
     type: int
+  strict:
+    description:
+      - Fail when something was refused or could not be restored.
+      - With V(false), RV(refused) and RV(failed_entries) say so. Then what was restored can be put into effect before a
+        later task fails, such as M(svirt.fleet.host_verdict).
+    type: bool
+    default: true
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.actiongroup_svirt
@@ -54,6 +61,7 @@ notes:
   - Run it as root.
 seealso:
   - module: svirt.fleet.libvirt_restart
+  - module: svirt.fleet.host_verdict
 author:
   - svirt.fleet contributors (@svirt-fleet)
 """

@@ -1,18 +1,173 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""The rollback over no hosts, run as an operator runs it."""
+"""The rollback run as an operator runs it: over no hosts, and over hosts with journals in a folder of the test.
+
+The hosts are this machine under several names. They get a copy of the collection in which the journal is where the
+host's interpreter says, and libvirt_restart, which would need a daemon, records its call and answers as the test says.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import stat
+import sys
+import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, runs_in
 
-from tests.unit.support.playbooks import inventory, play, refused
+from tests.unit.support.playbooks import Run, inventory, play, refused
 
 __all__ = ["inventory", "refused"]
+
+ROOT = Path(__file__).resolve().parents[3]
+IMPORT = "from .._host.base.journal import FOLDER, Journal\n"
+REDIRECTED = """import os
+from .._host.base.journal import Journal
+FOLDER = os.environ["SVIRT_TEST_JOURNAL"]
+"""
+RESTART = """
+import json
+import os
+from ansible.module_utils.basic import AnsibleModule
+
+spec = {"foreseen_pending": {"type": "list", "elements": "dict"}}
+module = AnsibleModule(spec, supports_check_mode=True)
+with open(os.environ["SVIRT_TEST_JOURNAL"] + ".restarts", "a") as calls:
+    calls.write("called\\n")
+answer = json.loads(os.environ["SVIRT_TEST_RESTART"])
+module.fail_json(**answer) if "msg" in answer else module.exit_json(**answer)
+"""
+FINE: dict[str, t.Any] = {"refused": []}
+REFUSED = {"refused": [{"subject": "guest db", "why": "a job is running", "code": "job_running"}]}
+BROKEN = {"msg": "the daemon does not answer"}
+
+
+class Host:
+    """A host of which two files were changed, by one run each."""
+
+    def __init__(self, folder: Path, name: str, restart: dict[str, t.Any] = FINE, edited: t.Sequence[str] = ()) -> None:
+        self.place = folder / name
+        self.place.mkdir()
+        self.name = name
+        self.journal = str(self.place / "journal")
+        for word in ("one", "two"):
+            path = self.place / word
+            path.write_text("before\n")
+            with Journal("libvirt_security", self.journal) as journal:
+                change_file(str(path), b"after\n", journal)
+        for word in edited:  # by an administrator
+            (self.place / word).write_text("edited\n")
+        self.python = self.place / "python"
+        given = f"SVIRT_TEST_JOURNAL={self.journal} SVIRT_TEST_RESTART='{json.dumps(restart)}'"
+        self.python.write_text(f'#!/bin/sh\n{given} exec {sys.executable} "$@"\n')
+        self.python.chmod(self.python.stat().st_mode | stat.S_IXUSR)
+
+    def path(self, word: str) -> str:
+        return str(self.place / word)
+
+    @property
+    def files(self) -> list[str]:
+        return [(self.place / word).read_text().strip() for word in ("one", "two")]
+
+    @property
+    def restarts(self) -> int:
+        calls = Path(f"{self.journal}.restarts")
+        return len(calls.read_text().splitlines()) if calls.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("collections")
+    root = folder / "ansible_collections" / "svirt" / "fleet"
+    root.mkdir(parents=True)
+    for name in ("meta", "plugins", "playbooks", "roles"):
+        shutil.copytree(ROOT / name, root / name)
+    shutil.copy(ROOT / "galaxy.yml", root)
+    body = root / "plugins" / "module_utils" / "_backends" / "svirt_rollback.py"
+    text = body.read_text()
+    assert text.count(IMPORT) == 1
+    body.write_text(text.replace(IMPORT, REDIRECTED))
+    (root / "plugins" / "modules" / "libvirt_restart.py").write_text(RESTART)
+    return folder
+
+
+def roll_back(collections: Path, folder: Path, hosts: t.Iterable[Host], *options: str) -> Run:
+    path = folder / "hosts.ini"
+    lines = [f"{host.name} ansible_connection=local ansible_python_interpreter={host.python}" for host in hosts]
+    path.write_text("\n".join(lines) + "\n")
+    return play("rollback", path, *options, ANSIBLE_COLLECTIONS_PATH=str(collections))
+
+
+def failed(run: Run) -> set[str]:
+    """The hosts that failed, by the closing lines."""
+    return set(re.findall(r"^(\w+) +: .*failed=[1-9]", run.output, re.MULTILINE))
+
+
+def verdict(run: Run, host: str) -> str:
+    """What the closing task says of a host."""
+    closing = run.output.partition("TASK [Verdict]")[2].partition("PLAY RECAP")[0]
+    (text,) = re.findall(rf"^(?:fatal|ok): \[{host}\](.*)$", closing, re.MULTILINE)
+    return str(text)
 
 
 @pytest.mark.parametrize("options", [("-e", "svirt_hosts=nobody"), ("--limit", "nobody")])
 def test_no_host_at_all_is_no_success(inventory: Path, options: tuple[str, str]) -> None:
     assert play("rollback", inventory, *options).status != 0
+
+
+def test_what_was_restored_takes_effect_and_the_hosts_are_well(tmp_path: Path, collections: Path) -> None:
+    hosts = [Host(tmp_path, "kvm1"), Host(tmp_path, "kvm2")]
+    run = roll_back(collections, tmp_path, hosts)
+    assert (run.status, failed(run)) == (0, set()), run.output
+    assert [host.files for host in hosts] == [["before"] * 2] * 2
+    assert [host.restarts for host in hosts] == [1, 1]
+
+
+def test_what_is_refused_keeps_nothing_else_from_effect_and_is_named_at_the_end(
+    tmp_path: Path, collections: Path
+) -> None:
+    edited, well, both, restart, broken, gone = hosts = [
+        Host(tmp_path, "edited", edited=["one"]),
+        Host(tmp_path, "well"),
+        Host(tmp_path, "both", REFUSED, ["one", "two"]),
+        Host(tmp_path, "restart", REFUSED),
+        Host(tmp_path, "broken", BROKEN, ["one"]),
+        Host(tmp_path, "gone"),
+    ]
+    gone.python.write_text("#!/bin/sh\nexit 3\n")
+    run = roll_back(collections, tmp_path, hosts)
+    assert (run.status, failed(run)) == (2, {"edited", "both", "restart", "broken", "gone"}), run.output
+    assert edited.files == broken.files == ["edited", "before"]
+    assert (well.files, both.files, restart.files) == (["before"] * 2, ["edited"] * 2, ["before"] * 2)
+    assert [host.restarts for host in hosts] == [1, 1, 1, 1, 1, 0]
+    assert [len(runs_in(host.journal)) for host in hosts] == [1, 0, 2, 0, 1, 2]
+    assert "the daemon does not answer" in run.output
+    for host, names in (
+        (edited, [edited.path("one")]),
+        (both, [both.path("one"), both.path("two"), "guest db: a job is running"]),
+        (restart, ["guest db: a job is running"]),
+        (broken, [broken.path("one")]),
+    ):
+        assert [name in verdict(run, host.name) for name in names] == [True] * len(names), run.output
+    for sign in ("[ERROR]", "Origin:", "Traceback"):
+        assert sign not in verdict(run, "edited"), run.output
+
+
+def test_check_mode_fails_where_the_rollback_would(tmp_path: Path, collections: Path) -> None:
+    edited, well = hosts = [Host(tmp_path, "edited", edited=["one"]), Host(tmp_path, "well")]
+    run = roll_back(collections, tmp_path, hosts, "--check")
+    assert (run.status, failed(run)) == (2, {"edited"}), run.output
+    assert (edited.files, well.files) == (["edited", "after"], ["after", "after"])
+    assert edited.path("one") in verdict(run, "edited")
+
+
+def test_the_batch_after_a_refusal_is_not_touched(tmp_path: Path, collections: Path) -> None:
+    edited, next_ = hosts = [Host(tmp_path, "edited", edited=["one"]), Host(tmp_path, "next")]
+    run = roll_back(collections, tmp_path, hosts, "-e", "svirt_serial=1")
+    assert (run.status, edited.files) == (2, ["edited", "before"])
+    assert (next_.files, next_.restarts) == (["after", "after"], 0)

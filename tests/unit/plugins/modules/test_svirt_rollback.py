@@ -89,5 +89,19 @@ def test_what_fails_is_named_and_the_rest_is_put_back(run: Run, conf: Path, fold
     assert conf.read_text() == "0\n"
 
 
+def test_without_strict_what_was_not_restored_is_returned_and_the_module_succeeds(
+    run: Run, conf: Path, folder: str
+) -> None:
+    with Journal("later", folder) as journal:
+        journal.record([Entry("nonsense", "the thing", {})])
+    conf.write_text("edited\n")
+    told = run(strict=False, _ansible_check_mode=True)
+    result = run(strict=False)
+    for answer in (told, result):
+        assert "failed" not in answer
+        assert [item["code"] for item in answer["refused"]] == ["changed_since", "later_change_stays"]
+        assert [item["subject"] for item in answer["failed_entries"]] == ["the thing"]
+
+
 def test_a_count_that_is_none(run: Run) -> None:
     assert "give at least 1" in run(runs=0)["msg"]
