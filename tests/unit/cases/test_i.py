@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux_state import SelinuxRequest, result_of
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import SecurityModel
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.selinux import SelinuxHost as Run
 
 from tests.unit.support import hosts
@@ -121,7 +122,8 @@ def test_i2_variables_in_entries_of_grub_cfg(line: str, expected: str) -> None:
 def debian(grub_cfg: str, more: str = "") -> Tree:
     tree = hosts.bare()
     tree.file("/etc/os-release", f"ID=debian\n{more}")
-    tree.file("/proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz root=UUID=11111111-1111-4111-8111-111111111111 ro\n")
+    root = "root=UUID=11111111-1111-4111-8111-111111111111"
+    tree.file("/proc/cmdline", f"BOOT_IMAGE=/boot/vmlinuz {root} ro security=selinux\n")
     tree.file("/boot/grub/grub.cfg", grub_cfg)
     return tree
 
@@ -201,6 +203,19 @@ def test_i3_a_host_of_which_no_entry_is_known_is_unknown() -> None:
     assert judged(tree) == "unknown"
 
 
+NAMED = "root=UUID=11 ro security=selinux"
+PLAIN = "root=UUID=11 ro"
+
+
+def plain_entry(release: str, cmdline: str = NAMED, lsm: str = "lockdown,capability,selinux") -> Tree:
+    """A host with entries that name no security module."""
+    tree = hosts.bare()
+    tree.file("/etc/os-release", release)
+    tree.file("/proc/cmdline", f"{cmdline}\n")
+    tree.file("/sys/kernel/security/lsm", lsm)
+    return tree
+
+
 @pytest.mark.parametrize(
     ("release", "expected"),
     [
@@ -208,16 +223,74 @@ def test_i3_a_host_of_which_no_entry_is_known_is_unknown() -> None:
         ("ID=ubuntu\nID_LIKE=debian\n", "fail"),
         ("ID=linuxmint\nID_LIKE='ubuntu debian'\n", "fail"),
         ("ID=neon\nID_LIKE=\"ubuntu\"\n", "fail"),
-        ("ID=opensuse-leap\nID_LIKE=\"suse opensuse\"\n", "fail"),
-        ("ID=sles\nID_LIKE=suse\n", "fail"),
         ("ID=rocky\nID_LIKE=\"rhel centos fedora\"\n", "pass"),
         ("ID=fedora\n", "pass"),
+        # Their kernels start AppArmor in some releases, SELinux in others, or what was chosen when they were built.
+        ("ID=opensuse-leap\nID_LIKE=\"suse opensuse\"\n", "unknown"),
+        ("ID=sles\nID_LIKE=suse\n", "unknown"),
+        ("ID=gentoo\n", "unknown"),
+        ("ID=arch\n", "unknown"),
+        ("", "unknown"),
     ],
 )  # fmt: skip
 def test_i4_children_of_a_distribution_have_its_kernels_default(release: str, expected: str) -> None:
-    tree = hosts.bare()
-    tree.file("/etc/os-release", release)
-    assert judged(tree) == expected
+    assert judged(plain_entry(release)) == expected
+
+
+@pytest.mark.parametrize("release", ["ID=sles\nVERSION_ID=16.0\n", "ID=debian\n", "ID=rocky\n", ""])
+@pytest.mark.parametrize(
+    ("cmdline", "lsm", "expected"),
+    [
+        (PLAIN, "lockdown,capability,landlock,selinux,bpf", "pass"),
+        (f"{PLAIN} -- security=apparmor", "capability,selinux", "pass"),
+        (PLAIN, "lockdown,capability,landlock,apparmor,bpf", "fail"),
+        (PLAIN, "lockdown,capability,landlock,yama,bpf", "fail"),
+    ],
+)
+def test_i4_the_running_kernel_shows_its_default_where_nothing_was_chosen(
+    release: str, cmdline: str, lsm: str, expected: str
+) -> None:
+    assert judged(plain_entry(release, cmdline, lsm)) == expected
+
+
+@pytest.mark.parametrize(
+    "cmdline", [NAMED, f"{PLAIN} lsm=selinux", f"{PLAIN} selinux=1", f"{PLAIN} apparmor=0", f"{PLAIN} security="]
+)
+def test_i4_a_choice_hides_the_default(cmdline: str) -> None:
+    assert judged(plain_entry("ID=sles\n", cmdline)) == "unknown"
+
+
+def test_i4_an_entry_that_names_selinux_needs_no_default() -> None:
+    tree = plain_entry("ID=sles\n")
+    tree.file("/boot/grub/grub.cfg", f"menuentry 'Linux' {{\n\tlinux /vmlinuz {NAMED}\n}}\n")
+    assert judged(tree) == "pass"
+
+
+def test_i4_where_securityfs_is_not_mounted_libvirt_says_what_is_active() -> None:
+    snapshot = hosts.look(plain_entry("ID=sles\n", PLAIN))
+    snapshot.selinux.lsms = []
+    snapshot.libvirt.models = [SecurityModel("selinux", "0"), SecurityModel("dac", "0")]
+    assert status(snapshot, "SEL-004") == "pass"
+    snapshot.libvirt.models = [SecurityModel("apparmor", "0"), SecurityModel("dac", "0")]
+    assert status(snapshot, "SEL-004") == "fail"
+    snapshot.libvirt.models = None
+    assert status(snapshot, "SEL-004") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("release", "added"), [("ID=sles\n", True), ("ID=debian\n", True), ("ID=rocky\n", False), ("ID=fedora\n", False)]
+)
+def test_i4_selinux_is_named_unless_the_kernels_are_known_to_start_it(
+    tmp_path: Path, release: str, added: bool
+) -> None:
+    host = SelinuxHost(tmp_path / "host")
+    host.write("/etc/os-release", release)
+    host.write("/proc/cmdline", f"{NAMED}\n")
+    host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="quiet"\n')
+    host.write(MAIN, host.made())
+    result = run(host)
+    assert bool(result["plan"]) is added, result
+    assert (result["after"]["boot_faults"], result["refused"]) == ([], [])
 
 
 def run(host: SelinuxHost) -> dict[str, t.Any]:

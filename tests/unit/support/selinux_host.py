@@ -104,6 +104,7 @@ class SelinuxHost:
         for path, entry in tree.entries.items():
             self._place(path, entry)
         self.write("/etc/os-release", 'ID=debian\nPRETTY_NAME="Debian"\n')
+        self.write("/proc/cmdline", "BOOT_IMAGE=/vmlinuz root=UUID=11 ro security=selinux\n")
         self.write("/etc/selinux/config", "# ours\nSELINUX=enforcing\nSELINUXTYPE=default\n")
         self.write("/etc/selinux/default/policy/policy.33", "x")
         self.write("/usr/sbin/grub-mkconfig", "#!/bin/sh\nfor x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")

@@ -18,8 +18,10 @@ from ..errors import PlanError
 #: The kernel's own bound on its command line is lower on every architecture.
 MAX_ARGUMENTS = 65536
 
-#: Distributions (ID or ID_LIKE of os-release) whose kernels run AppArmor unless their arguments name SELinux.
-_APPARMOR_BY_DEFAULT = frozenset(("debian", "ubuntu", "suse", "opensuse", "sles", "sled", "sle"))
+#: Distributions (ID or ID_LIKE of os-release) all of whose kernels run AppArmor unless their arguments name SELinux.
+_APPARMOR_BY_DEFAULT = frozenset(("debian", "ubuntu"))
+#: Those all of whose kernels run SELinux. The others, such as SUSE, changed their default, or let it be chosen.
+_SELINUX_BY_DEFAULT = frozenset(("fedora", "rhel", "centos", "rocky", "almalinux", "ol", "scientific", "amzn"))
 CHOICE = "security=selinux"
 _NO_CHOICE = f"no {CHOICE}"
 
@@ -28,6 +30,7 @@ KEEP = "keep"
 STRONG = "strong"  # arguments that make the host permissive are removed
 NONE = "none"  # every enforcing= is removed: the next boot has to be permissive, by /etc/selinux/config
 
+SELINUX = "selinux"
 #: Security modules that cannot be active beside SELinux.
 _OTHER_MODULES = frozenset(("apparmor", "smack", "tomoyo"))
 #: One argument of the kernel; spaces inside double quotes belong to it.
@@ -88,10 +91,30 @@ def without_choice(arguments: str) -> list[str]:
     return [] if names_a_module(arguments) else [_NO_CHOICE]
 
 
-def must_choose(os_id: str | None, os_like: t.Iterable[str]) -> bool:
-    """Whether the kernels of a distribution, or of what it descends from, need SELinux named in their arguments."""
+def default_module(cmdline: str | None, active: t.Collection[str]) -> str | None:
+    """The security module that the running kernel has although its arguments name none; empty where it has none.
+
+    ``active``: modules that are active in it; empty where they could not be read. None: not known.
+    """
+    if cmdline is None or not active or names_a_module(cmdline):
+        return None
+    if {name for name, _value in all_parameters(cmdline)} & {SELINUX, *_OTHER_MODULES}:
+        return None  # one may have been switched off, and another one have taken its place
+    return next((name for name in (SELINUX, *sorted(_OTHER_MODULES)) if name in active), "")
+
+
+def must_choose(os_id: str | None, os_like: t.Iterable[str], default: str | None) -> bool | None:
+    """Whether a host's kernels need SELinux named in their arguments; None: not known.
+
+    ``default``: ``default_module`` of the running kernel. Where it is hidden by a choice, the distribution decides, or
+    what it descends from, as far as all its releases have one default.
+    """
+    if default is not None:
+        return default != SELINUX
     names = {name for item in (os_id or "", *os_like) for name in (item, item.partition("-")[0])}
-    return bool(names & _APPARMOR_BY_DEFAULT)
+    if names & _APPARMOR_BY_DEFAULT:
+        return True
+    return False if names & _SELINUX_BY_DEFAULT else None
 
 
 def names_a_module(arguments: str) -> bool:

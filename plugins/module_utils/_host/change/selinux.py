@@ -21,7 +21,7 @@ from ..._core.harden.selinux_state import AUTORELABEL, SelinuxPlan, SelinuxReque
 from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import type_of
 from ..._core.selinux.denials import Soak, soak
-from ..._core.system.kernel_arguments import BootWish, must_choose
+from ..._core.system.kernel_arguments import BootWish, default_module, must_choose
 from ..base import file_write
 from ..base.journal import Entry, Journal
 from ..base.loaded_policy import FS, LoadedPolicy
@@ -180,7 +180,10 @@ class SelinuxHost:
         if mode.now == "permissive" and self.request.state == "enforcing":
             verdict = selinux_plan.judge(self.read_soak(), self.request.soak_seconds, self._now(), mode.autorelabel)
         mode_plan = selinux_plan.plan_mode(mode, self.request.state, verdict)
-        wish = BootWish(mode_plan.enforcing_argument, choose=must_choose(self.host.os_id, self.host.os_like))
+        default = default_module(self.facts.cmdline, self.facts.lsms)
+        choose = must_choose(self.host.os_id, self.host.os_like, default)
+        # Where the kernels' default is not known, SELinux is named: that is right for either default.
+        wish = BootWish(mode_plan.enforcing_argument, choose=choose is not False)
         self.state.boot_faults = boot_entries.boot_faults(self.boot_files, wish)
         boot_plan = self.loaders.plan(self.boot_files, wish)
         plan = SelinuxPlan(

@@ -83,6 +83,11 @@ def _next_boot(snapshot: Snapshot, _settings: Settings) -> Results:
 _DECIDED_AT_BOOT = Reason(
     "decided_at_boot", "whether the entry weakens this host is not known, for a condition decides at boot"
 )
+_NO_DEFAULT = Reason(
+    "security_module_unknown",
+    "the entry's arguments name no security module, and whether this host's kernels start SELinux by themselves is not "
+    f"known; name it: {kernel_arguments.CHOICE}",
+)
 _MAYBE_ANOTHER = Reason(
     "maybe_another_system", "whether the entry weakens this host is not known, for it may start another system"
 )
@@ -104,6 +109,8 @@ def _boot_entries(snapshot: Snapshot, _settings: Settings) -> Results:
             weak.append(f"{name}: {' '.join(dict.fromkeys(fault for texts in faults for fault in texts))}")
         elif any(faults):
             doubts.setdefault(_DECIDED_AT_BOOT if entry.own else _MAYBE_ANOTHER, []).append(name)
+        elif entry.own and any(_undecided(snapshot, text) for text in (entry.arguments, *entry.alternatives)):
+            doubts.setdefault(_NO_DEFAULT, []).append(name)
         elif entry.unresolved:
             why = f"the entry's arguments are not known, for nothing that was read assigns {some(entry.unresolved)}"
             doubts.setdefault(Reason("arguments_unresolved", why), []).append(name)
@@ -117,9 +124,20 @@ def _boot_faults(snapshot: Snapshot, arguments: str) -> list[str]:
     """Arguments that start SELinux weaker than it is now."""
     now = _STRENGTH.get(snapshot.selinux.mode, 2)
     faults = kernel_arguments.weakness(arguments)
-    if not faults and kernel_arguments.must_choose(snapshot.host.os_id, snapshot.host.os_like):
+    if not faults and _must_choose(snapshot):
         faults = kernel_arguments.without_choice(arguments)
     return faults if any(_strength_with(fault) < now for fault in faults) else []
+
+
+def _undecided(snapshot: Snapshot, arguments: str) -> bool:
+    """Whether the kernel's default decides, and is not known."""
+    return _must_choose(snapshot) is None and bool(kernel_arguments.without_choice(arguments))
+
+
+def _must_choose(snapshot: Snapshot) -> bool | None:
+    active = snapshot.selinux.lsms or [model.model for model in snapshot.libvirt.models or ()]
+    default = kernel_arguments.default_module(snapshot.selinux.cmdline, active)
+    return kernel_arguments.must_choose(snapshot.host.os_id, snapshot.host.os_like, default)
 
 
 def _strength_with(argument: str) -> int:

@@ -14,6 +14,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_ar
     NONE,
     STRONG,
     BootWish,
+    default_module,
+    must_choose,
     strengthen,
     weakness,
 )
@@ -107,6 +109,48 @@ def test_weakness(arguments: str, expected: list[str]) -> None:
 def test_arguments(arguments: str, wish: BootWish, expected: str) -> None:
     assert strengthen(arguments, wish) == expected
     assert wish.faults(expected) == []
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "active", "expected"),
+    [
+        (None, ["selinux"], None),
+        ("ro", [], None),
+        ("ro", ["capability", "selinux", "bpf"], "selinux"),
+        ("ro", ["capability", "apparmor"], "apparmor"),
+        ("ro", ["capability", "yama"], ""),
+        ("ro security=selinux", ["selinux"], None),
+        ("ro lsm=apparmor", ["apparmor"], None),
+        ("ro selinux=0", ["capability", "apparmor"], None),
+        ("ro apparmor=0", ["capability", "selinux"], None),
+        ("ro -- selinux=0", ["capability", "selinux"], "selinux"),
+    ],
+)
+def test_the_running_kernel_shows_its_default_only_where_nothing_was_chosen(
+    cmdline: str | None, active: list[str], expected: str | None
+) -> None:
+    assert default_module(cmdline, active) == expected
+
+
+@pytest.mark.parametrize(
+    ("os_id", "like", "default", "expected"),
+    [
+        ("debian", (), None, True),
+        ("linuxmint", ("ubuntu", "debian"), None, True),
+        ("rocky", ("rhel", "centos", "fedora"), None, False),
+        ("sles", ("suse",), None, None),
+        ("opensuse-tumbleweed", ("opensuse", "suse"), None, None),
+        (None, (), None, None),
+        ("sles", ("suse",), "selinux", False),
+        ("sles", ("suse",), "apparmor", True),
+        ("fedora", (), "", True),
+        ("debian", (), "selinux", False),
+    ],
+)
+def test_selinux_must_be_named_by_what_the_kernel_shows_then_by_the_distribution(
+    os_id: str | None, like: tuple[str, ...], default: str | None, expected: bool | None
+) -> None:
+    assert must_choose(os_id, like, default) is expected
 
 
 _WORDS = st.sampled_from(
