@@ -10,6 +10,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing as t
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -24,7 +25,17 @@ MAX_ITEMS = 200_000
 #: Inode numbers are the largest.
 MAX_NUMBER = 2**64
 
+#: Lists and objects inside one another, in values of any kind.
+MAX_DEPTH = 20
+
 T = t.TypeVar("T")
+#: A value of any kind that JSON has. A field's metadata may hold "key" (its name in the document), "choices",
+#: "pattern", and "optional" (it may be left out, and is None then).
+Json = t.NewType("Json", object)
+
+
+class Additive:
+    """Base of types whose documents may get more fields in later versions: unknown fields are left out."""
 
 
 def encode(value: t.Any) -> t.Any:
@@ -59,23 +70,40 @@ def decode(kind: type[T], document: t.Any, path: str) -> T:
 
 @functools.cache
 def _plan(kind: type) -> tuple[dict[str, t.Any], dict[str, Field[t.Any]]]:
-    return t.get_type_hints(kind), {item.name: item for item in fields(kind)}
+    return t.get_type_hints(kind), {key_of(item): item for item in fields(kind)}
+
+
+def key_of(member: Field[t.Any]) -> str:
+    """The field's name in a document."""
+    return member.metadata.get("key") or member.name
 
 
 def _object(kind: type, document: t.Any, path: str) -> t.Any:
     if not isinstance(document, dict):
         raise SchemaError(f"{path}: expected an object, found {_shown(document)}")
     hints, members = _plan(kind)
-    for name in document:
+    for name in () if issubclass(kind, Additive) else document:
         if name not in members:
             raise SchemaError(f"{path}: unknown field {str(name)[:80]!r}")
     values: dict[str, t.Any] = {}
     for name, member in members.items():
         if name in document:
-            values[name] = _value(hints[name], document[name], f"{path}.{name}")
+            value = _value(hints[member.name], document[name], f"{path}.{name}")
+            _limited(member, value, f"{path}.{name}")
+            values[member.name] = value
         elif member.default is MISSING and member.default_factory is MISSING:
-            raise SchemaError(f"{path}: field {name!r} is missing")
+            if not member.metadata.get("optional"):
+                raise SchemaError(f"{path}: field {name!r} is missing", "missing_field")
+            values[member.name] = None
     return kind(**values)
+
+
+def _limited(member: Field[t.Any], value: t.Any, path: str) -> None:
+    choices, pattern = member.metadata.get("choices"), member.metadata.get("pattern")
+    if choices and value is not None and value not in choices:
+        raise SchemaError(f"{path}: expected one of {', '.join(choices)}, found {_shown(value)}", "bad_choice")
+    if pattern and value is not None and not re.search(pattern, value):
+        raise SchemaError(f"{path}: {_shown(value)} does not match {pattern}", "bad_text")
 
 
 def _value(hint: t.Any, value: t.Any, path: str) -> t.Any:
@@ -90,6 +118,8 @@ def _value(hint: t.Any, value: t.Any, path: str) -> t.Any:
         return _dict(t.get_args(hint)[1], value, path)
     if hint is t.Any:
         return _plain(value, path)
+    if hint is Json:
+        return _json(value, path, MAX_DEPTH)
     if is_dataclass(hint):
         return _object(t.cast(type, hint), value, path)
     return _scalar(hint, value, path)
@@ -124,6 +154,22 @@ def _plain(value: t.Any, path: str) -> t.Any:
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return _scalar(type(value), value, path)
     raise SchemaError(f"{path}: expected a text, a whole number or a list of texts, found {_shown(value)}")
+
+
+def _json(value: t.Any, path: str, depth: int) -> t.Any:
+    if isinstance(value, (list, dict)) and (depth == 0 or len(value) > MAX_ITEMS):
+        raise SchemaError(f"{path}: deeper than {MAX_DEPTH} levels or longer than {MAX_ITEMS}", "too_deep")
+    if isinstance(value, list):
+        return [_json(item, f"{path}[{index}]", depth - 1) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {
+            _scalar(str, key, path): _json(item, f"{path}.{str(key)[:80]}", depth - 1) for key, item in value.items()
+        }
+    return value if value is None or isinstance(value, bool) else _scalar(_number_or_text(value), value, path)
+
+
+def _number_or_text(value: t.Any) -> type:
+    return type(value) if isinstance(value, (int, float)) else str
 
 
 def _shown(value: t.Any) -> str:
