@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import gc
 import importlib
+import json
 import typing as t
 from pathlib import Path
 
@@ -22,13 +23,16 @@ from ..module_utils._core.audit import terminal as summary
 from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.fleet import policy_answers
+from ..module_utils._core.audit.report_model import read_report
 from ..module_utils._core.audit.rules.catalogue import judge
+from ..module_utils._core.errors import ReportError, SchemaError
 from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.harden import shared_use
 from ..module_utils._core.snapshot.model import Snapshot
 from ..plugin_utils import _snapshots
 from ..plugin_utils import _tenants as tenants
 from ..plugin_utils._action import Arguments, ControllerAction, negative, write
+from ..plugin_utils._formats import writing
 from ..plugin_utils._fresh_labels import FreshLabels
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -36,6 +40,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "left_out": {"type": "list", "elements": "str", "default": []},
     "report": {"type": "path", "required": True},
+    "formats": {"type": "list", "elements": "str", "default": []},
     "shared_use": {"type": "path"},
     "fresh_labels": {"type": "path"},
     "questions": {"type": "path"},
@@ -66,21 +71,26 @@ class ActionModule(ControllerAction):
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
         now = datetime.datetime.now(datetime.UTC)
         accepted = waivers.parse(arguments["waivers"])
+        formats = writing.chosen(arguments["formats"])
         ledger, pools = _ledger(arguments), _pools(arguments)
         fresh = FreshLabels(arguments, now.timestamp(), bool(self._task.check_mode))
         documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, self.variables), fresh)
         document, path = documents["report"], Path(arguments["report"]).absolute()
+        asked = len(documents["questions"]) if arguments["questions"] else 0
+        passed = writing.last_passed(path, document, final=not asked)
+        document.update({"last_passed_at": passed} if passed else {})
         problems = [
             write(option, Path(arguments[option]).absolute(), content, indent=1)
             for option, content in documents.items()
             if arguments[option]
         ]
         problem = next(filter(None, problems), "")
-        asked = len(documents["questions"]) if arguments["questions"] else 0
         result: dict[str, t.Any] = {"changed": False, "report": str(path), "asked": asked, **_returned(document)}
+        if not asked and not problem:
+            result["files"], problem = _other_formats(document, path, formats)
         result.update(fresh.returned())
         if not asked:
-            _show(document, path)  # else the verdict is not final
+            _show(document, path, result.get("files", {}))  # else the verdict is not final
         if problem:
             return {**result, "failed": True, "msg": problem}
         if arguments["enforce"] and not asked and document["verdict"] != PASS:
@@ -178,10 +188,25 @@ def _host(
         return report.unread(name, why[:500]), None
 
 
-def _show(document: dict[str, t.Any], path: Path) -> None:
+def _other_formats(document: dict[str, t.Any], path: Path, formats: t.Sequence[str]) -> tuple[dict[str, str], str]:
+    """Write the report in the formats asked for. Returns their files, and the problem or an empty string."""
+    if not formats:
+        return {}, ""
+    try:
+        # Through JSON: what is shown is what a reader of the file gets.
+        report_read = read_report(json.loads(json.dumps(document)))
+        return writing.write_formats(report_read, path, path.parent, formats), ""
+    except (ReportError, SchemaError) as error:
+        return {}, str(error)
+
+
+def _show(document: dict[str, t.Any], path: Path, files: t.Mapping[str, str]) -> None:
     display = Display()
     terminal = summary.Terminal(width=min(t.cast(int, display.columns), _MAX_WIDTH), colour=bool(color.ANSIBLE_COLOR))
     display.display("\n" + summary.render(document, str(path), terminal))
+    if files:
+        listed = ", ".join(text.escape(file) for file in files.values())
+        display.display(f"In other formats: {listed}\n")
     left_out = document["fleet"]["left_out"]
     if left_out:
         names = words.some([text.escape(name) for name in left_out])

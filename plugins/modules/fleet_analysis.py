@@ -62,6 +62,13 @@ options:
       - Only its owner may read it, because it names weaknesses.
     type: path
     required: true
+  formats:
+    description:
+      - Formats in which the report is written too, beside O(report), as O(svirt.fleet.fleet_report#module:formats).
+      - They are written when the verdict is final. See O(questions).
+    type: list
+    elements: str
+    default: []
   shared_use:
     description:
       - File on the controller for the files of shared storage that other hosts use, by host, for
@@ -181,6 +188,7 @@ seealso:
   - module: svirt.fleet.svirt_info
   - module: svirt.fleet.isolation_check
   - module: svirt.fleet.fleet_verdict
+  - module: svirt.fleet.fleet_report
 """
 
 EXAMPLES = r"""
@@ -225,6 +233,11 @@ report:
   returned: always
   type: str
   sample: /srv/audit/report.json
+files:
+  description: Paths of the report in other formats, by format.
+  returned: when the verdict is final
+  type: dict
+  sample: {html: /srv/audit/report.html}
 reserved:
   description: Labels that the ledger reserved for O(fresh_labels), as RV(svirt.fleet.category_allocation#module:plan).
   returned: when labels were needed and O(store) has a ledger

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 import typing as t
@@ -113,12 +114,18 @@ def write_json(path: Path, document: t.Any, indent: int | None = None) -> Path:
 
     Invalid Unicode (names on a host are bytes) is escaped.
     """
-    content = json.dumps(document, sort_keys=True, indent=indent)
+    return write_text(path, json.dumps(document, sort_keys=True, indent=indent) + "\n")
+
+
+def write_text(path: Path, content: str, keep_mode: bool = False) -> Path:
+    """Write a text file atomically, for its owner only, or with the permissions of the file that it replaces."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="ascii") as stream:
-            stream.write(content + "\n")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(content)
+            if keep_mode and path.is_file() and not path.is_symlink():
+                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from ..module_utils._core.audit.finding import PROFILES
 from ..module_utils._core.errors import SvirtError
 from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.selinux.context import parse_context
+from ._formats.table import FORMATS
 from ._tenants import tenants
 
 PREFIX = "svirt_"
@@ -129,6 +130,16 @@ def _steps(*choices: str) -> Check:
     return check
 
 
+def _formats(value: t.Any) -> str:
+    """A list of report formats; as text, with commas between them."""
+    why = f"give a list of {', '.join(FORMATS)}"
+    items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(items, list):
+        return why
+    wrong = [str(item) for item in items if item not in FORMATS]
+    return " ".join(filter(None, (why, nearest(wrong[0], FORMATS, 0.4)))) if wrong else ""
+
+
 def _pattern(value: t.Any) -> str:
     items = value if isinstance(value, list) else [value]
     good = bool(items) and all(isinstance(item, str) and item.strip() for item in items)
@@ -222,6 +233,8 @@ VARIABLES: dict[str, Check] = {
     "svirt_profile": _choice(*PROFILES),
     "svirt_quarantine_days": _whole(0, _HUNDRED_YEARS),
     "svirt_report_dir": _path,
+    "svirt_report_file": _optional(_path),
+    "svirt_report_formats": _formats,
     "svirt_rollback_runs": _whole(1, 1_000_000),
     "svirt_serial": _batches,
     "svirt_snapshots": _optional(_path),

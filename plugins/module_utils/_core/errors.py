@@ -40,6 +40,10 @@ class WaiverError(SvirtError):
     """A waiver that cannot be understood."""
 
 
+class ReportError(SvirtError):
+    """A report that cannot be read or written, or a format that does not exist."""
+
+
 class LabelDomainError(SvirtError):
     """Label domains that cannot be understood, or that do not hold what belongs together."""
 
