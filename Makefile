@@ -53,11 +53,13 @@ bench: venv ## Measure the probe and the audit against alternatives
 test: venv-test ## Everything that CI runs, with one scenario besides `default` (SCENARIO=name selects it)
 	@$(SETUP) importer
 	@$(PYTHON) -m tests.store.postgres
+	@$(PYTHON) -m tests.browser.chromium
 	@$(PYTHON) -m tests.tools.checks test $(if $(SCENARIO),--scenario $(SCENARIO))
 
 proof: venv-test ## All scenarios and everything else, before a release; writes build/proof.json
 	@$(SETUP) importer
 	@$(PYTHON) -m tests.store.postgres
+	@$(PYTHON) -m tests.browser.chromium
 	@$(PYTHON) -m tests.tools.checks proof
 
 soak: venv-test ## Scenarios, ledger and fuzz tests in full: every fault by itself, many kills; takes hours

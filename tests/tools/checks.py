@@ -78,6 +78,13 @@ def without_lab() -> Iterator[Check]:
     yield Check("galaxy-importer", [sys.executable, "-m", "tests.tools.importer"])
     yield Check("pytest", [sys.executable, "-m", "pytest"])
     yield store()
+    yield browser()
+
+
+def browser() -> Check:
+    """The HTML report in Chromium, which must be there."""
+    command = [sys.executable, "-m", "pytest", "tests/browser"]
+    return Check("pytest browser", command, variables={"SVIRT_BROWSER": "required"})
 
 
 def store() -> Check:
