@@ -194,12 +194,8 @@ def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
 def _not_asked(snapshot: Snapshot) -> t.Iterator[Unsure]:
     """Types of guests about which the loaded policy was not asked."""
     asked = {facts.name for facts in snapshot.selinux.types}
-            why = Reason("permissive_unread", "whether the type is permissive could not be read")
-            yield Unsure(f"type {facts.name}", why)
-        elif facts.permissive and facts.name not in guests and shipped_permissive(facts) is not False:
-            if shipped_permissive(facts) is None:
-                text = "whether the distribution ships it permissive could not be read"
-                yield Unsure(f"type {facts.name}", Reason("shipped_permissive_unread", text))
+    for name in sorted(given_types(snapshot) - asked):
+        yield Unsure(f"type {name}", Reason("type_not_asked", "the loaded policy was not asked about this type"))
 
 
 def _booleans(snapshot: Snapshot, settings: Settings) -> Results:
