@@ -27,6 +27,12 @@ options:
       - Group that the hosts must also be in. As long as it does not exist the play has no hosts.
       - For plays that change only the hosts that an earlier play has grouped.
     type: str
+  controller:
+    description:
+      - The play runs on the controller and contacts no host. The patterns are returned whatever the inventory has.
+      - Fails when the run has C(--limit), by which Ansible would leave the play out and end with status 0.
+    type: bool
+    default: false
 seealso:
   - plugin: ansible.builtin.inventory_hostnames
     plugin_type: lookup
@@ -71,7 +77,12 @@ class LookupModule(LookupBase):
         arguments = context.CLIARGS
         if any(arguments.get(option) for option in _LISTINGS):
             return patterns
-        for problem in (skipped(arguments), self._empty(patterns, variables["groups"], arguments.get("subset"))):
+        limit = arguments.get("subset")
+        if kwargs.get("controller"):
+            empty = _limited(limit)
+        else:
+            empty = self._empty(patterns, variables["groups"], limit)
+        for problem in (skipped(arguments), empty):
             if problem:
                 raise AnsibleLookupError(problem)
         group = kwargs.get("group")
@@ -92,6 +103,10 @@ class LookupModule(LookupBase):
         if not manager.get_hosts(patterns):  # type: ignore[no-untyped-call]
             return f"no host that {shown!r} selects is within --limit {limit!r}, so nothing would be done"
         return ""
+
+
+def _limited(limit: str | None) -> str:
+    return f"this playbook contacts no host, and --limit {limit!r} would leave it out; run it without" if limit else ""
 
 
 def skipped(arguments: t.Mapping[str, t.Any]) -> str:

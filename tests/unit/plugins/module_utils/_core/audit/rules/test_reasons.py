@@ -27,6 +27,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
     Process,
     Remembered,
     Snapshot,
+    TypeFacts,
     Xen,
 )
 
@@ -121,6 +122,12 @@ def _type_not_asked(snapshot: Snapshot) -> None:
     del snapshot.selinux.types[0]
 
 
+def _another_distribution(snapshot: Snapshot) -> None:
+    """Its running kernel had a choice, and its entries have none."""
+    snapshot.host.os_id, snapshot.host.os_like = "gentoo", []
+    snapshot.selinux.cmdline = "ro security=selinux"
+
+
 def _xen_asked(snapshot: Snapshot) -> None:
     snapshot.coverage["xen"] = Coverage("ok")
     snapshot.xen = Xen(None)
@@ -169,6 +176,13 @@ ROWS = (
         "host: whether the entry weakens this host is not known, for a condition decides at boot: grub.cfg: Linux",
     ),
     Row(
+        "security_module_unknown",
+        "SEL-004",
+        _another_distribution,
+        "host: the entry's arguments name no security module, and whether this host's kernels start SELinux by "
+        "themselves is not known; name it: security=selinux: /boot/loader/entries/6.12.conf: Linux 6.12",
+    ),
+    Row(
         "maybe_another_system",
         "SEL-004",
         _entry(alternatives=["selinux=0"], own=None),
@@ -192,6 +206,12 @@ ROWS = (
         "SEL-006",
         _set("selinux.types.0.permissive", None),
         "type svirt_t: whether the type is permissive could not be read",
+    ),
+    Row(
+        "shipped_permissive_unread",
+        "SEL-006",
+        lambda snapshot: snapshot.selinux.types.append(TypeFacts("virtqemud_t", True, permissive=True)),
+        "type virtqemud_t: whether the distribution ships it permissive could not be read",
     ),
     Row(
         "type_not_asked",
@@ -281,6 +301,12 @@ ROWS = (
     Row("no_daemon", "LIB-007", _set("libvirt.daemon", None), "host: no daemon with a label runs"),
     Row(
         "label_unread", "LIB-007", _set("libvirt.daemon.context", None), "daemon libvirtd: its label could not be read"
+    ),
+    Row(
+        "daemon_type_unread",
+        "LIB-007",
+        _set("libvirt.daemon.types", []),
+        "daemon libvirtd: which type the loaded policy has for it is not known, as its program's label is not",
     ),
     Row(
         "daemon_asleep",
