@@ -78,10 +78,7 @@ class LookupModule(LookupBase):
         if any(arguments.get(option) for option in _LISTINGS):
             return patterns
         limit = arguments.get("subset")
-        if kwargs.get("controller"):
-            empty = _limited(limit)
-        else:
-            empty = self._empty(patterns, variables["groups"], limit)
+        empty = _limited(limit) if kwargs.get("controller") else self._empty(patterns, variables["groups"], limit)
         for problem in (skipped(arguments), empty):
             if problem:
                 raise AnsibleLookupError(problem)
