@@ -27,7 +27,7 @@ class Renaming:
     def tree(self, tree: Tree) -> Tree:
         """The host under the renamed policy."""
         made = copy.deepcopy(tree)
-        for entry in made.entries.values():
+        for entry in {id(entry): entry for entry in made.entries.values()}.values():  # one file may have two paths
             entry.content = self._bytes(entry.content)
             entry.xattrs = {name: self._bytes(value) for name, value in entry.xattrs.items()}
         made.answers = {self.text(question): self.text(answer) for question, answer in tree.answers.items()}

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ..._core.errors import HostReadError
 from ..._core.libvirt import qemu_conf, qemu_conf_host
+from ..._core.libvirt.qemu_conf_host import HostFact
 from ..._core.libvirt.secrets import blanked_value
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
@@ -205,7 +206,15 @@ def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[Qemu
         _parse(conf, answers[0][0])
         conf.changed_at = answers[0][1]
     # Whether its values hold is for the container to show: what the host has says nothing of that.
-    return qemu_conf_host.checked(conf, {}), ""
+    items = qemu_conf.effective(conf.assignments).values()
+    return qemu_conf_host.checked(conf, _facts_there(root, pid, qemu_conf_host.facts_of(items))), ""
+
+
+def _facts_there(root: Root, pid: int, facts: t.Iterable[HostFact]) -> dict[HostFact, bool | str | None]:
+    """Users and groups that the container's own files name; nothing is known of others, and of other facts."""
+    files = {qemu_conf_host.USER: "/etc/passwd", qemu_conf_host.GROUP: "/etc/group"}
+    names = {kind: {line.split(":")[0] for line in _lines(root, ProcessView(root, pid), files[kind])} for kind in files}
+    return {fact: True for fact in facts if fact.subject and fact.subject in names.get(fact.kind, ())}
 
 
 def qemu_user(root: Root, conf: QemuConf | None, daemon: Daemon | None = None) -> tuple[int | None, list[int]]:

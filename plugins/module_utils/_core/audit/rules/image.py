@@ -29,6 +29,8 @@ Results = t.Iterable[t.Union[Hit, Unsure]]
 
 #: So many paths are shown where a finding is about many.
 _SHOWN = 10
+#: Types of storage that a fleet with this profile has chosen for its guests.
+_CHOSEN = {"nfs": ("nfs",), "ovirt": ("nfs", "cifs", "smb", "fuse")}
 
 
 def _unsure(file: images.File, status: images.FileStatus) -> Unsure:
@@ -214,7 +216,8 @@ def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
     for mount, (storage, paths) in sorted(by_mount.items()):
         evidence = {"type": storage.type, "source": storage.source, "context": storage.context, **_some(paths)}
         # A fleet that chose such storage has said so by its profile; it stays no more than owner and mode.
-        severity = None if settings.profile == "local" else "medium"
+        chosen = storage.type.startswith(_CHOSEN.get(settings.profile, ()))
+        severity = "low" if chosen else None if settings.profile == "local" else "medium"
         yield Hit(f"storage {mount}", mount, evidence, severity=severity)
 
 

@@ -231,10 +231,21 @@ def test_static_guest_on_the_share_and_dynamic_guest_that_only_reads_there() -> 
     assert found(snapshot) == []
 
 
-@pytest.mark.parametrize(("profile", "severity"), [("local", "high"), ("nfs", "medium"), ("ovirt", "medium")])
-def test_storage_without_labels_by_profile(profile: str, severity: str) -> None:
+@pytest.mark.parametrize(
+    ("profile", "kind", "severity"),
+    [
+        ("local", "nfs4", "high"),
+        ("nfs", "nfs4", "low"),
+        ("nfs", "fuse.glusterfs", "medium"),
+        ("ovirt", "nfs", "low"),
+        ("ovirt", "fuse.glusterfs", "low"),
+        ("ovirt", "vfat", "medium"),
+    ],
+)
+def test_storage_without_labels_by_profile(profile: str, kind: str, severity: str) -> None:
     snapshot = factory.host()
     snapshot.storage.append(factory.share(context="system_u:object_r:virt_image_t:s0"))
+    snapshot.storage[-1].type = kind
     for name in ("web", "db"):
         factory.on_share(guest(snapshot, name), f"{SHARE}/{name}").file.label = "system_u:object_r:virt_image_t:s0"
     assert found(snapshot, profile=profile) == [("IMG-008", severity, f"storage {SHARE}")]
