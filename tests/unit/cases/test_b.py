@@ -273,10 +273,76 @@ def test_b3_damaged_header_names_nothing(content: bytes, format_: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nbd://host/x", "rbd:pool/x", "json:{", "json:" + "[" * 1000, 'json:{"driver":"nbd","host":"x"}', ""]
+    "name", ["nbd://host/x", "rbd:pool/x", "HTTPS://host/x", 'json:{"driver":"nbd","host":"x"}', ""]
 )
 def test_b3_what_is_no_local_file(name: str) -> None:
     assert image_header.local_path(name, "/i/a") is None
+
+
+NOT_FOLLOWED = [
+    "json:{",
+    "json:" + "[" * 1000,
+    "file:///i/b",
+    "fat:/i",
+    'json:{"driver":"quorum","children":[{"driver":"file","filename":"/i/b"}]}',
+    'json:{"driver":"nvme","device":"0000:01:00.0"}',
+    'json:{"driver":"qcow2","file":{"driver":"file","filename":"/i/b"},"backing":{"driver":"file","filename":"/i/c"}}',
+]
+
+
+@pytest.mark.parametrize("name", NOT_FOLLOWED)
+def test_b3_what_is_not_understood_is_no_end_of_a_chain(name: str) -> None:
+    with pytest.raises(HostReadError, check=lambda error: error.code == "chain_not_followed"):
+        image_header.local_path(name, "/i/a")
+
+
+@pytest.mark.parametrize("name", NOT_FOLLOWED[2:5])
+def test_b3_a_chain_that_is_not_followed_leaves_files_and_orphans_unknown(name: str) -> None:
+    tree = hosts.el9()
+    off_guest(tree)
+    tree.file(f"{IMAGES}/top.qcow2", qcow2(name), label=hosts.REST_LABEL, mode=0o600)
+    snapshot = hosts.look(tree)
+    assert {area: snapshot.coverage[area].status for area in ("images", "orphans")} == {
+        "images": "unknown",
+        "orphans": "unknown",
+    }
+    assert "is not followed" in snapshot.coverage["images"].why
+
+
+def vmdk(parent: str) -> bytes:
+    text = f'# Disk DescriptorFile\nversion=1\nparentFileNameHint="{parent}"\n'.encode()
+    return b"KDMV".ljust(0x200, b"\1") + text.ljust(0x5000, b"\0") + b'parentFileNameHint="/etc/shadow"'
+
+
+@pytest.mark.parametrize("parent", [f"{IMAGES}/old.vmdk", "old.vmdk"])
+def test_b3_parent_of_a_vmdk_is_part_of_the_chain_and_ends_it(parent: str) -> None:
+    tree = hosts.el9()
+    off_guest(tree)
+    tree.libvirt[1]["inactive"] = tree.libvirt[1]["inactive"].replace("type='qcow2'", "type='vmdk'")
+    tree.file(f"{IMAGES}/top.qcow2", vmdk(parent), label=hosts.REST_LABEL, mode=0o600)
+    tree.file(f"{IMAGES}/old.vmdk", vmdk("older.vmdk"), label=STALE)  # no format is declared for it: never read
+    tree.file(f"{IMAGES}/older.vmdk", label=STALE)
+    snapshot = looked(tree)
+    assert owned(snapshot, f"{IMAGES}/old.vmdk") == ("vm", "backing")
+    assert [item.path for item in snapshot.orphans] == [f"{IMAGES}/older.vmdk"]
+
+
+@pytest.mark.parametrize(
+    ("format_", "content", "status"),
+    [
+        ("vmdk", b'# Disk DescriptorFile\nRW 8 FLAT "x-flat.vmdk" 0\n', "unknown"),
+        ("vmdk", vmdk(""), "ok"),
+        ("cow", b"OOOM", "unknown"),
+        ("vdi", vmdk("old.vmdk"), "ok"),
+        ("raw", qcow2("old.vmdk"), "ok"),
+    ],
+)
+def test_b3_a_format_whose_chain_is_not_followed_is_unknown(format_: str, content: bytes, status: str) -> None:
+    tree = hosts.el9()
+    off_guest(tree)
+    tree.libvirt[1]["inactive"] = tree.libvirt[1]["inactive"].replace("type='qcow2'", f"type='{format_}'")
+    tree.file(f"{IMAGES}/top.qcow2", content, label=hosts.REST_LABEL, mode=0o600)
+    assert hosts.look(tree).coverage["images"].status == status
 
 
 @given(content=st.binary(max_size=400), format_=st.sampled_from(image_header.FORMATS), version=st.sampled_from([2, 3]))

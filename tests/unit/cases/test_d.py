@@ -262,6 +262,52 @@ def test_d_tpm_files_beside_its_state() -> None:
     emulated = "<tpm><backend type='emulator' version='2.0'/></tpm>"
     rows = listed(Tree(), devices(emulated))
     assert ("tpm_socket", "/run/libvirt/qemu/swtpm/3-vm1-swtpm.sock", "image", OWN) in rows
+    assert ("tpm_log", "/var/log/swtpm/libvirt/qemu/vm1-swtpm.log", "image", OWN) in rows
+
+
+MACVTAP = "<interface type='direct'><source dev='eth0' mode='bridge'/><target dev='macvtap0'/></interface>"
+RESOLVED = (
+    "<interface type='network'><source network='n'/><target dev='macvtap0'/>"
+    "<actual type='direct'><source dev='eth0' mode='vepa'/></actual></interface>"
+)
+TAP_LABEL = f"system_u:object_r:tun_tap_device_t:{LEVEL}"
+
+
+def with_macvtap(tree: Tree | None = None) -> Tree:
+    tree = tree or Tree()
+    tree.file("/sys/class/net/macvtap0/ifindex", "17\n")
+    return tree
+
+
+@pytest.mark.parametrize("interface", [MACVTAP, RESOLVED])
+def test_d_node_of_a_macvtap_has_the_range_of_the_process_and_its_own_type(interface: str) -> None:
+    assert listed(with_macvtap(), devices(interface)) == [("tap", "/dev/tap17", "own", TAP_LABEL)]
+
+
+@pytest.mark.parametrize(
+    ("interface", "active"),
+    [
+        (MACVTAP, False),
+        (MACVTAP.replace("<target dev='macvtap0'/>", ""), True),
+        (MACVTAP.replace("macvtap0", "macvtap9"), True),
+        (RESOLVED.replace("type='direct'", "type='bridge'"), True),
+        ("<interface type='bridge'><source bridge='b'/><target dev='macvtap0'/></interface>", True),
+    ],
+)
+def test_d_interfaces_without_such_a_node(interface: str, active: bool) -> None:
+    guest, _problems = filled(with_macvtap(), devices(interface), active=active)
+    assert [item for item in guest.resources if item.expected] == []
+
+
+@pytest.mark.parametrize(("label", "rules"), [(TAP_LABEL, []), (TAP_LABEL.replace(LEVEL, "s0"), ["IMG-001"])])
+def test_d_node_of_a_macvtap_is_the_hosts_and_not_in_the_guests_dev(label: str, rules: list[str]) -> None:
+    tree, expected = with_macvtap(hosts.el9()), TAP_LABEL.replace(LEVEL, "s0:c100,c200")
+    tree.file("/run/libvirt/qemu/web.xml", hosts.status(more=MACVTAP), mode=0o600)
+    tree.file("/dev/tap17", label=label.replace(LEVEL, "s0:c100,c200"), type="c")
+    snapshot = hosts.look(tree)
+    (item,) = [item for guest in snapshot.guests for item in guest.resources if item.kind == "tap"]
+    assert (item.in_namespace, item.file.exists, item.expected) == (False, True, expected)
+    assert [rule for rule, _severity, subject in found(snapshot) if "tap17" in subject] == rules
 
 
 def test_d_backend_that_gets_its_device_handed_over_is_not_judged() -> None:

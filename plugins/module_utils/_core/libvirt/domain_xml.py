@@ -545,6 +545,7 @@ def _others(devices: ElementTree.Element) -> t.Iterator[Device]:
     if devices.find("vsock") is not None:
         yield _file("vsock", "/dev/vhost-vsock")
     yield from _interface_devices(devices)
+    yield from _taps(devices)
     for item in devices.findall("interface[@type='vhostuser']"):
         path = _attribute(item, "source", "path")
         if path:
@@ -563,6 +564,14 @@ def _interface_devices(devices: ElementTree.Element) -> t.Iterator[Device]:
         device = _hostdev(holder, type_)
         device.target = _attribute(item, "alias", "name") or _attribute(item, "mac", "address") or ""
         yield device
+
+
+def _taps(devices: ElementTree.Element) -> t.Iterator[Device]:
+    """macvtap interfaces, each with its name on the host; only a running guest has one."""
+    for item in devices.findall("interface"):
+        if (_attribute(item, "actual", "type") or item.get("type")) == "direct":
+            source = Source("direct", address=_attribute(item, "target", "dev"))
+            yield Device("tap", _attribute(item, "alias", "name") or _attribute(item, "mac", "address") or "", source)
 
 
 def _chardevs(devices: ElementTree.Element) -> t.Iterator[Device]:

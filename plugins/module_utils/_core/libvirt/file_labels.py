@@ -41,7 +41,11 @@ UNJUDGED = "unjudged"  #: libvirt sets nothing here, or the label is not known
 #: Kinds of files that a finished operation labelled once, such as a managed save. libvirt sets no label on them again.
 ONCE = frozenset(("save", "memory_snapshot", "snapshot", "blockjob", "open", "merged"))
 #: Kinds of directories, sockets and nodes that libvirt makes for a running guest on its host.
-MADE_BY_LIBVIRT = frozenset(("state_dir", "memory_dir", "hugepages_dir", "tpm_socket", "tpm_cancel", "chardev"))
+MADE_BY_LIBVIRT = frozenset(
+    ("state_dir", "memory_dir", "hugepages_dir", "tpm_log", "tpm_socket", "tpm_cancel", "chardev", "tap")
+)
+#: Kind of the host's node of a macvtap interface, which QEMU gets as an open descriptor.
+TAP = "tap"
 #: Kinds of files that a definition names for the next start.
 DEFINED = frozenset(
     ("disk", "cdrom", "floppy", "nvram", "backing", "data_file", "kernel", "initrd", "shim", "dtb", "acpi", "fw_cfg")
@@ -49,6 +53,9 @@ DEFINED = frozenset(
 
 _SYSTEM_LIB = "/var/lib/libvirt"
 _SWTPM_RUN = "/run/libvirt/qemu/swtpm"
+_SWTPM_LOG = "/var/log/swtpm/libvirt/qemu"
+#: Type of /dev/tapN in all policies: libvirt keeps it, and adds the guest's range.
+_TAP_TYPE = "tun_tap_device_t"
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,8 @@ class _ResourceList:
             return self._hostdev(device)
         if device.kind == "tpm":
             return self._tpm(device)
+        if device.kind == TAP:
+            return self._tap(device)
         return self._plain(device)
 
     def of_guest(self) -> t.Iterator[Resource]:
@@ -286,9 +295,25 @@ class _ResourceList:
             version = "tpm1.2" if device.mode == "1.2" else "tpm2"
             state = source.path or f"{_SYSTEM_LIB}/swtpm/{self.domain.uuid}/{version}"
             # The driver asks here only whether there is a <seclabel>, not whether it relabels.
-            yield self._give("tpm", "", state, IMAGE, always=self.seclabel is not None)
+            labelled = self.seclabel is not None
+            yield self._give("tpm", "", state, IMAGE, always=labelled)
+            if "/" not in self.domain.name:
+                log = f"{_SWTPM_LOG}/{self.domain.name}-swtpm.log"
+                yield self._give("tpm_log", "", log, IMAGE, always=labelled)
             if self.active and self.domain.short_name:
                 yield self._give("tpm_socket", "", f"{_SWTPM_RUN}/{self.domain.short_name}-swtpm.sock", IMAGE)
+
+    def _tap(self, device: Device) -> t.Iterator[Resource]:
+        """The node of a macvtap interface: libvirt gives it the range of the guest's process, whatever relabel says."""
+        label = self.seclabel.label if self.seclabel is not None and self.active else None
+        level = (label or "").split(":", 3)[3:]
+        if not device.source.path:
+            return
+        own = f"system_u:object_r:{_TAP_TYPE}:{level[0]}" if level else None
+        role = OWN if own else UNTOUCHED
+        yield self._give(
+            TAP, device.target, device.source.path, role, own=own, always=True, restored=False, sets_owner=False
+        )
 
 
 def sets_owners(seclabels: t.Iterable[SecLabel]) -> bool:

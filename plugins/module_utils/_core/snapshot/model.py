@@ -292,9 +292,9 @@ class Resource:
 
     kind: str = field(
         metadata=doc(
-            "disk, backing, data_file, cdrom, nvram, kernel, initrd, tpm, chardev, hostdev, filesystem, …; of files "
-            "that no XML names: save, memory_snapshot, snapshot, backup, blockjob, merged, open; of the next start: "
-            "defined"
+            "disk, backing, data_file, cdrom, nvram, kernel, initrd, tpm, tpm_log, tap, chardev, hostdev, filesystem, "
+            "…; of files that no XML names: save, memory_snapshot, snapshot, backup, blockjob, merged, open; of the "
+            "next start: defined"
         )
     )
     target: str = field(metadata=doc("name inside the guest, for example vda; empty where there is none"))

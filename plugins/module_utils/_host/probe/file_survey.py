@@ -83,7 +83,8 @@ class FileSurvey:
 
     def _follow(self, reader: guest_files.FileReader) -> None:
         """Follow chains into the headers of images, as far as the XML leaves that to libvirt."""
-        chains = [chain for chain in orphans.open_chains(self.guests) if not self._contained(chain.guest.guest)]
+        every = orphans.open_chains(self.guests)
+        chains = [chain for chain in every if chain.goes_on() and not self._contained(chain.guest.guest)]
         types = file_labels.ImageTypes.of(self.snapshot.selinux.image_types)
         while chains and self.root.privileged:
             wanted = {chain.last.path or "": chain.last.format or "" for chain in chains}
@@ -94,6 +95,9 @@ class FileSurvey:
             chains = [chain for chain in longer if chain.extend(headers[chain.last.path or ""])]
             for chain in longer:
                 self._look(reader, [(chain.guest.guest, item) for item in guests.add_resources(chain.guest, types)])
+        problems = [problem for chain in every for problem in chain.problems]
+        self.ledger.unknown("images", *problems)
+        self._may_own(problems)
 
     def _contained(self, guest: Guest) -> bool:
         """Whether the guest's QEMU runs in a container: its paths are not the host's, so no header is read by them."""
@@ -111,7 +115,7 @@ class FileSurvey:
         contained: dict[str, dict[str, guest_files.PathFacts]] = {}
         for guest in self.snapshot.guests:
             items = by_guest.get(guest.uuid, [])
-            inside = [item for item in items if guest.pid is not None and item.path.startswith("/dev/")]
+            inside = [item for item in items if guest.pid is not None and _in_own_dev(item)]
             others = [item for item in items if item not in inside] if inside else items
             outside.append((guest, others))
             seen = reader.look_inside(guest.pid, [item.path for item in inside]) if guest.pid is not None else {}
@@ -123,7 +127,8 @@ class FileSurvey:
         looks = reader.look_all(item.path for guest, items in outside if guest.uuid not in contained for item in items)
         for guest, items in outside:
             facts = contained.get(guest.uuid, looks)
-            own = self._own_devices(reader, guest, [facts[item.path].device for item in items])
+            devices = [facts[item.path].device for item in items if item.kind != file_labels.TAP]
+            own = self._own_devices(reader, guest, devices)
             for item in items:
                 self._keep_outside(item, facts[item.path], own)
         for guest, items in outside if contained else ():
@@ -146,7 +151,7 @@ class FileSurvey:
     def _keep_outside(
         self, item: Resource, look: guest_files.PathFacts, own: t.Mapping[str, guest_files.PathFacts]
     ) -> None:
-        inside = own.get(look.device)
+        inside = None if item.kind == file_labels.TAP else own.get(look.device)
         if inside is None:
             self._keep(item, look)
             return
@@ -209,3 +214,8 @@ class FileSurvey:
         entries = storage.describe(self.root, self.mounts, known, self.exported)
         entries += [storage.block_device(self.root, path, number) for path, number in self.devices.items()]
         self.snapshot.storage = sorted(entries, key=lambda item: item.mount)
+
+
+def _in_own_dev(item: Resource) -> bool:
+    """Whether a running guest's QEMU has the node in its own /dev; a tap is handed to it by libvirt."""
+    return item.path.startswith("/dev/") and item.kind != file_labels.TAP

@@ -270,6 +270,9 @@ def _path_of(root: Root, source: Source) -> str | None:
             return _vfio(root, f"/sys/bus/pci/devices/{source.address}")
         if source.type == "mdev":
             return _vfio(root, f"/sys/bus/mdev/devices/{source.address}")
+        if source.type == "direct":
+            number = root.line(f"/sys/class/net/{source.address}/ifindex")
+            return f"/dev/tap{number}" if number and number.isdigit() else None
         if source.type == "scsi":
             names = root.names(f"/sys/bus/scsi/devices/{source.address}/scsi_generic")
             return f"/dev/{names[0]}" if names else None

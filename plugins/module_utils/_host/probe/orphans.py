@@ -283,30 +283,45 @@ class Chain:
     #: The file whose header is read next.
     last: Source
     seen: set[str] = field(default_factory=set)
+    #: Why the rest of the chain is not known.
+    problems: list[str] = field(default_factory=list)
 
     def extend(self, header: image_header.ImageHeader) -> bool:
         """Add the files that the header of the last file names; gives whether there is one whose header is next."""
         path = self.last.path or ""
         self.seen.add(path)
-        data_file = image_header.local_path(header.data_file, path) if header.data_file else None
+        data_file = self._below(header.data_file, path)
         if data_file and self.last.data_file is None:
             self.last.data_file = Source("file", data_file)
-        backing = image_header.local_path(header.backing, path) if header.backing else None
+        backing = self._below(header.backing, path)
         if backing is None or backing in self.seen or len(self.device.backing) >= MAX_CHAIN:
             return False
         self.last = Source("file", backing, header.backing_format)
         self.device.backing.append(self.last)
+        return self.goes_on()
+
+    def goes_on(self) -> bool:
+        """Whether the header of the last file is to be read."""
+        if image_header.may_name_others(self.last.format):
+            self.problems.append(f"backing chain of {self.last.path}: format {self.last.format!r} is not followed")
         return self.last.format in image_header.FORMATS
+
+    def _below(self, name: str | None, path: str) -> str | None:
+        try:
+            return image_header.local_path(name, path) if name else None
+        except HostReadError as error:
+            self.problems.append(f"backing chain of {path}: {error}")
+            return None
 
 
 def open_chains(guests: t.Iterable[ReadGuest]) -> list[Chain]:
-    """Chains of these guests that go on, or may go on, in the header of a local file of a declared format."""
+    """Chains of these guests whose end the XML leaves to the headers of local files."""
     chains = []
     for guest in guests:
         for disk in guest.domain.devices if guest.domain is not None else ():
             last = disk.backing[-1] if disk.backing else disk.source
             local = last.type in ("file", "block", "volume") and last.path is not None
-            if disk.open_chain and local and last.format in image_header.FORMATS:
+            if disk.open_chain and local:
                 seen = {source.path or "" for source in sources_of(disk)}
                 chains.append(Chain(guest, disk, last, seen))
     return chains
@@ -353,7 +368,7 @@ def give_to_chains(read_headers: ReadHeaders, guests: t.Iterable[Guest], orphans
         headers = read_headers(dict(walks.values()))[0]
         for start, (path, _format) in list(walks.items()):
             header = headers.get(path, image_header.ImageHeader())
-            backing = image_header.local_path(header.backing, path) if header.backing else None
+            backing = _local_path(header.backing, path)
             if backing in owners[start][1]:
                 merged.add(start)
             if backing is None or start in merged or header.backing_format not in image_header.FORMATS:
@@ -364,6 +379,13 @@ def give_to_chains(read_headers: ReadHeaders, guests: t.Iterable[Guest], orphans
         if orphan.path in merged:
             _give(owners[orphan.path][0], "merged", orphan)
     orphans[:] = [orphan for orphan in orphans if orphan.path not in merged]
+
+
+def _local_path(name: str | None, path: str) -> str | None:
+    try:
+        return image_header.local_path(name, path) if name else None
+    except HostReadError:
+        return None  # the file stays without an owner
 
 
 def _give(guest: Guest | None, kind: str, orphan: Orphan) -> None:

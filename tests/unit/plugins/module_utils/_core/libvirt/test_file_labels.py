@@ -57,6 +57,7 @@ ROWS = [
     ("memory", "sgx-epc", "/dev/sgx_vepc", "image", IMG, True),
     ("memory", "sgx-epc", "/dev/sgx_provision", "image", IMG, True),
     ("tpm", "", f"/var/lib/libvirt/swtpm/{UUID}/tpm2", "image", IMG, True),
+    ("tpm_log", "", "/var/log/swtpm/libvirt/qemu/everything-swtpm.log", "image", IMG, True),
     ("tpm_socket", "", "/run/libvirt/qemu/swtpm/7-everything-swtpm.sock", "image", IMG, True),
     ("chardev", "serial0", "/var/log/everything.log", "untouched", None, True),
     ("chardev", "serial1", "/srv/own.log", "own", "system_u:object_r:svirt_image_t:s0:c9", True),
@@ -209,6 +210,7 @@ def test_static_guest_without_relabel_keeps_its_files_but_not_its_tpm_state() ->
     assert [(item.kind, item.role, item.expected) for item in found] == [
         ("disk", "untouched", None),
         ("tpm", "image", "system_u:object_r:svirt_image_t:s0:c100,c300,c600,c900"),
+        ("tpm_log", "image", "system_u:object_r:svirt_image_t:s0:c100,c300,c600,c900"),
         ("tpm_socket", "untouched", None),
     ]
     assert found[1].path.endswith("/tpm1.2")
@@ -226,8 +228,9 @@ def test_static_guest_without_relabel_keeps_its_files_but_not_its_tpm_state() ->
 )
 def test_nothing_is_labelled_without_relabel(seclabel: SecLabel | None) -> None:
     found = file_labels.resources(with_label(seclabel), True, TYPES)
-    assert {item.role for item in found if item.kind != "tpm"} == {"untouched"}
-    assert {item.expected for item in found if item.kind != "tpm"} == {None}
+    others = [item for item in found if item.kind not in ("tpm", "tpm_log")]
+    assert {item.role for item in others} == {"untouched"}
+    assert {item.expected for item in others} == {None}
 
 
 def test_type_none_labels_the_tpm_state_open() -> None:
@@ -274,6 +277,7 @@ def test_state_directory_of_a_running_guest() -> None:
         "disk": ("/var/lib/libvirt/images/web.qcow2", label),
         "state_dir": ("/var/lib/libvirt/qemu/domain-3-web", label),
         "tpm": ("/var/lib/libvirt/swtpm/0d5b1bb4-8c2b-4a7e-9a2c-3f6ad1f2f001/tpm2", label),
+        "tpm_log": ("/var/log/swtpm/libvirt/qemu/web-swtpm.log", label),
         "tpm_socket": ("/run/libvirt/qemu/swtpm/3-web-swtpm.sock", label),
     }
     assert "state_dir" not in {item.kind for item in file_labels.resources(status.domain, False, TYPES)}
