@@ -20,6 +20,7 @@ from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, pars
 from ..module_utils._core.allocate.ledger import Row
 from ..module_utils._core.audit import report, text, waivers
 from ..module_utils._core.audit import terminal as summary
+from ..module_utils._core.audit.category_map import category_map
 from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.fleet import policy_answers
@@ -156,6 +157,8 @@ def _analyse(
         fleet = across.judge(views, unread, pools, ledger, answers, statements)
     document = report.build(results, fleet, accepted, arguments["fail_on"], now)
     document["fleet"]["left_out"] = left_out
+    ranges = ((view.range.drawn.low, view.range.drawn.high) for view in views if view.range)
+    document["categories"] = category_map((guest for view in views for guest in view.guests), ranges)
     return {
         "report": document,
         "shared_use": shared_use.documents(usages, unread, statements),

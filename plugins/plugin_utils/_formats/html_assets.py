@@ -59,6 +59,13 @@ svg .box{fill:var(--soft);stroke:var(--line)}
 svg .edge{stroke:var(--bad);fill:none;stroke-width:2}
 svg .tip{fill:var(--bad)}
 svg .E3{stroke-dasharray:5 4}
+svg .range{fill:none;stroke:var(--quiet);stroke-dasharray:3 3}
+svg .half{fill:var(--soft);stroke:var(--line)}
+svg .clash{stroke:var(--bad);stroke-width:2.5;fill:none}
+svg [class^=pair]{fill:var(--link)}
+svg [class^=tenant]{fill:var(--good)}
+svg .pair1,svg .tenant1{opacity:.25}svg .pair2,svg .tenant2{opacity:.4}svg .pair3,svg .tenant3{opacity:.6}
+svg .pair4,svg .tenant4{opacity:.8}
 @media print{body{max-width:none;font-size:9pt;padding:0}.tools,.skip{display:none}details{break-inside:auto}
 tr{break-inside:avoid}details:not([open])::details-content{content-visibility:visible;display:block}
 .answer{print-color-adjust:exact}}
@@ -240,6 +247,24 @@ Verdict <b id="verdict">{{ report.verdict }}</b>, where findings of severity {{ 
 {% if reach.left_out %}
 <p>{{ many(reach.left_out, "more group") }} in the findings.</p>
 {% endif %}
+</section>
+{% endif %}
+{% if map %}
+<section id="map">
+<h2>Category map</h2>
+<p>Each guest at its pair of categories: the lower one to the right, the higher one down.
+{{ many(map.guests, "guest") }} with two categories (blue),
+{{ map.four }} with four (green, by the pair of their tenant),
+{{ map.others }} with other
+numbers (not shown); {{ many(map.ranges, "range") }} of hosts (dashed);
+{{ many(map.collisions, "pair") }} by which guests reach one another (crosses).</p>
+<div class="scroll"><svg viewBox="-6 -6 {{ map.side + 12 }} {{ map.side + 12 }}" width="{{ map.side }}"
+ height="{{ map.side }}" role="img" aria-label="Map of the pairs of categories that guests have">
+<path class="half" d="M0 0V{{ map.side }}H{{ map.side }}z"/>
+{% for name, path in map.paths %}
+<path class="{{ name }}" d="{{ path }}"/>
+{% endfor %}
+</svg></div>
 </section>
 {% endif %}
 <section id="waived">

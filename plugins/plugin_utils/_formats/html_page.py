@@ -109,6 +109,7 @@ def _values(report: Report) -> dict[str, t.Any]:
         "coverage": _coverage(report),
         "doubts": _doubts(report),
         "reach": pictures.reach(report),
+        "map": pictures.category_picture(report),
         "where": where,
         "many": many,
     }

@@ -1,17 +1,19 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pictures of the report: who can open whose disk, a line for each group, as places and texts for the page's SVG.
+"""Pictures of the report, as places and texts for the page's SVG: who can open whose disk, and the category map.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ...module_utils._core.audit.report_model import Report, ReportedFinding
+from ...module_utils._core.audit.report_model import Report, ReportedCategories, ReportedFinding
 from ...module_utils._core.audit.text import cut, visible_text
 from .answer import many
 
@@ -87,3 +89,76 @@ def _members(finding: ReportedFinding, key: str) -> Iterator[str]:
     for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict):
             yield f"{entry.get('guest')} on {entry.get('host')}"
+
+
+#: Categories there are, and the side of the map in pixels.
+_CATEGORIES, _SIDE = 1024, 512
+_SCALE = _SIDE / _CATEGORIES
+#: Shades of cells, by number of guests.
+_SHADES = 5
+#: Ranges that are drawn.
+_MAX_RANGES = 300
+_PAIR = re.compile(r"s\d+:c(\d+),c(\d+)\Z")
+
+
+@dataclass(frozen=True)
+class CategoryPicture:
+    """The map: paths for the SVG, by their class, and the numbers for its caption."""
+
+    side: int
+    paths: tuple[tuple[str, str], ...]
+    guests: int
+    four: int
+    others: int
+    collisions: int
+    ranges: int
+
+
+def category_picture(report: Report) -> CategoryPicture | None:
+    """Every pair of categories as a place: the lower one to the right, the higher one down."""
+    seen = report.categories
+    if seen is None:
+        return None
+    own = [entry for entry in seen.ranges if entry[1] - entry[0] < _CATEGORIES - 1]
+    clashes = sorted(set(_clashes(report)))
+    paths = [("range", _triangle(low, high)) for low, high, _hosts in own[:_MAX_RANGES]]
+    paths += [(f"pair{shade}", path) for shade, path in _shaded(seen, seen.pairs)]
+    paths += [(f"tenant{shade}", path) for shade, path in _shaded(seen, seen.tenants)]
+    paths += [("clash", "".join(_cross(low, high) for low, high in clashes))] if clashes else []
+    return CategoryPicture(
+        _SIDE, tuple(paths), _guests(seen.pairs), _guests(seen.tenants), seen.others, len(clashes), len(own)
+    )
+
+
+def _guests(cells: Iterable[list[int]]) -> int:
+    return sum(number for _low, _high, number in cells)
+
+
+def _clashes(report: Report) -> Iterator[tuple[int, int]]:
+    """Pairs of categories by which guests reach one another."""
+    for finding in report.findings:
+        match = _PAIR.match(finding.subject) if finding.reach in _MEANING else None
+        if match:
+            yield int(match[1]), int(match[2])
+
+
+def _shaded(seen: ReportedCategories, cells: list[list[int]]) -> Iterator[tuple[int, str]]:
+    """One path for each shade. The shade grows with the logarithm of the number."""
+    most = math.log(1 + max((number for _low, _high, number in cells), default=0)) or 1.0
+    paths: dict[int, list[str]] = {}
+    side = f"{seen.cell * _SCALE:g}"
+    for low, high, number in cells:
+        shade = max(1, math.ceil(_SHADES * math.log(1 + number) / most))
+        place = f"M{low * seen.cell * _SCALE:g} {high * seen.cell * _SCALE:g}h{side}v{side}h-{side}z"
+        paths.setdefault(shade, []).append(place)
+    for shade, places in sorted(paths.items()):
+        yield shade, "".join(places)
+
+
+def _triangle(low: int, high: int) -> str:
+    start, end = f"{low * _SCALE:g}", f"{(high + 1) * _SCALE:g}"
+    return f"M{start} {start}V{end}H{end}z"
+
+
+def _cross(low: int, high: int) -> str:
+    return f"M{low * _SCALE - 4:g} {high * _SCALE - 4:g}l8 8m0 -8l-8 8"

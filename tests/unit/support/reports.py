@@ -12,6 +12,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import rep
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.report_model import Report, read_report
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
+from ansible_collections.svirt.fleet.plugins.module_utils._core.utf8 import clean_text
 from hypothesis import strategies as st
 
 from tests.unit.support.fleets import rule
@@ -91,7 +92,7 @@ def whole() -> dict[str, t.Any]:
         across("s0:c1,c2", "E2", ["kvm1", "kvm3"], storage="nas:/vms"),
         across("s0:c7,c9", "E1", ["kvm1"], 3),
     )
-    return built(
+    made = built(
         [fails, quiet, unsure, foreign, low, report.unread("kvm9", "ssh: <b>no route</b>")],
         waived=[
             {"rule": "TST-004", "subject": "accepted", "reason": "moved <i>soon</i>", "expires": "2026-12-31"},
@@ -101,6 +102,14 @@ def whole() -> dict[str, t.Any]:
         fleet=analysis.Fleet(hits, guests=17, equal_by_chance=3, expected_by_chance=2.5),
         left_out=["kvm7"],
     )
+    made["categories"] = {
+        "cell": 16,
+        "pairs": [[0, 0, 5], [0, 63, 1], [20, 40, 900]],
+        "tenants": [[8, 25, 12]],
+        "others": 2,
+        "ranges": [[0, 1023, 3], [0, 31, 1], [512, 543, 1]],
+    }
+    return made
 
 
 def read() -> Report:
@@ -118,7 +127,7 @@ def host_results(draw: st.DrawFn) -> list[report.HostResult]:
     """Hosts with any mix of findings, unread areas and doubts."""
     made = []
     for number in range(draw(st.integers(0, 4))):
-        name = f"kvm{number}" if draw(st.booleans()) else f"kvm{number}{draw(_NAMES)}"
+        name = f"kvm{number}" if draw(st.booleans()) else f"kvm{number}{clean_text(draw(_NAMES))}"
         if draw(st.integers(0, 5)) == 0:
             made.append(report.unread(name, draw(_WHY)))
             continue
@@ -160,6 +169,5 @@ def documents(draw: st.DrawFn) -> dict[str, t.Any]:
     expires = st.sampled_from(("2026-12-31", "2026-01-31"))
     waived = [{"fingerprint": one.fingerprint, "reason": draw(_REASONS), "expires": draw(expires)} for one in accepted]
     fail_on = draw(st.sampled_from(report.THRESHOLDS))
-    return built(
-        results, fail_on, waived, fleet=analysis.Fleet(tuple(hits)), left_out=draw(st.lists(_NAMES, max_size=2))
-    )
+    left_out = draw(st.lists(st.sampled_from(("kvm7", "<i>kvm8</i>")), max_size=2, unique=True))
+    return built(results, fail_on, waived, fleet=analysis.Fleet(tuple(hits)), left_out=left_out)

@@ -177,6 +177,21 @@ class ChancePairs(Additive):
 
 
 @dataclass(frozen=True)
+class ReportedCategories(Additive):
+    """Where guests are among all pairs of categories. A cell is a square of so many categories each way."""
+
+    cell: int = field(metadata=fact("categories along the side of a cell"))
+    pairs: list[list[int]] = field(
+        metadata=fact("guests with two categories: cell of the lower, cell of the higher, number of guests")
+    )
+    tenants: list[list[int]] = field(
+        metadata=fact("guests with four categories, by the first two, which name the tenant: as in pairs")
+    )
+    others: int = field(metadata=fact("guests with other numbers of categories"))
+    ranges: list[list[int]] = field(metadata=fact("ranges of daemons: lowest and highest category, number of hosts"))
+
+
+@dataclass(frozen=True)
 class ReportedFleet(Additive):
     """Counts over the whole fleet."""
 
@@ -204,6 +219,9 @@ class Report(Additive):
     fleet: ReportedFleet = field(metadata=fact("counts over the whole fleet"))
     waived: list[WaivedFinding] = field(metadata=fact("findings that a waiver accepts"))
     unused_waivers: list[ReportedWaiver] = field(metadata=fact("valid waivers that match nothing"))
+    categories: ReportedCategories | None = field(
+        default=None, metadata=fact("where guests are among all pairs of categories", optional=True)
+    )
     last_passed_at: str | None = field(
         default=None,
         metadata=fact("time of the last analysis into the same file that passed", pattern=_TIME, optional=True),

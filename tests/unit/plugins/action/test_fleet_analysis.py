@@ -276,3 +276,44 @@ def test_hosts_left_out_are_named_and_count_as_unread(fleet: Fleet, shown: list[
     assert any("kvm2" in line for line in shown)
     claims = json.loads(shared.read_text())["kvm1"]
     assert [(claim["complete"], "kvm2" in claim["why"]) for claim in claims] == [(False, True)]
+
+
+def test_the_last_pass_is_carried_from_report_to_report(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"))
+    fleet.judge(["kvm1"])
+    passed = fleet.written()
+    assert passed["last_passed_at"] == passed["generated_at"]
+    fleet.report.write_text(json.dumps({**passed, "last_passed_at": "2026-01-02T03:04:05Z"}))
+    fleet.add("kvm1", guest("a", "s0:c1,c2", risks=["custom_argv"]))
+    fleet.judge(["kvm1"])
+    assert fleet.written()["last_passed_at"] == "2026-01-02T03:04:05Z"
+    assert shown
+
+
+@pytest.mark.parametrize("before", ["", "{", "[]", '{"last_passed_at": "soon"}', '{"last_passed_at": 7}'])
+def test_a_report_that_cannot_be_read_tells_of_no_pass(fleet: Fleet, shown: list[str], before: str) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2", risks=["custom_argv"]))
+    fleet.report.parent.mkdir()
+    fleet.report.write_text(before)
+    fleet.judge(["kvm1"])
+    assert "last_passed_at" not in fleet.written()
+    assert shown
+
+
+def test_the_report_is_written_in_the_formats_asked_for(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"))
+    result = fleet.judge(["kvm1"], formats=["html", "json", "junit"])
+    assert result["files"] == {
+        "html": str(fleet.report.with_suffix(".html")),
+        "junit": str(fleet.report.with_suffix(".junit.xml")),
+    }
+    assert fleet.written()["categories"]["pairs"] == [[0, 0, 1]]
+    assert "report.html" in "".join(shown)
+
+
+def test_a_format_that_does_not_exist_is_told_before_anything_is_judged(fleet: Fleet, shown: list[str]) -> None:
+    fleet.add("kvm1", guest("a", "s0:c1,c2"))
+    with pytest.raises(AnsibleActionFail, match="did you mean html"):
+        fleet.judge(["kvm1"], formats=["htlm"])
+    assert not fleet.report.exists()
+    assert shown == []

@@ -51,9 +51,8 @@ def large(hosts: int, findings: int, name: str) -> report.HostResult:
     return report.HostResult(f"kvm{hosts:05}", "", READ, doubts, tuple(members))
 
 
-@pytest.mark.parametrize("name", ["guest", "<&>\u202e"])
-def test_a_large_fleet_has_at_most_five_megabytes(name: str) -> None:
-    document = built([large(number, 2, name) for number in range(10_000)])
+def test_a_large_fleet_with_hostile_names_has_at_most_five_megabytes() -> None:
+    document = built([large(number, 2, "<&>\u202e") for number in range(10_000)])
     page = html_page.render(read_report(document))
     assert len(page.encode()) < 5_000_000
     shown = READERS["html"](page)
