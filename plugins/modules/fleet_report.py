@@ -48,7 +48,9 @@ options:
       - V(json) is the report itself (C(report.json)). It is not written over.
       - V(junit) is a test suite for each host, for CI (C(report.junit.xml)).
       - V(markdown) is for forges and wikis (C(report.md)).
+      - V(oscal) is an OSCAL document of assessment results (C(report.oscal.json)).
       - V(prometheus) is for the textfile collector of C(node_exporter) (C(report.prom)).
+      - V(sarif) is SARIF 2.1.0, for code scanners' dashboards (C(report.sarif)).
     type: list
     elements: str
     required: true

@@ -79,6 +79,13 @@ def without_lab() -> Iterator[Check]:
     yield Check("pytest", [sys.executable, "-m", "pytest"])
     yield store()
     yield browser()
+    yield schemas()
+
+
+def schemas() -> Check:
+    """Report formats against official schemas, whose environment must be there."""
+    command = [sys.executable, "-m", "pytest", "tests/schemas"]
+    return Check("pytest schemas", command, variables={"SVIRT_SCHEMAS": "required"})
 
 
 def browser() -> Check:

@@ -6,6 +6,7 @@
     python3 tests/tools/environment.py test       the same and the test tools
     python3 tests/tools/environment.py importer   galaxy-importer, in build/venv-importer
     python3 tests/tools/environment.py nox        nox, in build/venv-nox
+    python3 tests/tools/environment.py schemas    official schemas of report formats, in build/venv-schemas
 
 What is there already is used again: a stamp in each environment holds the hash of what was asked for.
 """
@@ -30,7 +31,13 @@ COLLECTION = BUILD / "collections" / "ansible_collections" / "svirt" / "fleet"
 # Newest first. The pinned ansible-core runs on these and on no other.
 PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 
-ENVIRONMENTS = {"audit": "venv", "test": "venv", "importer": "venv-importer", "nox": "venv-nox"}
+ENVIRONMENTS = {
+    "audit": "venv",
+    "test": "venv",
+    "importer": "venv-importer",
+    "nox": "venv-nox",
+    "schemas": "venv-schemas",
+}
 
 
 class SetUpError(Exception):
@@ -143,7 +150,7 @@ def link_collection() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the Python environments below build/.")
     parser.add_argument(
-        "names", nargs="+", choices=sorted(ENVIRONMENTS), metavar="NAME", help="audit test importer nox"
+        "names", nargs="+", choices=sorted(ENVIRONMENTS), metavar="NAME", help="audit test importer nox schemas"
     )
     names = parser.parse_args().names
     try:

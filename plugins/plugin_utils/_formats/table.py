@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...module_utils._core.audit.report_model import Report
-from . import csv_table, html_page, json_document, junit, markdown, prometheus
+from . import csv_table, html_page, json_document, junit, markdown, oscal, prometheus, sarif
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,7 @@ FORMATS: dict[str, Format] = {
     "json": Format("json", json_document.render),
     "junit": Format("junit.xml", junit.render),
     "markdown": Format("md", markdown.render),
+    "oscal": Format("oscal.json", oscal.render),
     "prometheus": Format("prom", prometheus.render),
+    "sarif": Format("sarif", sarif.render),
 }

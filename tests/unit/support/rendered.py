@@ -11,7 +11,7 @@ import re
 import typing as t
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
@@ -31,7 +31,7 @@ class Shown:
     found: set[str] | None
     waived: set[str] | None
     #: What is shown as passed: findings by fingerprint, hosts by name.
-    passed: set[str] = field(default_factory=set)
+    passed: set[str] | None
 
 
 def expected(report: Report) -> Shown:
@@ -231,11 +231,50 @@ def page_of(text: str) -> tuple[Counter[str], set[str]]:
     return page.tags, page.attributes
 
 
+def of_sarif(text: str) -> Shown:
+    (run,) = json.loads(text)["runs"]
+    results = [result for result in run["results"] if result["kind"] == "fail"]
+    assert {result["kind"] for result in run["results"]} <= {"fail", "open"}
+    marks = {result["fingerprints"]["svirt.fleet/1"]: "suppressions" in result for result in results}
+    properties = run["properties"]
+    return Shown(
+        properties["verdict"],
+        properties["findings"],
+        properties["hosts"],
+        {mark for mark, waived in marks.items() if not waived},
+        {mark for mark, waived in marks.items() if waived},
+        None,
+    )
+
+
+def of_oscal(text: str) -> Shown:
+    (result,) = json.loads(text)["assessment-results"]["results"]
+    told = _oscal_props(result)
+    observed = [_oscal_props(entry) for entry in result.get("observations", ())]
+    items = [_oscal_props(item) for item in result.get("local-definitions", {}).get("inventory-items", ())]
+    states = {finding["target"]["status"]["state"] for finding in result.get("findings", ())}
+    assert states <= {"not-satisfied"}
+    return Shown(
+        told["verdict"],
+        {severity: int(told[f"findings-{severity}"]) for severity in SEVERITIES},
+        _verdicts(item["verdict"] for item in items),
+        {entry["fingerprint"] for entry in observed if entry["status"] == "open"},
+        {entry["fingerprint"] for entry in observed if entry["status"] == "waived"},
+        {str(place) for place, item in enumerate(items) if item["verdict"] == "pass"},
+    )
+
+
+def _oscal_props(entry: dict[str, t.Any]) -> dict[str, str]:
+    return {prop["name"]: prop["value"] for prop in entry["props"]}
+
+
 READERS: dict[str, Callable[[str], Shown]] = {
     "csv": of_csv,
     "html": of_html,
     "json": of_json,
     "junit": of_junit,
     "markdown": of_markdown,
+    "oscal": of_oscal,
     "prometheus": of_prometheus,
+    "sarif": of_sarif,
 }

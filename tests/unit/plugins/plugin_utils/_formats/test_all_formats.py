@@ -29,7 +29,8 @@ def check(document: dict[str, t.Any]) -> None:
             assert (name, shown.found) == (name, told.found)
             assert (name, shown.waived) == (name, told.waived)
         # Hosts are compared by number: a format shows their names as it must.
-        assert (name, len(shown.passed)) == (name, len(told.passed))
+        if shown.passed is not None and told.passed is not None:
+            assert (name, len(shown.passed)) == (name, len(told.passed))
 
 
 def test_every_format_has_a_reader() -> None:
