@@ -2,7 +2,7 @@
 # Copyright: svirt.fleet contributors
 """Writes the reference documents from the code, where each fact is stated once.
 
-python -m tests.tools.reference           write docs/rules.md, docs/snapshot.md and the tables in other documents
+python -m tests.tools.reference           write docs/rules.md, docs/snapshot.md, docs/schemas, and tables in others
 python -m tests.tools.reference --check   write nothing; end with 1 when one of them is stale
 """
 
@@ -22,13 +22,19 @@ DOCS = ROOT / "docs"
 LAB = ROOT / "tests" / "lab" / "README.md"
 sys.path.insert(0, str(ROOT / "build" / "collections"))
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding, waivers  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import (  # noqa: E402
+    finding,
+    report,
+    report_model,
+    waivers,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import catalogue  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model  # noqa: E402
 
 from tests.lab.host.faults import FAULTS, Fault  # noqa: E402
 from tests.lab.network import HOSTS  # noqa: E402
+from tests.tools import json_schema  # noqa: E402
 
 HEAD = """\
 <!-- Copyright: svirt.fleet contributors -->
@@ -111,6 +117,7 @@ def snapshot_document() -> str:
         "# The snapshot",
         "",
         f"Everything that `svirt.fleet.svirt_info` reads of one host: one JSON object, schema `{model.SCHEMA}`.",
+        "[Its JSON Schema](schemas/snapshot.json) is generated too.",
         "It judges nothing. Labels are raw, as the kernel and libvirt have them. `null` means that a value could not",
         "be read or does not exist; the area's entry in `coverage` says which. Names and paths are chosen by tenants",
         "and stand here as read: escape them before they go to a terminal, a page or a shell.",
@@ -179,6 +186,19 @@ def report_document() -> str:
     return filled(DOCS / "report.md", {"finding": found})
 
 
+def report_schema() -> str:
+    """docs/schemas/report.json."""
+    name = report.SCHEMA
+    return json_schema.text(json_schema.schema_of(report_model.Report, name, "Report of an audit", {"schema": name}))
+
+
+def snapshot_schema() -> str:
+    """docs/schemas/snapshot.json."""
+    made = json_schema.schema_of(model.Snapshot, model.SCHEMA, "Snapshot of a host", {"schema": model.SCHEMA})
+    made["properties"]["coverage"]["required"] = list(model.AREAS)
+    return json_schema.text(made)
+
+
 def lab_document() -> str:
     """tests/lab/README.md."""
     return filled(LAB, {"default_faults": _default_faults(), "faults": _faults()})
@@ -237,6 +257,8 @@ DOCUMENTS: dict[Path, Callable[[], str]] = {
     DOCS / "rules.md": rules_document,
     DOCS / "snapshot.md": snapshot_document,
     DOCS / "report.md": report_document,
+    DOCS / "schemas" / "report.json": report_schema,
+    DOCS / "schemas" / "snapshot.json": snapshot_schema,
     LAB: lab_document,
 }
 
@@ -261,6 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             print(f"{path.relative_to(ROOT)} is stale: run `make docs`")
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(DOCUMENTS[path]().rstrip("\n") + "\n", encoding="utf-8")
             print(f"{path.relative_to(ROOT)} written")
     return 1 if options.check and found else 0
