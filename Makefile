@@ -5,6 +5,8 @@
 
 .DEFAULT_GOAL := help
 SCENARIO ?=
+# Shape of the embedded lab: debian or el.
+SHAPE ?=
 
 .PHONY: help audit harden drill lab lab-down bench test proof soak lint sanity unit docs clean venv venv-test python3
 
@@ -25,24 +27,24 @@ help: ## List the targets
 
 audit: venv ## Audit the hypervisors of INVENTORY=file, or of the embedded lab
 ifeq ($(origin INVENTORY),file)
-	@$(PYTHON) -m tests.lab up --install
+	@$(PYTHON) -m tests.lab up --install $(if $(SHAPE),--shape $(SHAPE))
 endif
 	@ansible-playbook svirt.fleet.audit -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
 
 harden: venv ## Harden the hypervisors of INVENTORY=file, or of the embedded lab (there without the soak for denials)
 ifeq ($(origin INVENTORY),file)
-	@$(PYTHON) -m tests.lab up --install
+	@$(PYTHON) -m tests.lab up --install $(if $(SHAPE),--shape $(SHAPE))
 	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report -e selinux_soak_seconds=0
 else
 	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
 endif
 
 drill: venv ## Show the breach on the embedded lab, repair it, show that every attempt is refused
-	@$(PYTHON) -m tests.lab up --install
+	@$(PYTHON) -m tests.lab up --install $(if $(SHAPE),--shape $(SHAPE))
 	@$(PYTHON) -m tests.drill
 
-lab: venv ## Start two enforcing hypervisors and write an inventory for them
-	@$(PYTHON) -m tests.lab up --install
+lab: venv ## Start two enforcing hypervisors (SHAPE=el: in the shape of EL) and write an inventory for them
+	@$(PYTHON) -m tests.lab up --install $(if $(SHAPE),--shape $(SHAPE))
 
 lab-down: ## Stop the lab that `make lab` started
 	@$(PYTHON) -m tests.lab down

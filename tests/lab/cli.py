@@ -16,10 +16,12 @@ from . import faults
 from .capture import capture
 from .errors import LabError
 from .image import build, rootfs
+from .image.shapes import RECIPES
 from .lab import DEFAULT_DIR, Lab
 from .machine import accel
 from .machine.ground import Ground
 from .network import HOSTS
+from .shape import Shape
 from .shell import say, step
 
 
@@ -38,10 +40,13 @@ def main() -> int:
 
 def _ground(args: argparse.Namespace, hosts: int) -> Ground:
     facts = accel.here()
-    mode = accel.choose(args.accel, facts, boot_loader=args.boot_loader, hosts=hosts)
-    if args.accel == "auto" and mode is accel.Accel.TCG and not args.boot_loader:
+    shape = args.shape or Shape.DEBIAN
+    # Hosts without a boot loader leave one way only; whether it can be taken here, choose says.
+    asked = args.accel if RECIPES[shape].boot_loader or args.accel != "auto" else accel.Accel.UML.value
+    mode = accel.choose(asked, facts, boot_loader=args.boot_loader, hosts=hosts)
+    if asked == "auto" and mode is accel.Accel.TCG and not args.boot_loader:
         say(f"hosts are emulated, several times slower than under User-Mode Linux: {accel.uml_unable(facts, hosts)}")
-    return build.ground(args.release, mode, install=args.install, fall_back=args.accel == "auto")
+    return build.ground(args.release, mode, shape=shape, install=args.install, fall_back=asked == "auto")
 
 
 def _image(args: argparse.Namespace) -> int:
@@ -52,7 +57,7 @@ def _image(args: argparse.Namespace) -> int:
 def _up(args: argparse.Namespace) -> int:
     lab = Lab.at(args.dir)
     names = args.hosts.split(",")
-    if lab.up(lambda: _ground(args, len(names)), names) and args.faults == "default":
+    if lab.up(lambda: _ground(args, len(names)), names, args.shape) and args.faults == "default":
         with step(f"default faults of {', '.join(names)}"), ThreadPoolExecutor(len(names)) as pool:
             list(pool.map(lambda name: faults.inject(name, *faults.default_faults(name), lab=lab.folder), names))
     print(f"inventory: {lab.inventory}")
@@ -127,6 +132,13 @@ def _parser() -> argparse.ArgumentParser:
         up := command("up", _up, "bring the lab up, or reuse it"),
     ):
         made.add_argument("--release", default="trixie", choices=rootfs.RELEASES)
+        made.add_argument(
+            "--shape",
+            type=Shape,
+            choices=list(Shape),
+            metavar=f"{{{','.join(each.value for each in Shape)}}}",
+            help="of the hosts (default: that of hosts that are up, else debian)",
+        )
         made.add_argument("--accel", default="auto", choices=["auto", *(each.value for each in accel.Accel)])
         made.add_argument("--boot-loader", action="store_true", help="hosts that boot Debian's kernel through GRUB")
         made.add_argument("--install", action="store_true", help="install missing Debian packages on this machine")

@@ -21,6 +21,7 @@ from .machine.ground import Ground
 from .machine.host import LabHost
 from .machine.uml import card
 from .network import HOSTS, spec
+from .shape import Shape
 from .shell import say, step
 from .ssh import Remote, make_key
 
@@ -45,6 +46,14 @@ class Lab:
     def _names(self) -> Path:
         return self.folder / "hosts"
 
+    @property
+    def _shape(self) -> Path:
+        return self.folder / "shape"
+
+    def shape(self) -> Shape:
+        """The shape of its hosts."""
+        return Shape(self._shape.read_text().strip()) if self._shape.exists() else Shape.DEBIAN
+
     def names(self) -> list[str]:
         """Names of the hosts that this lab was brought up with."""
         return self._names.read_text().split() if self._names.exists() else []
@@ -57,18 +66,20 @@ class Lab:
         """How to reach a host. Raises LabError when it is not up."""
         return self.host(name).remote()
 
-    def up(self, prepare: Callable[[], Ground], names: Sequence[str]) -> bool:
-        """Bring the hosts up, or reuse them; returns whether they were started now.
+    def up(self, prepare: Callable[[], Ground], names: Sequence[str], shape: Shape | None = None) -> bool:
+        """Bring the hosts up, or reuse those of this shape (None: of any); returns whether they were started now.
 
         prepare: what they are started from, asked for when they are not up.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock"):
-            if self.names() == list(names) and all(self._healthy(name) for name in names):
+            same = self.names() == list(names) and shape in (None, self.shape())
+            if same and all(self._healthy(name) for name in names):
                 say(f"the lab in {self.folder} is up already")
                 return False
             self._clean()
             ground = prepare()
+            self._shape.write_text(f"{(shape or Shape.DEBIAN).value}\n")
             with step(f"booting {', '.join(names)} ({ground.accel.value})"):
                 self._start(ground, names)
                 _each(names, lambda name: self.host(name).wait())
@@ -121,7 +132,7 @@ class Lab:
         for name in HOSTS:
             self.host(name).stop()
         shutil.rmtree(self._control(), ignore_errors=True)
-        for left in ("control", "hosts", "known_hosts", "id_ed25519", "id_ed25519.pub", "seeded"):
+        for left in ("control", "hosts", "shape", "known_hosts", "id_ed25519", "id_ed25519.pub", "seeded"):
             (self.folder / left).unlink(missing_ok=True)
         shutil.rmtree(self.inventory.parent, ignore_errors=True)
 

@@ -10,10 +10,15 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from tests.lab.faults import FAULTS, Fault
+from tests.lab.host import shape as host_shape
+from tests.lab.shape import Shape
 
 HOSTS = ("kvm1", "kvm2")
 #: Faults in one step: a host has memory for about so many more guests.
 AT_ONCE = 5
+#: The daemon that runs the guests.
+DAEMONS = {Shape.DEBIAN: host_shape.DEBIAN.daemon, Shape.EL: host_shape.EL.daemon}
+_DEBIAN_DAEMON = f"daemon {DAEMONS[Shape.DEBIAN]}"
 
 Findings = set[tuple[str, str]]
 
@@ -69,9 +74,14 @@ def _apart(one: Fault, other: Fault) -> bool:
 HOST_OF = {fault.name: host for host in HOSTS for fault in faults_of(host)}
 
 
-def expected_of(wanted: Iterable[Fault], host: str) -> Findings:
-    """Rule and subject of every finding that these faults make."""
-    return {(rule, subject.format(host=host)) for fault in wanted for rule, subject in fault.expects}
+def expected_of(wanted: Iterable[Fault], host: str, shape: Shape = Shape.DEBIAN) -> Findings:
+    """Rule and subject of every finding that these faults make in a host of that shape."""
+    daemon = f"daemon {DAEMONS[shape]}"
+    return {
+        (rule, daemon if subject == _DEBIAN_DAEMON else subject.format(host=host))
+        for fault in wanted
+        for rule, subject in fault.expects
+    }
 
 
 def findings_of(report: dict[str, Any]) -> Findings:

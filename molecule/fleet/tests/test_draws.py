@@ -21,6 +21,7 @@ from allocating import allocate, domain
 from tests.lab.lab import Lab
 from tests.scenarios.node import Node
 from tests.scenarios.soak import SOAK
+from tests.scenarios.steps import DAEMONS
 
 PROGRAM = Path(__file__).with_name("host_starts.py")
 #: Starts on each host, so many guests side by side, with so many restarts of the daemon, before and after each reboot.
@@ -48,7 +49,7 @@ class Drawn:
 
 def range_of(node: Node) -> tuple[int, int]:
     """The range that systemd gives the daemon."""
-    text = node.shell("systemctl cat libvirtd.service")
+    text = node.shell(f"systemctl cat {DAEMONS[node.lab.shape()]}.service")
     found = RANGE.findall(text)
     assert found, text
     low, high = found[-1]

@@ -58,7 +58,7 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
         step.seen = audit(lab.inventory, limit=host)
     with noted(step):
         faults.undo(host, *names, lab=lab.folder)
-    verdict = step.error or ("as expected" if findings(step) == expected(wanted, host) else "NOT as expected")
+    verdict = step.error or ("as expected" if findings(step) == expected(lab, wanted, host) else "NOT as expected")
     print(f"{host}: {', '.join(names)}: {verdict}, {time.monotonic() - started:.0f} s", file=sys.__stderr__, flush=True)
     return step
 
@@ -68,10 +68,10 @@ def findings(step: Step) -> Findings:
     return findings_of(step.seen.report) if step.seen else set()
 
 
-def expected(wanted: list[Fault], host: str) -> Findings:
+def expected(lab: Lab, wanted: list[Fault], host: str) -> Findings:
     """Rule and subject of what an audit of the host alone finds."""
     opened = {("IMG-005", f"image {SHARE}/{name}") for fault in wanted for name in OPENED.get(fault.name, ())}
-    return expected_of(wanted, host) | opened
+    return expected_of(wanted, host, lab.shape()) | opened
 
 
 def walk(lab: Lab, host: str) -> dict[str, Step]:
@@ -89,13 +89,13 @@ def steps(lab: Lab) -> dict[str, Step]:
 
 
 @pytest.mark.parametrize("name", TESTED)
-def test_fault_gives_exactly_its_findings(steps: dict[str, Step], name: str) -> None:
+def test_fault_gives_exactly_its_findings(lab: Lab, steps: dict[str, Step], name: str) -> None:
     host, step, fault = HOST_OF[name], steps[name], FAULTS[name]
     assert not step.error, step.error
     assert step.seen is not None
     seen, found = step.seen, findings(step)
-    assert expected([fault], host) <= found, seen.output
-    assert found == expected(step.faults, host), seen.output
+    assert expected(lab, [fault], host) <= found, seen.output
+    assert found == expected(lab, step.faults, host), seen.output
     assert {where for _rule, where, _subject in seen.found} <= {host, ""}, "the fleet is this host alone"
     doubted = {item["rule"] for item in seen.host(host)["outcomes"] if item["status"] == "unknown"}
     assert set(fault.doubts) <= doubted, seen.output

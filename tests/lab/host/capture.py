@@ -28,6 +28,9 @@ _FILES = (
     "/etc/selinux/config",
     "/etc/default/grub",
     "/boot/grub/grub.cfg",
+    "/boot/grub2/grub.cfg",
+    "/boot/grub2/grubenv",
+    "/etc/kernel/cmdline",
     "/etc/exports",
     "/etc/fstab",
     "/var/lib/nfs/etab",
@@ -54,7 +57,9 @@ _GLOBS = (
     "/boot/grub/grubenv",
     "/etc/exports.d/*",
     "/etc/systemd/system/libvirtd.service.d/*",
+    "/etc/systemd/system/virtqemud.service.d/*",
     "/lib/systemd/system/libvirtd.service",
+    "/lib/systemd/system/virtqemud.*",
 )
 _CLASSES = ("file", "process", "dir", "chr_file", "blk_file", "lnk_file", "fd", "unix_stream_socket")
 _PROCESS_FILES = ("cmdline", "attr/current", "status", "stat", "cgroup", "mountinfo", "comm")

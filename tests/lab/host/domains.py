@@ -9,10 +9,19 @@ import uuid
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
+from .shape import DEBIAN
+
 LOCAL = "/var/lib/libvirt/images"
 SHARE = "/srv/vms"
 ISOS = "/var/lib/libvirt/isos"
 GUEST_TYPE = "svirt_t"
+_BIOS = "<type arch='x86_64' machine='pc'>hvm</type>"
+_FIRMWARE = (
+    "<type arch='x86_64' machine='q35'>hvm</type>"
+    "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>"
+    "<nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'/>"
+)
+_TPM = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
 _NAMESPACE = uuid.UUID("5f1e0000-0000-5000-8000-000000000000")
 _BANDS = (32, 280, 528, 776)
 _BAND_WIDTH = 248
@@ -45,6 +54,8 @@ class Guest:
     devices: str = ""  # raw XML
     title: str = ""
     tags: tuple[str, ...] = field(default=())
+    secure: bool = False  # UEFI with variables of its own, and a TPM
+    paused: bool = False  # started, and not run: UEFI that finds nothing to boot keeps a processor busy
 
     @property
     def uuid(self) -> str:
@@ -64,7 +75,7 @@ def static_seclabel(level: str, relabel: str = "yes", type_: str = GUEST_TYPE) -
     return f"<seclabel type='static' model='selinux' relabel='{relabel}'><label>{context}</label></seclabel>"
 
 
-def domain_xml(guest: Guest, bridge: str = "br-lab") -> str:
+def domain_xml(guest: Guest, bridge: str = "br-lab", emulator: str = DEBIAN.emulator) -> str:
     """The whole domain XML."""
     arguments = "".join(f"<qemu:arg value={quoteattr(a)}/>" for a in guest.qemu_args)
     disks = "".join(_disk_xml(disk, index) for index, disk in enumerate(guest.disks))
@@ -72,12 +83,12 @@ def domain_xml(guest: Guest, bridge: str = "br-lab") -> str:
         "<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
         f"<name>{escape(guest.name)}</name><uuid>{guest.uuid}</uuid>"
         + (f"<title>{escape(guest.title)}</title>" if guest.title else "")
-        + "<memory unit='MiB'>24</memory><vcpu>1</vcpu>"
-        "<os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/></features>"
+        + f"<memory unit='MiB'>{64 if guest.secure else 24}</memory><vcpu>1</vcpu>"
+        f"<os>{_FIRMWARE if guest.secure else _BIOS}</os><features><acpi/></features>"
         "<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash><devices>"
-        "<emulator>/usr/bin/qemu-system-x86_64</emulator>"
+        f"<emulator>{emulator}</emulator>"
         "<controller type='usb' model='none'/><memballoon model='none'/>"
-        f"{disks}{_nic_xml(guest, bridge)}{guest.devices}</devices>{guest.seclabel}"
+        f"{disks}{_nic_xml(guest, bridge)}{_TPM if guest.secure else ''}{guest.devices}</devices>{guest.seclabel}"
         + (f"<qemu:commandline>{arguments}</qemu:commandline>" if arguments else "")
         + "</domain>"
     )

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from . import conf, images, virt
+from . import conf, images, shape, virt
 from .domains import Guest
 from .faults_guest import add_guest
 from .journal import Journal
 from .registry import BOTH, fault
 
-_PROGRAM = "/usr/sbin/libvirtd"
-_DROP_IN = Path("/etc/systemd/system/libvirtd.service.d/svirt-lab.conf")
 #: Powered-off guests beside three of the lab that draw their categories: one more than there are pairs in c0.c7.
 _CROWD = 26
 _DRIVER, _REQUIRE = "qemu.conf security_driver", "qemu.conf security_require_confined"
@@ -167,11 +164,12 @@ def _disagrees(journal: Journal, host: str) -> None:
 
 def give_range(journal: Journal, context: str) -> None:
     """A drop-in for the daemon's unit, with a label and so a category range."""
+    drop_in = shape.here().drop_in
     journal.add("daemon", reload=True)
-    journal.add("rmdir", path=str(_DROP_IN.parent))
-    journal.file(_DROP_IN)
-    _DROP_IN.parent.mkdir(exist_ok=True)
-    _DROP_IN.write_text(f"[Service]\nSELinuxContext={context}\n")
+    journal.add("rmdir", path=str(drop_in.parent))
+    journal.file(drop_in)
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text(f"[Service]\nSELinuxContext={context}\n")
     virt.reload_units()
     virt.restart_daemon()
 
@@ -234,6 +232,7 @@ def _narrow(journal: Journal, host: str) -> None:
 )
 def _context(journal: Journal, host: str) -> None:
     journal.add("daemon")
-    journal.attributes(_PROGRAM)
-    images.set_label(_PROGRAM, "system_u:object_r:bin_t:s0")
+    program = str(shape.here().program)
+    journal.attributes(program)
+    images.set_label(program, "system_u:object_r:bin_t:s0")
     virt.restart_daemon()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from . import conf, images, selinuxfs, virt
+from . import conf, images, selinuxfs, shape, virt
 from .domains import GUEST_TYPE, LOCAL, SHARE, Disk, Guest, static_level, static_seclabel
 from .journal import Journal
 from .registry import fault
@@ -93,7 +93,7 @@ def _by_hand(journal: Journal, host: str) -> None:
     pidfile = Path("/run/handmade-qemu.pid")
     journal.add("unlink", path=str(pidfile))
     # split-wx: a user may not have memory that is both written and executed
-    argv = ["qemu-system-x86_64", "-name", "handmade", "-machine", "none", "-accel", "tcg,split-wx=on"]
+    argv = [shape.here().emulator, "-name", "handmade", "-machine", "none", "-accel", "tcg,split-wx=on"]
     argv += ["-nodefaults", "-display", "none", "-S", "-daemonize", "-pidfile", str(pidfile)]
     subprocess.run(argv, check=True, capture_output=True)
     pid = int(pidfile.read_text())
@@ -214,7 +214,7 @@ def _disagrees(journal: Journal, host: str) -> None:
     real, claimed = static_level(230), static_level(231)
     add_guest(journal, Guest("unlike", local("unlike"), static_seclabel(real)))
     status = Path("/run/libvirt/qemu/unlike.xml")
-    journal.add("run", argv=["systemctl", "start", *virt.UNITS])  # should this end half way
+    journal.add("run", argv=["systemctl", "start", *shape.here().units])  # should this end half way
     virt.stop_daemon()
     status.write_text(status.read_text().replace(f"svirt_t:{real}<", f"svirt_t:{claimed}<"))
     virt.start_daemon()

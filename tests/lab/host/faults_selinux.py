@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from . import selinuxfs
+from . import selinuxfs, shape
 from .journal import Journal
 from .registry import fault
 
-_CONFIG, _GRUB_CFG = Path("/etc/selinux/config"), Path("/boot/grub/grub.cfg")
-_CONTEXTS = Path("/etc/selinux/default/contexts")
+_CONFIG = Path("/etc/selinux/config")
 _WEAK_POLICY = Path("/usr/share/svirt-lab/policy.permissive-svirt")
 _GUEST_STORAGE = "/var/lib/libvirt/images", "/var/lib/libvirt/isos", "/srv"
 
@@ -28,8 +27,9 @@ def _permissive(journal: Journal, host: str) -> None:
     selinuxfs.set_enforcing(False)
 
 
-def _edited(path: Path, edit: Callable[[str], str]) -> Callable[[Journal, str], None]:
+def _edited(place: Callable[[], Path], edit: Callable[[str], str]) -> Callable[[Journal, str], None]:
     def inject(journal: Journal, host: str) -> None:
+        path = place()
         before = path.read_text()
         after = edit(before)
         if after == before:
@@ -45,61 +45,65 @@ def _config(mode: str) -> Callable[[str], str]:
 
 
 def _last_entry(old: str, new: str) -> Callable[[str], str]:
-    """Change the last boot entry only, the one for recovery: not the one that starts by default."""
+    """Change the last boot entry only, not the one that starts by default. Where its arguments come from a variable,
+    new is added to them."""
 
     def edit(text: str) -> str:
-        start = [found.start() for found in re.finditer(r"(?m)^\s+linux\s.*$", text)][-1]
-        return text[:start] + text[start:].replace(old, new, 1)
+        line = list(re.finditer(r"(?m)^(?:\s+linux|options)\s.*$", text))[-1]
+        said = line.group()
+        return (
+            text[: line.start()] + (said.replace(old, new, 1) if old in said else f"{said} {new}") + text[line.end() :]
+        )
 
     return edit
 
 
-for _name, _about, _path, _edit, _rule in (
+for _name, _about, _place, _edit, _rule in (
     (
         "selinux-permissive-next-boot",
         "SELinux will be permissive after the next boot, by its configuration",
-        _CONFIG,
+        lambda: _CONFIG,
         _config("permissive"),
         "SEL-003",
     ),
     (
         "selinux-disabled-next-boot",
         "SELinux will be off after the next boot, by its configuration",
-        _CONFIG,
+        lambda: _CONFIG,
         _config("disabled"),
         "SEL-003",
     ),
     (
         "boot-entry-enforcing-0",
         "one boot entry says enforcing=0",
-        _GRUB_CFG,
+        lambda: shape.here().last_entry(),
         _last_entry("security=selinux", "security=selinux enforcing=0"),
         "SEL-004",
     ),
     (
         "boot-entry-selinux-0",
         "one boot entry says selinux=0",
-        _GRUB_CFG,
+        lambda: shape.here().last_entry(),
         _last_entry("security=selinux", "security=selinux selinux=0"),
         "SEL-004",
     ),
     (
         "boot-entry-other-module",
         "one boot entry chooses another security module",
-        _GRUB_CFG,
+        lambda: shape.here().last_entry(),
         _last_entry("security=selinux", "security=apparmor"),
         "SEL-004",
     ),
     (
         "guest-type-unconstrained",
         "the policy's contexts file gives guests a type that categories do not bind; the daemon has not read it yet",
-        _CONTEXTS / "virtual_domain_context",
+        lambda: shape.here().contexts / "virtual_domain_context",
         lambda text: text.replace("svirt_t", "unconfined_t"),
         "SEL-007",
     ),
 ):
     _subject = "type unconfined_t" if _rule == "SEL-007" else "host"
-    fault(_name, _about, "{host}", expects=((_rule, _subject),))(_edited(_path, _edit))
+    fault(_name, _about, "{host}", expects=((_rule, _subject),))(_edited(_place, _edit))
 
 
 @fault(
@@ -113,9 +117,9 @@ for _name, _about, _path, _edit, _rule in (
 def _disabled(journal: Journal, host: str) -> None:
     # Files made meanwhile have no label. The guests' storage keeps what it has.
     skip = [word for path in ("/proc", "/sys", "/dev", "/run", *_GUEST_STORAGE) for word in ("-e", path)]
-    contexts = "/etc/selinux/default/contexts/files/file_contexts"
+    contexts = str(shape.here().contexts / "files/file_contexts")
     journal.add("run", argv=["setfiles", "-F", *skip, contexts, "/"])
-    _edited(_CONFIG, _config("disabled"))(journal, host)
+    _edited(lambda: _CONFIG, _config("disabled"))(journal, host)
 
 
 @fault(

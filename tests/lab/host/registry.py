@@ -18,7 +18,8 @@ class Fault:
     """One way to be wrong. subject is what a finding about it should name; {host} stands for the host.
 
     expects: rule and subject of every finding that an audit of this host alone shows, and of no other. There {host[3]}
-    stands for the host's number, and braces that are meant are doubled. A process is named without its number.
+    stands for the host's number and braces that are meant are doubled; the daemon is that of Debian's shape. A process
+    is named without its number.
     doubts: rules that such an audit cannot judge, so that the host is unknown.
     alone: it changes what the whole host does, so that no other fault can be looked at beside it.
     daemon: it is in the daemon's settings and restarts it, so that only its like can be looked at beside it.

@@ -12,14 +12,18 @@ from collections.abc import Iterable
 
 from . import conf, images, virt
 from .domains import ISOS, LOCAL, SHARE, Disk, Guest, static_level, static_seclabel
+from .shape import DEBIAN, Shape, here
 
 _MIB = 16
 _MOUNT_LIMIT = 180.0  # seconds; the other host may still be coming up
 EXPORTER = "kvm1"
 
 
-def guests(host: str) -> tuple[Guest, ...]:
-    """The guests of a host. There is one filtered card: its rules make each restart of the daemon 13 s longer."""
+def guests(host: str, shape: Shape = DEBIAN) -> tuple[Guest, ...]:
+    """The guests of a host of that shape.
+
+    There is one filtered card: its rules make each restart of the daemon 13 s longer.
+    """
     n = int(host[-1])
 
     def static(index: int) -> str:
@@ -48,7 +52,16 @@ def guests(host: str) -> tuple[Guest, ...]:
             running=False,
             title="powered off, on the share",
         ),
+        *_only_on(shape, n),
     )
+
+
+def _only_on(shape: Shape, n: int) -> tuple[Guest, ...]:
+    """Guests that need what only hosts of EL's shape have: swtpm and UEFI."""
+    if shape is DEBIAN:
+        return ()
+    disks = (Disk(f"{LOCAL}/vault{n}.raw"),)
+    return (Guest(f"vault{n}", disks, secure=True, paused=True, title="local, with a TPM and UEFI variables"),)
 
 
 def seed(host: str) -> list[str]:
@@ -56,7 +69,7 @@ def seed(host: str) -> list[str]:
 
     Hosts may be seeded side by side: the exporter makes all its disks first, and the others start what is local first.
     """
-    wanted = guests(host)
+    wanted = guests(host, here())
     if host == EXPORTER:
         _state_shared_filesystems()
         subprocess.run(["exportfs", "-ra"], check=True, capture_output=True)
@@ -93,7 +106,7 @@ def start_missing(wanted: Iterable[Guest]) -> None:
         if virt.lookup(guest.name) is None:
             virt.define(guest)
         if guest.running:
-            virt.start(guest.name)
+            virt.start(guest.name, guest.paused)
 
 
 def mount_share() -> None:

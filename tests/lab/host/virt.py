@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
+from . import shape
 from .domains import Guest, domain_xml
 
 URI = "qemu:///system"
-_UNIT = "libvirtd.service"
-_PID_FILE = Path("/run/libvirtd.pid")
 _DAEMON_LIMIT = 120.0  # seconds; one restart takes about four under emulation
 
 _opened: list[Any] = []
@@ -49,14 +47,16 @@ def lookup(name: str) -> Any:
 
 def define(guest: Guest) -> Any:
     """Define (or redefine) a guest."""
-    return connection().defineXML(domain_xml(guest))
+    return connection().defineXML(domain_xml(guest, emulator=shape.here().emulator))
 
 
-def start(name: str) -> None:
-    """Start a guest that does not run."""
+def start(name: str, paused: bool = False) -> None:
+    """Start a guest that does not run; paused: its processor stands still."""
+    import libvirt
+
     domain = lookup(name)
     if not domain.isActive():
-        domain.create()
+        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
 
 
 def destroy(name: str) -> None:
@@ -75,10 +75,12 @@ def destroy(name: str) -> None:
 
 def remove(name: str) -> None:
     """Stop and undefine a guest, if it exists."""
+    import libvirt
+
     destroy(name)
     domain = lookup(name)
     if domain is not None and domain.isPersistent():
-        domain.undefine()
+        domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_TPM)
 
 
 def running() -> list[str]:
@@ -99,15 +101,16 @@ def define_filter(xml: str) -> None:
 def restart_daemon() -> None:
     """Restart the daemon and wait until it answers. Guests keep running. Raises RuntimeError."""
     drop_connection()
-    subprocess.run(["systemctl", "stop", _UNIT], check=False, capture_output=True)
+    unit = shape.here().service
+    subprocess.run(["systemctl", "stop", unit], check=False, capture_output=True)
     # A daemon that ran in another domain and was killed leaves a file that the right one may not open.
-    _PID_FILE.unlink(missing_ok=True)
-    subprocess.run(["systemctl", "reset-failed", _UNIT], check=False, capture_output=True)
-    done = subprocess.run(["systemctl", "start", _UNIT], check=False, capture_output=True, text=True)
+    shape.here().pid_file.unlink(missing_ok=True)
+    subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
+    done = subprocess.run(["systemctl", "start", unit], check=False, capture_output=True, text=True)
     if done.returncode:
-        words = ["journalctl", "--no-pager", "--unit", _UNIT, "--lines", "15", "--output", "cat"]
+        words = ["journalctl", "--no-pager", "--unit", unit, "--lines", "15", "--output", "cat"]
         said = subprocess.run(words, check=False, capture_output=True, text=True).stdout
-        raise RuntimeError(f"{_UNIT} did not start: {done.stderr}{said}")
+        raise RuntimeError(f"{unit} did not start: {done.stderr}{said}")
     wait_for_daemon()
 
 
@@ -132,16 +135,13 @@ def wait_for_daemon() -> None:
             time.sleep(0.5)
 
 
-UNITS = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket", "libvirtd.service")
-
-
 def stop_daemon() -> None:
     """Stop the daemon and the sockets that would start it again. Guests keep running."""
     drop_connection()
-    subprocess.run(["systemctl", "stop", *UNITS], check=True, capture_output=True)
+    subprocess.run(["systemctl", "stop", *shape.here().units], check=True, capture_output=True)
 
 
 def start_daemon() -> None:
     """The other half of stop_daemon()."""
-    subprocess.run(["systemctl", "start", *UNITS], check=True, capture_output=True)
+    subprocess.run(["systemctl", "start", *shape.here().units], check=True, capture_output=True)
     wait_for_daemon()

@@ -21,15 +21,16 @@ OFFSET = _START_SECTOR * 512
 _SIZE_MIB = 4096
 
 
-def make_disk(root: Path, target: Path, scratch: Path, accel: Accel) -> None:
-    """Write the root as a bootable qcow2 disk. Raises LabError when the boot loader did not install."""
+def make_disk(root: Path, target: Path, scratch: Path, accel: Accel, *, boot_loader: bool) -> None:
+    """Write the root as a qcow2 disk, bootable with a boot loader. Raises LabError when that did not install."""
     raw = scratch / "disk.raw"
     with step("writing the disk"):
         _partition(raw)
         _fill(raw, root)
-    kernel, initrd = kernel_of(root, scratch)
-    with step("first boot: installing the boot loader"):
-        _first_boot(raw, kernel, initrd, scratch, accel)
+    if boot_loader:
+        kernel, initrd = kernel_of(root, scratch)
+        with step("first boot: installing the boot loader"):
+            _first_boot(raw, kernel, initrd, scratch, accel)
     with step("packing the image"):
         run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(target)])
 

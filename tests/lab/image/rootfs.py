@@ -6,22 +6,28 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from importlib import resources
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lab.errors import LabError
 from tests.lab.shell import run, step
 
-from .files import HOST_APPENDS, HOST_FILES, IMAGE_LINKS, PYTHON_FOLDER, PYTHON_MODULE
+from .files import PYTHON_FOLDER, PYTHON_MODULE
+from .recipe import Recipe
 
 RELEASES = ("trixie", "bookworm")
-PACKAGES = (
-    "linux-image-cloud-amd64 systemd-sysv dbus udev openssh-server python3 python3-selinux python3-libvirt "
-    "python3-setools selinux-policy-default selinux-basics policycoreutils policycoreutils-python-utils setools "
-    "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils iproute2 auditd nfs-common nfs-kernel-server "
-    "attr procps kmod initramfs-tools nftables iptables grub-pc dosfstools"
-).split()
+#: Packages of a Debian host.
+PACKAGES = tuple(
+    (
+        "linux-image-cloud-amd64 systemd-sysv dbus udev openssh-server python3 python3-selinux python3-libvirt "
+        "python3-setools selinux-policy-default selinux-basics policycoreutils policycoreutils-python-utils setools "
+        "libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils iproute2 auditd nfs-common nfs-kernel-server "
+        "attr procps kmod initramfs-tools nftables iptables grub-pc dosfstools"
+    ).split()
+)
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 #: Debian packages that the controlling machine needs: package name -> what it brings.
 MACHINE_PACKAGES = {
@@ -33,9 +39,12 @@ MACHINE_PACKAGES = {
     "openssh-client": "ssh",
     "debian-archive-keyring": str(KEYRING),
 }
-POLICY_STORE = "default"
 #: Format of a compiled policy that the kernels of all releases here take.
 KERNEL_POLICY = "33"
+#: Guests are emulated, and Debian's policy has one type for guests.
+BOOLEAN = "virt_use_execmem"
+#: The policy module that is a fault: built, and not loaded.
+FAULT = "permissive_svirt.cil"
 
 
 def mirror() -> str:
@@ -48,38 +57,28 @@ def mirror() -> str:
     raise LabError("apt on this machine knows no Debian archive (apt-get indextargets); add one to its sources")
 
 
-def bootstrap(release: str, target: Path) -> None:
-    """Write a tar of the unconfigured system of a release. Raises LabError when mmdebstrap fails."""
+def bootstrap(release: str, packages: Sequence[str], target: Path) -> None:
+    """Write a tar of the unconfigured system of a release with packages. Raises LabError when mmdebstrap fails."""
     excluded = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", f"--keyring={KEYRING}"]
-    argv += [f"--include={','.join(PACKAGES)}", '--aptopt=APT::Install-Recommends "false"']
+    argv += [f"--include={','.join(packages)}", '--aptopt=APT::Install-Recommends "false"']
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in excluded]
-    with step(f"bootstrapping Debian {release} with {len(PACKAGES)} packages (a minute and a half)"):
+    with step(f"bootstrapping Debian {release} with {len(packages)} packages (a minute and a half)"):
         run([*argv, release, str(target), mirror()])
 
 
-def policy_sources() -> dict[str, str]:
-    """Our policy modules: file name -> CIL source."""
-    folder = resources.files("tests.lab") / "policy"
-    return {
-        entry.name: entry.read_text()
-        for entry in sorted(folder.iterdir(), key=lambda e: e.name)
-        if entry.name.endswith(".cil")
-    }
-
-
-def configure(root: Path) -> None:
+def configure(root: Path, recipe: Recipe) -> None:
     """Turn an unpacked bootstrap into a host: files, services, policy. Runs in a chroot with a /proc of its own."""
     for left in ("initrd.img.old", "vmlinuz.old"):  # dangling links stop setfiles
         (root / left).unlink(missing_ok=True)
-    for name, content in HOST_FILES.items():
-        _write(root, name, content)
-    for name, content in HOST_APPENDS.items():
+    for name, content in recipe.files.items():
+        write(root, name, content)
+    for name, content in recipe.appends.items():
         with (root / name.lstrip("/")).open("a") as handle:
             handle.write(content)
-    for name, source in policy_sources().items():
-        _write(root, f"/usr/share/svirt-lab/{name}", source)
-    for name, target in IMAGE_LINKS.items():
+    for name, source in recipe.policy_sources().items():
+        write(root, f"/usr/share/svirt-lab/{name}", source)
+    for name, target in recipe.links.items():
         path = root / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -87,37 +86,52 @@ def configure(root: Path) -> None:
     (root / "etc/machine-id").write_text("")
     (root / "srv/vms").mkdir(parents=True, exist_ok=True)
     # Nothing in a running host is to write it, least of all a daemon's hook, which may not.
-    _chroot(root, "python3", "-m", "py_compile", f"{PYTHON_FOLDER}/{PYTHON_MODULE}.py")
+    chroot(root, "python3", "-m", "py_compile", f"{PYTHON_FOLDER}/{PYTHON_MODULE}.py")
     with step("policy modules and booleans"):
-        _install_policy(root)
+        _install_policy(root, recipe)
 
 
-def _install_policy(root: Path) -> None:
-    """Our supporting module and boolean, and beside them a compiled policy with svirt_t permissive, kept for a fault:
-    building one inside an emulated host takes half a minute."""
-    sources = "/usr/share/svirt-lab"
-    semodule = ("semodule", "-n", "-s", POLICY_STORE)
-    _chroot(root, *semodule, "-i", f"{sources}/svirt_lab.cil", "-i", f"{sources}/permissive_svirt.cil")
-    policy = next((root / "etc/selinux" / POLICY_STORE / "policy").glob("policy.*"))
-    inside = f"/{policy.relative_to(root)}"
+def _install_policy(root: Path, recipe: Recipe) -> None:
+    """Our supporting modules and boolean, and beside them a compiled policy with svirt_t permissive, kept for a fault:
+    building one inside an emulated host takes half a minute.
+
+    Each is built once, side by side: the fault's in a copy of the store.
+    """
+    sources, copy = "/usr/share/svirt-lab", f"{recipe.policy}-permissive"
+    modules = [f"{sources}/{name}" for name in recipe.policy_sources()]
+    # As `setsebool -P` leaves it, which would build the policy a second time.
+    write(root, f"/var/lib/selinux/{recipe.policy}/active/booleans.local", f"{BOOLEAN}=1\n")
+    stores = [root / folder for folder in ("etc/selinux", "var/lib/selinux")]
+    for store in stores:
+        run(["cp", "-a", str(store / recipe.policy), str(store / copy)])
+    with ThreadPoolExecutor(2) as pool:
+        permissive = pool.submit(_build_policy, root, copy, modules)
+        _build_policy(root, recipe.policy, [path for path in modules if not path.endswith(FAULT)])
+        inside = permissive.result().relative_to(root)
     # The kernel takes no newer format than its own, and only the library that loads at boot converts.
-    _chroot(root, "checkpolicy", "-M", "-b", "-c", KERNEL_POLICY, "-o", f"{sources}/policy.permissive-svirt", inside)
-    _chroot(root, *semodule, "-r", "permissive_svirt")
-    _chroot(root, "setsebool", "-N", "-P", "virt_use_execmem", "on")
+    chroot(
+        root, "checkpolicy", "-M", "-b", "-c", KERNEL_POLICY, "-o", f"{sources}/policy.permissive-svirt", f"/{inside}"
+    )
+    for store in stores:
+        shutil.rmtree(store / copy)
+    said = chroot(root, "semanage", "boolean", "-N", "-S", recipe.policy, "-l").decode()
+    if not re.search(rf"(?m)^{BOOLEAN}\s.*\bon\)", said):
+        raise LabError(f"the policy of the image does not have {BOOLEAN} on")
 
 
-def label(root: Path) -> None:
+def _build_policy(root: Path, store: str, modules: Sequence[str]) -> Path:
+    """Add modules to a store, and return the policy that was built."""
+    chroot(root, "semodule", "-n", "-s", store, *(word for path in modules for word in ("-i", path)))
+    return next((root / "etc/selinux" / store / "policy").glob("policy.*"))
+
+
+def label(root: Path, recipe: Recipe) -> None:
     """Write SELinux labels on every file, from outside. Raises LabError when some label is missing."""
-    contexts = f"/etc/selinux/{POLICY_STORE}/contexts/files/file_contexts"
+    contexts = f"/etc/selinux/{recipe.policy}/contexts/files/file_contexts"
     with step("labelling the file system"):
         # Debian 12's library reaches a file through /proc. -m: mounts of a machine without SELinux show no seclabel.
-        _chroot(root, "setfiles", "-F", "-m", "-e", "/proc", "-e", "/sys", "-e", "/dev/pts", contexts, "/")
-    for name, wanted in (
-        ("etc/shadow", "shadow_t"),
-        ("usr/sbin/libvirtd", "virtd_exec_t"),
-        ("srv/vms", "virt_image_t"),
-        ("var/lib/libvirt/images", "virt_image_t"),
-    ):
+        chroot(root, "setfiles", "-F", "-m", "-e", "/proc", "-e", "/sys", "-e", "/dev/pts", contexts, "/")
+    for name, wanted in recipe.labels.items():
         seen = os.getxattr(root / name, "security.selinux", follow_symlinks=False).decode()
         if wanted not in seen:
             raise LabError(f"/{name} in the image carries {seen!r} instead of {wanted}; setfiles stopped early")
@@ -136,14 +150,18 @@ def kernel_of(root: Path, target: Path) -> tuple[Path, Path]:
     return Path(shutil.copy(kernel, target)), Path(shutil.copy(initrd, target))
 
 
-def _chroot(root: Path, *argv: str) -> None:
-    """Run a command in the root, in a mount namespace of its own: a crash leaves nothing mounted here."""
+def chroot(root: Path, *argv: str) -> bytes:
+    """Run a command in the root, in a mount namespace of its own, and return its output.
+
+    A crash leaves nothing mounted here.
+    """
     inner = f"mount -t proc proc '{root}/proc' && exec chroot '{root}' \"$@\""
     env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
-    run([*env, "unshare", "--mount", "--propagation", "private", "sh", "-c", inner, "sh", *argv])
+    return run([*env, "unshare", "--mount", "--propagation", "private", "sh", "-c", inner, "sh", *argv]).stdout
 
 
-def _write(root: Path, name: str, content: str) -> None:
+def write(root: Path, name: str, content: str) -> None:
+    """Write a file of the root, with the folders above it."""
     path = root / name.lstrip("/")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
