@@ -42,9 +42,10 @@ padding:0 .4rem;margin-right:.4rem}
 .quiet{color:var(--quiet)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;margin:.4rem 0 .8rem;font-size:.92rem}
-th,td{text-align:left;vertical-align:top;border-top:1px solid var(--line);padding:.3rem .5rem;overflow-wrap:anywhere}
+th,td{text-align:left;vertical-align:top;border-top:1px solid var(--line);padding:.3rem .5rem;overflow-wrap:anywhere;
+min-width:4.5rem}
 th{background:var(--soft);white-space:nowrap}
-td.n,th.n{text-align:right;overflow-wrap:normal}
+td.n,th.n{text-align:right;overflow-wrap:normal;min-width:0}
 th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;text-decoration:underline dotted}
 .tools{display:flex;flex-wrap:wrap;gap:.6rem;align-items:center;position:sticky;top:0;background:var(--back);
 padding:.5rem 0;border-bottom:1px solid var(--line);z-index:1}
