@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from .._core.errors import HostWriteError, PlanError
 from .._core.harden.qemu_conf import QemuConfWishes, facts_for, plan, result_of, settings_of
@@ -53,7 +54,7 @@ def run(call: Call) -> dict[str, t.Any]:
         facts = read(root, CONF, exports=call.params["name_exports"])
         if facts.unread:
             raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
-        wishes = _wishes(call, facts)
+        wishes = replace(_wishes(call, facts), version=conf_values.installed_version(root))
         values = conf_values.read(root, facts_for(facts.text, wishes))
         planned = plan(facts.text, wishes, facts.mode, facts.lsms, values)
         if not planned.edits or call.check_mode:

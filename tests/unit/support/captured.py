@@ -101,15 +101,22 @@ class Tree:
     entries: dict[str, Entry] = field(default_factory=lambda: {"/": Entry("d", 0o755, ino=2)})
     answers: dict[str, str] = field(default_factory=dict)
     libvirt: list[dict[str, t.Any]] = field(default_factory=list)
+    numbered: int = 0
 
     def add(self, path: str, entry: Entry) -> Entry:
         """Put a file there, with the folders above it."""
-        entry.ino = entry.ino or 1000 + len(self.entries)
+        entry.ino = entry.ino or self._number()
         self.entries[path] = entry
         while path != "/":
             path = posixpath.dirname(path)
-            self.entries.setdefault(path, Entry("d", 0o755, ino=1000 + len(self.entries)))
+            if path not in self.entries:
+                self.entries[path] = Entry("d", 0o755, ino=self._number())
         return entry
+
+    def _number(self) -> int:
+        """An inode number that no other file of the tree got."""
+        self.numbered += 1
+        return 1_000_000_000 + self.numbered
 
     def file(self, path: str, text: str | bytes = "", label: str | None = None, **facts: t.Any) -> Entry:
         """A plain file, or another type by ``type``."""

@@ -16,6 +16,7 @@ from ..errors import PlanError
 from ..libvirt import qemu_conf, qemu_conf_host
 from ..libvirt.qemu_conf_edit import ConfEdit, change
 from ..libvirt.qemu_conf_host import HostFact, HostFacts
+from ..libvirt.qemu_conf_keys import ignores
 from ..libvirt.secrets import blanked_value
 from ..paths import below
 from ..result import Pending, Reason, Refusal, Result, Step
@@ -47,6 +48,8 @@ class QemuConfWishes:
     exported: tuple[str, ...] = ()
     #: Make comments of the later assignments of every key.
     duplicates: bool = True
+    #: Version of the libvirt that reads the file at the daemon's next start; None: not known.
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ def plan(
     _keep_same_driver(wanted, before)
     if wish.shared is not None or wish.exported:
         wanted[SHARED] = _shared(wish, before, facts or {}, refused)
+        if wanted[SHARED] and ignores(SHARED, wish.version):
+            wanted.pop(SHARED)
+            refused.append(Refusal(f"qemu.conf {SHARED}", _ignored(wish.version)))
     changed, edits = change(text, wanted, wish.duplicates)
     after = _conf(changed, facts)
     # Only what this run would bring about is refused; what was there before is for the restart's gate.
@@ -123,6 +129,14 @@ def plan(
         if problem.kind in ("wrong_type", "bad_value")
     ]
     return QemuConfPlan(changed, edits, _values(before, wanted, edits), _values(after, wanted, edits), refused)
+
+
+def _ignored(version: str | None) -> Reason:
+    text = (
+        f"libvirt {version} as released ignores this key, which libvirt 10.8 and later read; migrate no guest away "
+        "from this host while its images lie in an exported folder, or see IMG-003"
+    )
+    return Reason("key_ignored", text)
 
 
 def _conf(text: str, facts: HostFacts | None) -> QemuConf:

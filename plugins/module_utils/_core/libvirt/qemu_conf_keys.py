@@ -171,6 +171,12 @@ def not_read(name: str, line: int, version: Version) -> ConfProblem | None:
     )
 
 
+def ignores(name: str, version: str | None) -> bool:
+    """A libvirt of this version, as released, does not read a key that others do. False where it is not known."""
+    key, number = TABLE.get(name), version_of(version)
+    return key is not None and number is not None and not _reads(key, number)
+
+
 def _reads(key: ConfKey, version: Version) -> bool:
     return key.since <= version and (key.until is None or version < key.until)
 

@@ -11,6 +11,7 @@ import typing as t
 
 from ..facts.storage import file_path
 from ..libvirt.qemu_conf import UNREAD, doubt_of, setting
+from ..libvirt.qemu_conf_keys import ignores
 from ..paths import below, below_any
 from ..snapshot.model import OK, Resource, Snapshot, Storage
 from .move import Move, Objection, refused, unknown
@@ -115,6 +116,16 @@ def _exported(move: Move) -> t.Iterator[Objection]:
         return
     value = setting(conf, "shared_filesystems")
     named = [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+    version = move.here.libvirt.version
+    if ignores("shared_filesystems", version):
+        # A distribution may have added the key to an older version.
+        objection = unknown if all(below_any(folder, named) for folder in folders) else refused
+        yield objection(
+            "export_not_nameable",
+            f"{move.source} exports {', '.join(sorted(folders))}, and libvirt {version} as released ignores "
+            "shared_filesystems: it would set the disk's label back under the guest that left (see IMG-003)",
+        )
+        return
     for folder in sorted(folder for folder in folders if not below_any(folder, named)):
         yield refused(
             "export_not_named",

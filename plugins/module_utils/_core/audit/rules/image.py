@@ -18,6 +18,7 @@ from ...facts import images
 from ...facts.guests import draws_categories, selinux_off
 from ...facts.subjects import guest_name, image_name
 from ...libvirt.qemu_conf import setting
+from ...libvirt.qemu_conf_keys import ignores
 from ...paths import below, below_any
 from ...result import Reason
 from ...snapshot.model import Orphan, Snapshot, Storage
@@ -100,12 +101,30 @@ def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
     value = setting(conf, "shared_filesystems")
     named = [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
     labelled = {folder for storage in snapshot.storage for folder in storage.labelled_exports}
+    version = snapshot.libvirt.version
+    old = ignores("shared_filesystems", version)
     for folder, paths in sorted(folders.items()):
         unnamed = sorted(path for path in paths if not below_any(path, named))
-        if unnamed:
+        if not unnamed and old:
+            yield Unsure(f"folder {folder}", _WITHOUT_KEY.format(version=version))
+        elif unnamed:
             evidence = {"shared_filesystems": named, "labelled_export": folder in labelled, **_some(unnamed)}
             # Clients of an export without labels see none, so only owner and mode are set back under them.
-            yield Hit(f"folder {folder}", folder, evidence, severity=None if folder in labelled else "medium")
+            severity = None if folder in labelled else "medium"
+            if old:
+                evidence["libvirt"] = version
+                fix = f"{_WITHOUT_KEY.format(version=version)} {_INSTEAD}"
+                yield Hit(f"folder {folder}", folder, evidence, "operator", fix, severity)
+            else:
+                yield Hit(f"folder {folder}", folder, evidence, severity=severity)
+
+
+_WITHOUT_KEY = "libvirt {version} as released ignores shared_filesystems, which libvirt 10.8 and later read."
+_INSTEAD = (
+    "Until it is upgraded, migrate no guest away from this host while its images lie in the exported folder. Or mount "
+    "the export on this host itself, over NFS, and give the guests paths below that mount point: libvirt knows such a "
+    "file system as a shared one by its type. It counts for a guest from its next power cycle."
+)
 
 
 def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:

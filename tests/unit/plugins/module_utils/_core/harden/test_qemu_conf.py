@@ -119,3 +119,11 @@ def test_shared_filesystems_are_whole_paths() -> None:
 
 def test_uncovered_folders() -> None:
     assert uncovered(["/a/b", "/a", "/ab", "/c/./d/"], ["/c"]) == ["/a", "/ab"]
+
+
+@pytest.mark.parametrize(("version", "written"), [("9.0.0", False), ("10.7.9", False), ("10.8.0", True), (None, True)])
+def test_shared_filesystems_is_not_written_for_a_libvirt_that_ignores_it(version: str | None, written: bool) -> None:
+    found = made('user = "a"\n', {"user": "b"}, exported=("/srv/vms",), version=version)
+    assert ("shared_filesystems" in found.text) is written
+    assert [item.reason.code for item in found.refused] == ([] if written else ["key_ignored"])
+    assert 'user = "b"' in found.text

@@ -441,6 +441,16 @@ def test_an_exporter_whose_libvirt_does_not(written: s.QemuConf | None, reason: 
     assert why(answer) == [reason]
 
 
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [(conf(), "refused: export_not_nameable"), (conf(EXPORT), "unknown: export_not_nameable")],
+)
+def test_an_exporter_whose_libvirt_ignores_the_key(written: s.QemuConf, reason: str) -> None:
+    old = exporter(written)
+    old = replace(old, libvirt=replace(old.libvirt, version="9.0.0"))
+    assert why(asked(old, CLIENT)) == [reason]
+
+
 # -- label domains ---------------------------------------------------------------------------------------------------
 
 

@@ -198,6 +198,19 @@ def test_exported_folder(named: tuple[str, ...], labelled: bool, expected: list[
     assert found(exported(*named, labelled=labelled)) == expected
 
 
+@pytest.mark.parametrize("version", ["9.0.0", "10.7.0"])
+def test_a_libvirt_that_ignores_the_key_needs_another_repair(version: str) -> None:
+    snapshot = exported()
+    snapshot.libvirt.version = version
+    (finding,) = findings(snapshot)
+    assert (finding.rule, finding.severity, finding.cost) == ("IMG-003", "high", "operator")
+    assert "mount the export" in finding.fix
+    named = exported(IMAGES)
+    named.libvirt.version = version
+    assert [item.rule for item in findings(named) if item.rule == "IMG-003"] == []
+    assert status(named, "IMG-003") == "unknown"
+
+
 def test_export_without_images_and_images_without_export() -> None:
     snapshot = exported()
     snapshot.storage[0].exports = snapshot.storage[0].labelled_exports = ["/srv/isos"]
