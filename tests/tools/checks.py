@@ -29,6 +29,8 @@ SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
 STORY = "default"
 #: Those that take turns in `make test`, and how many hosts each has.
 SCENARIOS = {"tamper": 2, "fleet": 2, "faults": 1, "transitions": 1}
+#: Those that only `make proof` runs, unless one is asked for: their hosts have an image of their own.
+PROVED_ONLY = {"el": 2}
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,12 @@ def smoke() -> Check:
 
 def scenarios(names: list[str]) -> Iterator[Turn]:
     """Scenarios on two hosts each alone, for a host takes a processor; then those on one, side by side."""
-    yield Turn([scenario(name) for name in names if SCENARIOS.get(name, 2) > 1], 1)
-    yield Turn([scenario(name) for name in names if SCENARIOS.get(name, 2) == 1])
+    yield Turn([scenario(name) for name in names if _hosts(name) > 1], 1)
+    yield Turn([scenario(name) for name in names if _hosts(name) == 1])
+
+
+def _hosts(name: str) -> int:
+    return {**SCENARIOS, **PROVED_ONLY}.get(name, 2)
 
 
 def whose_turn(commits: int) -> str:
@@ -134,7 +140,7 @@ def plan_test(chosen: str | None) -> list[Turn]:
 
 
 def plan_proof() -> list[Turn]:
-    return [Turn(list(without_lab())), *scenarios([STORY, *SCENARIOS]), Turn([smoke()])]
+    return [Turn(list(without_lab())), *scenarios([STORY, *SCENARIOS, *PROVED_ONLY]), Turn([smoke()])]
 
 
 def plan_soak() -> list[Turn]:
@@ -156,7 +162,9 @@ PLANS: dict[str, Callable[[], list[Turn]]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tools.checks", description="Run a plan of checks.")
     parser.add_argument("plan", choices=["test", *PLANS])
-    parser.add_argument("--scenario", choices=SCENARIOS, help="the scenario that test runs beside the story")
+    parser.add_argument(
+        "--scenario", choices=[*SCENARIOS, *PROVED_ONLY], help="the scenario that test runs beside the story"
+    )
     args = parser.parse_args()
     LOGS.mkdir(parents=True, exist_ok=True)
     clean_copy.refresh()
