@@ -158,6 +158,26 @@ pending:
     code:
       description: The reason for programs. It is stable between releases.
       type: str
+limits:
+  description:
+    - What the guard does without, as the loaded policy does not let libvirt's daemon do it. A warning tells the same
+      when the guard is put in place or changed.
+    - With code V(judged_by_status) it may not read processes of guests, and takes their labels from libvirt's status
+      files. The role P(svirt.fleet.selinux#role) has a policy module for that, for Fedora and its kin.
+    - With code V(not_logged) it may not write to the host's log.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    subject:
+      description: The guard's hook.
+      type: str
+    why:
+      description: The reason.
+      type: str
+    code:
+      description: The reason for programs. It is stable between releases.
+      type: str
 refused:
   description: That the guard was left out, and why. A host without SELinux gets none, and the module does not fail.
   returned: success

@@ -173,11 +173,8 @@ def test_operator_may_choose_that_a_broken_guard_refuses(node: Node) -> None:
 
     faults.inject(node.name, BY_HAND, lab=node.lab.folder)  # one of the lab's default faults
     started, said = start(node, "other")
-    assert not started, f"the policy keeps its label from the guard, so there is doubt: {said}"
-    assert "was passed over" in said
+    assert started, f"a process that libvirt does not name is not looked at, and so no doubt: {said}"
     faults.undo(node.name, BY_HAND, lab=node.lab.folder)
-    started, said = start(node, "other")
-    assert started, said
 
 
 def test_guard_that_is_taken_away_is_gone(node: Node) -> None:

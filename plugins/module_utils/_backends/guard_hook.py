@@ -11,8 +11,9 @@ import typing as t
 
 from .._core.errors import HostWriteError, PlanError
 from .._core.harden import guard as guard_plan
-from .._core.harden.guard import GuardFacts, GuardOptions, GuardStep
+from .._core.harden.guard import GuardFacts, GuardOptions, GuardStep, GuardView
 from .._core.result import Pending, Refusal, Result
+from .._core.system.own_files import LINK
 from .._host.base.file_write import CHANGED_MEANWHILE
 from .._host.base.journal import Journal
 from .._host.base.root import Root
@@ -38,9 +39,10 @@ def run(call: Call) -> dict[str, t.Any]:
     guard = Guard(Root(), call.run_command)
     wanted = call.params["state"] == "present"
     refusal = guard.refusal() if wanted else None
+    view = guard.view() if wanted and not refusal else GuardView()
     for last in (False,) * (_TRIES - 1) + (True,):
         seen = guard.look()
-        steps = [] if refusal else _plan(call, guard, seen)
+        steps = [] if refusal else _plan(call, guard, seen, view)
         if not steps or call.check_mode:
             break
         try:
@@ -56,21 +58,25 @@ def run(call: Call) -> dict[str, t.Any]:
         guard_plan.facts(seen),
         guard_plan.facts(after),
         plan=[step.step for step in steps],
-        pending=[Pending(guard_plan.LINK, "daemon_restart", waits)] if waits else [],
-        refused=[Refusal(guard_plan.LINK, refusal)] if refusal else [],
+        pending=[Pending(LINK, "daemon_restart", waits)] if waits else [],
+        refused=[Refusal(LINK, refusal)] if refusal else [],
+        extra={"limits": [Refusal(LINK, limit).as_dict() for limit in view.limits]},
     )
+    if steps:
+        call.warnings += [f"guard: {limit}" for limit in view.limits]
     if call.diff:
         result.extra["diff"] = guard_plan.diff(seen, after)
     return result.as_dict()
 
 
-def _plan(call: Call, guard: Guard, seen: GuardFacts) -> list[GuardStep]:
+def _plan(call: Call, guard: Guard, seen: GuardFacts, view: GuardView) -> list[GuardStep]:
     """The changes, once they are known to work. Raises PlanError and HostWriteError."""
     params = call.params
     if params["state"] == "absent":
         return guard_plan.remove(seen)
     keys = ("collision", "errors", "time_limit", "log")
-    options = GuardOptions(params["content"], **{key: params[key] for key in keys})
+    chosen = {key: params[key] for key in keys}
+    options = GuardOptions(params["content"], **chosen, readable=view.readable, ask=view.ask)
     steps = guard_plan.install(options, seen)
     foreseen = call.check_mode and params["foreseen_policy"]
     objections = [] if foreseen else guard.objections(seen)

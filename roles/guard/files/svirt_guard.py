@@ -9,6 +9,11 @@ libvirt ends a *running* guest when a hook fails at "reconnect".
 Exit status: 0 go on, 77 refused (the reason is on standard error, for libvirt to pass on). Anything else is a fault of
 the guard itself, and the hook decides by its settings. The guard never calls libvirt: the daemon waits for it.
 
+It causes no denial of SELinux. It looks at no process but those that libvirt's status files name, and only where the
+policy lets the daemon's domain read a process with the label that the status file has. The module that installs the
+guard asks the loaded policy for that, and writes the answer into the settings; where the domain may ask the policy
+itself, the guard asks anew at each call. A process that may not be read is judged by its status file.
+
 Nothing but Python's own library is needed, version 3.9 or newer.
 """
 
@@ -33,6 +38,9 @@ ALLOWED, REFUSED, FAULT = 0, 77, 70
 SETTINGS = "/etc/svirt-fleet/guard.json"
 STATUS = "/run/libvirt/qemu"
 STARTING = "/run/libvirt/svirt-guard.starting"
+SELINUX = "/sys/fs/selinux"
+#: What reading a process takes: /proc/PID is a folder with the label of the process.
+READING = (("process", ("getattr",)), ("file", ("open", "read")), ("dir", ("search",)))
 
 #: A definition is read as a stream, up to this size. libvirt takes texts of 4 MiB from a client; a text of quotes has
 #: 24 MiB once it is escaped. A larger definition is refused: size is no reason to let a guest start unjudged.
@@ -57,6 +65,9 @@ EARLY = (("prepare", "begin"), ("migrate", "begin"), ("restore", "begin"))
 EVERYTHING = (1 << 1024) - 1
 _LEVEL = re.compile(r"s(0|[1-9][0-9]{0,3})(?::([c0-9.,]{1,4096}))?\Z")
 _CATEGORIES = re.compile(r"c(0|[1-9][0-9]{0,3})(?:\.c(0|[1-9][0-9]{0,3}))?\Z")
+_TYPE = re.compile(r"[A-Za-z0-9_.$@+-]{1,200}\Z")
+#: The control group of a guest, as libvirt names it with systemd and without.
+_SCOPE = re.compile(r"(?:/[^/\n]*)*?/(?:machine-qemu[^/\n]*\.scope|[^/\n]*\.libvirt-qemu)(?=/|$)")
 
 
 class GuardError(Exception):
@@ -71,10 +82,6 @@ class TimeUp(BaseException):
     """The time limit has passed. No handler of other errors may hold it."""
 
 
-class Enough(BaseException):
-    """All that was looked for in an XML is found."""
-
-
 class Settings(t.NamedTuple):
     """What the administrator chose; the defaults hold where nothing can be read."""
 
@@ -82,6 +89,10 @@ class Settings(t.NamedTuple):
     errors: str = "allow"
     time_limit: float = 5.0
     log: str = "refusals"
+    #: Types of processes that the daemon's domain may read, as the loaded policy said at the installation.
+    readable: t.Sequence[str] = ()
+    #: The daemon's domain may ask the loaded policy itself.
+    ask: bool = False
 
 
 class Level(t.NamedTuple):
@@ -104,6 +115,8 @@ class Guest(t.NamedTuple):
     kind: str = ""
     label: str = ""
     pid: int = 0
+    #: The label is that of the status file; the process may not be read.
+    unread: bool = False
 
 
 # --- reading text -----------------------------------------------------------------------------------------------------
@@ -133,6 +146,12 @@ def categories_of(text: str) -> int:
     return mask
 
 
+def type_of(label: str) -> str:
+    """The type in a label; empty where there is none."""
+    parts = label.split(":", 3)
+    return parts[2] if len(parts) > 2 else ""
+
+
 def shown(text: str, room: int = 120) -> str:
     """Text that a tenant may have chosen, quoted, on one line, without anything that a terminal obeys."""
     text = text if len(text) <= room else text[:room] + "..."
@@ -142,13 +161,12 @@ def shown(text: str, room: int = 120) -> str:
 class _Reader:
     """Takes what it needs from a guest's XML, or from a status file; the rest is parsed and not kept."""
 
-    def __init__(self, brief: bool) -> None:
+    def __init__(self) -> None:
         self.found: dict[str, str] = {}
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler, self.parser.EndElementHandler = self._start, self._end
         self.parser.StartDoctypeDeclHandler = self._doctype
         self.parser.buffer_text, self.parser.buffer_size = True, PART
-        self._brief = brief
         #: Names of the open elements, down to the third.
         self._path: list[str] = []
         self._depth = 0
@@ -195,8 +213,6 @@ class _Reader:
         self.parser.CharacterDataHandler = None
         path.pop()
         self._depth -= 1
-        if self._brief and "uuid" in self.found and "name" in self.found:
-            raise Enough
 
     def _doctype(self, *_: object) -> None:
         raise GuardError("its XML declares a DOCTYPE; libvirt never writes one")
@@ -223,16 +239,14 @@ class Stream:
             yield part
 
 
-def parse(xml: bytes | Stream, brief: bool = False) -> Guest:
-    """A guest from its XML or its status file; ``brief`` leaves the label out. Raises GuardError, and OSError."""
-    reader = _Reader(brief)
+def parse(xml: bytes | Stream) -> Guest:
+    """A guest from its XML or its status file. Raises GuardError, and OSError."""
+    reader = _Reader()
     stream = Stream(io.BytesIO(xml)) if isinstance(xml, bytes) else xml
     try:
         for part in stream.parts():
             reader.parser.Parse(part, False)
         reader.parser.Parse(b"", True)
-    except Enough:
-        pass
     except (expat.ExpatError, ValueError, RecursionError) as error:
         raise GuardError(f"its XML does not parse: {error}") from None
     found = reader.found
@@ -262,10 +276,10 @@ def read(path: str, limit: int) -> bytes:
         return file.read(limit + 1)
 
 
-def guest_of(path: str, brief: bool = False) -> Guest:
+def guest_of(path: str) -> Guest:
     """A guest from a file. Raises GuardError, and OSError."""
     with opened(path) as file:
-        return parse(Stream(file), brief)
+        return parse(Stream(file))
 
 
 def settings_of(root: str) -> tuple[Settings, str]:
@@ -283,10 +297,66 @@ def settings_of(root: str) -> tuple[Settings, str]:
         "errors": given.get("errors") in ("refuse", "allow"),
         "time_limit": type(given.get("time_limit")) in (int, float) and 0 < given["time_limit"] <= 60,
         "log": given.get("log") in ("refusals", "all"),
+        "readable": _are_types(given.get("readable")),
+        "ask": type(given.get("ask")) is bool,
     }
     bad = [key for key in given if not good[key]]
     problem = f"{path} has a wrong value for {', '.join(bad)}, so the default holds" if bad else ""
     return Settings(**{key: value for key, value in given.items() if good[key]}), problem
+
+
+def _are_types(given: object) -> bool:
+    return isinstance(given, list) and all(isinstance(item, str) and _TYPE.match(item) for item in given)
+
+
+def own_label(root: str) -> str:
+    """The label of the guard's own process, which is in the daemon's domain; empty where SELinux gives none."""
+    try:
+        label = read(f"{root}/proc/self/attr/current", MAX_TEXT).decode("utf-8", "replace").rstrip("\0\n")
+    except OSError:
+        return ""
+    return label if label.count(":") >= 2 and "(" not in label else ""
+
+
+class Policy:
+    """Which processes the guard may read without a denial."""
+
+    def __init__(self, root: str, settings: Settings) -> None:
+        self._root, self._settings = root, settings
+        self.own = own_label(root)
+        self._answers: dict[str, bool] = {}
+
+    @property
+    def on(self) -> bool:
+        """Whether SELinux is on. Every process may read its own label; not every domain may look into selinuxfs."""
+        return bool(self.own) or os.path.exists(f"{self._root}{SELINUX}/enforce")
+
+    def lets_read(self, label: str) -> bool:
+        """Whether a process with this label may be read, as the policy has it. That the host is permissive, or the
+        domain, does not count: a denial would be logged.
+        """
+        if not label:
+            return False
+        if not (self._settings.ask and self.own):
+            return type_of(label) in self._settings.readable
+        if label not in self._answers:
+            try:
+                self._answers[label] = all(self._allows(label, *needs) for needs in READING)
+            except (OSError, ValueError, IndexError):
+                self._answers[label] = False  # a label that the policy does not know, above all
+        return self._answers[label]
+
+    def _allows(self, label: str, tclass: str, permissions: t.Sequence[str]) -> bool:
+        folder = f"{self._root}{SELINUX}/class/{tclass}"
+        index = int(read(f"{folder}/index", 64))
+        bits = [1 << (int(read(f"{folder}/perms/{name}", 64)) - 1) for name in permissions]
+        handle = os.open(f"{self._root}{SELINUX}/access", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.write(handle, f"{self.own} {label} {index}".encode("utf-8", "surrogateescape"))
+            allowed = int(os.read(handle, 4096).split()[0], 16)
+        finally:
+            os.close(handle)
+        return all(allowed & bit for bit in bits)
 
 
 def process_label(root: str, pid: int) -> str | None:
@@ -299,17 +369,31 @@ def process_label(root: str, pid: int) -> str | None:
         raise
 
 
-def is_qemu(root: str, pid: int) -> bool:
-    """Whether a process has QEMU's name."""
-    try:
-        return read(f"{root}/proc/{pid}/comm", 64).startswith((b"qemu-system", b"qemu-kvm"))
-    except OSError:
-        return False
+def exists(root: str, pid: int) -> bool:
+    """Whether there is such a process. With F_OK the kernel asks no policy."""
+    return os.access(f"{root}/proc/{pid}", os.F_OK)
 
 
-def running(root: str, problems: list[str]) -> t.Iterator[Guest]:
-    """Every guest that runs here, with the label of its process: libvirt's own, then QEMU processes of others."""
-    known = set()
+def is_guest(root: str, guest: Guest) -> bool:
+    """Whether the process under a guest's number is its QEMU, whose label is not that of the status file.
+
+    It is where libvirt put it into a guest's control group, or where its command line has the guest's uuid, as libvirt
+    writes it; it has neither when the number is another process's by now. A program's name says nothing, and its
+    executable is not looked at: following that link takes more than reading.
+    """
+    folder = f"{root}/proc/{guest.pid}"
+    with contextlib.suppress(OSError):
+        groups = read(f"{folder}/cgroup", 65536).decode("utf-8", "replace").split("\n")
+        if any(_SCOPE.match(group.split(":", 2)[-1]) for group in groups):
+            return True
+    with contextlib.suppress(OSError):
+        words = read(f"{folder}/cmdline", MAX_TEXT * 64).split(b"\0")
+        return any(word == b"-uuid" and uuid.lower() == guest.uuid.encode() for word, uuid in zip(words, words[1:]))
+    return False
+
+
+def running(root: str, policy: Policy, problems: list[str]) -> t.Iterator[Guest]:
+    """Every guest of libvirt's that runs here, with the label of its process where that may be read."""
     try:
         names = sorted(name for name in os.listdir(root + STATUS) if name.endswith(".xml"))
     except FileNotFoundError:
@@ -318,46 +402,33 @@ def running(root: str, problems: list[str]) -> t.Iterator[Guest]:
         problems.append(f"{len(names) - MAX_GUESTS} guests were passed over: more than {MAX_GUESTS} run here")
     for name in names[:MAX_GUESTS]:
         try:
-            guest = _with_process(root, f"{root}{STATUS}/{name}")
+            guest = with_process(root, guest_of(f"{root}{STATUS}/{name}"), policy)
         except FileNotFoundError:
             continue  # it has ended since
         except (OSError, GuardError) as error:
             problems.append(f"guest {shown(name[:-4])}, which may run here, was passed over: {error}")
             continue
         if guest is not None:
-            known.add(guest.pid)
             yield guest
-    yield from _others(root, known, problems)
 
 
-def _with_process(root: str, status: str) -> Guest | None:
-    """A guest of libvirt's with the label that its process has; None when it has no process (any more)."""
-    guest = guest_of(status, brief=True)
-    if not guest.pid:
+def with_process(root: str, guest: Guest, policy: Policy) -> Guest | None:
+    """A guest with the label that its process has; None when it has no process (any more)."""
+    if not guest.pid or not exists(root, guest.pid):
         return None
+    # libvirt starts a guest without a label in its own domain, and so with the guard's own label.
+    noted = guest._replace(label=guest.label or policy.own, unread=True)
+    if not policy.lets_read(guest.label):
+        return noted
     try:
         label = process_label(root, guest.pid)
     except OSError:
-        return guest_of(status)
+        return noted
     if label is None:
         return None
-    if is_qemu(root, guest.pid) or label == guest_of(status).label:
+    if label == guest.label or is_guest(root, guest):
         return guest._replace(label=label)
     return None  # the number is another process's by now
-
-
-def _others(root: str, known: t.Container[int], problems: list[str]) -> t.Iterator[Guest]:
-    """QEMU processes that libvirt does not know and that are labelled as guests are."""
-    for pid in sorted(int(name) for name in os.listdir(root + "/proc") if name.isdigit()):
-        if pid in known or not is_qemu(root, pid):
-            continue
-        try:
-            label = process_label(root, pid)
-            # Without categories, or with all of them, it is a program of the host's like any shell, not a guest.
-            if label and level_of(label).categories not in (0, EVERYTHING):
-                yield Guest("", f"process {pid}", label=label, pid=pid)
-        except (OSError, GuardError) as error:
-            problems.append(f"process {pid} was passed over: {error}")
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -392,6 +463,7 @@ def collision(guest: Guest, others: t.Iterable[Guest], problems: list[str]) -> s
         if there or back:
             how = "has the categories of" if there and back else "reaches" if there else "is reached by"
             state = "was let through a moment ago" if other.kind == "starting" else "runs here"
+            state += ", as libvirt's status file has it" if other.unread else ""
             return f"it {how} guest {shown(other.name)} ({shown(other.label)}), which {state}"
     return ""
 
@@ -440,7 +512,9 @@ class Starting:
         os.close(self._handle)
 
 
-def judge(root: str, operation: tuple[str, str], xml: bytes | Stream, problems: list[str]) -> tuple[Guest, str]:
+def judge(
+    root: str, operation: tuple[str, str], xml: bytes | Stream, policy: Policy, problems: list[str]
+) -> tuple[Guest, str]:
     """The guest, and why it is refused; empty when it may go on. Raises GuardError."""
     final = operation == FINAL
     guest = parse(xml)
@@ -450,14 +524,14 @@ def judge(root: str, operation: tuple[str, str], xml: bytes | Stream, problems: 
     if why or not guest.label:
         return guest, why
     if not final:
-        return guest, collision(guest, running(root, problems), problems)
+        return guest, collision(guest, running(root, policy, problems), problems)
     try:
         starting = Starting(root)
     except (OSError, GuardError) as error:
         problems.append(f"guests that start at the same time are not compared: {error}")
-        return guest, collision(guest, running(root, problems), problems)
+        return guest, collision(guest, running(root, policy, problems), problems)
     try:
-        why = collision(guest, [*running(root, problems), *starting.guests()], problems)
+        why = collision(guest, [*running(root, policy, problems), *starting.guests()], problems)
         if not why:
             starting.add(guest)
         return guest, why
@@ -471,12 +545,13 @@ def decide(root: str, arguments: t.Sequence[str], xml: Stream, settings: Setting
     """The exit status, after everything that is to be said was said."""
     name = shown(arguments[0])
     operation = (arguments[1], arguments[2])
-    if (operation != FINAL and operation not in EARLY) or not os.path.exists(root + "/sys/fs/selinux/enforce"):
+    policy = Policy(root, settings)
+    if (operation != FINAL and operation not in EARLY) or not policy.on:
         return ALLOWED
     problems = [trouble] if trouble else []
     why, label = "", ""
     try:
-        guest, why = judge(root, operation, xml, problems)
+        guest, why = judge(root, operation, xml, policy, problems)
         label = f" ({shown(guest.label)})" if guest.label else ""
         if why and guest.kind == "dynamic" and operation == FINAL:
             why += "; libvirt drew its categories by chance, start it again"

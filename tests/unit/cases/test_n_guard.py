@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import guard as plan
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK, GuardOptions
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import (
+    GuardOptions,
+)
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
 

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -60,20 +61,24 @@ class Host:
         for folder in ("sys/fs/selinux", "proc", "run/libvirt/qemu", "etc/svirt-fleet"):
             (top / folder).mkdir(parents=True)
         (top / "sys/fs/selinux/enforce").write_text("1")
+        self.settings()
 
-    def process(self, pid: int, level: str, comm: str = "qemu-system-x86", type_: str = "svirt_t") -> None:
+    def process(self, pid: int, level: str, uuid: str = OTHER, type_: str = "svirt_t") -> None:
         folder = self.top / "proc" / str(pid)
         (folder / "attr").mkdir(parents=True)
-        (folder / "comm").write_text(f"{comm}\n")
+        (folder / "cmdline").write_text(f"/usr/bin/qemu-system-x86_64\0-name\0guest=db\0-uuid\0{uuid}\0")
+        (folder / "cgroup").write_text("0::/system.slice/libvirtd.service\n")
         (folder / "attr/current").write_text(label(level, type_) + "\0")
 
     def guest(self, pid: int, level: str, name: str = "db", uuid: str = OTHER, **process: str) -> None:
         status = f"<domstatus state='running' reason='booted' pid='{pid}'>{xml(level, name, uuid)}</domstatus>"
         (self.top / "run/libvirt/qemu" / f"{name}.xml").write_text(status)
-        self.process(pid, level, **process)
+        self.process(pid, level, uuid, **process)
 
     def settings(self, **values: t.Any) -> None:
-        (self.top / "etc/svirt-fleet/guard.json").write_text(json.dumps(values))
+        """Settings of a guard whose domain may read guests' processes."""
+        document = {"readable": ["svirt_t"], **values}
+        (self.top / "etc/svirt-fleet/guard.json").write_text(json.dumps(document))
 
     def ask(self, text: str | bytes, arguments: t.Sequence[str] = START) -> int:
         content = text.encode() if isinstance(text, str) else text
@@ -186,29 +191,40 @@ def test_the_process_counts_and_not_the_status_file(host: Host) -> None:
 
 def test_a_status_file_without_a_process_is_no_guest(host: Host) -> None:
     host.guest(4242, "s0:c1,c2")
-    for name in ("attr/current", "comm"):
-        (host.top / "proc/4242" / name).unlink()
+    shutil.rmtree(host.top / "proc/4242")
     assert host.ask(xml("s0:c1,c2")) == guard.ALLOWED
+
+
+SHELL = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023\0"
 
 
 def test_another_program_under_the_guests_number_is_no_guest(host: Host) -> None:
-    host.guest(4242, "s0:c1,c2", comm="bash")
-    (host.top / "proc/4242/attr/current").write_text("unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023\0")
+    host.guest(4242, "s0:c1,c2")
+    (host.top / "proc/4242/attr/current").write_text(SHELL)
+    (host.top / "proc/4242/cmdline").write_text("qemu-system-x86_64\0-uuid\0another\0")  # a name says nothing
     assert host.ask(xml("s0:c1,c2")) == guard.ALLOWED
 
 
-def test_an_emulator_of_another_name_is_a_guest_by_its_label(host: Host) -> None:
-    host.guest(4242, "s0:c1,c2", comm="my-emulator")
+@pytest.mark.parametrize(
+    "group", ["/machine.slice/machine-qemu\\x2d1\\x2ddb.scope/libvirt/emulator", "/machine/qemu-1-db.libvirt-qemu"]
+)
+def test_a_guest_whose_label_is_another_is_known_by_its_control_group(host: Host, group: str) -> None:
+    host.guest(4242, "s0:c5,c6")
+    (host.top / "proc/4242/attr/current").write_text(SHELL)
+    (host.top / "proc/4242/cmdline").write_text("")
+    (host.top / "proc/4242/cgroup").write_text(f"0::{group}\n")
     assert host.ask(xml("s0:c1,c2")) == guard.REFUSED
 
 
-def test_a_qemu_that_libvirt_does_not_know_counts_when_it_is_labelled_as_a_guest(host: Host) -> None:
-    host.process(77, f"s0-s0:{ALL}", type_="unconfined_t")  # somebody's shell started it
-    host.process(78, "s0", type_="virtqemud_t")  # the daemon tries what QEMU can do
-    host.process(79, "s0:c1,c2", comm="qemu-img")
-    assert host.ask(xml("s0:c1,c2")) == guard.ALLOWED
+def test_a_guest_whose_label_is_another_is_known_by_the_uuid_on_its_command_line(host: Host) -> None:
+    host.guest(4242, "s0:c5,c6")
+    (host.top / "proc/4242/attr/current").write_text(SHELL)
+    assert host.ask(xml("s0:c1,c2")) == guard.REFUSED
+
+
+def test_a_process_that_libvirt_names_nowhere_is_not_looked_at(host: Host) -> None:
     host.process(80, "s0:c1,c2")
-    assert host.ask(xml("s0:c1,c2", uuid=OTHER)) == guard.REFUSED
+    assert host.ask(xml("s0:c1,c2")) == guard.ALLOWED
 
 
 def test_two_guests_that_start_at_the_same_time(host: Host, capfd: pytest.CaptureFixture[str]) -> None:

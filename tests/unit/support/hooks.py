@@ -14,11 +14,19 @@ from .captured import CapturedRoot, Tree
 DOMAIN = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
 #: What a hook of a label of its own runs in.
 HOOK_DOMAIN = "system_u:system_r:virt_hook_unconfined_t:s0"
-_PERMISSIONS = ("read", "open", "execute", "execute_no_trans", "entrypoint", "transition")
+_PERMISSIONS = (
+    *("read", "open", "execute", "execute_no_trans", "entrypoint", "transition"),
+    *("search", "write", "add_name", "create", "getattr", "lock", "compute_av"),
+)
+_CLASSES = ("process", "file", "lnk_file", "dir", "sock_file", "security")
 #: What virtd_t may execute, and what it may read besides, and begin.
 _EXECUTE = frozenset("bin_t shell_exec_t".split())
 _READ = frozenset("lib_t etc_t virt_etc_t virt_etc_rw_t".split())
+#: What it may do anything to: its own files, the log, the guests' processes.
+_ALL = frozenset("virt_var_run_t svirt_runtime_t proc_t devlog_t svirt_t".split())
 _HOOK = "virt_hook_t"
+#: Types that the policy lacks.
+_UNKNOWN = frozenset(("no_such_t", "svirt_tcg_t"))
 
 
 def answer(question: str) -> str | None:
@@ -28,9 +36,11 @@ def answer(question: str) -> str | None:
         source, target = parse_context(words[0]), parse_context(words[1])
     except LabelError:
         return None
-    if target.type == "no_such_t":
+    if target.type in _UNKNOWN:
         return None
     allowed = 0b1111 if target.type in _EXECUTE else 0b11 if target.type in _READ else 0
+    if target.type in _ALL:
+        allowed = (1 << len(_PERMISSIONS)) - 1
     if target.type == _HOOK:
         allowed = 0b10111  # but execute_no_trans
     return f"{allowed:x} ffffffff 0 ffffffff 1 {int(source.type == 'virtqemud_t'):x}"
@@ -54,7 +64,12 @@ def tree(started_at: float | None = 1_700_000_100.0, domain: str = DOMAIN, bin_t
     hosts.kernel(found)
     found.file("/sys/fs/selinux/enforce", "1")
     found.file("/sys/fs/selinux/mls", "1")
-    for number, tclass in enumerate(("process", "file", "lnk_file"), 2):
+    found.folder("/run/libvirt", "system_u:object_r:virt_var_run_t:s0")
+    found.folder("/run/libvirt/qemu", "system_u:object_r:svirt_runtime_t:s0")
+    found.folder("/proc", "system_u:object_r:proc_t:s0")
+    found.file("/run/systemd/journal/dev-log", "", "system_u:object_r:devlog_t:s0", type="s")
+    found.file("/sys/fs/selinux/access", "", "system_u:object_r:security_t:s0")
+    for number, tclass in enumerate(_CLASSES, 2):
         found.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
         for bit, name in enumerate(_PERMISSIONS, 1):
             found.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))

@@ -75,6 +75,7 @@ SMALLEST: dict[str, Alternatives] = {
     "LIB-007 range": (("range", "restart"),),
     "LIB-007 type": (("range", "restart"),),
     "LIB-008": (("upgrade", "power cycle"), ("upgrade", "migration")),
+    "LIB-009": (("guard's view",),),
     "GST-001": (("end process",),),
     "GST-011": (("end process",),),
     "GST-002": (("no seclabel", "power cycle"),),

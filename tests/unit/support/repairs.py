@@ -354,6 +354,13 @@ def _no_risk(snapshot: Snapshot, finding: Finding) -> None:
     guest_of(snapshot, finding).risks = []
 
 
+def _read_guests(snapshot: Snapshot, finding: Finding) -> None:
+    """Allow the daemon what it lacks, and have the guard ask anew."""
+    assert snapshot.libvirt.guard is not None
+    readable = snapshot.libvirt.guard.readable or []
+    snapshot.libvirt.guard.readable = [*readable, finding.subject.partition(" ")[2]]
+
+
 def _upgrade(snapshot: Snapshot, _finding: Finding) -> None:
     snapshot.libvirt.version = "11.3.0"
 
@@ -395,6 +402,7 @@ KINDS: dict[str, Kind] = {
             lambda s, _f: restart_daemon(s),
         ),
         Kind("upgrade", r"Upgrade libvirt", _upgrade),
+        Kind("guard's view", r"policy module svirt_fleet_guard", _read_guests),
         Kind("end process", r"end this process|shut it down in its own|anybody stops it", _end_process),
         Kind("no seclabel", r"Remove (the )?<seclabel|[Rr]emove the static label|or remove it", _no_seclabel),
         Kind(

@@ -25,7 +25,7 @@ from ..libvirt.qemu_conf_host import driver_faults
 from ..libvirt.qemu_conf_keys import Version, version_of
 from ..result import Pending, Reason, Refusal, Result, Step
 from ..snapshot.model import OK, Assignment, Guest, Libvirt, QemuConf, Snapshot
-from .guard import LINK
+from ..system.own_files import LINK
 
 CONF = "qemu.conf"
 #: Suspends or shuts down all guests when it stops.

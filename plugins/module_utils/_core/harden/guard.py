@@ -21,16 +21,21 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ..errors import PlanError
-from ..result import Step
-from ..selinux.policy_access import Check
+from ..result import Reason, Step
+from ..selinux.context import type_of
+from ..selinux.policy_access import AccessVerdict, Check
+from ..system.own_files import LINK, PROGRAM, SETTINGS
+from ..words import some
 
-LINK = "/etc/libvirt/hooks/qemu.d/svirt-guard"
-PROGRAM = "/usr/sbin/svirt-guard"
 SCRIPT = "/usr/local/lib/svirt-fleet/guard.py"
-SETTINGS = "/etc/svirt-fleet/guard.json"
 SHELL = "/bin/sh"
 PYTHON = "/usr/bin/python3"
 TIMEOUT = "/usr/bin/timeout"
+#: libvirt's status files, and the folder in which the guard notes guests that start.
+STATUS, RUN = "/run/libvirt/qemu", "/run/libvirt"
+PROC = "/proc"
+LOG_SOCKET = "/run/systemd/journal/dev-log"
+ASKING = "/sys/fs/selinux/access"
 
 #: The types that the policies give to files in these places; the daemon may use them in every policy known.
 TYPES = {PROGRAM: "bin_t", SCRIPT: "lib_t", SETTINGS: "etc_t"}
@@ -38,16 +43,39 @@ MODES = {PROGRAM: 0o755, SCRIPT: 0o644, SETTINGS: 0o644}
 #: Safe order: libvirt sees the hook only when everything that it needs is there.
 ORDER = (SCRIPT, SETTINGS, PROGRAM)
 
-#: Permissions of the daemon's domain, by class.
-_NEEDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    (PROGRAM, "file", ("read", "open", "execute", "execute_no_trans")),
-    (SHELL, "file", ("read", "open", "execute")),
-    (TIMEOUT, "file", ("read", "open", "execute", "execute_no_trans")),
-    (PYTHON, "file", ("read", "open", "execute", "execute_no_trans")),
-    (SCRIPT, "file", ("read", "open")),
-    (SETTINGS, "file", ("read", "open")),
-    (LINK, "lnk_file", ("read",)),
+
+class Need(t.NamedTuple):
+    """Permissions on what has the label of a path."""
+
+    path: str
+    tclass: str
+    permissions: tuple[str, ...]
+
+
+#: Permissions of the daemon's domain without which the guard cannot work.
+_NEEDS = (
+    Need(PROGRAM, "file", ("read", "open", "execute", "execute_no_trans")),
+    Need(SHELL, "file", ("read", "open", "execute")),
+    Need(TIMEOUT, "file", ("read", "open", "execute", "execute_no_trans")),
+    Need(PYTHON, "file", ("read", "open", "execute", "execute_no_trans")),
+    Need(SCRIPT, "file", ("read", "open")),
+    Need(SETTINGS, "file", ("read", "open")),
+    Need(LINK, "lnk_file", ("read",)),
+    Need(STATUS, "dir", ("search", "read", "open")),
+    Need(STATUS, "file", ("read", "open")),  # files in it have the folder's type
+    Need(RUN, "dir", ("search", "write", "add_name")),
+    Need(RUN, "file", ("create", "read", "write", "open", "getattr", "lock")),
+    Need(PROC, "dir", ("search",)),
 )
+#: Permissions for parts of the guard's work that it can do without.
+_ASKING_NEEDS = (
+    Need(ASKING, "dir", ("search",)),  # the folder has the same label
+    Need(ASKING, "file", ("read", "write", "open")),
+    Need(ASKING, "security", ("compute_av",)),
+)
+_LOG_NEEDS = (Need(LOG_SOCKET, "sock_file", ("write",)),)
+#: What reading a process takes; /proc/PID has its label. As READING of the guard's script.
+_READING_NEEDS = (("process", ("getattr",)), ("file", ("open", "read")), ("dir", ("search",)))
 MARK = "# Written by svirt.fleet.guard_hook, which overwrites changes."
 
 _PROGRAM = """#!/bin/sh
@@ -94,6 +122,20 @@ class GuardOptions:
     errors: str = "allow"
     time_limit: int = 5
     log: str = "refusals"
+    #: Types of processes that the daemon's domain may read.
+    readable: tuple[str, ...] = ()
+    #: The daemon's domain may ask the loaded policy.
+    ask: bool = False
+
+
+@dataclass(frozen=True)
+class GuardView:
+    """What the guard may see and say, in the domain of libvirt's daemon."""
+
+    readable: tuple[str, ...] = ()
+    ask: bool = False
+    #: What it does without.
+    limits: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +183,7 @@ class GuardStep:
 
 def settings_text(options: GuardOptions) -> str:
     """The guard's settings file."""
-    keys = ("collision", "errors", "log", "time_limit")
+    keys = ("ask", "collision", "errors", "log", "readable", "time_limit")
     return json.dumps({key: getattr(options, key) for key in keys}, indent=2, sort_keys=True) + "\n"
 
 
@@ -252,9 +294,54 @@ def label_for(path: str, seen: GuardFacts) -> str | None:
 
 def questions(domain: str, labels: t.Mapping[str, str | None]) -> list[Check]:
     """Permissions that the daemon needs, given the labels of the files; a file without a label is left out."""
-    return [
-        Check(domain, label, tclass, permissions) for path, tclass, permissions in _NEEDS if (label := labels.get(path))
-    ]
+    return _checks(domain, labels, _NEEDS)
+
+
+def asking_questions(domain: str, labels: t.Mapping[str, str | None]) -> list[Check]:
+    """Permissions that the daemon needs to ask the policy; empty where selinuxfs has no label."""
+    return _checks(domain, labels, _ASKING_NEEDS)
+
+
+def log_questions(domain: str, labels: t.Mapping[str, str | None]) -> list[Check]:
+    """Permissions that the daemon needs to write to the host's log."""
+    return _checks(domain, labels, _LOG_NEEDS)
+
+
+def reading_questions(domain: str, process: str) -> list[Check]:
+    """Permissions that the daemon needs to read a process with this label."""
+    return [Check(domain, process, tclass, permissions) for tclass, permissions in _READING_NEEDS]
+
+
+def _checks(domain: str, labels: t.Mapping[str, str | None], needs: t.Iterable[Need]) -> list[Check]:
+    return [Check(domain, label, need.tclass, need.permissions) for need in needs if (label := labels.get(need.path))]
+
+
+def view_of(
+    processes: t.Mapping[str, t.Sequence[AccessVerdict]],
+    asking: t.Sequence[AccessVerdict],
+    logging: t.Sequence[AccessVerdict],
+) -> GuardView:
+    """What the guard may see and say, by the policy's answers; ``processes`` are those about each type of guests.
+
+    A permissive domain is not held back, but each denial would be logged: it counts like any other.
+    """
+    readable = tuple(sorted(name for name, verdicts in processes.items() if _allowed(verdicts)))
+    limits = []
+    unread = sorted(set(processes) - set(readable))
+    if unread:
+        source = next((item.check.source for name in unread for item in processes[name]), "")
+        why = (
+            f"the loaded policy does not let {type_of(source) or 'the daemon'} read processes of type "
+            f"{some(unread)}, so the guard judges guests of these types by libvirt's status files"
+        )
+        limits.append(Reason("judged_by_status", why))
+    if logging and not _allowed(logging):
+        limits.append(Reason("not_logged", "the loaded policy does not let the daemon write to the host's log"))
+    return GuardView(readable, bool(asking) and _allowed(asking), tuple(limits))
+
+
+def _allowed(verdicts: t.Iterable[AccessVerdict]) -> bool:
+    return all(item.status == "allowed" for item in verdicts)
 
 
 def _ours(seen: GuardFacts) -> None:

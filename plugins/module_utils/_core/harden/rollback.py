@@ -24,7 +24,7 @@ from ..libvirt.file_labels import confinement
 from ..libvirt.secrets import blanked
 from ..result import Pending, Reason, Refusal, Step
 from ..snapshot.model import SecLabel
-from .guard import LINK, PROGRAM
+from ..system.own_files import LINK, PROGRAM
 from .guest_definition import POWER_CYCLE
 from .seclabel import shown
 

@@ -221,6 +221,17 @@ class Network:
 
 
 @dataclass
+class InstalledGuard:
+    """The guard, a hook of this collection that refuses guests, as its settings have it."""
+
+    readable: list[str] | None = field(
+        default=None,
+        metadata=doc("types of processes that it may read, as the policy said at its installation; None: unknown"),
+    )
+    asks: bool = field(default=False, metadata=doc("it may ask the policy itself, and does so at each call"))
+
+
+@dataclass
 class Libvirt:
     """libvirt on the host."""
 
@@ -245,6 +256,7 @@ class Libvirt:
     qemu_gids: list[int] = field(
         default_factory=list, metadata=doc("group ids of that user: group of qemu.conf and its other groups, sorted")
     )
+    guard: InstalledGuard | None = field(default=None, metadata=doc("the guard, where libvirt sees it"))
 
 
 @dataclass

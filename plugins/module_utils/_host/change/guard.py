@@ -17,28 +17,32 @@ from dataclasses import dataclass, field
 from ..._core.errors import HostWriteError, PlanError
 from ..._core.harden import guard as plan
 from ..._core.harden.guard import (
-    LINK,
-    PROGRAM,
+    ASKING,
+    LOG_SOCKET,
+    PROC,
     PYTHON,
+    RUN,
     SCRIPT,
-    SETTINGS,
     SHELL,
+    STATUS,
     TIMEOUT,
     GuardFacts,
     GuardFile,
     GuardStep,
+    GuardView,
 )
 from ..._core.harden.rollback import judged_path
 from ..._core.libvirt.hooks import Hook, is_unseen, objections
 from ..._core.result import Reason
 from ..._core.selinux.context import type_of
 from ..._core.snapshot.model import Daemon
+from ..._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ..._core.words import some
 from ..base import file_write
 from ..base.journal import Entry, Journal, sync_folder
 from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.root import Root, label_of, reason
-from ..probe import daemon, processes
+from ..probe import daemon, processes, selinux
 from . import hooks
 
 #: Journal entries about a link or folder that was created, or a link that was removed.
@@ -49,6 +53,8 @@ _FOLDERS = (
     *(os.path.dirname(os.path.dirname(LINK)), os.path.dirname(LINK)),
 )
 _DAEMON_PROGRAMS = ("/usr/sbin/virtqemud", "/usr/sbin/libvirtd")
+#: Paths whose label counts, and that the guard does not install.
+_HOST_PATHS = (SHELL, TIMEOUT, PYTHON, STATUS, RUN, PROC, ASKING, LOG_SOCKET)
 
 #: Last line of a self-test without a fault.
 _OK = "svirt-guard: ok"
@@ -108,7 +114,7 @@ class Guard:
         if domain is None:
             text = "the domain of libvirt's daemon is not known: it does not run, and no program of it was found"
             return [Reason("daemon_domain_unknown", text)]
-        labels: dict[str, str | None] = {path: self._label(path) for path in (SHELL, TIMEOUT, PYTHON)}
+        labels: dict[str, str | None] = {path: self._label(path) for path in _HOST_PATHS}
         for path in plan.ORDER:
             old, new = seen.files[path].label, plan.label_for(path, seen)
             labels[path] = old if old and new and type_of(old) == type_of(new) else new
@@ -118,6 +124,21 @@ class Guard:
             folder = os.path.dirname(folder)
         labels[LINK] = self._label(folder, follow=False)
         return objections(self._policy.verdicts(plan.questions(domain, labels)))
+
+    def view(self) -> GuardView:
+        """What the guard may see and say on this host, by the loaded policy."""
+        domain = self._domain() if self._policy.loaded else None
+        if domain is None:
+            return GuardView()
+        labels: dict[str, str | None] = {path: self._label(path) for path in _HOST_PATHS}
+        types = dict.fromkeys((*selinux.read(self.root).facts.guest_types, *selinux.GUEST_TYPES))
+        guests = {name: self._policy.label(name, "s0:c1,c2") for name in types}
+        known = {name: label for name, label in guests.items() if not self._policy.lacks(label)}
+        return plan.view_of(
+            {name: self._policy.verdicts(plan.reading_questions(domain, label)) for name, label in known.items()},
+            self._policy.verdicts(plan.asking_questions(domain, labels)),
+            self._policy.verdicts(plan.log_questions(domain, labels)),
+        )
 
     def install(self, steps: t.Sequence[GuardStep], journal: Journal) -> None:
         """Make the changes; the link that libvirt sees comes last, once the rest works. Raises HostWriteError."""
@@ -190,7 +211,7 @@ class Guard:
 
     def _label(self, path: str, follow: bool = True) -> str | None:
         try:
-            if path in (SHELL, TIMEOUT, PYTHON, *_DAEMON_PROGRAMS):
+            if path in (*_HOST_PATHS, *_DAEMON_PROGRAMS):
                 return label_of(self.root.getxattr(path, file_write.LABEL, follow))
             return label_of(Root().getxattr(self.top + path, file_write.LABEL, follow))
         except OSError:

@@ -13,11 +13,11 @@ import typing as t
 from dataclasses import replace
 
 from ..._core.errors import HostReadError
-from ..._core.harden.guard import LINK, PROGRAM, SETTINGS
 from ..._core.libvirt.hook_script import PASSES, UNKNOWN, outcome
 from ..._core.libvirt.hooks import Hook, objections, questions
 from ..._core.libvirt.shell_parser import MAX_TEXT
 from ..._core.result import Reason
+from ..._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root, label_of
 from ..probe.guest_files import LABEL

@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import json
 import time
 import typing as t
 from dataclasses import replace
@@ -17,8 +18,9 @@ from ..._core.libvirt.qemu_conf_host import HostFact
 from ..._core.libvirt.secrets import blanked_value
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
-from ..._core.snapshot.model import Daemon, Libvirt, Process, QemuConf
+from ..._core.snapshot.model import Daemon, InstalledGuard, Libvirt, Process, QemuConf
 from ..._core.system.control_groups import named_for_engine
+from ..._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ..base import conf_values
 from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
 from ..base.deadline import Job
@@ -35,6 +37,8 @@ _AUTOSTARTED = "/run/libvirt/qemu/autostarted"
 
 _CLOCK_TICKS = 100  # as in processes.py
 _MAX_CONF = 1024 * 1024
+#: Types in the guard's settings that are read.
+_MAX_TYPES = 100
 #: Type of privileged containers in the shipped policies, in which libvirt's daemon runs where it is deployed as one.
 _CONTAINED_DAEMON = "spc_t"
 _PROGRAMS = ("/usr/sbin/{}", "/usr/bin/{}", "/usr/local/sbin/{}")
@@ -109,6 +113,21 @@ def host_files_unread(daemon: Daemon | None) -> str:
         f"{who} has a mount namespace of its own, as in a container, and reads the files there, not those of the host; "
         "change them where they are deployed from"
     )
+
+
+def guard(root: Root) -> InstalledGuard | None:
+    """The guard that libvirt sees; None where there is none."""
+    try:
+        if root.readlink(LINK) != PROGRAM:
+            return None
+    except OSError:
+        return None
+    try:
+        settings = json.loads(root.read_text(SETTINGS, 65536))
+        types = settings["readable"]
+        return InstalledGuard([str(name) for name in types][:_MAX_TYPES], settings.get("ask") is True)
+    except (OSError, HostReadError, ValueError, TypeError, KeyError, AttributeError):
+        return InstalledGuard()
 
 
 def may_connect(root: Root, libvirt: Libvirt) -> str:

@@ -162,6 +162,7 @@ class Probe:
             self.coverage.unknown("libvirt", problem)
             user = daemon.qemu_user(self.root, libvirt.conf, libvirt.daemon)
             libvirt.qemu_uid, libvirt.qemu_gids = user
+            libvirt.guard = daemon.guard(self.root)
         return libvirt, job
 
     def _boot(self, snapshot: s.Snapshot) -> None:

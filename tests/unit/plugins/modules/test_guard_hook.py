@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import guard_hook as work
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK, PROGRAM, SETTINGS
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import GuardView
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
 from ansible_collections.svirt.fleet.plugins.modules import guard_hook
@@ -63,6 +64,20 @@ def test_check_mode_tells_what_the_run_then_does(top: Path, capsys: pytest.Captu
     assert (again["changed"], again["plan"], again["diff"]) == (False, [], [])
     assert again["before"] == again["after"] == done["after"]
     assert [path.name for path in (top / "journal").iterdir() if path.name != "lock"] == ["000001-guard_hook.jsonl"]
+
+
+def test_what_the_guard_does_without_is_in_the_result_of_each_run_and_warned_of(
+    top: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = Reason("judged_by_status", "the policy does not let it")
+    monkeypatch.setattr(Guard, "view", lambda _self: GuardView(("svirt_t",), False, (limit,)))
+    first, second = run(capsys, content=SCRIPT), run(capsys, content=SCRIPT)
+    for result in (first, second):
+        assert [(item["subject"], item["code"]) for item in result["limits"]] == [(LINK, "judged_by_status")]
+    assert len(first["warnings"]) == 1
+    assert second["changed"] is False
+    assert first["after"]["settings"]["readable"] == ["svirt_t"]
+    assert first["after"]["settings"]["ask"] is False
 
 
 def test_settings_change_and_the_guard_goes(top: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     Assignment,
     ConfProblem,
+    InstalledGuard,
     SecurityModel,
     Snapshot,
 )
@@ -91,6 +92,14 @@ def _no_version(snapshot: Snapshot) -> None:
     snapshot.libvirt.version = None
 
 
+def _guard_without_view(snapshot: Snapshot) -> None:
+    snapshot.libvirt.guard = InstalledGuard(["svirt_tcg_t"])
+
+
+def _guard_without_settings(snapshot: Snapshot) -> None:
+    snapshot.libvirt.guard = InstalledGuard()
+
+
 CASES = (
     Case("LIB-001", "qemu.conf security_driver", _driver_none, _not_answering),
     Case("LIB-002", "qemu.conf security_driver", _not_explicit, _no_file),
@@ -105,4 +114,5 @@ CASES = (
     Case("LIB-007", "daemon libvirtd", _narrow_range, _label_unknown, "range"),
     Case("LIB-007", "daemon libvirtd", _started_by_hand, _label_unknown, "type"),
     Case("LIB-008", "host", _old, _no_version),
+    Case("LIB-009", "type svirt_t", _guard_without_view, _guard_without_settings),
 )

@@ -18,7 +18,7 @@ import re
 import typing as t
 
 from ...errors import LabelError
-from ...facts.guests import selinux_off
+from ...facts.guests import qemu_guests, selinux_off
 from ...facts.process_types import is_daemon_type
 from ...facts.subjects import CONF, HOST, conf_key
 from ...libvirt import qemu_conf
@@ -50,6 +50,8 @@ Results = t.Iterable[t.Union[Hit, Unsure]]
 _CLOCK_SLACK = 2.0
 #: From this version on libvirt draws two different categories for certain.
 _TWO_CATEGORIES = (7, 5, 0)
+#: Examples in evidence.
+_SHOWN = 5
 
 
 _DRIVERS_UNREAD = Reason("drivers_unread", "the running daemon could not be asked for its security drivers")
@@ -262,6 +264,24 @@ def _single_category_version(snapshot: Snapshot, _settings: Settings) -> Results
         yield Hit(HOST, "libvirt", {"version": version, "fixed_in": "7.5.0"})
 
 
+def _guard_view(snapshot: Snapshot, _settings: Settings) -> Results:
+    """Types of running guests whose processes the guard may not read."""
+    guard = snapshot.libvirt.guard
+    if guard is None or guard.asks or selinux_off(snapshot):
+        return
+    if guard.readable is None:
+        yield Unsure(HOST, "the guard's settings do not say which processes it may read; run guard_hook again")
+        return
+    guests: dict[str, list[str]] = {}
+    for guest in qemu_guests(snapshot):
+        type_ = type_of(guest.context or "") if guest.active else None
+        if type_ is not None and type_ not in guard.readable:
+            guests.setdefault(type_, []).append(guest.name)
+    for type_, names in sorted(guests.items()):
+        evidence = {"guests": len(names), "examples": sorted(names)[:_SHOWN], "readable": guard.readable}
+        yield Hit(f"type {type_}", type_, evidence)
+
+
 _GATE = (
     "Before the restart make sure that no two dynamic guests share their categories: libvirt would kill one of them. "
     "Guests go on through the restart."
@@ -417,5 +437,26 @@ RULES: tuple[Rule, ...] = (
         check=_single_category_version,
         references=("CVE-2021-3631", NIST_SI2, NIST_SC39),
         unproved="no Debian release that the lab can run ships a libvirt older than 7.5.0",
+    ),
+    Rule(
+        id="LIB-009",
+        title="The guard judges running guests by libvirt's status files",
+        severity="info",
+        scope="host",
+        why=(
+            "The policy does not let libvirt's daemon, in whose domain the guard runs, read the label of these guests' "
+            "processes. The guard takes the label that libvirt asked for, which a process has not where libvirt could "
+            "not set it, as on a permissive host."
+        ),
+        fix=(
+            "Install the policy module svirt_fleet_guard, as the role selinux does on Fedora, EL and their kin, or "
+            "allow the daemon's domain process getattr, dir search and file open and read on the type. Then run "
+            "guard_hook again."
+        ),
+        cost="none",
+        needs=("selinux", "libvirt", "guests"),
+        check=_guard_view,
+        references=(NIST_CM6,),
+        unproved="Debian's policy lets the daemon read its guests, and no other can be had in the lab",
     ),
 )

@@ -22,7 +22,6 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.daemon_re
     running,
     shortfalls,
 )
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hook_script import FAILS, PASSES
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hooks import Hook
@@ -41,6 +40,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
     SELinux,
     Snapshot,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK
 
 CONTEXT = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
 UNIT = DaemonUnit("libvirtd.service", "active", 900, "process")

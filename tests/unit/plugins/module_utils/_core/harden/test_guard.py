@@ -13,14 +13,12 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import guard as plan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import (
-    LINK,
-    PROGRAM,
     SCRIPT,
-    SETTINGS,
     GuardFacts,
     GuardFile,
     GuardOptions,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK, PROGRAM, SETTINGS
 
 OPTIONS = GuardOptions("print('guard')\n")
 NOTHING = GuardFacts({path: GuardFile() for path in plan.ORDER}, ("/etc/svirt-fleet",), labels=True)
@@ -64,9 +62,11 @@ def test_what_libvirt_sees_goes_first() -> None:
 def test_a_guard_that_is_right_is_left_alone() -> None:
     assert plan.install(OPTIONS, installed()) == []
     assert plan.facts(installed())["settings"] == {
+        "ask": False,
         "collision": "refuse",
         "errors": "allow",
         "log": "refusals",
+        "readable": [],
         "time_limit": 5,
     }
 

@@ -14,14 +14,13 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError, PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import guard as plan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import (
-    LINK,
-    PROGRAM,
     SCRIPT,
-    SETTINGS,
     GuardOptions,
     GuardStep,
+    GuardView,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guard as guard_hook
@@ -222,6 +221,51 @@ def test_a_daemon_that_may_not_is_an_objection(tmp_path: Path) -> None:
     assert [sum(name in reason.text for reason in objections) for name in ("shadow_t", "user_home_t")] == [2, 1]
     permissive = guard(tmp_path, tree(domain="system_u:system_r:virtqemud_t:s0", bin_type="shadow_t"))
     assert permissive.objections(permissive.look()) == []
+
+
+def test_a_guard_whose_daemon_may_read_guests_has_no_limits(tmp_path: Path) -> None:
+    assert guard(tmp_path).view() == GuardView(("svirt_t",), ask=False)
+
+
+def test_types_that_the_daemon_may_not_read_are_judged_by_status_and_named(tmp_path: Path) -> None:
+    files = tree()
+    files.file("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n")
+    contexts = "system_u:system_r:svirt_t:s0\nsystem_u:system_r:my_svirt_t:s0\n"
+    files.file("/etc/selinux/targeted/contexts/virtual_domain_context", contexts)
+    view = guard(tmp_path, files).view()
+    assert view.readable == ("svirt_t",)
+    assert [limit.code for limit in view.limits] == ["judged_by_status"]
+    assert "my_svirt_t" in view.limits[0].text
+    assert "svirt_tcg_t" not in view.limits[0].text, "the policy has no such type, so no guest has it"
+
+
+def test_a_permissive_daemon_would_leave_denials_so_it_reads_nothing(tmp_path: Path) -> None:
+    files = tree(domain="system_u:system_r:virtqemud_t:s0")
+    files.folder("/proc", "system_u:object_r:proc_t:s0")
+    files.file("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n")
+    contexts = "system_u:system_r:my_svirt_t:s0\n"
+    files.file("/etc/selinux/targeted/contexts/virtual_domain_context", contexts)
+    assert "my_svirt_t" not in guard(tmp_path, files).view().readable
+
+
+def test_a_daemon_that_may_ask_the_policy_and_one_that_may_not_log(tmp_path: Path) -> None:
+    files = tree()
+    files.entries["/sys/fs/selinux/access"].xattrs["security.selinux"] = b"system_u:object_r:proc_t:s0\0"  # all allowed
+    files.entries["/run/systemd/journal/dev-log"].xattrs["security.selinux"] = b"system_u:object_r:shadow_t:s0\0"
+    view = guard(tmp_path, files).view()
+    assert view.ask is True
+    assert [limit.code for limit in view.limits] == ["not_logged"]
+
+
+def test_a_daemon_that_may_not_read_status_files_gets_no_guard(tmp_path: Path) -> None:
+    files = tree()
+    files.folder("/run/libvirt/qemu", "system_u:object_r:shadow_t:s0")
+    found = guard(tmp_path, files)
+    assert len(found.objections(found.look())) == 2
+
+
+def test_without_selinux_nothing_is_known_of_what_the_guard_may_see(tmp_path: Path) -> None:
+    assert guard(tmp_path, hosts.apparmor()).view() == GuardView()
 
 
 def test_a_daemon_that_sleeps_is_judged_by_the_label_that_it_would_get(tmp_path: Path) -> None:

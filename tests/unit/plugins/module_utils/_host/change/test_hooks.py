@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.hooks import Hook
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import hooks
 
 from tests.unit.support.hooks import DOMAIN, HOOK_DOMAIN, HostRoot, answer, tree

@@ -10,7 +10,12 @@ import typing as t
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import AREAS, Remembered, Snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
+    AREAS,
+    InstalledGuard,
+    Remembered,
+    Snapshot,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import document
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Options, Probe, Tools
 
@@ -131,6 +136,25 @@ def test_libvirt_that_hangs_is_left_behind() -> None:
     assert coverage(snapshot)["libvirt"] == "libvirt: no answer within 0.3 s"
     assert snapshot.libvirt.connected is True
     assert [guest.source for guest in snapshot.guests] == ["status_xml"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "guard"),
+    [
+        ('{"readable": ["svirt_t"], "ask": true}', InstalledGuard(["svirt_t"], True)),
+        ('{"readable": []}', InstalledGuard([])),
+        ("{}", InstalledGuard()),
+        ("[", InstalledGuard()),
+        (None, InstalledGuard()),
+    ],
+)
+def test_the_guard_by_its_settings(settings: str | None, guard: InstalledGuard) -> None:
+    tree = hosts.el9()
+    assert hosts.look(tree).libvirt.guard is None
+    tree.link("/etc/libvirt/hooks/qemu.d/svirt-guard", "/usr/sbin/svirt-guard")
+    if settings is not None:
+        tree.file("/etc/svirt-fleet/guard.json", settings)
+    assert hosts.look(tree).libvirt.guard == guard
 
 
 def test_a_status_file_that_outlived_its_process_is_not_believed() -> None:

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     Assignment,
     ConfProblem,
+    InstalledGuard,
     SecurityModel,
     Snapshot,
 )
@@ -143,3 +144,19 @@ def test_version_with_single_categories(version: str, expected: str) -> None:
     snapshot = host()
     snapshot.libvirt.version = version
     assert status(snapshot, "LIB-008") == expected
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (None, "pass"),
+        (InstalledGuard(["svirt_t"]), "pass"),
+        (InstalledGuard([], asks=True), "pass"),
+        (InstalledGuard(["svirt_tcg_t"]), "fail"),
+        (InstalledGuard(), "unknown"),
+    ],
+)
+def test_a_guard_that_may_not_read_running_guests_is_reported(guard: InstalledGuard | None, expected: str) -> None:
+    snapshot = host()
+    snapshot.libvirt.guard = guard
+    assert status(snapshot, "LIB-009") == expected
