@@ -35,6 +35,7 @@ from ..._core.harden.rollback import judged_path
 from ..._core.libvirt.hooks import Hook, is_unseen, objections
 from ..._core.result import Reason
 from ..._core.selinux.context import type_of
+from ..._core.selinux.shipped_types import SHIPPED_GUEST_TYPES
 from ..._core.snapshot.model import Daemon
 from ..._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ..._core.words import some
@@ -131,7 +132,7 @@ class Guard:
         if domain is None:
             return GuardView()
         labels: dict[str, str | None] = {path: self._label(path) for path in _HOST_PATHS}
-        types = dict.fromkeys((*selinux.read(self.root).facts.guest_types, *selinux.GUEST_TYPES))
+        types = dict.fromkeys((*selinux.read(self.root).facts.guest_types, *SHIPPED_GUEST_TYPES))
         guests = {name: self._policy.label(name, "s0:c1,c2") for name in types}
         known = {name: label for name, label in guests.items() if not self._policy.lacks(label)}
         return plan.view_of(

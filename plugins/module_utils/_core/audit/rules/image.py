@@ -106,7 +106,7 @@ def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
     for folder, paths in sorted(folders.items()):
         unnamed = sorted(path for path in paths if not below_any(path, named))
         if not unnamed and old:
-            yield Unsure(f"folder {folder}", _WITHOUT_KEY.format(version=version))
+            yield Unsure(f"folder {folder}", Reason("key_ignored", _WITHOUT_KEY.format(version=version)))
         elif unnamed:
             evidence = {"shared_filesystems": named, "labelled_export": folder in labelled, **_some(unnamed)}
             # Clients of an export without labels see none, so only owner and mode are set back under them.

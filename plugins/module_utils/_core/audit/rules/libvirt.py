@@ -270,7 +270,8 @@ def _guard_view(snapshot: Snapshot, _settings: Settings) -> Results:
     if guard is None or guard.asks or selinux_off(snapshot):
         return
     if guard.readable is None:
-        yield Unsure(HOST, "the guard's settings do not say which processes it may read; run guard_hook again")
+        text = "the guard's settings do not say which processes it may read; run guard_hook again"
+        yield Unsure(HOST, Reason("guard_settings_old", text))
         return
     guests: dict[str, list[str]] = {}
     for guest in qemu_guests(snapshot):
