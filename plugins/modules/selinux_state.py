@@ -73,6 +73,32 @@ options:
         type: list
         elements: str
         default: []
+      if_denied:
+        description:
+          - Accesses that the module allows. It is installed only where the loaded policy knows both types of one of
+            them and denies it. Once installed it stays, and is kept up to date.
+          - Empty means that it is always installed.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          source:
+            description: Type of the process.
+            type: str
+            required: true
+          target:
+            description: Type of the process or file that it reaches.
+            type: str
+            required: true
+          class:
+            description: Class of what it reaches.
+            type: str
+            default: file
+          permissions:
+            description: Permissions.
+            type: list
+            elements: str
+            required: true
   remove_permissive:
     description:
       - Removes permissive domains that the administrator added, by C(semanage permissive) or with a module that does

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import PlanError
-from .._core.harden.selinux import PolicyModuleWish
+from .._core.harden.selinux import PolicyModuleWish, TypeAccess
 from .._core.harden.selinux_state import SelinuxRequest, diffs, result_of
 from .._host.base.journal import Journal
 from .._host.base.root import Root
@@ -30,6 +30,17 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
             "name": {"type": "str", "required": True},
             "cil": {"type": "str", "required": True},
             "only_on": {"type": "list", "elements": "str", "default": []},
+            "if_denied": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "source": {"type": "str", "required": True},
+                    "target": {"type": "str", "required": True},
+                    "class": {"type": "str", "default": "file"},
+                    "permissions": {"type": "list", "elements": "str", "required": True},
+                },
+            },
         },
     },
     "remove_permissive": {"type": "bool", "default": True},
@@ -72,7 +83,11 @@ def _request(call: Call) -> SelinuxRequest:
 
 
 def _wanted(item: dict[str, t.Any]) -> PolicyModuleWish:
-    return PolicyModuleWish(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]))
+    accesses = [
+        TypeAccess(access["source"], access["target"], access["class"], tuple(access["permissions"]))
+        for access in item["if_denied"]
+    ]
+    return PolicyModuleWish(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]), tuple(accesses))
 
 
 def _booleans(given: dict[str, t.Any]) -> t.Iterator[tuple[str, bool]]:

@@ -8,18 +8,54 @@ import re
 from pathlib import Path
 
 import yaml
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import PolicyModuleWish, plan_modules
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import (
+    PolicyModuleWish,
+    TypeAccess,
+    plan_modules,
+)
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "selinux"
 POLICY = (ROLE / "files" / "svirt_fleet.cil").read_text()
-CODE = re.sub(r";[^\n]*", "", POLICY)
+GUARD_POLICY = (ROLE / "files" / "svirt_fleet_guard.cil").read_text()
+CODE, GUARD_CODE = (re.sub(r";[^\n]*", "", text) for text in (POLICY, GUARD_POLICY))
+OURS = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["selinux_own_modules"]
+
+
+def wish(name: str, text: str) -> PolicyModuleWish:
+    item = next(item for item in OURS if item["name"] == name)
+    needed = [
+        TypeAccess(access["source"], access["target"], access["class"], tuple(access["permissions"]))
+        for access in item.get("if_denied", [])
+    ]
+    return PolicyModuleWish(name, text.encode(), tuple(item["only_on"]), tuple(needed))
 
 
 def test_the_module_takes_the_policy_as_it_is() -> None:
-    ours = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["selinux_own_modules"]
-    (name,) = [item["name"] for item in ours]
-    wanted = PolicyModuleWish(name, POLICY.encode(), ("debian",))
+    assert [item["name"] for item in OURS] == ["svirt_fleet", "svirt_fleet_guard"]
+    wanted = wish("svirt_fleet", POLICY)
     assert plan_modules([wanted], [], "debian").install == [wanted]
+
+
+def test_the_guards_policy_is_installed_where_the_policy_denies_what_it_allows() -> None:
+    wanted = wish("svirt_fleet_guard", GUARD_POLICY)
+    for os_id in ("fedora", "rhel", "centos", "almalinux", "rocky", "ol"):
+        assert plan_modules([wanted], [], os_id, lambda access: access.target == "svirt_tcg_t").install == [wanted]
+        assert plan_modules([wanted], [], os_id).install == []
+    assert plan_modules([wanted], [], "debian", lambda _access: True).install == []
+
+
+def test_the_guards_policy_lets_daemons_read_labels_of_guests_and_ask_the_policy() -> None:
+    rules = re.findall(r"\(allow (\w+) (\w+) \((\w+) \(([^)]*)\)\)\)", GUARD_CODE)
+    assert len(rules) == GUARD_CODE.count("(allow ") == 18
+    assert {source for source, *_rest in rules} == {"virtqemud_t", "virtd_t"}
+    allowed = {(target, class_): words for _source, target, class_, words in rules}
+    for guest in ("svirt_t", "svirt_tcg_t"):
+        assert allowed[guest, "process"] == "getattr"
+        assert allowed[guest, "dir"] == "getattr search"
+        assert allowed[guest, "file"] == "getattr open read"
+    assert allowed["security_t", "security"] == "compute_av"
+    assert {target for target, _class in allowed} == {"svirt_t", "svirt_tcg_t", "security_t"}
+    assert GUARD_CODE.count("(") == GUARD_CODE.count(")")
 
 
 def test_every_rule_is_optional_and_every_group_says_why() -> None:

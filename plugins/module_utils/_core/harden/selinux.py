@@ -161,6 +161,16 @@ class PolicyModule:
 
 
 @dataclass(frozen=True)
+class TypeAccess:
+    """Access of processes of one type to objects of another."""
+
+    source: str
+    target: str
+    tclass: str
+    permissions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PolicyModuleWish:
     """A policy module that should be there, at the administrator's priority."""
 
@@ -168,6 +178,8 @@ class PolicyModuleWish:
     cil: bytes
     #: Distributions (ID of os-release) that need it; empty: all.
     only_on: tuple[str, ...] = ()
+    #: It is needed where the loaded policy denies one of these; empty: everywhere.
+    if_denied: tuple[TypeAccess, ...] = ()
 
 
 @dataclass(repr=False, eq=False)
@@ -182,9 +194,15 @@ class PolicyPlan:
 
 
 def plan_modules(
-    wanted: t.Iterable[PolicyModuleWish], store: t.Sequence[PolicyModule], os_id: str | None
+    wanted: t.Iterable[PolicyModuleWish],
+    store: t.Sequence[PolicyModule],
+    os_id: str | None,
+    denied: t.Callable[[TypeAccess], bool] = lambda _access: False,
 ) -> PolicyPlan:
-    """Modules that have to be installed: those that this host needs and that are not there with just this content."""
+    """Modules that have to be installed: those that this host needs and that are not there with just this content.
+
+    ``denied`` tells whether the loaded policy denies an access.
+    """
     plan = PolicyPlan()
     there = {module.name: module for module in store if module.priority == ADMIN_PRIORITY}
     names: set[str] = set()
@@ -204,6 +222,8 @@ def plan_modules(
         if item.only_on and os_id not in item.only_on:
             continue
         present = there.get(item.name)
+        if present is None and item.if_denied and not any(map(denied, item.if_denied)):
+            continue
         if present is None or present.cil is None or present.cil.strip() != item.cil.strip():
             plan.install.append(item)
     return plan

@@ -16,11 +16,12 @@ import typing as t
 from ..._core.errors import HostReadError, HostWriteError, PlanError
 from ..._core.harden import boot_entries
 from ..._core.harden import selinux as selinux_plan
-from ..._core.harden.selinux import BooleanPlan, ModeFacts, PolicyPlan, SoakVerdict
+from ..._core.harden.selinux import BooleanPlan, ModeFacts, PolicyPlan, SoakVerdict, TypeAccess
 from ..._core.harden.selinux_state import AUTORELABEL, SelinuxPlan, SelinuxRequest, SelinuxState
 from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import type_of
 from ..._core.selinux.denials import Soak, soak
+from ..._core.selinux.policy_access import Check
 from ..._core.system.kernel_arguments import BootWish, default_module, must_choose
 from ..base import file_write
 from ..base.journal import Entry, Journal
@@ -108,6 +109,7 @@ class SelinuxHost:
     def _read(self) -> SelinuxState:
         reading = selinux.read(self.root)
         facts = self.facts = reading.facts
+        self._loaded = reading.policy
         self.config = self._configuration()
         self._guest_types = selinux.guest_types(reading.policy, facts)
         self.table = processes.read(self.root, self._guest_types, facts.container_types)
@@ -198,7 +200,7 @@ class SelinuxHost:
         return plan
 
     def _plan_policy(self, enforces: bool) -> PolicyPlan:
-        plan = selinux_plan.plan_modules(self.request.modules, self.state.modules, self.host.os_id)
+        plan = selinux_plan.plan_modules(self.request.modules, self.state.modules, self.host.os_id, self._denied)
         if self.request.remove_permissive:
             try:
                 selinux_plan.plan_permissive(
@@ -211,6 +213,21 @@ class SelinuxHost:
             except (OSError, HostReadError) as error:
                 raise PlanError(f"the policy store cannot be read: {reason(error)}", "policy_store_unread") from error
         return plan
+
+    def _denied(self, access: TypeAccess) -> bool:
+        """Whether the loaded policy denies an access; False where it lacks one of the types, or cannot be asked."""
+        policy = self._loaded
+        if policy is None:
+            return False
+        source, target = (self._label(policy, name) for name in (access.source, access.target))
+        verdict = policy.verdict(Check(source, target, access.tclass, access.permissions))
+        return verdict.problem is None and bool(verdict.denied)
+
+    @staticmethod
+    def _label(policy: LoadedPolicy, type_: str) -> str:
+        """A label of a type, which may be one of processes or of files."""
+        label = policy.label(type_, "s0")
+        return policy.label(type_, "s0", "object_r") if policy.lacks(label) else label
 
     def _plan_booleans(self) -> BooleanPlan:
         if self.state.mode.now == "disabled":

@@ -17,6 +17,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux i
     PolicyModuleWish,
     PolicyPlan,
     SoakVerdict,
+    TypeAccess,
     defaults_of,
     judge,
     local_booleans,
@@ -237,6 +238,23 @@ def test_modules(store: list[PolicyModule], os_id: str | None, installs: bool) -
 
 def test_modules_for_all_distributions() -> None:
     assert len(plan_modules([PolicyModuleWish("x", b"")], [], None).install) == 1
+
+
+def test_a_module_for_what_the_policy_denies_is_installed_there_only_and_then_kept_up_to_date() -> None:
+    access = TypeAccess("virtqemud_t", "svirt_tcg_t", "process", ("getattr",))
+    wish = PolicyModuleWish("svirt_fleet_guard", b"(allow a b (file (read)))", if_denied=(access,))
+    asked: list[TypeAccess] = []
+
+    def denied(access: TypeAccess) -> bool:
+        asked.append(access)
+        return True
+
+    assert plan_modules([wish], [], None, denied).install == [wish]
+    assert asked == [access]
+    assert plan_modules([wish], [], None).install == []
+    there = [PolicyModule(400, wish.name, wish.cil)]
+    assert plan_modules([wish], there, None).install == []
+    assert plan_modules([wish], [PolicyModule(400, wish.name, b"(old)")], None).install == [wish]
 
 
 @pytest.mark.parametrize("name", ["", "-X", "a/b", "a b", "1a", "x" * 65])
