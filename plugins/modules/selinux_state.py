@@ -48,7 +48,7 @@ options:
     description:
       - More process types whose denials keep the host from enforcing.
       - Those of guests count always, and all that begin with C(virt), C(svirt), C(qemu), C(swtpm) or C(passt).
-        Denials of other types are listed in RV(soak.other_denials).
+        Denials of other types are listed in RV(soak.other_denials), and so are those of domains that stay permissive.
     type: list
     elements: str
     default: []
@@ -296,7 +296,13 @@ soak:
       type: list
       elements: dict
     other_denials:
-      description: Denials of types that do not count. At most 50.
+      description:
+        - Denials that do not count. They are of other types, or of domains that are permissive in the policy and stay
+          so, and are thus denied nothing when the host enforces. At most 50.
+      type: list
+      elements: dict
+    own_denials:
+      description: Denials of the guard, which does without what it is denied. They do not count. At most 50.
       type: list
       elements: dict
 """

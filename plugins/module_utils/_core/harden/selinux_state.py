@@ -138,6 +138,7 @@ def result_of(
             "problem": str(soak.problem or ""),
             "denials": [denial.document() for denial in soak.denials[:MAX_SHOWN]],
             "other_denials": [denial.document() for denial in soak.others[:MAX_SHOWN]],
+            "own_denials": [denial.document() for denial in soak.own[:MAX_SHOWN]],
         }
     return result
 

@@ -34,12 +34,19 @@ _RECORD = re.compile(
 )
 _RENEWALS = frozenset(("MAC_POLICY_LOAD", "1403", "MAC_CONFIG_CHANGE", "1405"))
 _STATUS = frozenset(("MAC_STATUS", "1404"))
+_PROCTITLES = frozenset(("PROCTITLE", "1327"))
 _RELAXED = re.compile(r"\benforcing=0 old_enforcing=1\b")
 _LOST = re.compile(
     r"kauditd_printk_skb: \d+ callbacks suppressed|\baudit: (?:audit_lost=\d|rate limit exceeded|backlog limit)"
 )
 #: The domains of guests, of libvirt and of what serves guests begin like this.
-_OURS = ("virt", "svirt", "qemu", "swtpm", "passt")
+_VIRTUALISATION = ("virt", "svirt", "qemu", "swtpm", "passt")
+#: Name of the guard's program, and what the command line of its script has; the audit log writes that in hexadecimal.
+_GUARD = "svirt-guard"
+_GUARD_SCRIPT = "svirt-fleet/guard.py"
+GUARD_SCRIPT_HEX = _GUARD_SCRIPT.encode().hex().upper()
+_COMM = re.compile(r"\bcomm=\"([^\" ]{1,64})\"")
+_EVENT = re.compile(r"\baudit\((\d{1,12}\.\d{1,6}:\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,27 @@ class Denial:
         }
 
 
+class LoggedDenial(t.NamedTuple):
+    """One record of a denial."""
+
+    moment: float
+    source: str
+    permissions: str
+    class_: str
+    target: str
+    #: Name of the program, and the event's time and serial number; empty where the record has none.
+    program: str = ""
+    event: str = ""
+
+
 @dataclass(repr=False, eq=False)
 class DenialLog:
     """Records of an audit log."""
 
-    #: (time, source type, permissions, class, target type), of denials that were logged only, not enforced.
-    denied: list[tuple[float, str, str, str, str]] = field(default_factory=list)
+    #: Denials that were logged only, not enforced.
+    denied: list[LoggedDenial] = field(default_factory=list)
+    #: Events in which the guard's script ran, by time and serial number.
+    by_guard: set[str] = field(default_factory=set)
     #: Times at which the kernel forgot the denials that it had logged: policy loaded, boolean changed, made permissive.
     renewals: list[float] = field(default_factory=list)
     earliest: float | None = None
@@ -94,6 +116,9 @@ class DenialLog:
                 self.renewals.append(moment)
             elif _LOST.search(line):
                 self.lost.append(moment)
+            elif kind in _PROCTITLES:
+                if GUARD_SCRIPT_HEX in line or _GUARD_SCRIPT in line:
+                    self.by_guard.add(_event(line))
             else:
                 self._denial(moment, line)
 
@@ -105,8 +130,12 @@ class DenialLog:
         fields = dict(_FIELD.findall(line[match.end() :]))
         source, target = (type_of(fields.get(name, "")) for name in ("scontext", "tcontext"))
         if fields.get("permissive", "1")[:1] != "0":
-            permissions = " ".join(sorted(match[1].split()))
-            self.denied.append((moment, source or "?", permissions, fields.get("tclass", "?")[:40], target or "?"))
+            permissions, class_ = " ".join(sorted(match[1].split())), fields.get("tclass", "?")[:40]
+            comm = _COMM.search(line, match.end())
+            program = comm[1] if comm else ""
+            self.denied.append(
+                LoggedDenial(moment, source or "?", permissions, class_, target or "?", program, _event(line))
+            )
 
 
 @dataclass(frozen=True)
@@ -117,18 +146,29 @@ class Soak:
     since: float | None
     #: Of domains that keep the host from being made enforcing.
     denials: tuple[Denial, ...] = ()
-    #: Of all others.
+    #: Of all others, those of domains that stay permissive among them.
     others: tuple[Denial, ...] = ()
+    #: Of the guard, which does without what it is denied.
+    own: tuple[Denial, ...] = ()
     #: Why the log is no evidence; None when it is complete.
     problem: Reason | None = None
 
     def of(self, type_: str) -> list[Denial]:
-        """The denials of one domain."""
+        """The denials of one domain, but for the guard's."""
         return [denial for denial in (*self.denials, *self.others) if denial.source == type_]
 
 
-def soak(log: DenialLog, booted_at: float | None, types: t.Collection[str]) -> Soak:
-    """Whether the log holds all denials since the kernel last forgot them, and these denials."""
+def soak(
+    log: DenialLog,
+    booted_at: float | None,
+    types: t.Collection[str],
+    stays_permissive: t.Callable[[str], bool] = lambda _type: False,
+) -> Soak:
+    """Whether the log holds all denials since the kernel last forgot them, and these denials.
+
+    ``types`` are those of guests, and others that count. ``stays_permissive`` tells whether a domain is permissive also
+    on the enforcing host: it is denied nothing there.
+    """
     if log.problem:
         return Soak(None, problem=log.problem)
     if booted_at is None:
@@ -142,18 +182,39 @@ def soak(log: DenialLog, booted_at: float | None, types: t.Collection[str]) -> S
     if any(moment >= since for moment in log.lost):
         why = "the kernel dropped messages; run auditd, then load the policy anew (load_policy)"
         return Soak(since, problem=Reason("messages_dropped", why))
-    groups: dict[tuple[str, str, str, str], list[float]] = {}
-    for moment, source, permissions, class_, target in log.denied:
-        if moment >= since:
-            groups.setdefault((source, permissions, class_, target), []).append(moment)
-    denials = [Denial(*key, len(times), max(times)) for key, times in sorted(groups.items())]
-    ours = tuple(denial for denial in denials if counts(denial.source, types))
-    return Soak(since, ours, tuple(denial for denial in denials if not counts(denial.source, types)))
+    recent = [item for item in log.denied if item.moment >= since]
+    own = [item for item in recent if _is_own(log, item, types)]
+    denials = _grouped(item for item in recent if not _is_own(log, item, types))
+    counted = tuple(denial for denial in denials if counts(denial.source, types, stays_permissive))
+    return Soak(since, counted, tuple(denial for denial in denials if denial not in counted), tuple(_grouped(own)))
 
 
-def counts(type_: str, types: t.Collection[str]) -> bool:
+def counts(
+    type_: str, types: t.Collection[str], stays_permissive: t.Callable[[str], bool] = lambda _type: False
+) -> bool:
     """Whether a denial of the domain keeps a host from being made enforcing. One without a valid label always does."""
-    return type_ == "?" or type_ in types or type_.startswith(_OURS)
+    if type_ == "?":
+        return True
+    return (type_ in types or type_.startswith(_VIRTUALISATION)) and not stays_permissive(type_)
+
+
+def _is_own(log: DenialLog, item: LoggedDenial, types: t.Collection[str]) -> bool:
+    """Whether the guard was denied. It runs in the daemon's domain; a guest may call itself what it likes."""
+    if item.source in types or item.source == "?":
+        return False
+    return item.program == _GUARD or (bool(item.event) and item.event in log.by_guard)
+
+
+def _grouped(items: t.Iterable[LoggedDenial]) -> list[Denial]:
+    groups: dict[tuple[str, str, str, str], list[float]] = {}
+    for item in items:
+        groups.setdefault((item.source, item.permissions, item.class_, item.target), []).append(item.moment)
+    return [Denial(*key, len(times), max(times)) for key, times in sorted(groups.items())]
+
+
+def _event(line: str) -> str:
+    match = _EVENT.search(line)
+    return match[1] if match else ""
 
 
 def _moment(line: str) -> float | None:

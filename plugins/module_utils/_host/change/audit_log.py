@@ -15,7 +15,7 @@ import typing as t
 
 from ..._core.errors import HostReadError
 from ..._core.result import Reason
-from ..._core.selinux.denials import DenialLog
+from ..._core.selinux.denials import GUARD_SCRIPT_HEX, DenialLog
 from ..base.root import Root, reason
 from ..base.tools import HostTools
 
@@ -85,7 +85,9 @@ def _relevant(text: str) -> t.Iterator[str]:
     """Lines about denials and policy, and the first and last line: they bound the time that the log covers."""
     lines = text.split("\n")
     last = len(lines) - 2  # it ends with an end of line
-    yield from (line for place, line in enumerate(lines) if place in (0, last) or "avc:" in line or "MAC_" in line)
+    for place, line in enumerate(lines):
+        if place in (0, last) or "avc:" in line or "MAC_" in line or GUARD_SCRIPT_HEX in line:
+            yield line
 
 
 def _read_journal(tools: HostTools, log: DenialLog) -> bool:

@@ -22,6 +22,7 @@ from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import type_of
 from ..._core.selinux.denials import Soak, soak
 from ..._core.selinux.policy_access import Check
+from ..._core.selinux.shipped_types import SHIPPED_PERMISSIVE
 from ..._core.system.kernel_arguments import BootWish, default_module, must_choose
 from ..base import file_write
 from ..base.journal import Entry, Journal
@@ -64,8 +65,22 @@ class SelinuxHost:
         if self.soak is None:
             booted_at = self.table.booted_at
             log = audit_log.read(self.root, self.tools, booted_at)
-            self.soak = soak(log, booted_at, {*self._guest_types, *self.request.soak_types})
+            types = {*self._guest_types, *self.request.soak_types}
+            self.soak = soak(log, booted_at, types, self._stays_permissive)
         return self.soak
+
+    def _stays_permissive(self, type_: str) -> bool:
+        """Whether a domain is permissive in the loaded policy, and this run leaves it so."""
+        policy = self._loaded
+        if policy is None or not policy.permissive(policy.label(type_, "s0")).permissive:
+            return False
+        return not self.request.remove_permissive or type_ in SHIPPED_PERMISSIVE or type_ in self._shipped_permissive()
+
+    def _shipped_permissive(self) -> set[str]:
+        try:
+            return self.store.shipped_permissive()
+        except (OSError, HostReadError):
+            return set()
 
     def apply(self, journal: Journal) -> None:
         """Carry the plan out. Raises SvirtError; changes up to then are in the journal."""

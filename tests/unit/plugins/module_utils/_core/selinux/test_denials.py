@@ -86,6 +86,40 @@ def test_what_only_looks_like_it(line: str) -> None:
     assert found.denials
 
 
+def test_denials_of_a_domain_that_stays_permissive_are_others() -> None:
+    log = DenialLog()
+    log.take([start(), avc(BOOT + 10, "virtqemud_t"), avc(BOOT + 20, "virtd_t"), avc(BOOT + 30, "virtqemud_t")])
+    found = soak(log, BOOT, (), lambda type_: type_ == "virtqemud_t")
+    assert [denial.source for denial in found.denials] == ["virtd_t"]
+    assert [(denial.source, denial.count) for denial in found.others] == [("virtqemud_t", 2)]
+    assert [denial.source for denial in found.of("virtqemud_t")] == ["virtqemud_t"]
+
+
+def test_a_denial_without_a_valid_label_counts_whatever_stays_permissive() -> None:
+    assert counts("?", (), lambda _type: True)
+    assert not counts("svirt_t", ("svirt_t",), lambda _type: True)
+
+
+SCRIPT = b"/usr/bin/python3\0-ISB\0/usr/local/lib/svirt-fleet/guard.py\0web\0start\0begin\0-".hex().upper()
+
+
+def test_denials_of_the_guard_do_not_count_and_are_listed() -> None:
+    by_name = avc(BOOT + 10, "virtd_t", comm='"svirt-guard"')
+    by_script = avc(BOOT + 20, "virtd_t", comm='"python3"').replace(":7)", ":8)")
+    title = f"type=PROCTITLE msg=audit({BOOT + 20:.3f}:8): proctitle={SCRIPT}"
+    others = avc(BOOT + 20, "virtd_t", comm='"python3"', target="etc_t").replace(":7)", ":9)")
+    found = read(start(), by_name, by_script, title, others)
+    assert [(denial.target, denial.count) for denial in found.own] == [("proc_t", 2)]
+    assert [denial.target for denial in found.denials] == ["etc_t"]
+    assert [denial.target for denial in found.of("virtd_t")] == ["etc_t"]
+
+
+def test_a_guest_that_calls_itself_as_the_guard_is_none_of_ours() -> None:
+    title = f"type=PROCTITLE msg=audit({BOOT + 10:.3f}:7): proctitle={SCRIPT}"
+    found = read(start(), avc(BOOT + 10, "svirt_t", comm='"svirt-guard"'), title, types=("svirt_t",))
+    assert (len(found.denials), found.own) == (1, ())
+
+
 def test_a_process_cannot_lie_about_its_label() -> None:
     found = read(start(), avc(BOOT + 10, comm='"scontext=a:b:user_t:s0"'), avc(BOOT + 11, comm='"permissive=0"'))
     assert [(denial.source, denial.count) for denial in found.denials] == [("svirt_t", 2)]

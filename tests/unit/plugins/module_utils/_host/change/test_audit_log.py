@@ -45,6 +45,15 @@ def test_auditds_log(host: SelinuxHost) -> None:
     assert host.calls == []
 
 
+def test_the_guards_command_line_is_read_with_its_denials(host: SelinuxHost) -> None:
+    title = b"/usr/bin/python3\0/usr/local/lib/svirt-fleet/guard.py".hex().upper()
+    own = f"type=PROCTITLE msg=audit({BOOT + 20}.000:9): proctitle={title}\n"
+    other = f"type=PROCTITLE msg=audit({BOOT + 30}.000:10): proctitle=2F\n"
+    host.write(LOG, START + denial(BOOT + 20) + own + other + denial(BOOT + 40))
+    log = read(host)
+    assert log.by_guard == {f"{BOOT + 20}.000:9"}
+
+
 def test_rotated_files_as_far_back_as_the_boot(host: SelinuxHost) -> None:
     host.write(LOG, denial(BOOT + 300))
     host.write(f"{LOG}.1", denial(BOOT + 200))

@@ -143,6 +143,23 @@ def test_what_cannot_be_known_is_not_green(lab: Lab) -> None:
     assert told["refused"][0]["code"] == "denials_unknown"
 
 
+def test_denials_of_domains_that_stay_permissive_keep_no_host_from_enforcing(lab: Lab) -> None:
+    lab.host.mode("permissive")
+    lab.host.root.permissive = {"virtqemud_t", "virtd_t"}
+    lab.host.module(100, "virt", "(typepermissive virtd_t)")  # as a distribution may have it
+    lab.host.write(LOG, START + denial(BOOT + 60, "virtqemud_t") + denial(BOOT + 70, "virtd_t"))
+    told = lab.run(SelinuxRequest(soak_seconds=0))
+    assert told["after"]["mode"] == "enforcing"
+    assert [item["source"] for item in told["soak"]["other_denials"]] == ["virtd_t", "virtqemud_t"]
+
+
+def test_denials_of_a_domain_that_is_not_permissive_in_the_policy_count_though_one_is_shipped_so(lab: Lab) -> None:
+    lab.host.mode("permissive")
+    lab.host.write(LOG, START + denial(BOOT + 60, "virtqemud_t"))
+    told = lab.run(SelinuxRequest(soak_seconds=0))
+    assert [item["code"] for item in told["refused"]] == ["denials"]
+
+
 def test_a_runtime_switch_is_soaked_too(lab: Lab) -> None:
     lab.host.mode("permissive")
     status = f"type=MAC_STATUS msg=audit({BOOT + 5000}.000:9): enforcing=0 old_enforcing=1 auid=0\n"
