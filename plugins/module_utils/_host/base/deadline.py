@@ -37,13 +37,16 @@ _PAUSE = 0.2
 ITEM, END, ERROR, BUG, ALIVE = "item", "end", "error", "bug", "alive"
 
 #: In a child: reports what it does next, and gives it its whole time again.
-_reports: list[t.Callable[[str], None]] = []
+_reports: list[t.Callable[[str, float], None]] = []
 
 
-def alive(step: str) -> None:
-    """A sign of life of the work: the time limit counts from here, and names this step. Without a child: nothing."""
+def alive(step: str, seconds: float = 0.0) -> None:
+    """A sign of life of the work: the time limit counts from here, and names this step. Without a child: nothing.
+
+    ``seconds``: what the step may take, where that is more than the work's own time limit.
+    """
     for report in _reports[-1:]:
-        report(step)
+        report(step, seconds)
 
 
 class Job:
@@ -69,7 +72,7 @@ class Job:
         self.bug = False
         self._work = work
         self._timeout = timeout
-        self._step = ""
+        self._step, self._within = "", timeout
         self._deadline = time.monotonic() + timeout
         self._latest = time.monotonic() + _MOST_TIMES * timeout
         self._limit = self._left = limit
@@ -124,7 +127,9 @@ class Job:
                     yield value
                     continue
                 if kind == ALIVE:
-                    self._step, self._deadline = value, time.monotonic() + self._timeout
+                    self._step, seconds = value
+                    self._within = max(seconds, self._timeout)
+                    self._deadline = time.monotonic() + self._within
                     continue
                 ended = True
                 self.bug = kind == BUG
@@ -151,7 +156,7 @@ class Job:
 
     def _too_late(self) -> str:
         step = f" ({self._step})" if self._step else ""
-        return f"no answer within {self._timeout:g} s{step}"
+        return f"no answer within {self._within:g} s{step}"
 
     def _lines(self) -> t.Iterator[bytes]:
         rest = b""
@@ -238,9 +243,9 @@ def _wind_up(timeout: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, max(timeout, 0) + _GRACE)
 
 
-def _extend(out: int, timeout: float, step: str) -> None:
-    _wind_up(timeout)
-    _send(out, ALIVE, step)
+def _extend(out: int, timeout: float, step: str, seconds: float) -> None:
+    _wind_up(max(seconds, timeout))
+    _send(out, ALIVE, (step, seconds))
 
 
 def _close_all_but(keep: int) -> None:

@@ -175,7 +175,7 @@ def _deaf(root: Root, running: Daemon | None) -> str:
 def survey(session: Session, known: LibvirtFacts) -> Survey:
     """All guests with their XML, and the host's filters and networks. Raises HostReadError."""
     try:
-        alive("reading libvirt's capabilities")
+        alive(readings.CAPABILITIES, readings.CAPABILITIES_SECONDS)
         models = readings.security_models(session.handle.getCapabilities())
         bases = {type_of(base) for model in models if model.model == "selinux" for base in model.baselabels.values()}
         guests = [definition(session, domain) for domain in session.handle.listAllDomains()]

@@ -307,6 +307,8 @@ class GuestLister:
     ledger: CoverageLog
     libvirt: Libvirt
     status: StatusFiles
+    #: libvirt has listed all its guests, whatever else it did not answer.
+    listed: bool = False
 
     def take(self, job: Job | None, alive: t.Container[int], types: file_labels.ImageTypes) -> GuestList:
         """Find every guest and name its files. ``alive`` are the pids of QEMU processes."""
@@ -314,7 +316,7 @@ class GuestLister:
         self.ledger.unknown("guests", self.status.problem)
         listing = GuestList()
         by_uuid = self._answered(job) if job is not None else {}
-        if job is None or job.problem:  # libvirt's files stand in for its answer
+        if job is None or (job.problem and not self.listed):  # libvirt's files stand in for its answer
             others, problems = without_libvirt(self.root, self.status, alive)
             self.ledger.unknown("guests", *problems)
             listing.complete = not problems
@@ -338,6 +340,8 @@ class GuestLister:
             self.libvirt.connected, self.libvirt.driver = item.connected, item.driver
             self.libvirt.version, self.libvirt.models = item.version, item.models
             self.libvirt.filters, self.libvirt.networks = item.filters, item.networks
-        for area in ("libvirt", "guests") if job.problem else ():
+            self.listed = item.listed
+        areas = ("libvirt",) if self.listed else ("libvirt", "guests")
+        for area in areas if job.problem else ():
             (self.ledger.bug if job.bug else self.ledger.unknown)(area, f"libvirt: {job.problem}")
         return by_uuid

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt.network_filter import parse_filter, parse_network
 from ..._core.snapshot.model import Network, NetworkFilter, SecurityModel
+from ..base.deadline import alive
 from ..base.root import Root
 
 _OS_RELEASE = "/etc/os-release"
@@ -30,6 +31,11 @@ _INACTIVE = 2  # VIR_DOMAIN_XML_INACTIVE
 _STATS_STATE = 1  # VIR_DOMAIN_STATS_STATE
 _MODELS = re.compile(r"<secmodel>.*</secmodel>", re.DOTALL)
 _MAX_CAPABILITIES = 16 * 1024 * 1024
+#: What reading capabilities may take: where libvirt has not kept them it runs each QEMU of the host first, which takes
+#: half a minute, and minutes on an emulated host.
+CAPABILITIES_SECONDS = 180.0
+#: The step, for whoever waits for it.
+CAPABILITIES = "getCapabilities, for which it may first have to try each QEMU"
 
 
 @dataclass(repr=False, eq=False)
@@ -58,6 +64,8 @@ class LibvirtAnswer:
     models: list[SecurityModel] | None = None
     filters: list[NetworkFilter] | None = None
     networks: list[Network] | None = None
+    #: All was listed; at most the capabilities are missing.
+    listed: bool = False
     guests: list[ListedGuest] = field(default_factory=list)
     #: Why the answer is not whole.
     problem: str = ""
@@ -74,15 +82,20 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
         raise HostReadError(missing_binding(Root())) from error
     libvirt.registerErrorHandler(lambda *_args: None, None)
     try:
+        alive("openReadOnly")
         connection = libvirt.openReadOnly(uri)
         yield {"driver": connection.getType(), "version": connection.getLibVersion()}
+        alive("listAllDomains")
         persistent = {domain.UUIDString() for domain in connection.listAllDomains(_PERSISTENT)}
         for domain, state in _states(libvirt, connection):
             yield _domain(libvirt, domain, state, domain.UUIDString() in persistent, known)
         # A daemon may have neither: drivers of their own, which distributions package by themselves.
+        alive("listAllNWFilters")
         yield {"filters": texts(libvirt, connection.listAllNWFilters)}
+        alive("listAllNetworks")
         yield {"networks": texts(libvirt, connection.listAllNetworks)}
-        # Last, for it may be large and slow.
+        # Last, for it may be large and slow: all else is read by then.
+        alive(CAPABILITIES, CAPABILITIES_SECONDS)
         yield {"capabilities": connection.getCapabilities()}
     except libvirt.libvirtError as error:
         raise HostReadError(str(error)) from error
@@ -162,6 +175,7 @@ def gather(items: t.Iterable[dict[str, t.Any]]) -> t.Iterator[ListedGuest | Libv
             answer.filters = filters(item["filters"])
         elif "networks" in item:
             answer.networks = networks(item["networks"])
+            answer.listed = True
         else:
             answer.models = security_models(item["capabilities"])
     yield answer

@@ -238,6 +238,32 @@ def test_a_hang_is_named_by_its_step() -> None:
     assert _gone(job)
 
 
+def test_a_step_may_have_a_longer_time_limit_of_its_own() -> None:
+    def work() -> t.Iterator[str]:
+        alive("getCapabilities", 30.0)
+        time.sleep(3.0)
+        yield "capabilities"
+        alive("next")
+        time.sleep(60)
+
+    job = Job(work, 2.0)
+    assert list(job.items()) == ["capabilities"]
+    assert job.problem == "no answer within 2 s (next)"
+    assert _gone(job)
+
+
+def test_a_hang_in_a_step_with_a_limit_of_its_own_is_named_with_that_limit() -> None:
+    def work() -> t.Iterator[str]:
+        alive("getCapabilities", 3.0)
+        time.sleep(60)
+        yield "never"
+
+    job = Job(work, 2.5)
+    assert list(job.items()) == []
+    assert job.problem == "no answer within 3 s (getCapabilities)"
+    assert _gone(job)
+
+
 def test_the_time_limit_counts_from_the_last_item() -> None:
     def work() -> t.Iterator[int]:
         for number in range(4):

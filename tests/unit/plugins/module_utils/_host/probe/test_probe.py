@@ -16,7 +16,9 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
     Remembered,
     Snapshot,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.deadline import alive
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import document
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.libvirt_reader import CAPABILITIES
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Options, Probe, Tools
 
 from tests.unit.support import hosts
@@ -155,6 +157,37 @@ def test_the_guard_by_its_settings(settings: str | None, guard: InstalledGuard) 
     if settings is not None:
         tree.file("/etc/svirt-fleet/guard.json", settings)
     assert hosts.look(tree).libvirt.guard == guard
+
+
+def slow_capabilities(pause: float, seconds: float) -> t.Callable[..., t.Iterator[t.Any]]:
+    """A libvirt that has nothing cached: it answers all else at once."""
+
+    def ask(*_arguments: t.Any) -> t.Iterator[t.Any]:
+        *rest, capabilities = hosts.answer()
+        yield from rest
+        yield {"filters": []}
+        yield {"networks": []}
+        alive(CAPABILITIES, seconds)
+        time.sleep(pause)
+        yield capabilities
+
+    return ask
+
+
+def test_capabilities_have_a_time_limit_of_their_own() -> None:
+    tools = Tools(ask=slow_capabilities(4.0, 60.0))
+    snapshot = hosts.look(hosts.el9(), tools=tools, options=Options(timeout=2.0))
+    assert coverage(snapshot) == {}
+    assert [item.model for item in snapshot.libvirt.models or ()] == ["selinux", "dac"]
+
+
+def test_capabilities_that_never_come_cost_nothing_else_and_are_named() -> None:
+    tools = Tools(ask=slow_capabilities(60.0, 3.0))
+    snapshot = hosts.look(hosts.el9(), tools=tools, options=Options(timeout=2.0))
+    assert coverage(snapshot) == {"libvirt": f"libvirt: no answer within 3 s ({CAPABILITIES})"}
+    assert [(guest.source, guest.state) for guest in snapshot.guests] == [("libvirt", "running")]
+    assert snapshot.libvirt.models is None
+    assert snapshot.libvirt.filters == []
 
 
 def test_a_status_file_that_outlived_its_process_is_not_believed() -> None:
