@@ -81,7 +81,8 @@ options:
     default: false
   name_exports:
     description:
-      - Name each folder that the host exports by NFS too. For a folder without images this has no effect.
+      - Name each folder that the host exports by NFS and that holds files of its guests, running or defined.
+      - Where libvirt does not list its guests, an export of which that is not known is named in RV(refused).
       - File systems that the host itself mounts from a server are left out; libvirt knows that they are shared.
     type: bool
     default: false
@@ -200,13 +201,14 @@ refused:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.libvirt_security import ARGUMENTS, run
-from ..module_utils._module import settle
+from ..module_utils._module import settle, settle_with_libvirt
 
 
 def main() -> None:
     """Plan, write unless in check mode, report."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    settle(module, run)
+    # Exports are held against the guests' files, for which libvirt is asked.
+    (settle_with_libvirt if module.params["name_exports"] else settle)(module, run)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,20 @@ import typing as t
 from dataclasses import replace
 
 from .._core.errors import HostWriteError, PlanError
-from .._core.harden.qemu_conf import QemuConfWishes, facts_for, plan, result_of, settings_of
+from .._core.harden.qemu_conf import QemuConfWishes, facts_for, holding, plan, result_of, settings_of
 from .._core.libvirt.secrets import blanked
 from .._host.base import conf_values
 from .._host.base.daemons import is_installed
 from .._host.base.file_write import CHANGED_MEANWHILE
 from .._host.base.root import Root
-from .._host.change.qemu_conf import QemuConfFacts, read, write
+from .._host.change.qemu_conf import QemuConfFacts, guest_files, read, write
 from .._host.probe.daemon import CONF
 from .._module import Call
 
 #: How often the file is planned and written again when somebody else saves it meanwhile.
 _TRIES = 3
+#: Seconds that libvirt has to list its guests, where the host exports folders.
+_TIMEOUT = 30.0
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "security_driver": {"type": "list", "elements": "str"},
@@ -54,7 +56,7 @@ def run(call: Call) -> dict[str, t.Any]:
         facts = read(root, CONF, exports=call.params["name_exports"])
         if facts.unread:
             raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
-        wishes = replace(_wishes(call, facts), version=conf_values.installed_version(root))
+        wishes = replace(_wishes(call, root, facts), version=conf_values.installed_version(root))
         values = conf_values.read(root, facts_for(facts.text, wishes))
         planned = plan(facts.text, wishes, facts.mode, facts.lsms, values)
         if not planned.edits or call.check_mode:
@@ -75,7 +77,7 @@ def run(call: Call) -> dict[str, t.Any]:
     return result.as_dict()
 
 
-def _wishes(call: Call, facts: QemuConfFacts) -> QemuConfWishes:
+def _wishes(call: Call, root: Root, facts: QemuConfFacts) -> QemuConfWishes:
     params = call.params
     shared = params["shared_filesystems"]
     if params["shared_filesystems_exact"] and shared is None:
@@ -83,10 +85,14 @@ def _wishes(call: Call, facts: QemuConfFacts) -> QemuConfWishes:
             "shared_filesystems_exact needs shared_filesystems: give the folders, or an empty list for none",
             code="option_missing",
         )
+    files, doubt = guest_files(root, _TIMEOUT) if facts.exported else (frozenset(), "")
+    exported = holding(facts.exported, files)
     return QemuConfWishes(
         settings=settings_of(params, params["settings"]),
         shared=None if shared is None else tuple(shared),
         exact=params["shared_filesystems_exact"],
-        exported=facts.exported,
+        exported=exported,
+        doubtful=tuple(folder for folder in facts.exported if folder not in exported) if doubt else (),
+        doubt=doubt,
         duplicates=params["comment_duplicates"],
     )

@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import PlanError
+from ..facts import images
 from ..libvirt import qemu_conf, qemu_conf_host
 from ..libvirt.qemu_conf_edit import ConfEdit, change
 from ..libvirt.qemu_conf_host import HostFact, HostFacts
@@ -20,7 +21,7 @@ from ..libvirt.qemu_conf_keys import ignores
 from ..libvirt.secrets import blanked_value
 from ..paths import below
 from ..result import Pending, Reason, Refusal, Result, Step
-from ..snapshot.model import Assignment, Daemon, QemuConf
+from ..snapshot.model import NOT_APPLICABLE, OK, Assignment, Daemon, QemuConf, Snapshot
 
 DRIVER, SHARED = "security_driver", "shared_filesystems"
 #: Option -> key, where they are not the same.
@@ -44,8 +45,11 @@ class QemuConfWishes:
     #: Folders that shared_filesystems must cover, or with ``exact`` must be.
     shared: tuple[str, ...] | None = None
     exact: bool = False
-    #: Folders that the host exports, which shared_filesystems must cover too.
+    #: Folders that the host exports and that hold files of guests, which shared_filesystems must cover too.
     exported: tuple[str, ...] = ()
+    #: Other folders that it exports, where not all files of guests are known, and why.
+    doubtful: tuple[str, ...] = ()
+    doubt: str = ""
     #: Make comments of the later assignments of every key.
     duplicates: bool = True
     #: Version of the libvirt that reads the file at the daemon's next start; None: not known.
@@ -111,7 +115,7 @@ def plan(
     refused: list[Refusal] = []
     wanted = dict(wish.settings)
     _keep_same_driver(wanted, before)
-    if wish.shared is not None or wish.exported:
+    if wish.shared is not None or wish.exported or wish.doubtful:
         wanted[SHARED] = _shared(wish, before, facts or {}, refused)
         if wanted[SHARED] and ignores(SHARED, wish.version):
             wanted.pop(SHARED)
@@ -172,6 +176,20 @@ def _step(edit: ConfEdit) -> Step:
     return Step(edit.action, f"qemu.conf {edit.key}", before, after)
 
 
+def files_of_guests(snapshot: Snapshot) -> tuple[frozenset[str], str]:
+    """Paths of all files of guests, as libvirt has them and with links followed; and why they are not all known."""
+    paths = frozenset(path for file in images.files(snapshot) for path in (file.path, file.real_path))
+    covered = snapshot.coverage.get("guests")
+    if covered is not None and covered.status in (OK, NOT_APPLICABLE):
+        return paths, ""
+    return paths, covered.why if covered is not None else "guests were not read"
+
+
+def holding(exports: t.Iterable[str], files: t.Collection[str]) -> tuple[str, ...]:
+    """Those exported folders in which one of the files lies."""
+    return tuple(folder for folder in exports if any(below(path, folder) for path in files))
+
+
 def uncovered(folders: t.Iterable[str], named: t.Sequence[str]) -> list[str]:
     """The folders that lie neither in a named one nor in one another, sorted."""
     outside: list[str] = []
@@ -197,6 +215,11 @@ def _shared(wish: QemuConfWishes, conf: QemuConf, facts: HostFacts, refused: lis
             raise PlanError(
                 f"shared_filesystems: {path[:80]!r} is not an absolute path of a folder", code="path_not_absolute"
             )
+    covered = _named(conf) + list(wish.shared or ())
+    for folder in wish.doubtful:
+        if not any(below(folder, other) for other in covered):
+            why = f"whether it holds files of guests is not known ({wish.doubt}); if it does, name it in {SHARED}"
+            refused.append(Refusal(f"folder {folder}", Reason("guest_files_unknown", why)))
     exported = [path for path in wish.exported if path != "/"]
     if len(exported) < len(wish.exported):
         why = "the whole host is exported; name the folders with images in shared_filesystems"

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 from ..._core.errors import HostReadError
 from ..._core.harden.daemon_restart import newer
+from ..._core.harden.qemu_conf import files_of_guests
 from ..._core.libvirt.qemu_conf import MAX_TEXT
 from ..._core.snapshot.model import Daemon
 from ..base.file_write import FileState, change_file
 from ..base.journal import Journal
 from ..base.root import Root, label_of, reason
 from ..probe import daemon, processes, selinux, storage
+from ..probe.probe import Options, Probe, Tools
 
 #: For a file that the host does not have yet, as distributions ship it.
 MODE = 0o600
@@ -65,6 +67,11 @@ def read(root: Root, path: str, exports: bool = False) -> QemuConfFacts:
     if exports:
         facts.exported = _exported(root, facts.warnings)
     return facts
+
+
+def guest_files(root: Root, timeout: float, tools: Tools | None = None) -> tuple[frozenset[str], str]:
+    """Paths of all files of guests, running or defined, and why they are not all known."""
+    return files_of_guests(Probe(root, Options(timeout), tools or Tools()).take())
 
 
 def write(path: str, text: str, facts: QemuConfFacts, module: str) -> None:

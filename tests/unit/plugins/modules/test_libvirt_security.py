@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as work
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError, HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf, rollback
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 
 from tests.unit.support import hosts
@@ -126,8 +127,17 @@ def test_a_daemon_that_sleeps_reads_the_file_when_it_wakes(run: Run, tree: Tree)
     assert (result["changed"], result["restart_needed"], result["pending"]) == (True, False, [])
 
 
-def test_exported_folders_are_named(run: Run, conf: Path, tree: Tree) -> None:
-    tree.file("/var/lib/nfs/etab", "/srv/vms\t*(rw,security_label)\n/srv/vms\t10.0.0.1(rw)\n/mnt/nas\t*(rw)\n")
+def have_files(monkeypatch: pytest.MonkeyPatch, *paths: str, doubt: str = "") -> None:
+    """Guests of the host have these files."""
+    monkeypatch.setattr(work, "guest_files", lambda *_: (frozenset(paths), doubt))
+
+
+def test_exported_folders_with_guests_files_are_named(
+    run: Run, conf: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have_files(monkeypatch, "/srv/vms/web.qcow2", "/mnt/nas/db.qcow2")
+    exports = "/srv/vms\t*(rw,security_label)\n/srv/vms\t10.0.0.1(rw)\n/mnt/nas\t*(rw)\n/home\t*(rw)\n"
+    tree.file("/var/lib/nfs/etab", exports)
     tree.folder("/srv/vms")
     tree.folder("/srv/more")
     mounts = tree.entries["/proc/self/mountinfo"]
@@ -138,6 +148,32 @@ def test_exported_folders_are_named(run: Run, conf: Path, tree: Tree) -> None:
     ]
     assert 'shared_filesystems = [ "/srv/more", "/srv/vms" ]\n' in conf.read_text()
     assert run(name_exports=True)["changed"] is False
+
+
+def test_an_export_whose_files_are_not_known_is_refused_unless_it_is_named(
+    run: Run, conf: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have_files(monkeypatch, "/srv/vms/web.qcow2", doubt="libvirt did not answer")
+    tree.file("/var/lib/nfs/etab", "/srv/vms\t*(rw)\n/home\t*(rw)\n")
+    tree.folder("/srv/vms")
+    result = run(name_exports=True)
+    assert result["after"]["shared_filesystems"] == ["/srv/vms"]
+    assert [(item["subject"], item["code"]) for item in result["refused"]] == [("folder /home", "guest_files_unknown")]
+    tree.folder("/home")
+    assert run(name_exports=True, shared_filesystems=["/home"])["refused"] == []
+
+
+def test_files_of_guests_are_those_of_the_probe(tree: Tree) -> None:
+    def hangs(_uri: str, _known: t.Collection[str]) -> list[dict[str, t.Any]]:
+        raise HostReadError("it did not answer")
+
+    root = CapturedRoot(tree, hosts.policy())
+    files, doubt = qemu_conf.guest_files(root, 5.0, Tools(ask=lambda *_: hosts.answer()))
+    assert hosts.IMAGE in files
+    assert doubt == ""
+    files, doubt = qemu_conf.guest_files(root, 5.0, Tools(ask=hangs))
+    assert hosts.IMAGE in files
+    assert doubt
 
 
 @pytest.mark.parametrize(

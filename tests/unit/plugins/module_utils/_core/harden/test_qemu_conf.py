@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.qemu_conf import (
     QemuConfWishes,
+    holding,
     plan,
     settings_of,
     uncovered,
@@ -127,3 +128,16 @@ def test_shared_filesystems_is_not_written_for_a_libvirt_that_ignores_it(version
     assert ("shared_filesystems" in found.text) is written
     assert [item.reason.code for item in found.refused] == ([] if written else ["key_ignored"])
     assert 'user = "b"' in found.text
+
+
+def test_an_export_counts_where_a_guests_file_lies_in_it() -> None:
+    assert holding(("/srv/vms", "/srv", "/home"), ("/srv/vms/web.qcow2",)) == ("/srv/vms", "/srv")
+    assert holding(("/srv/vm",), ("/srv/vms/web.qcow2",)) == ()
+    assert holding(("/srv/vms",), ()) == ()
+
+
+def test_doubt_about_an_export_that_is_named_already_is_none() -> None:
+    text = 'shared_filesystems = [ "/srv" ]\n'
+    found = made(text, doubtful=("/srv/vms", "/home"), doubt="libvirt did not answer")
+    assert found.edits == []
+    assert [(entry.subject, entry.reason.code) for entry in found.refused] == [("folder /home", "guest_files_unknown")]
