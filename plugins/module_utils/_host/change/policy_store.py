@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from ..._core.errors import HostReadError, HostWriteError, PlanError
 from ..._core.harden import selinux
 from ..._core.harden.selinux import ADMIN_PRIORITY, BooleanFacts, PolicyModule
+from ..._core.harden.store_context import StoreRun, label_to_run_with
 from ..._core.selinux.policy_modules import SHIPPED_PRIORITIES
 from ..base import policy_modules
+from ..base.file_write import LABEL
 from ..base.journal import Entry, Journal
-from ..base.loaded_policy import FS
+from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.policy_modules import MAX_MODULE, OF_GUESTS, STORE, plain
-from ..base.root import Root, reason
+from ..base.root import Root, label_of, reason
 from ..base.tools import HostTools
 
 MODULES_KIND = "policy_module"
@@ -34,6 +36,8 @@ PERMISSIVE_KIND = "permissive"
 BOOLEAN_KIND = "boolean"
 
 _MAX_POLICY = 64 * 1024 * 1024
+#: coreutils' program that starts another with a label.
+_RUNCON = "runcon"
 
 
 @dataclass(repr=False, eq=False)
@@ -87,7 +91,8 @@ class PolicyStore:
         ]
         entry = Entry(MODULES_KIND, subject, {"policy": self.policy, "modules": before}, {"modules": after})
         journal.record([entry])
-        _semodule(self.tools, self.policy, [(ADMIN_PRIORITY, name, "cil", cil) for name, cil in install], remove)
+        modules = [(ADMIN_PRIORITY, name, "cil", cil) for name, cil in install]
+        _semodule(self.tools, self.policy, modules, remove, self.root)
 
     def load(self, types: t.Sequence[str], journal: Journal) -> None:
         """Load the store's policy into the kernel, which has another one, with these types permissive."""
@@ -115,7 +120,7 @@ class PolicyStore:
             for name, current in facts.items()
         }
         journal.record([Entry(BOOLEAN_KIND, " ".join(sorted(before)), {"booleans": before})])
-        _store_booleans(self.tools, persistent, reload)
+        _store_booleans(self.tools, persistent, reload, self.policy, self.root)
         activate(self.tools, {**runtime, **persistent})
 
     @property
@@ -250,10 +255,13 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content.strip()).hexdigest()
 
 
-def _store_booleans(tools: HostTools, values: dict[str, bool], reload: bool) -> None:
+def _store_booleans(
+    tools: HostTools, values: dict[str, bool], reload: bool, policy: str = "", root: Root | None = None
+) -> None:
     if values:
         words = [f"{name}={int(value)}" for name, value in sorted(values.items())]
-        _run(tools, ["setsebool", *([] if reload else ["-N"]), "-P", *words], "the booleans are as they were")
+        words = ["setsebool", *([] if reload else ["-N"]), "-P", *words]
+        _run_writer(tools, words, "the booleans are as they were", policy, root)
 
 
 def _semodule(
@@ -261,6 +269,7 @@ def _semodule(
     policy: str,
     install: t.Sequence[tuple[int, str, str, bytes]],
     remove: t.Sequence[tuple[int, str]],
+    root: Root | None = None,
 ) -> None:
     """One transaction. The modules' sources are handed over as files, which go again whatever happens."""
     folder = tempfile.mkdtemp(prefix="svirt-fleet-")
@@ -274,7 +283,7 @@ def _semodule(
             words += ["-X", str(priority), "-i", path]
         for priority, name in remove:
             words += ["-X", str(priority), "-r", name]
-        _run(tools, words, "the policy is as it was")
+        _run_writer(tools, words, "the policy is as it was", policy, root)
     except OSError as error:
         raise HostWriteError(
             f"policy modules cannot be handed over: {reason(error)}; the policy is as it was", "modules_not_written"
@@ -287,6 +296,37 @@ def _installed(tools: HostTools, policy: str) -> set[tuple[int, str]]:
     """Priority and name of every module in the store."""
     lines = _run(tools, ["semodule", "-s", policy, "-lfull"], "the policy is as it was").splitlines()
     return {(int(words[0]), words[1]) for words in map(str.split, lines) if len(words) > 1 and words[0].isdigit()}
+
+
+def _run_writer(tools: HostTools, words: list[str], then: str, policy: str, root: Root | None) -> None:
+    """Run a program that writes the store, with the store's own SELinux user where the policy would deny it more."""
+    runcon, program = tools.find(_RUNCON), tools.find(words[0])
+    label = _label_to_run_with(root or Root(), program, policy) if runcon and program else None
+    if runcon and program and label:
+        status, _out, _err = tools.run_command([runcon, label, program, *words[1:]])
+        if status == 0:
+            return
+        # It did not start, or it failed and changed nothing: the ordinary way says why.
+    _run(tools, words, then)
+
+
+def _label_to_run_with(root: Root, program: str, policy: str) -> str | None:
+    loaded = LoadedPolicy(root)
+    own = root.line("/proc/self/attr/current")
+    try:
+        file, store = (label_of(root.getxattr(path, LABEL)) for path in (program, f"{STORE}/{policy}/active"))
+    except OSError:
+        return None
+    if not loaded.loaded or not own or not file or not store:
+        return None
+    own = own.rstrip("\0")
+    run = StoreRun(own, file, loaded.created(own, file, "process") or own, store)
+    if run.wanted is None:
+        return None
+    relabels, entering = (
+        loaded.verdicts(questions) for questions in (run.relabel_questions(), run.entering_questions())
+    )
+    return label_to_run_with(run, relabels, entering)
 
 
 def _run(tools: HostTools, words: list[str], then: str) -> str:

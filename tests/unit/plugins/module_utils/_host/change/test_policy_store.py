@@ -5,15 +5,19 @@
 from __future__ import annotations
 
 import base64
+import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError, HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import BooleanFacts, PolicyModule
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.tools import HostTools
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import policy_store
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.policy_store import PolicyStore
 
+from tests.unit.support import hosts
+from tests.unit.support.captured import CapturedRoot, Tree
 from tests.unit.support.selinux_host import FS, LOCAL, MODULES, SelinuxHost
 
 
@@ -123,3 +127,78 @@ def test_a_policy_that_cannot_be_kept_is_not_replaced(host: SelinuxHost, tmp_pat
 def test_a_kernel_that_takes_no_value(host: SelinuxHost) -> None:
     with pytest.raises(HostWriteError, check=lambda error: error.code == "kernel_refuses"):
         policy_store.activate(host.tools, {"none": True})
+
+
+OWN = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023"
+SEMANAGE = "unconfined_r:semanage_t:s0-s0:c0.c1023"
+
+
+class StoreRoot(CapturedRoot):
+    """A host on which semodule has a domain of its own, and a policy that answers by the type and permission."""
+
+    def __init__(self, denied: t.Collection[str]) -> None:
+        tree = Tree()
+        hosts.kernel(tree)
+        tree.file("/sys/fs/selinux/enforce", "1")
+        for number, (tclass, names) in enumerate(_PERMISSIONS.items(), 1):
+            tree.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
+            for bit, name in enumerate(names, 1):
+                tree.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
+        tree.file("/proc/self/attr/current", OWN + "\0")
+        tree.file("/usr/sbin/semodule", "", "system_u:object_r:semanage_exec_t:s0")
+        tree.folder("/var/lib/selinux/targeted/active", "system_u:object_r:semanage_store_t:s0")
+        super().__init__(tree)
+        self.denied = denied
+
+    def transact(self, path: str, request: bytes) -> bytes:
+        if path.endswith("/create"):
+            return f"unconfined_u:{SEMANAGE}".encode()
+        tclass = list(_PERMISSIONS)[int(request.split()[2]) - 1]
+        bits = sum(1 << bit for bit, name in enumerate(_PERMISSIONS[tclass]) if name not in self.denied)
+        return f"{bits:x} ffffffff 0 ffffffff 1 0".encode()
+
+
+_PERMISSIONS = {
+    "file": ("relabelfrom", "relabelto", "entrypoint"),
+    "dir": ("relabelfrom", "relabelto"),
+    "process": ("setexec", "transition"),
+}
+SYSTEM = "system_u:system_r:semanage_t:s0-s0:c0.c1023"
+
+
+@pytest.mark.parametrize(
+    ("denied", "with_label"),
+    [(("relabelfrom",), True), ((), False), (("relabelfrom", "transition"), False), (("relabelto", "setexec"), False)],
+)
+def test_the_store_is_written_with_its_own_user_where_the_policy_denies_relabelling(
+    tmp_path: Path, denied: tuple[str, ...], with_label: bool
+) -> None:
+    calls: list[list[str]] = []
+
+    def run(args: list[str], *, data: str | None = None) -> tuple[int, str, str]:
+        assert data is None
+        calls.append(args)
+        return 0, "", ""
+
+    tools = HostTools(run, lambda name: f"/usr/sbin/{name}")
+    store = PolicyStore(StoreRoot(denied), tools, "targeted")
+    with Journal("selinux_state", str(tmp_path)) as journal:
+        store.change([("x", b"(allow a b (file (read)))")], [], journal)
+    (args,) = calls
+    assert args[: 3 if with_label else 1] == (
+        ["/usr/sbin/runcon", SYSTEM, "/usr/sbin/semodule"] if with_label else ["/usr/sbin/semodule"]
+    )
+    assert args[3 if with_label else 1 :][:2] == ["-s", "targeted"]
+
+
+def test_where_it_does_not_run_with_that_user_it_runs_as_ever(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def run(args: list[str], *, data: str | None = None) -> tuple[int, str, str]:
+        calls.append(args[0])
+        return (126, "", "Permission denied") if args[0].endswith("runcon") else (0, "", "")
+
+    store = PolicyStore(StoreRoot(("relabelfrom",)), HostTools(run, lambda name: f"/usr/sbin/{name}"), "targeted")
+    with Journal("selinux_state", str(tmp_path)) as journal:
+        store.change([("x", b"(allow a b (file (read)))")], [], journal)
+    assert calls == ["/usr/sbin/runcon", "/usr/sbin/semodule"]
