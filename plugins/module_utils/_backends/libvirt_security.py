@@ -56,6 +56,8 @@ def run(call: Call) -> dict[str, t.Any]:
         facts = read(root, CONF, exports=call.params["name_exports"])
         if facts.unread:
             raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
+        if facts.unsettled is not None:
+            raise PlanError(f"{CONF} is left alone: {facts.unsettled}", facts.unsettled.code)
         wishes = replace(_wishes(call, root, facts), version=conf_values.installed_version(root))
         values = conf_values.read(root, facts_for(facts.text, wishes))
         planned = plan(facts.text, wishes, facts.mode, facts.lsms, values)

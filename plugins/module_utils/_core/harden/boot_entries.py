@@ -48,7 +48,22 @@ def plan_boot(files: BootFiles, wish: BootWish) -> BootPlan:
             names = some(entry.unresolved)
             why = f"{entry.title}: the value of {names} is not known, so neither is what it starts"
             plan.refuse(entry.source, "variable_unknown", why)
+    _refuse_what_is_left(files, plan, wish)
     return plan
+
+
+def _refuse_what_is_left(files: BootFiles, plan: BootPlan, wish: BootWish) -> None:
+    """Name the files with an entry that no edit repairs, as one without an options line, and why."""
+    named = {refusal.subject for refusal in plan.refused}
+    made = {make.path for make in plan.makes}
+    texts = {**files.texts, **{path: fresh for path, (_old, fresh) in plan.edits.items()}}
+    left = faults_of(entries_of(replace(files, texts=texts)), wish)
+    for path in sorted(set(left) - named - made):
+        why = (
+            f"{some(left[path])}: it has no line of arguments that could be edited, such as options; add one by hand, "
+            "or have grubby (package grubby) do it"
+        )
+        plan.refuse(path, "nothing_to_edit", why)
 
 
 def faults_after(files: BootFiles, plan: BootPlan, wish: BootWish) -> list[str]:

@@ -70,6 +70,8 @@ class RestartFacts:
     context: str | None = None
     #: Hooks for guests that libvirt calls.
     hooks: list[Hook] = field(default_factory=list)
+    #: Why systemd's units do not settle which daemon drives the guests; None where they do.
+    unsettled: Reason | None = None
     #: Version of the installed libvirt, which may be newer than the running one; None: the running one.
     installed_version: str | None = None
     #: Further reasons for a restart.
@@ -374,6 +376,8 @@ def _daemon_refusals(look: RestartFacts) -> t.Iterator[Refusal]:
     if daemon is None:
         yield Refusal("daemon", Reason("no_daemon", "no libvirt daemon runs, and no socket would start one"))
         return
+    if look.unsettled is not None:
+        yield Refusal("daemon", look.unsettled)
     if look.libvirt.driver not in (None, "QEMU"):
         why = f"it drives {look.libvirt.driver}, not QEMU"
         yield Refusal(f"daemon {daemon.name}", Reason("other_driver", why))

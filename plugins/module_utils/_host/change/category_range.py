@@ -76,7 +76,7 @@ class CategoryRange:
             unknown=unknown,
         )
         ours, taken = self._drop_in(seen.path)
-        taken = taken or daemon.host_files_unread(running)
+        taken = taken or daemon.host_files_unread(running) or str(daemon.setup_doubt(self.root, running) or "")
         files = tuple(self._files(seen.unit, seen.path))
         return RangeFacts(**{**vars(seen), "files": files, "ours": ours, "taken": taken})
 

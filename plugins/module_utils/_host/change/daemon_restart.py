@@ -25,7 +25,7 @@ from ..base.deadline import Job
 from ..base.journal import Entry, Journal, entries_of
 from ..base.root import Root, reason
 from ..probe import guests
-from ..probe.daemon import CONF, changes, drives, started_at
+from ..probe.daemon import CONF, changes, drives, setup_doubt, started_at
 from ..probe.probe import Options, Probe, Tools
 from ..probe.system import RunCommand
 from . import hooks
@@ -80,6 +80,7 @@ class RestartActor:
             look.hooks = hooks.examined(self.root, judged)
         if daemon is not None:
             look.files = changes(self.root, [self.conf, *drop_ins(self.root, f"{daemon.name}.service")])
+            look.unsettled = setup_doubt(self.root, daemon)
         look.jobs = jobs(self.root)
         look.installed_version = conf_values.installed_version(self.root)
         return look

@@ -97,8 +97,9 @@ class Guard:
         if not self._policy.loaded:
             text = "SELinux is off, so there are no labels to keep apart; turn it on first (selinux_state)"
             return Reason("selinux_off", text)
-        unread = daemon.host_files_unread(self._daemon())
-        return Reason("host_files_unread", unread) if unread else None
+        running = self._daemon()
+        unread = daemon.host_files_unread(running)
+        return Reason("host_files_unread", unread) if unread else daemon.setup_doubt(self.root, running)
 
     def test(self, script: bytes) -> None:
         """Run the script's self-test with the host's Python, before anything is written. Raises HostWriteError."""

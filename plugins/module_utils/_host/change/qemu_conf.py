@@ -14,6 +14,7 @@ from ..._core.errors import HostReadError
 from ..._core.harden.daemon_restart import newer
 from ..._core.harden.qemu_conf import files_of_guests
 from ..._core.libvirt.qemu_conf import MAX_TEXT
+from ..._core.result import Reason
 from ..._core.snapshot.model import Daemon
 from ..base.file_write import FileState, change_file
 from ..base.journal import Journal
@@ -42,6 +43,8 @@ class QemuConfFacts:
     daemon: Daemon | None
     #: Why the daemon does not read the file; empty where it does.
     unread: str = ""
+    #: Why it is not settled which daemon reads it; None where it is.
+    unsettled: Reason | None = None
     #: The file changed after the daemon started.
     stale: bool = False
     #: Folders that the host exports by NFS from file systems of its own.
@@ -60,6 +63,7 @@ def read(root: Root, path: str, exports: bool = False) -> QemuConfFacts:
     facts = QemuConfFacts(
         text, present, security.mode, security.lsms, label, running if running and running.pid else None
     )
+    facts.unsettled = daemon.setup_doubt(root, running)
     if facts.daemon is not None:
         facts.unread = daemon.host_files_unread(facts.daemon)
         started = daemon.started_at(root, facts.daemon)

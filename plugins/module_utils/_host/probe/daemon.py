@@ -16,10 +16,12 @@ from ..._core.errors import HostReadError
 from ..._core.libvirt import qemu_conf, qemu_conf_host
 from ..._core.libvirt.qemu_conf_host import HostFact
 from ..._core.libvirt.secrets import blanked_value
+from ..._core.result import Reason
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import Daemon, InstalledGuard, Libvirt, Process, QemuConf
 from ..._core.system.control_groups import named_for_engine
+from ..._core.system.daemon_setup import DaemonSetup, doubt
 from ..._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ..base import conf_values
 from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
@@ -34,6 +36,9 @@ CONF = "/etc/libvirt/qemu.conf"
 _DRIVER_PID = "/run/libvirt/qemu/driver.pid"
 #: Written at the first start after a boot: a later start does not start guests by itself.
 _AUTOSTARTED = "/run/libvirt/qemu/autostarted"
+
+#: systemd's unit files: the administrator's, those until the next boot, and the distribution's.
+_UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
 _CLOCK_TICKS = 100  # as in processes.py
 _MAX_CONF = 1024 * 1024
@@ -128,6 +133,45 @@ def guard(root: Root) -> InstalledGuard | None:
         return InstalledGuard([str(name) for name in types][:_MAX_TYPES], settings.get("ask") is True)
     except (OSError, HostReadError, ValueError, TypeError, KeyError, AttributeError):
         return InstalledGuard()
+
+
+def setup_doubt(root: Root, daemon: Daemon | None) -> Reason | None:
+    """Why systemd's units do not settle which daemon drives the guests; None where they do."""
+    there = any(root.exists(folder) for folder in _UNIT_FOLDERS[2:])
+    setup = DaemonSetup(
+        enabled=tuple(name for name in SOCKETS if _is_enabled(root, name)),
+        masked=tuple(name for name in SOCKETS if _is_masked(root, name)),
+        services=tuple(name for name in SOCKETS if _has_service(root, name)) if there else None,
+    )
+    return doubt(setup, daemon)
+
+
+def _is_enabled(root: Root, name: str) -> bool:
+    wanted = (f"multi-user.target.wants/{name}.service", f"sockets.target.wants/{name}.socket")
+    links = [f"{_UNIT_FOLDERS[0]}/{path}" for path in wanted]
+    return has_daemon(root, name) and not _is_masked(root, name) and any(_is_link(root, link) for link in links)
+
+
+def _is_masked(root: Root, name: str) -> bool:
+    for folder in _UNIT_FOLDERS[:2]:
+        try:
+            if root.readlink(f"{folder}/{name}.service") == "/dev/null":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _has_service(root: Root, name: str) -> bool:
+    return any(root.exists(f"{folder}/{name}.service") for folder in _UNIT_FOLDERS)
+
+
+def _is_link(root: Root, path: str) -> bool:
+    try:
+        root.readlink(path)
+    except OSError:
+        return False
+    return True
 
 
 def may_connect(root: Root, libvirt: Libvirt) -> str:
