@@ -161,6 +161,13 @@ options:
     type: list
     elements: path
     default: []
+  foreseen_repaired:
+    description:
+      - Subjects in RV(plan) of an earlier task with V(in_use) in O(repair). In check mode these images are taken to
+        have their labels back.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.actiongroup_svirt

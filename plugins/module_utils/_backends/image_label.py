@@ -13,7 +13,7 @@ from .._core.errors import PlanError
 from .._core.harden.images.candidates import candidates
 from .._core.harden.images.model import REPAIRS, ImageKey
 from .._core.harden.images.outcome import diff, result
-from .._core.harden.images.settle import settle
+from .._core.harden.images.settle import not_foreseen, settle
 from .._core.harden.images.wishes import FALLBACK, ImageWish, ImageWishes, checked, unknown_labels
 from .._core.harden.shared_use import Elsewhere
 from .._core.result import Reason
@@ -65,6 +65,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "strict": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 30},
     "orphan_search": _lists("path"),
+    "foreseen_repaired": _lists("str"),
 }
 
 
@@ -84,7 +85,8 @@ def run(call: Call) -> dict[str, t.Any]:
     contexts = context_rules.changes(file_contexts.local_rules(root, policy), rules) if rules else []
     targets, plan = candidates(snapshot, wishes)
     settled = settle(snapshot, wishes, targets, image_files.ImageSurvey(root, within, timeout).take(targets))
-    plan.changes, plan.refused = settled.changes, plan.refused + settled.refused
+    foreseen = params["foreseen_repaired"] if call.check_mode else ()
+    plan.changes, plan.refused = not_foreseen(settled.changes, foreseen), plan.refused + settled.refused
     not_made: dict[ImageKey, Reason] = {}
     if (contexts or plan.changes) and not call.check_mode:
         with Journal("image_label") as journal:

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.support.playbooks import Run, inventory, play, refused
 
 __all__ = ["inventory", "refused"]
 
+COLLECTION = Path(__file__).resolve().parents[3]
 DAEMONS = (Path("/usr/sbin/libvirtd"), Path("/usr/sbin/virtqemud"))
 
 
@@ -71,3 +73,24 @@ def test_wrong_options_end_the_run_before_any_host_is_touched(with_self: Path) -
     assert run.status == 2, run.output
     assert "images_timeout: argument" in run.output
     assert run.output.count("TASK [") == 1
+
+
+def test_optional_steps_that_failed_fail_the_run_after_its_closing_audit() -> None:
+    plays = yaml.safe_load((COLLECTION / "playbooks" / "harden.yml").read_text())
+    names = [play["name"] for play in plays]
+    hardening, audit, last = (plays[names.index(name)] for name in names[-3:])
+    assert names[-3:] == ["Harden", "Audit the result", "Report optional steps that failed"]
+    assert hardening["vars"]["kvm_node_fail_at_end"] is False
+    grouped = hardening["tasks"][-1]
+    assert grouped["ansible.builtin.group_by"]["key"] == "svirt_step_failed"
+    assert grouped["when"] == "kvm_node_failed_steps | default([]) | length > 0"
+    assert audit["ansible.builtin.import_playbook"] == "audit.yml"
+    assert "group='svirt_step_failed'" in last["hosts"]
+    (fails,) = last["tasks"]
+    assert "kvm_node_failed_steps" in fails["ansible.builtin.fail"]["msg"]
+
+
+def test_without_such_a_host_the_last_play_has_none(inventory: Path) -> None:
+    run = harden(inventory, "--limit", "down")
+    assert "PLAY [Report optional steps that failed]" not in run.output or "skipping: no hosts matched" in run.output
+    assert run.report["verdict"] == "unknown"

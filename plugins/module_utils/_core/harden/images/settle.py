@@ -49,6 +49,11 @@ def settle(
     return plan
 
 
+def not_foreseen(changes: t.Iterable[ImageChange], foreseen: t.Collection[str]) -> list[ImageChange]:
+    """The changes without those of images in use that an earlier task in check mode planned, by their subjects."""
+    return [item for item in changes if item.target.repair != IN_USE or item.target.subject not in foreseen]
+
+
 class _Judge:
     def __init__(self, snapshot: Snapshot, wishes: ImageWishes) -> None:
         self.snapshot = snapshot

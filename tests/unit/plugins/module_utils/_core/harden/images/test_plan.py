@@ -13,8 +13,10 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.mo
     REMEMBERED,
     REPAIRS,
     FileHolder,
+    ImageChange,
     ImagePlan,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.settle import not_foreseen
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import FALLBACK, ImageWish
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import Elsewhere, InUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Step
@@ -345,3 +347,12 @@ def test_without_selinux_labels_are_not_repaired() -> None:
     snapshot = with_orphan(factory.host())
     snapshot.selinux.mode = "disabled"
     assert codes(plan(snapshot)) == {"host": "selinux_off"}
+
+
+def test_images_that_an_earlier_task_would_give_back_are_not_given_back_again() -> None:
+    def change(path: str, repair: str) -> ImageChange:
+        return ImageChange(model.ImageTarget(path, repair), model.SurveyedFile(), AT_REST)
+
+    changes = [change("/a", model.IN_USE), change("/b", model.IN_USE), change("/a", model.AT_REST)]
+    assert not_foreseen(changes, ["image /a"]) == changes[1:]
+    assert not_foreseen(changes, ()) == changes
