@@ -74,13 +74,13 @@ class SelinuxHost:
         policy = self._loaded
         if policy is None or not policy.permissive(policy.label(type_, "s0")).permissive:
             return False
-        return not self.request.remove_permissive or type_ in SHIPPED_PERMISSIVE or type_ in self._shipped_permissive()
+        return not self.request.remove_permissive or type_ in SHIPPED_PERMISSIVE or self._ships_permissive(type_)
 
-    def _shipped_permissive(self) -> set[str]:
+    def _ships_permissive(self, type_: str) -> bool:
         try:
-            return self.store.shipped_permissive()
+            return type_ in self.store.shipped_permissive([type_])
         except (OSError, HostReadError):
-            return set()
+            return False
 
     def apply(self, journal: Journal) -> None:
         """Carry the plan out. Raises SvirtError; changes up to then are in the journal."""
