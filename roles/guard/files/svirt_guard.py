@@ -416,9 +416,9 @@ def with_process(root: str, guest: Guest, policy: Policy) -> Guest | None:
     """A guest with the label that its process has; None when it has no process (any more)."""
     if not guest.pid or not exists(root, guest.pid):
         return None
+    noted = guest._replace(unread=True)
     # libvirt starts a guest without a label in its own domain, and so with the guard's own label.
-    noted = guest._replace(label=guest.label or policy.own, unread=True)
-    if not policy.lets_read(guest.label):
+    if not policy.lets_read(guest.label or policy.own):
         return noted
     try:
         label = process_label(root, guest.pid)
@@ -453,6 +453,9 @@ def collision(guest: Guest, others: t.Iterable[Guest], problems: list[str]) -> s
     mine = level_of(guest.label)
     for other in others:
         if other.uuid == guest.uuid:
+            continue
+        if not other.label:
+            problems.append(f"guest {shown(other.name)}, which runs here unconfined, was passed over")
             continue
         try:
             theirs = level_of(other.label)

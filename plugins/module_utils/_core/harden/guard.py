@@ -318,14 +318,17 @@ def _checks(domain: str, labels: t.Mapping[str, str | None], needs: t.Iterable[N
 
 def view_of(
     processes: t.Mapping[str, t.Sequence[AccessVerdict]],
+    own: t.Mapping[str, t.Sequence[AccessVerdict]],
     asking: t.Sequence[AccessVerdict],
     logging: t.Sequence[AccessVerdict],
 ) -> GuardView:
-    """What the guard may see and say, by the policy's answers; ``processes`` are those about each type of guests.
+    """What the guard may see and say, by the policy's answers.
 
-    A permissive domain is not held back, but each denial would be logged: it counts like any other.
+    ``processes`` are those about each type of guests, ``own`` those about the daemon's own type, which guests have that
+    libvirt does not confine. A permissive domain is not held back, but each denial would be logged: it counts like any
+    other.
     """
-    readable = tuple(sorted(name for name, verdicts in processes.items() if _allowed(verdicts)))
+    readable = tuple(sorted(name for name, verdicts in {**own, **processes}.items() if _allowed(verdicts)))
     limits = []
     unread = sorted(set(processes) - set(readable))
     if unread:

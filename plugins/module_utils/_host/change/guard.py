@@ -138,6 +138,7 @@ class Guard:
         known = {name: label for name, label in guests.items() if not self._policy.lacks(label)}
         return plan.view_of(
             {name: self._policy.verdicts(plan.reading_questions(domain, label)) for name, label in known.items()},
+            {type_of(domain) or domain: self._policy.verdicts(plan.reading_questions(domain, domain))},
             self._policy.verdicts(plan.asking_questions(domain, labels)),
             self._policy.verdicts(plan.log_questions(domain, labels)),
         )

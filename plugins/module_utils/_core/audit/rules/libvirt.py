@@ -19,7 +19,7 @@ import typing as t
 
 from ...errors import LabelError
 from ...facts.guests import qemu_guests, selinux_off
-from ...facts.process_types import is_daemon_type
+from ...facts.process_types import guest_types, is_daemon_type
 from ...facts.subjects import CONF, HOST, conf_key
 from ...libvirt import qemu_conf
 from ...libvirt.category_range import libvirt_range
@@ -265,7 +265,7 @@ def _single_category_version(snapshot: Snapshot, _settings: Settings) -> Results
 
 
 def _guard_view(snapshot: Snapshot, _settings: Settings) -> Results:
-    """Types of running guests whose processes the guard may not read."""
+    """Types of guests, with running guests whose processes the guard may not read."""
     guard = snapshot.libvirt.guard
     if guard is None or guard.asks or selinux_off(snapshot):
         return
@@ -276,7 +276,8 @@ def _guard_view(snapshot: Snapshot, _settings: Settings) -> Results:
     guests: dict[str, list[str]] = {}
     for guest in qemu_guests(snapshot):
         type_ = type_of(guest.context or "") if guest.active else None
-        if type_ is not None and type_ not in guard.readable:
+        # A guest of another type is not confined as guests are, which is a finding of its own.
+        if type_ in guest_types(snapshot) and type_ not in guard.readable:
             guests.setdefault(type_, []).append(guest.name)
     for type_, names in sorted(guests.items()):
         evidence = {"guests": len(names), "examples": sorted(names)[:_SHOWN], "readable": guard.readable}

@@ -227,6 +227,12 @@ def test_a_guard_whose_daemon_may_read_guests_has_no_limits(tmp_path: Path) -> N
     assert guard(tmp_path).view() == GuardView(("svirt_t",), ask=False)
 
 
+def test_a_daemon_that_may_read_its_own_domain_reads_guests_that_are_not_confined(tmp_path: Path) -> None:
+    found = guard(tmp_path, tree(domain="system_u:system_r:svirt_t:s0"))  # a domain that the policy lets be read
+    assert found.view().readable == ("svirt_t",)
+    assert "virtd_t" not in guard(tmp_path).view().readable
+
+
 def test_types_that_the_daemon_may_not_read_are_judged_by_status_and_named(tmp_path: Path) -> None:
     files = tree()
     files.file("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n")

@@ -160,3 +160,11 @@ def test_a_guard_that_may_not_read_running_guests_is_reported(guard: InstalledGu
     snapshot = host()
     snapshot.libvirt.guard = guard
     assert status(snapshot, "LIB-009") == expected
+
+
+def test_guests_that_are_not_confined_as_guests_are_no_matter_of_the_guards_view() -> None:
+    snapshot = host()
+    snapshot.libvirt.guard = InstalledGuard(["svirt_t"])
+    for guest in snapshot.guests:
+        guest.context = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
+    assert status(snapshot, "LIB-009") == "pass"
