@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 import typing as t
 from pathlib import Path
@@ -16,7 +17,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import rep
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.finding import Settings
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules import catalogue
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _failure
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _failure, _snapshots
 
 from tests.unit.support import factory
 from tests.unit.support.playbooks import play
@@ -112,6 +114,17 @@ def test_l2_a_run_in_which_nothing_was_judged_has_no_verdict(here: Path) -> None
         task = {"svirt.fleet.fleet_verdict": {"judged": answer}}
         book.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
         assert play(str(book), here).status == 2, answer
+
+
+@pytest.mark.parametrize("refused", [[], [{"subject": "d1", "why": "it shares storage with d2"}]])
+def test_l2_a_pass_is_none_where_a_step_before_it_refused_something(here: Path, refused: list[dict[str, str]]) -> None:
+    snapshots = here.parent / "snapshots"
+    _snapshots.write_snapshot(snapshots, "here", encode(factory.host()))
+    given = {"svirt_snapshots": str(snapshots), "audit_results": [{"changed": True, "refused": refused}]}
+    run = play("audit", here, "-e", json.dumps(given))
+    assert run.report["verdict"] == "pass", run.output
+    assert run.status == (2 if refused else 0)
+    assert ("d1: it shares storage with d2" in run.output.partition("Verdict]")[2]) is bool(refused)
 
 
 FAILURES: dict[str, tuple[dict[str, t.Any], str]] = {

@@ -107,11 +107,40 @@ def test_the_strategy_of_ranges(fleet: Path) -> None:
     assert [entry["guests"] for entry in orders(run).values()] == [[], []]
 
 
-def test_domains_that_part_what_belongs_together_get_nothing(fleet: Path) -> None:
-    domains = [{"name": f"d{n}", "hosts": [f"kvm{n}"]} for n in (1, 2)]
-    run = allocate(fleet, "-e", json.dumps({"svirt_label_domains": domains}), steps=["reserve"])
-    assert "share the labelled storage" in run.output
+PARTED = {"svirt_label_domains": [{"name": f"d{n}", "hosts": [f"kvm{n}"]} for n in (1, 2)]}
+
+
+def test_domains_that_part_what_belongs_together_get_nothing_and_fail_the_run(fleet: Path) -> None:
+    run = allocate(fleet, "-e", json.dumps(PARTED), steps=["reserve"])
+    assert run.status == 2, run.output
+    closing = run.output.partition("TASK [Verdict]")[2]
+    assert all(f"{name}: " in closing for name in ("d1", "d2"))
+    assert "share the labelled storage" in " ".join(closing.split())
     assert [entry["guests"] for entry in orders(run).values()] == [[], []]
+
+
+def test_what_is_refused_keeps_no_label_from_the_others_and_fails_the_run(fleet: Path) -> None:
+    variables = {"svirt_allocate_guests": ["web1", "wbe2"]}
+    run = allocate(fleet, "-e", json.dumps(variables), steps=["reserve"])
+    assert run.status == 2, run.output
+    assert "wbe2: " in run.output.partition("TASK [Verdict]")[2]
+    assert [len(entry["guests"]) for entry in orders(run).values()] == [1, 0]
+
+
+def test_what_was_refused_is_named_by_the_closing_verdict_whatever_the_audit_may_fail_on(fleet: Path) -> None:
+    """Nothing is applied, so no host is contacted before the audit, which judges the snapshots that are there."""
+    run = allocate(
+        fleet, "--check", "-e", json.dumps({**PARTED, "svirt_fail_on": "never"}), steps=["reserve", "confirm"]
+    )
+    assert run.status == 2, run.output
+    closing = run.output.partition("TASK [svirt.fleet.audit : Verdict]")[2]
+    assert "refused or not changed" in closing
+    assert "d1: " in closing
+
+
+@pytest.mark.parametrize("steps", ["[]", "''", "null"])
+def test_a_run_without_steps_is_no_success(fleet: Path, steps: str) -> None:
+    assert allocate(fleet, "-e", f'{{"svirt_allocate_steps": {steps}}}'.replace("'", '"')).status != 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")

@@ -79,7 +79,7 @@ def play(name: str, inventory: Path, *options: str, **environment: str) -> Run:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,  # for what hangs; a machine that does much else is slow
         check=False,
     )
     return Run(done.returncode, done.stdout + done.stderr, folder)
