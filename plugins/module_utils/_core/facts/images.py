@@ -26,7 +26,7 @@ from ..libvirt.qemu_conf import UNREAD, doubt_of, setting
 from ..paths import below_any
 from ..result import Reason
 from ..selinux.context import Context, read_context, type_of, unreadable
-from ..snapshot.model import Access, FileFacts, Guest, Orphan, Resource, Snapshot, Storage
+from ..snapshot.model import Access, FileFacts, Guest, Resource, Snapshot, Storage
 from .guests import qemu_guests, selinux_off
 from .process_types import guest_types
 from .subjects import guest_name
@@ -348,17 +348,6 @@ def of_another_boot(snapshot: Snapshot, timestamp: str | None) -> bool:
     if timestamp is None or booted is None or not timestamp.isascii() or not timestamp.isdigit():
         return False
     return len(timestamp) > 12 or abs(int(timestamp) - booted) > _BOOT_SLACK
-
-
-def shared_orphans(snapshot: Snapshot) -> list[Orphan]:
-    """Those that one host cannot judge: their guest may run on another host that uses the storage."""
-    return [orphan for orphan in snapshot.orphans if may_be_used_elsewhere(snapshot, orphan)]
-
-
-def may_be_used_elsewhere(snapshot: Snapshot, orphan: Orphan) -> bool:
-    """The orphan lies on storage that other hosts use too."""
-    storage = next((entry for entry in snapshot.storage if entry.mount == orphan.mount), None)
-    return storage is not None and shared_with_hosts(storage, orphan.path)
 
 
 def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, FileStatus]]:

@@ -56,10 +56,10 @@ def judge(
     raises StorageStatementError where a proof contradicts them.
     """
     fleet = compare_hosts(views, unread, pools, ledger, answers, storage)
-    settled = orphans.settle([one.stock for one in views], fleet.sharing, unread)
+    settled = orphans.settle([one.stock for one in views], fleet.sharing, unread, fleet.groups)
     hits = ((rule, hit) for rule in RULES for hit in rule.check(fleet))
     findings = [f.finding_of(rule, hit.host, hit, hit.reach) for rule, hit in hits]
-    findings += settled.unreported([finding for finding in findings if finding.rule in (SHARED.id, LOCAL.id)])
+    findings += settled.findings
     return Fleet(
         tuple(sorted(findings, key=f.order)),
         _outcomes(views, fleet, settled),

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from ...errors import LabelError
 from ...facts import images, outsiders
 from ...facts.guests import draws_categories, qemu_guests
+from ...facts.orphans import by_reporter
 from ...facts.process_types import container_file_type, image_type, runs_open
 from ...facts.storage import FileName, file_name, file_path
 from ...facts.subjects import process_name
@@ -231,13 +232,9 @@ class _Reader:
 
     def orphans(self) -> None:
         """Local files without an owner whose categories a running guest has."""
-        running = images.RunningGuests(self.snapshot)
-        for orphan in self.snapshot.orphans:
-            context = read_context(orphan.label)
-            if context is None or images.may_be_used_elsewhere(self.snapshot, orphan):
-                continue  # those are settled across hosts, by orphans.py
-            if running.reach(orphan.label):
-                self._rests("", "no guest", context, (orphan.mount or "", orphan.path), f"file {orphan.path}")
+        for orphan in by_reporter(self.snapshot).reached:
+            context = parse_context(orphan.label)
+            self._rests("", "no guest", context, (orphan.mount or "", orphan.path), f"file {orphan.path}")
 
     def _rests(
         self,

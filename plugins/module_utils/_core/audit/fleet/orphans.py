@@ -7,6 +7,9 @@ its level all the same, that guest can open it (class E2); one whose files are n
 so, all those hosts must have been read; and when no other host that uses the storage was audited, nobody knows. The
 repair takes the label off, which would take the disk from a guest on a host that nobody looked at.
 
+Each file is reported once: where the comparison of guests has a group of the file's owner, or of the file itself, with
+all guests that reach it, that group reports it (CAT-001, CAT-002). facts/orphans.py decides so for one host.
+
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
@@ -18,7 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import LabelError
 from ...facts.connected import Parts
-from ...facts.images import shared_orphans
+from ...facts.orphans import by_reporter
 from ...facts.sharing import Sharing
 from ...facts.storage import FileName, file_name, file_path
 from ...result import Reason
@@ -27,13 +30,14 @@ from ...snapshot.model import Orphan, Snapshot
 from ...words import some
 from ..finding import Finding, finding_of
 from ..rules.image import ORPHAN, orphan_hit
-from .labelled import Placed
+from .labelled import FILE, Placed
+from .reach_now import Group
+
+#: Member of a group of the comparison: its host, whether it is a file at rest, and the guest's name or file's path.
+_Member = tuple[str, bool, str]
 
 #: So many guests are named that reach one file.
 _MAX_TOLD = 20
-
-#: Host and name of a guest.
-GuestName = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,45 +58,16 @@ class Stock:
 
 @dataclass
 class Settled:
-    """What came out. Doubts are by host and reason, each with the files that it is about."""
+    """Findings, and doubts by host and reason, each with the files that it is about."""
 
     findings: list[Finding] = field(default_factory=list)
-    #: By the number of a finding: who owns its file: guests that run, by host and name, and hosts, with its base name.
-    owners: dict[int, set[GuestName]] = field(default_factory=dict)
     doubts: dict[str, dict[Reason, list[str]]] = field(default_factory=lambda: defaultdict(dict))
-
-    def unreported(self, reported: t.Iterable[Finding]) -> list[Finding]:
-        """The findings, without those that one of ``reported`` covers: it names the file's owner and who reaches it."""
-        naming: dict[GuestName, list[set[GuestName]]] = defaultdict(list)
-        for finding in reported:
-            guests = _named(finding, ("guests", "reaches", "reached_by")) | _files(finding)
-            for guest in guests:
-                naming[guest].append(guests)
-        return [
-            finding
-            for number, finding in enumerate(self.findings)
-            if not any(
-                _named(finding, ("reached_by",)) <= guests for owner in self.owners[number] for guests in naming[owner]
-            )
-        ]
 
     def doubts_of(self, host: str) -> t.Iterator[Reason]:
         """The host's doubts, each with its files."""
         for doubt, paths in self.doubts.get(host, {}).items():
             text = f"{len(paths)} with a guest's label on shared storage, such as {min(paths)[:200]!r}: {doubt}"
             yield Reason(doubt.code, text)
-
-
-def _named(finding: Finding, keys: t.Iterable[str]) -> set[GuestName]:
-    """Guests in the evidence, by host and name."""
-    entries = (entry for key in keys for entry in finding.evidence.get(key, ()) if isinstance(entry, dict))
-    return {(entry["host"], entry["guest"]) for entry in entries}
-
-
-def _files(finding: Finding) -> set[GuestName]:
-    """Files in the evidence, by host and base name."""
-    entries = (entry for entry in finding.evidence.get("guests", ()) if isinstance(entry, dict) and entry.get("file"))
-    return {(entry["host"], "/" + entry["file"].rpartition("/")[2]) for entry in entries}
 
 
 def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: bool) -> Stock:
@@ -104,24 +79,28 @@ def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: b
             if name is not None and item.file.mount is not None:
                 owned[name].append((item.file.mount, file_path(item)))
     diskless = frozenset(guest.uuid for guest in snapshot.guests if not guest.resources and not guest.error)
-    return Stock(host, tuple(shared_orphans(snapshot)), guests, owned, diskless, doubtful)
+    return Stock(host, by_reporter(snapshot).across_hosts, guests, owned, diskless, doubtful)
 
 
-def settle(stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str]) -> Settled:
-    """Each orphan once, on the first host that sees it. ``unread`` are hosts that may own any of them."""
+def settle(
+    stocks: t.Sequence[Stock], sharing: Sharing, unread: t.Sequence[str], compared: t.Iterable[Group] = ()
+) -> Settled:
+    """Each orphan once, on the first host that sees it.
+
+    ``unread`` are hosts that may own any of them, ``compared`` the groups of the comparison of guests.
+    """
     settled = Settled()
     by_host = {stock_.host: stock_ for stock_ in stocks}
     users: dict[str, list[Stock]] = defaultdict(list)
     for key, hosts in (sharing.sharers() if any(one.orphans for one in stocks) else {}).items():
         users[key] = [by_host[host] for host in hosts]
-    judge = _Judge(sharing, unread)
+    judge = _Judge(sharing, unread, _Compared(compared))
     for group in _groups(stocks, sharing):
         one, orphan = group.seen[0]
         seers = {seer.host: seer for seer, _orphan in group.seen}
         here = {**seers, **{user.host: user for key in group.keys for user in users[key]}}
         verdict = judge.verdict(one, orphan, [here[host] for host in sorted(here)], group.keys)
         if isinstance(verdict, Finding):
-            settled.owners[len(settled.findings)] = judge.owners(orphan, here.values(), group.keys)
             settled.findings.append(verdict)
         elif verdict is not None:
             settled.doubts[one.host].setdefault(verdict, []).append(orphan.path)
@@ -156,16 +135,40 @@ def _groups(stocks: t.Sequence[Stock], sharing: Sharing) -> t.Iterable[_Group]:
     return groups.values()
 
 
+class _Compared:
+    """Groups of the comparison of guests, by their members."""
+
+    def __init__(self, groups: t.Iterable[Group]) -> None:
+        self._groups = groups
+        self._index: dict[_Member, list[set[_Member]]] | None = None
+
+    def report(self, owned: t.Iterable[_Member], reaching: t.Iterable[Placed]) -> bool:
+        """Whether a group has the owner of a file, or the file, together with all guests that reach it."""
+        wanted = {_member(one) for one in reaching}
+        index = self._by_member()
+        return any(wanted <= members for owner in owned for members in index.get(owner, ()))
+
+    def _by_member(self) -> dict[_Member, list[set[_Member]]]:
+        if self._index is None:  # few fleets need it, and large ones have many groups
+            self._index = defaultdict(list)
+            for group in self._groups:
+                members = {_member(one) for one in group.members} if not group.containers else set()
+                for member in members:
+                    self._index[member].append(members)
+        return self._index
+
+
 class _Judge:
     """Decides about one orphan at a time."""
 
-    def __init__(self, sharing: Sharing, unread: t.Sequence[str]) -> None:
+    def __init__(self, sharing: Sharing, unread: t.Sequence[str], compared: _Compared) -> None:
         self._sharing = sharing
         self._unread = unread
+        self._compared = compared
         self._open: dict[tuple[str, str], Reason | None] = {}
 
     def verdict(self, one: Stock, orphan: Orphan, users: t.Sequence[Stock], keys: set[str]) -> Finding | Reason | None:
-        """The finding, or why it is unknown; None: it is somebody's file."""
+        """The finding, or why it is unknown; None: it is somebody's file, or reported elsewhere."""
         name = _name(orphan)
         owners = [user.host for user in users if name is not None and self._owns(user, name, keys)]
         holders = [guest for user in users for guest in _holders(user, orphan)]
@@ -178,7 +181,7 @@ class _Judge:
             if name not in guest.names and (guest.files is not None or _diskless(guest, users))
             if not self._may_have(guest, name, keys)
         ]
-        if owners and not reaching:
+        if owners and (not reaching or self._compared.report(self._owned(name, users, keys), reaching)):
             return None
         # Storage without labels of its own for others is of this host alone.
         doubt = self._doubt(one, orphan, users) if keys else None
@@ -190,14 +193,15 @@ class _Judge:
             return doubt
         return _finding(one.host, orphan, reaching, doubt)
 
-    def owners(self, orphan: Orphan, users: t.Iterable[Stock], keys: set[str]) -> set[GuestName]:
-        """Running guests that own the file, on this very storage, and the file on each host with such a guest."""
-        name = _name(orphan)
+    def _owned(self, name: FileName | None, users: t.Iterable[Stock], keys: set[str]) -> t.Iterator[_Member]:
+        """Running guests that have the file, on this very storage, and the file itself on their hosts."""
         if name is None:
-            return set()
-        having = [user for user in users if self._owns(user, name, keys)]
-        running = {(user.host, guest.name) for user in having for guest in user.guests if name in guest.names}
-        return running | {(user.host, f"/{name[0]}") for user in having}
+            return
+        for user in users:
+            files = [file for file in user.owned.get(name, ()) if self._sharing.keys_of_files(user.host, [file]) & keys]
+            if files:
+                yield from ((user.host, True, path) for _mount, path in files)
+                yield from (_member(guest) for guest in user.guests if name in guest.names)
 
     def _owns(self, user: Stock, name: FileName, keys: set[str]) -> bool:
         """A guest of the host has the file, on this very storage."""
@@ -246,6 +250,11 @@ class _Judge:
             )
             self._open[where] = Reason("storage_unsettled", text) if example else None
         return self._open[where]
+
+
+def _member(party: Placed) -> _Member:
+    is_file = party.kind == FILE and bool(party.files)
+    return party.host, is_file, party.files[0][1] if is_file and party.files else party.name
 
 
 def _diskless(guest: Placed, users: t.Iterable[Stock]) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ...facts import images
+from ...facts import images, orphans
 from ...facts.guests import draws_categories, selinux_off
 from ...facts.subjects import guest_name, image_name
 from ...libvirt.qemu_conf import setting
@@ -176,9 +176,7 @@ def orphan_hit(orphan: Orphan) -> Hit:
 
 def _orphans(snapshot: Snapshot, _settings: Settings) -> Results:
     running = images.RunningGuests(snapshot)
-    for orphan in snapshot.orphans:
-        if images.may_be_used_elsewhere(snapshot, orphan) or running.reach(orphan.label):
-            continue  # settled across hosts; or open to a running guest, which CAT-002 reports
+    for orphan in orphans.by_reporter(snapshot).alone:
         held_by = [guest_name(guest) for guest in running.holders(orphan.label)]
         hit = orphan_hit(orphan)
         yield replace(hit, evidence={**hit.evidence, "held_by": held_by[:_SHOWN]}) if held_by else hit

@@ -115,3 +115,37 @@ def test_a_label_below_an_export_without_labels_is_this_hosts_alone() -> None:
     root = s.Storage("/", "ext4", "/dev/vda1", True, exports=["/srv"])
     found = [s.Orphan("/srv/old.qcow2", LABEL, "/", "8:1", 5)]
     assert told(judged(host("kvm1", storage=[root], orphans=found))) == [("IMG-005", "kvm1")]
+
+
+def at_rest(label: str = LABEL) -> s.Guest:
+    """A guest that is off, whose disk carries the label."""
+    image = disk("/share/old.qcow2", "/share", 77)
+    image.file.label = label
+    return guest("off", None, active=False, resources=[image])
+
+
+def running(uuid: str, level: str) -> s.Guest:
+    return guest(uuid, level, f"/share/{uuid}.qcow2", mount="/share")
+
+
+@pytest.mark.parametrize("level", ["s0:c7,c8", "s0:c7,c8,c9"])
+def test_file_with_an_owner_that_a_guest_reaches_is_reported_by_the_comparison_alone(level: str) -> None:
+    result = judged(seeing("kvm1"), seeing("kvm2", at_rest(), orphan=False), seeing("kvm3", running("a", level)))
+    (entry,) = [found for found in result.findings if found.severity == "critical"]
+    assert (entry.rule, [item.rule for item in result.findings]) == ("CAT-001", ["CAT-001"])
+    named = [item for key in ("guests", "reaches") for item in entry.evidence.get(key, ())]
+    assert "/share/old.qcow2" in {item.get("file") for item in named}
+
+
+def test_file_whose_owner_runs_at_its_level_is_reported_by_the_comparison_alone() -> None:
+    owner = guest("own", "s0:c7,c8", resources=[disk("/share/old.qcow2", "/share", 77)])
+    result = judged(seeing("kvm1"), seeing("kvm2", owner, orphan=False), seeing("kvm3", running("a", "s0:c7,c8")))
+    assert told(result) == [("CAT-001", "")]
+
+
+def test_file_is_reported_as_an_orphan_where_the_comparison_does_not_name_all_that_reach_it() -> None:
+    # Its own host reports a label that only one of the two guests reaches.
+    owner = at_rest(LABEL.replace("c7,c8", "c7,c9"))
+    reaching = [running("a", "s0:c7,c8"), running("b", "s0:c7,c8,c9")]
+    result = judged(seeing("kvm1"), seeing("kvm2", owner, orphan=False), seeing("kvm3", *reaching))
+    assert ("IMG-005", "kvm1") in told(result)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.images import shared_orphans
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.orphans import by_reporter
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     Access,
     Assignment,
@@ -277,10 +277,10 @@ def test_orphan_on_shared_storage_is_left_to_the_fleet() -> None:
     orphan = Orphan(f"{SHARE}/x.raw", image_label("s0:c1,c2"), SHARE)
     snapshot.orphans = [orphan]
     assert found(snapshot) == []
-    assert shared_orphans(snapshot) == [orphan]
+    assert by_reporter(snapshot).across_hosts == (orphan,)
     snapshot.storage[0].exports = [IMAGES]
     snapshot.orphans = [Orphan(f"{IMAGES}/x.raw", image_label("s0:c1,c2"), "/")]
-    assert shared_orphans(snapshot) == snapshot.orphans
+    assert by_reporter(snapshot).across_hosts == tuple(snapshot.orphans)
 
 
 @pytest.mark.parametrize(
