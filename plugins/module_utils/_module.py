@@ -31,7 +31,7 @@ INTERPRETERS = (
 
 @dataclass(repr=False, eq=False)
 class Call:
-    """Parameters of a module's call, and the parts of Ansible that its body may use."""
+    """Parameters of a module's call, and what of Ansible and of the host its body may use."""
 
     params: dict[str, t.Any]
     check_mode: bool
@@ -39,6 +39,8 @@ class Call:
     run_command: t.Callable[..., tuple[int, str, str]]
     #: Gives the path of a program; None when the host has none.
     find: t.Callable[[str], str | None]
+    #: Files of the host.
+    root: Root
     #: Warnings for the user.
     warnings: list[str] = field(default_factory=list)
 
@@ -56,14 +58,19 @@ def settle_with_libvirt(module: AnsibleModule, run: t.Callable[[Call], dict[str,
 
     Without a daemon there is nothing to connect to, so no other Python is looked for.
     """
-    if is_installed(Root()):
+    root = Root()
+    if is_installed(root):
         respawn_for("libvirt")
-    settle(module, run)
+    _settle(module, run, root)
 
 
 def settle(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]]) -> t.NoReturn:
     """Run a module and exit with its result."""
-    call = Call(module.params, module.check_mode, module._diff, runner(module), module.get_bin_path)
+    _settle(module, run, Root())
+
+
+def _settle(module: AnsibleModule, run: t.Callable[[Call], dict[str, t.Any]], root: Root) -> t.NoReturn:
+    call = Call(module.params, module.check_mode, module._diff, runner(module), module.get_bin_path, root)
     try:
         result = run(call)
     except SvirtError as error:

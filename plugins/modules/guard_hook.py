@@ -198,6 +198,7 @@ refused:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.guard_hook import ARGUMENTS, run
+from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle
 
 
@@ -206,7 +207,7 @@ def main() -> None:
     module = AnsibleModule(  # type: ignore[no-untyped-call]
         argument_spec=ARGUMENTS, required_if=[("state", "present", ["content"])], supports_check_mode=True
     )
-    settle(module, run)
+    settle(module, lambda call: run(call, Journals()))
 
 
 if __name__ == "__main__":

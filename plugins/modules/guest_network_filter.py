@@ -231,13 +231,14 @@ not_made:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.guest_network_filter import ARGUMENTS, run
+from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
     """Read the definitions, plan, change them, tell."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    settle_with_libvirt(module, run)
+    settle_with_libvirt(module, lambda call: run(call, Journals()))
 
 
 if __name__ == "__main__":

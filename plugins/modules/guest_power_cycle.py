@@ -190,13 +190,14 @@ not_made:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.guest_power_cycle import ARGUMENTS, run
+from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
     """Read the definitions, see who needs it, stop and start those, tell."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    settle_with_libvirt(module, run)
+    settle_with_libvirt(module, lambda call: run(call, Journals()))
 
 
 if __name__ == "__main__":

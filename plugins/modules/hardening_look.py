@@ -118,13 +118,14 @@ refused:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.hardening_look import ARGUMENTS, run
+from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    settle_with_libvirt(module, run)
+    settle_with_libvirt(module, lambda call: run(call, Journals()))
 
 
 if __name__ == "__main__":

@@ -192,13 +192,14 @@ problems_after_rollback:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.libvirt_restart import ARGUMENTS, run
+from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle_with_libvirt
 
 
 def main() -> None:
     """Check, restart unless the gate refuses or in check mode, check again."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    settle_with_libvirt(module, run)
+    settle_with_libvirt(module, lambda call: run(call, Journals()))
 
 
 if __name__ == "__main__":

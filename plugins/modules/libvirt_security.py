@@ -201,6 +201,7 @@ refused:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.libvirt_security import ARGUMENTS, run
+from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle, settle_with_libvirt
 
 
@@ -208,7 +209,8 @@ def main() -> None:
     """Plan, write unless in check mode, report."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
     # Exports are held against the guests' files, for which libvirt is asked.
-    (settle_with_libvirt if module.params["name_exports"] else settle)(module, run)
+    end = settle_with_libvirt if module.params["name_exports"] else settle
+    end(module, lambda call: run(call, Journals()))
 
 
 if __name__ == "__main__":

@@ -310,13 +310,14 @@ soak:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._backends.selinux_state import ARGUMENTS, run
+from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)  # type: ignore[no-untyped-call]
-    settle(module, run)
+    settle(module, lambda call: run(call, Journals()))
 
 
 if __name__ == "__main__":

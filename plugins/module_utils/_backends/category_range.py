@@ -16,8 +16,7 @@ from .._core.harden.category_range import PRESENT, REPAIRED, STATES, RangeFacts,
 from .._core.result import Pending, Reason, Refusal, Result, Step
 from .._host.base.daemons import is_installed
 from .._host.base.file_write import CHANGED_MEANWHILE
-from .._host.base.journal import Journal
-from .._host.base.root import Root
+from .._host.base.journal import Journals
 from .._host.change.category_range import CategoryRange
 from .._host.probe.probe import Tools
 from .._module import Call
@@ -34,25 +33,24 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the host, plan, write unless in check mode. Raises SvirtError."""
     params = call.params
     wanted = category_range.wish(params["state"], params["low"], params["high"])
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
-    root = Root()
-    if not is_installed(root):
+    if not is_installed(call.root):
         if wanted.state == PRESENT:
             text = "no libvirt daemon for QEMU is installed on this host, so it has no range to set"
             raise PlanError(text, "no_libvirt")
         return _document(call, RangeFacts(None, False), RangePlan(None))
-    actor = CategoryRange(root, Tools(run_command=call.run_command), float(params["timeout"]))
+    actor = CategoryRange(call.root, Tools(run_command=call.run_command), float(params["timeout"]))
     for last in (False,) * (_TRIES - 1) + (True,):
         seen, planned = _plan(actor, wanted)
         if planned.text == seen.ours or call.check_mode:
             break
         try:
-            with Journal("category_range") as journal:
+            with journals.open("category_range") as journal:
                 actor.write(seen, planned.text, planned.context, journal)
             break
         except HostWriteError as error:

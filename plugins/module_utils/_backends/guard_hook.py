@@ -15,8 +15,7 @@ from .._core.harden.guard import GuardFacts, GuardOptions, GuardStep, GuardView
 from .._core.result import Pending, Refusal, Result
 from .._core.system.own_files import LINK
 from .._host.base.file_write import CHANGED_MEANWHILE
-from .._host.base.journal import Journal
-from .._host.base.root import Root
+from .._host.base.journal import Journals
 from .._host.change.guard import Guard
 from .._module import Call
 
@@ -34,9 +33,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the host, plan, test, install or remove unless in check mode. Raises SvirtError."""
-    guard = Guard(Root(), call.run_command)
+    guard = Guard(call.root, call.run_command)
     wanted = call.params["state"] == "present"
     refusal = guard.refusal() if wanted else None
     view = guard.view() if wanted and not refusal else GuardView()
@@ -46,7 +45,7 @@ def run(call: Call) -> dict[str, t.Any]:
         if not steps or call.check_mode:
             break
         try:
-            with Journal("guard_hook") as journal:
+            with journals.open("guard_hook") as journal:
                 (guard.install if wanted else guard.remove)(steps, journal)
             break
         except HostWriteError as error:

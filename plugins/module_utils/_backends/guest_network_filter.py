@@ -13,8 +13,7 @@ from dataclasses import replace
 from .._core.errors import PlanError
 from .._core.harden import network_filter
 from .._core.harden.guest_definition import GuestPlan
-from .._host.base.journal import Journal
-from .._host.base.root import Root
+from .._host.base.journal import Journals
 from .._host.change import guest_definitions as definitions
 from .._module import Call
 
@@ -46,7 +45,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
     params = call.params
     if params["timeout"] < 1:
@@ -59,7 +58,7 @@ def run(call: Call) -> dict[str, t.Any]:
         learning=params["ip_learning"],
         live=params["live"],
     )
-    known = definitions.facts(Root())
+    known = definitions.facts(call.root)
     if not known.installed:
         if wishes.choices:
             text = f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}"
@@ -71,7 +70,7 @@ def run(call: Call) -> dict[str, t.Any]:
     def work(session: definitions.Session) -> dict[str, t.Any]:
         result = network_filter.plan(definitions.survey(session, known), wishes)
         if result.changes and not call.check_mode:
-            with Journal("guest_network_filter") as journal:
+            with journals.open("guest_network_filter") as journal:
                 result.not_made += definitions.apply(session, result.changes, journal)
         return result.document(call.diff)
 

@@ -13,8 +13,7 @@ from dataclasses import replace
 from .._core.errors import PlanError
 from .._core.harden import power_cycle
 from .._core.harden.power_cycle import Foreseen, PowerCyclePlan
-from .._host.base.journal import Journal
-from .._host.base.root import Root
+from .._host.base.journal import Journals
 from .._host.change import guest_definitions as definitions
 from .._host.change import hooks
 from .._host.change import power_cycle as guest_power
@@ -35,19 +34,19 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
     params = call.params
     for name in ("timeout", "shutdown_timeout"):
         if params[name] < 1:
             raise PlanError(f"{name} is {params[name]}; give at least 1 second", "bad_timeout")
-    known = definitions.facts(Root()) if params["guests"] else None
+    known = definitions.facts(call.root) if params["guests"] else None
     if known is None or not known.installed:
         return {**PowerCyclePlan().document(call.diff), "absent": list(params["guests"])}
     host, foreseen = known, None
     if call.check_mode:
         foreseen = Foreseen(params["foreseen_seclabels"], params["foreseen_filters"], params["foreseen_guard"])
-    guarded = foreseen.guarded if foreseen and foreseen.guard else hooks.guarded(Root())
+    guarded = foreseen.guarded if foreseen and foreseen.guard else hooks.guarded(call.root)
     method = guest_power.CycleMethod(params["method"], params["force"], float(params["shutdown_timeout"]))
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
@@ -60,7 +59,7 @@ def run(call: Call) -> dict[str, t.Any]:
             survey = power_cycle.expect(survey, foreseen)
         result = power_cycle.plan(survey, params["guests"], guarded, method.sure)
         if result.cycles and not call.check_mode:
-            with Journal("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
+            with journals.open("guest_power_cycle"):  # for its lock: no other run changes these guests meanwhile
                 outcome = guest_power.cycle(session, survey, result.cycles, method)
             power_cycle.settle(result, outcome.left, outcome.failed, outcome.labels)
         return {**result.document(call.diff), "absent": power_cycle.absent(survey, params["guests"])}

@@ -13,8 +13,7 @@ from dataclasses import replace
 from .._core.errors import PlanError
 from .._core.harden import seclabel
 from .._core.harden.guest_definition import GuestPlan
-from .._host.base.journal import Journal
-from .._host.base.root import Root
+from .._host.base.journal import Journals
 from .._host.change import guest_definitions as definitions
 from .._module import Call
 
@@ -37,13 +36,13 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
     params = call.params
     wishes = [seclabel.SeclabelWish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
-    known = definitions.facts(Root())
+    known = definitions.facts(call.root)
     if not known.installed:
         if wishes:
             text = f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}"
@@ -58,7 +57,7 @@ def run(call: Call) -> dict[str, t.Any]:
             seen = replace(seen, daemon=params["foreseen_context"])
         result = seclabel.plan(seen, wishes, params["repair"])
         if result.changes and not call.check_mode:
-            with Journal("guest_seclabel") as journal:
+            with journals.open("guest_seclabel") as journal:
                 result.not_made += definitions.apply(session, result.changes, journal)
         return result.document(call.diff)
 

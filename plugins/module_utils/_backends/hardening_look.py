@@ -16,6 +16,7 @@ import typing as t
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .._core.errors import PlanError, SvirtError
+from .._host.base.journal import Journals
 from .._module import Call
 from . import (
     category_range,
@@ -29,7 +30,7 @@ from . import (
     selinux_state,
 )
 
-Work = t.Callable[[Call], dict[str, t.Any]]
+Work = t.Callable[[Call, Journals], dict[str, t.Any]]
 
 MODULES: dict[str, tuple[dict[str, dict[str, t.Any]], Work]] = {
     "category_range": (category_range.ARGUMENTS, category_range.run),
@@ -55,7 +56,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Run the modules in check mode until one has something to do: later ones would then see another host.
 
     Raises PlanError for arguments that a module would not accept, before any of them runs.
@@ -66,7 +67,7 @@ def run(call: Call) -> dict[str, t.Any]:
     look: dict[str, t.Any] = {"changed": False, "needed": False, "why": "", "pending": [], "refused": []}
     for name, arguments in steps:
         try:
-            result = _check(call, name, arguments)
+            result = _check(call, journals, name, arguments)
         except SvirtError as error:
             return {**look, "needed": True, "why": f"{name}: {error}"}
         look["pending"] += result.get("pending", [])
@@ -84,9 +85,9 @@ def _arguments(step: dict[str, t.Any]) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", checked.validated_parameters)
 
 
-def _check(call: Call, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
-    check = Call(arguments, True, False, call.run_command, call.find)
-    result = MODULES[name][1](check)
+def _check(call: Call, journals: Journals, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    check = Call(arguments, True, False, call.run_command, call.find, call.root)
+    result = MODULES[name][1](check, journals)
     call.warnings += check.warnings
     return result
 

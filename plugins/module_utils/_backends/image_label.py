@@ -20,7 +20,7 @@ from .._core.result import Reason
 from .._core.selinux import file_contexts as context_rules
 from .._core.selinux.context import parse_context
 from .._core.snapshot.model import Snapshot
-from .._host.base.journal import Journal
+from .._host.base.journal import Journals
 from .._host.base.loaded_policy import LoadedPolicy
 from .._host.base.root import Root
 from .._host.change import file_contexts
@@ -69,9 +69,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the host, plan, and change the files unless in check mode. Raises SvirtError."""
-    params, root = call.params, Root()
+    params, root = call.params, call.root
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
     timeout, within = float(params["timeout"]), tuple(params["within"])
@@ -89,7 +89,7 @@ def run(call: Call) -> dict[str, t.Any]:
     plan.changes, plan.refused = not_foreseen(settled.changes, foreseen), plan.refused + settled.refused
     not_made: dict[ImageKey, Reason] = {}
     if (contexts or plan.changes) and not call.check_mode:
-        with Journal("image_label") as journal:
+        with journals.open("image_label") as journal:
             file_contexts.apply(root, policy, contexts, journal)
             not_made = image_files.apply(plan.changes, within, journal, root)
     values = result(plan, contexts, not_made)

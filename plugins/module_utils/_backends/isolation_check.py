@@ -12,7 +12,6 @@ import typing as t
 from .._core.errors import FailedError
 from .._core.selinux.policy_access import parse_checks, report
 from .._host.base.loaded_policy import OFF, LoadedPolicy
-from .._host.base.root import Root
 from .._module import Call
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
@@ -35,7 +34,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 def run(call: Call) -> dict[str, t.Any]:
     """Ask the policy and return its answers. Raises SvirtError."""
     checks = parse_checks(call.params["checks"])
-    policy = LoadedPolicy(Root())
+    policy = LoadedPolicy(call.root)
     result = report(policy.verdicts(checks), policy.enforcing)
     counts = result["summary"]
     if call.params["fail_on_violation"] and counts["violations"] + counts["unanswered"]:

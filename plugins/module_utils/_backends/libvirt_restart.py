@@ -12,8 +12,7 @@ import typing as t
 from .._core.errors import FailedError, PlanError
 from .._core.harden.daemon_restart import ForeseenRestart, RestartFacts, expect, planned, refusals, state
 from .._core.result import Reason, Result
-from .._host.base.journal import Journal
-from .._host.base.root import Root
+from .._host.base.journal import Journals
 from .._host.change.daemon_restart import RestartActor, RestartOutcome
 from .._host.probe.probe import Tools
 from .._module import Call
@@ -30,13 +29,13 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 DAEMON_RESTART = "daemon_restart"
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Look, restart unless the gate refuses or in check mode, look again. Raises SvirtError."""
     params = call.params
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", code="timeout_too_small")
     tools = Tools(run_command=call.run_command)
-    actor = RestartActor(Root(), tools, float(params["timeout"]), params["context"])
+    actor = RestartActor(call.root, tools, float(params["timeout"]), params["context"])
     look = actor.look()
     if call.check_mode:
         expect(look, _foreseen(params))
@@ -49,7 +48,7 @@ def run(call: Call) -> dict[str, t.Any]:
         listed = "; ".join(f"{entry.subject}: {entry.reason}" for entry in refusals(look))
         raise FailedError(f"libvirt's daemon must not be restarted now: {listed}", result.as_dict())
     if result.changed and not call.check_mode:
-        result.after = _apply(actor, look, result)
+        result.after = _apply(actor, look, result, journals)
     return result.as_dict()
 
 
@@ -62,8 +61,8 @@ def _foreseen(params: dict[str, t.Any]) -> ForeseenRestart:
     )
 
 
-def _apply(actor: RestartActor, look: RestartFacts, result: Result) -> dict[str, t.Any]:
-    with Journal("libvirt_restart") as journal:
+def _apply(actor: RestartActor, look: RestartFacts, result: Result, journals: Journals) -> dict[str, t.Any]:
+    with journals.open("libvirt_restart") as journal:
         if look.libvirt.daemon is None or look.libvirt.daemon.pid is None:
             actor.reload()
             return state(look)

@@ -16,6 +16,7 @@ from .._core.libvirt.secrets import blanked
 from .._host.base import conf_values
 from .._host.base.daemons import is_installed
 from .._host.base.file_write import CHANGED_MEANWHILE
+from .._host.base.journal import Journals
 from .._host.base.root import Root
 from .._host.change.qemu_conf import QemuConfFacts, guest_files, read, write
 from .._host.probe.daemon import CONF
@@ -45,9 +46,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Plan, write unless in check mode. Raises SvirtError."""
-    root = Root()
+    root = call.root
     if not is_installed(root):
         raise PlanError(
             "no libvirt daemon for QEMU is installed on this host, so it has no qemu.conf to set", code="no_libvirt"
@@ -64,7 +65,8 @@ def run(call: Call) -> dict[str, t.Any]:
         if not planned.edits or call.check_mode:
             break
         try:
-            write(CONF, planned.text, facts, "libvirt_security")
+            with journals.open("libvirt_security") as journal:
+                write(CONF, planned.text, facts, journal)
             break
         except HostWriteError as error:
             if last or error.code != CHANGED_MEANWHILE:  # else planned again from what somebody else saved

@@ -12,8 +12,7 @@ import typing as t
 from .._core.errors import PlanError
 from .._core.harden.selinux import PolicyModuleWish, TypeAccess
 from .._core.harden.selinux_state import SelinuxRequest, diffs, result_of
-from .._host.base.journal import Journal
-from .._host.base.root import Root
+from .._host.base.journal import Journals
 from .._host.base.tools import HostTools
 from .._host.change.selinux import SelinuxHost
 from .._module import Call
@@ -52,12 +51,12 @@ _ON = ("true", "yes", "on", "1")
 _OFF = ("false", "no", "off", "0")
 
 
-def run(call: Call) -> dict[str, t.Any]:
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read, plan, apply unless in check mode. Raises SvirtError."""
-    host = SelinuxHost(Root(), HostTools(run_command=call.run_command, find=call.find), _request(call))
+    host = SelinuxHost(call.root, HostTools(run_command=call.run_command, find=call.find), _request(call))
     after = None
     if not host.plan.empty and not call.check_mode:
-        with Journal("selinux_state") as journal:
+        with journals.open("selinux_state") as journal:
             host.apply(journal)
         after = host.again()
     result = result_of(host.request, host.state, host.plan, after, host.soak)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import PlanError
-from .._host.base.root import Root
 from .._host.probe.document import document, pack, summary
 from .._host.probe.probe import Options, Probe, Tools
 from .._module import Call
@@ -28,7 +27,7 @@ def run(call: Call) -> dict[str, t.Any]:
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "timeout_too_short")
     options = Options(float(params["timeout"]), tuple(params["orphan_search"]))
-    snapshot = Probe(Root(), options, Tools(run_command=call.run_command)).take()
+    snapshot = Probe(call.root, options, Tools(run_command=call.run_command)).take()
     whole = document(snapshot)
     # With dest, the action plugin takes the snapshot out of the result: see pack.
     result = {"packed": pack(whole)} if params["dest"] else {"snapshot": whole, "summary": summary(snapshot)}

@@ -12,7 +12,7 @@ import typing as t
 from .._core.errors import FailedError, PlanError
 from .._core.harden import rollback as core
 from .._core.result import Refusal, Result
-from .._host.base.journal import FOLDER, Journal
+from .._host.base.journal import Journals
 from .._host.base.tools import HostTools
 from .._host.change import rollback
 from .._host.change.selinux import restorers
@@ -21,15 +21,15 @@ from .._module import Call
 ARGUMENTS: dict[str, dict[str, t.Any]] = {"runs": {"type": "int"}, "strict": {"type": "bool", "default": True}}
 
 
-def run(call: Call, folder: str | None = None) -> dict[str, t.Any]:
-    """Restore the runs unless in check mode, and name what was not restored. ``folder``: the journal's.
+def run(call: Call, journals: Journals) -> dict[str, t.Any]:
+    """Restore the runs unless in check mode, and name what was not restored.
 
     Raises SvirtError, with option strict also for what was not restored.
     """
     count = call.params["runs"]
     if count is not None and count < 1:
         raise PlanError(f"runs is {count}; give at least 1, or leave it out for all", "bad_count")
-    result = _run(call, count, FOLDER if folder is None else folder)
+    result = _run(call, count, journals)
     wrong = [*result["refused"], *result["failed_entries"]]
     if wrong and call.params["strict"]:
         listed = "; ".join(f"{item['subject']}: {item['why']}" for item in wrong)
@@ -37,7 +37,8 @@ def run(call: Call, folder: str | None = None) -> dict[str, t.Any]:
     return result
 
 
-def _run(call: Call, count: int | None, folder: str) -> dict[str, t.Any]:
+def _run(call: Call, count: int | None, journals: Journals) -> dict[str, t.Any]:
+    folder = journals.folder
     before = rollback.runs(folder=folder)
     tools = HostTools(run_command=call.run_command, find=call.find)
     by_kind = {**rollback.RESTORERS, **restorers(tools)}
@@ -47,7 +48,7 @@ def _run(call: Call, count: int | None, folder: str) -> dict[str, t.Any]:
         outcome = rollback.foresee(wanted, by_kind, looks)
         diff = rollback.diffs(wanted, looks) if call.diff else None
         return _document(before, wanted, _left(before, wanted, outcome), outcome, diff)
-    with Journal("svirt_rollback", folder) as journal:
+    with journals.open("svirt_rollback") as journal:
         before = rollback.runs(folder=folder)  # again: a run may have ended while this one waited for the lock
         wanted = before[:count]
         diff = rollback.diffs(wanted) if call.diff else None  # made before anything is restored

@@ -20,6 +20,7 @@ from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.handed_in import hand_root
 from tests.unit.support.judging import findings, status
 
 DATA = Path(__file__).parent / "data"
@@ -321,7 +322,7 @@ def test_e2_hardening_refuses_a_file_that_no_daemon_reads(
     own: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written: list[str] = []
-    monkeypatch.setattr(backend, "Root", lambda: CapturedRoot(in_a_container(own), hosts.policy()))
+    hand_root(monkeypatch, lambda: CapturedRoot(in_a_container(own), hosts.policy()))
     monkeypatch.setattr(backend, "write", lambda *_arguments: written.append("qemu.conf"))
     with patch_module_args({"default_confined": True}), pytest.raises(SystemExit):
         libvirt_security.main()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import typing as t
@@ -12,9 +11,8 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils import _backends, _module
+from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as qemu_conf_body
-from ansible_collections.svirt.fleet.plugins.module_utils._backends import svirt_rollback as rollback_body
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.secrets import blanked
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
@@ -22,7 +20,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write 
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal, entries_of, runs_in
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guest_definitions as definitions
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import power_cycle as guest_power
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf, rollback
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import rollback
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import daemon
 from ansible_collections.svirt.fleet.plugins.modules import (
     guest_network_filter,
@@ -36,6 +34,7 @@ from hypothesis import strategies as st
 
 from tests.unit.support import factory, hosts, virt
 from tests.unit.support.captured import CapturedRoot
+from tests.unit.support.handed_in import hand_journal, hand_root
 
 MAC = "52:54:00:00:00:01"
 LABEL = factory.process_label("s0:c40,c300,c600,c900")
@@ -105,10 +104,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     facts = definitions.LibvirtFacts(True, frozenset(("svirt_t",)), factory.DAEMON)
     monkeypatch.setattr(definitions, "within", within)
     monkeypatch.setattr(definitions, "facts", lambda _root: facts)
-    monkeypatch.setattr(rollback_body, "FOLDER", made.folder)
     monkeypatch.setattr(_module, "respawn_for", lambda _binding: None)
-    for name in ("guest_seclabel", "guest_network_filter", "guest_power_cycle"):
-        monkeypatch.setattr(getattr(_backends, name), "Journal", functools.partial(Journal, folder=made.folder))
+    for module in MODULES.values():
+        hand_journal(monkeypatch, module, made.folder)
     return made
 
 
@@ -395,9 +393,8 @@ def real_conf(host: Host, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The qemu.conf of a captured host as a real file."""
     root = RealRoot(hosts.el9(), hosts.policy())
     root.conf = str(host.conf)
-    monkeypatch.setattr(qemu_conf_body, "Root", lambda: root)
+    hand_root(monkeypatch, lambda: root)
     monkeypatch.setattr(qemu_conf_body, "CONF", str(host.conf))
-    monkeypatch.setattr(qemu_conf, "Journal", functools.partial(Journal, folder=host.folder))
     return host.conf
 
 

@@ -180,6 +180,19 @@ class Journal:
         return self._file
 
 
+@dataclass(frozen=True)
+class Journals:
+    """Where a host's journal is, for the runs of modules that open it."""
+
+    folder: str = FOLDER
+    #: As for Journal.
+    wait: float = WAIT
+
+    def open(self, module: str) -> Journal:
+        """Open the journal for a run of the module. Raises JournalError while another run keeps the lock."""
+        return Journal(module, self.folder, self.wait)
+
+
 def runs_in(folder: str = FOLDER) -> list[str]:
     """As ``Journal.runs``, without the lock, for callers that change nothing. Raises JournalError."""
     try:

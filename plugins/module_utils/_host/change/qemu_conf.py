@@ -78,12 +78,11 @@ def guest_files(root: Root, timeout: float, tools: Tools | None = None) -> tuple
     return files_of_guests(Probe(root, Options(timeout), tools or Tools()).take())
 
 
-def write(path: str, text: str, facts: QemuConfFacts, module: str) -> None:
+def write(path: str, text: str, facts: QemuConfFacts, journal: Journal) -> None:
     """Change the file and journal its old state. Raises HostWriteError and JournalError."""
-    with Journal(module) as journal:
-        basis = FileState(_bytes(facts.text) if facts.present else None)
-        mode = None if facts.present else MODE
-        change_file(path, _bytes(text), journal, mode=mode, label=facts.label, basis=basis)
+    basis = FileState(_bytes(facts.text) if facts.present else None)
+    mode = None if facts.present else MODE
+    change_file(path, _bytes(text), journal, mode=mode, label=facts.label, basis=basis)
 
 
 def _label_beside(root: Root, path: str) -> str | None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import typing as t
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import category_range as work
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import rollback
@@ -21,6 +19,7 @@ from ansible_collections.svirt.fleet.plugins.modules import category_range
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
+from tests.unit.support.handed_in import hand_journal, hand_root
 from tests.unit.support.ranges import DROP_IN, VIRTD, RangeRoot, Systemd, actor, tree
 
 Run = t.Callable[..., dict[str, t.Any]]
@@ -49,10 +48,9 @@ def drop_in(tmp_path: Path) -> Path:
 def run(
     host: Tree, systemd: Systemd, drop_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: t.Any
 ) -> Run:
-    monkeypatch.setattr(work, "Root", lambda: RangeRoot(host, hosts.policy()))
+    hand_root(monkeypatch, lambda: RangeRoot(host, hosts.policy()))
+    hand_journal(monkeypatch, category_range, tmp_path / "journal")
     monkeypatch.setattr(work, "CategoryRange", lambda *_: actor(host, tmp_path, systemd))
-    monkeypatch.setattr(work, "Journal", functools.partial(Journal, folder=str(tmp_path / "journal")))
-    monkeypatch.setattr(_module, "respawn_for", lambda _binding: None)
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
         with patch_module_args(arguments), pytest.raises(SystemExit):

@@ -13,11 +13,11 @@ from ansible_collections.svirt.fleet.plugins.module_utils._backends import guard
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import GuardView
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK, PROGRAM, SETTINGS
-from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
 from ansible_collections.svirt.fleet.plugins.modules import guard_hook
 
 from tests.unit.support import hosts
+from tests.unit.support.handed_in import hand_journal
 from tests.unit.support.hooks import HostRoot, answer, tree
 
 SCRIPT = (Path(__file__).resolve().parents[4] / "roles/guard/files/svirt_guard.py").read_text()
@@ -42,7 +42,7 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("usr/local/lib", "usr/sbin", "etc/libvirt"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(work, "Guard", make)
-    monkeypatch.setattr(work, "Journal", lambda name: Journal(name, str(tmp_path / "journal")))
+    hand_journal(monkeypatch, guard_hook, tmp_path / "journal")
     return tmp_path
 
 

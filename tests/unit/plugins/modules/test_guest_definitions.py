@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils import _backends
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SvirtError
-from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guest_definitions as definitions
 from ansible_collections.svirt.fleet.plugins.modules import guest_network_filter, guest_power_cycle, guest_seclabel
 
 from tests.unit.support import factory, virt
+from tests.unit.support.handed_in import hand_journal
 
 MAC = "52:54:00:00:00:01"
 LABEL = factory.process_label("s0:c40,c300,c600,c900")
@@ -62,8 +62,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     monkeypatch.setattr(definitions, "within", within)
     monkeypatch.setattr(definitions, "facts", lambda _root: made.facts)
-    for name in NAMES:
-        monkeypatch.setattr(getattr(_backends, name), "Journal", lambda name: Journal(name, str(made.folder)))
+    for module in MODULES.values():
+        hand_journal(monkeypatch, module, made.folder)
     return made
 
 

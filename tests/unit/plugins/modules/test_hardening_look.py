@@ -12,6 +12,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import hardening_look as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journals
 from ansible_collections.svirt.fleet.plugins.module_utils._module import Call
 from ansible_collections.svirt.fleet.plugins.modules import hardening_look
 
@@ -31,7 +32,7 @@ class Modules:
         monkeypatch.setattr(work, "MODULES", table)
 
     def _work(self, name: str) -> work.Work:
-        def run(call: Call) -> dict[str, t.Any]:
+        def run(call: Call, _journals: Journals) -> dict[str, t.Any]:
             self.calls.append((name, call))
             said = self.says.get(name, QUIET)
             if isinstance(said, Exception):

@@ -15,12 +15,13 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import image_label as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import REPAIRS
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import ContextRule
-from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import file_contexts
 from ansible_collections.svirt.fleet.plugins.modules import image_label
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot
+from tests.unit.support.handed_in import hand_journal, hand_root
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sets labels on real files")
 
@@ -56,8 +57,8 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host(tmp_path)
-    monkeypatch.setattr(work, "Root", lambda: CapturedRoot(host.tree, hosts.policy()))
-    monkeypatch.setattr(work, "Journal", lambda name: Journal(name, str(host.journal)))
+    hand_root(monkeypatch, lambda: CapturedRoot(host.tree, hosts.policy()))
+    hand_journal(monkeypatch, image_label, host.journal)
     monkeypatch.setattr(file_contexts, "commit", host.commit)
     monkeypatch.setattr(file_contexts, "defaults", lambda wanted, *_: dict.fromkeys(wanted, hosts.REST_LABEL))
     return host

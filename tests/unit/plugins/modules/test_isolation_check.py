@@ -7,11 +7,11 @@ import typing as t
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.module_utils._backends import isolation_check as backend
 from ansible_collections.svirt.fleet.plugins.modules import isolation_check
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.handed_in import hand_root
 
 GUEST = "system_u:system_r:svirt_t:s0:c1,c2"
 OWN = "system_u:object_r:svirt_image_t:s0:c1,c2"
@@ -31,7 +31,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
     files.file("/sys/fs/selinux/class/file/index", "6")
     for bit, name in enumerate(("ioctl", "read", "write"), 1):
         files.file(f"/sys/fs/selinux/class/file/perms/{name}", str(bit))
-    monkeypatch.setattr(backend, "Root", lambda: CapturedRoot(files, hosts.policy()))
+    hand_root(monkeypatch, lambda: CapturedRoot(files, hosts.policy()))
 
 
 def check(target: str, expect: str | None, **more: t.Any) -> dict[str, t.Any]:
@@ -68,7 +68,7 @@ def test_an_expectation_that_cannot_be_checked_is_not_met(capsys: pytest.Capture
 
 
 def test_a_host_without_selinux_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend, "Root", lambda: CapturedRoot(Tree()))
+    hand_root(monkeypatch, lambda: CapturedRoot(Tree()))
     result = run(capsys, checks=[check(OWN, "denied")])
     assert (result["violations"], [item["code"] for item in result["unknown"]]) == ([], ["selinux_off"])
     assert "msg" in result

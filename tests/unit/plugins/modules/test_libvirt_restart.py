@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_restart as work
-from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import RestartActor
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_restart
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
+from tests.unit.support.handed_in import hand_journal, hand_root
 from tests.unit.support.restarts import Machine, restarted
 
 CONF = "/etc/libvirt/qemu.conf"
@@ -27,10 +27,10 @@ Start = t.Callable[[Machine], t.Callable[..., dict[str, t.Any]]]
 @pytest.fixture
 def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Start:
     def start(machine: Machine) -> t.Callable[..., dict[str, t.Any]]:
-        monkeypatch.setattr(work, "Root", lambda: machine.root)
+        hand_root(monkeypatch, lambda: machine.root)
+        hand_journal(monkeypatch, libvirt_restart, tmp_path / "journal")
         monkeypatch.setattr(work, "Tools", lambda run_command: machine.tools)
         monkeypatch.setattr(work, "RestartActor", functools.partial(RestartActor, pause=0.01))
-        monkeypatch.setattr(work, "Journal", functools.partial(Journal, folder=str(tmp_path / "journal")))
 
         def call(**arguments: t.Any) -> dict[str, t.Any]:
             with patch_module_args({"timeout": 5, **arguments}), pytest.raises(SystemExit):

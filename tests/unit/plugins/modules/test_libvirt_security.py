@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import typing as t
 from pathlib import Path
@@ -13,13 +12,14 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError, HostWriteError
-from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, Journals
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf, rollback
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.handed_in import hand_journal, hand_root
 
 Run = t.Callable[..., dict[str, t.Any]]
 
@@ -55,10 +55,9 @@ def tree() -> Tree:
 def run(conf: Path, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Run:
     made = Root(tree, hosts.policy())
     made.real = str(tmp_path)
-    journal = functools.partial(Journal, folder=str(tmp_path / "journal"))
-    monkeypatch.setattr(work, "Root", lambda: made)
+    hand_root(monkeypatch, lambda: made)
+    hand_journal(monkeypatch, libvirt_security, tmp_path / "journal")
     monkeypatch.setattr(work, "CONF", str(conf))
-    monkeypatch.setattr(qemu_conf, "Journal", journal)
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
         with patch_module_args(arguments), pytest.raises(SystemExit):
@@ -207,7 +206,8 @@ def test_a_host_without_libvirt(run: Run, tree: Tree) -> None:
 
 def test_someone_else_was_faster(run: Run, conf: Path, tmp_path: Path) -> None:
     facts = qemu_conf.QemuConfFacts("as it was read", True, "enforcing", [], None, None)
-    with pytest.raises(HostWriteError) as refused:
-        qemu_conf.write(str(conf), "new", facts, "libvirt_security")
+    journals = Journals(str(tmp_path / "journal"))
+    with journals.open("libvirt_security") as journal, pytest.raises(HostWriteError) as refused:
+        qemu_conf.write(str(conf), "new", facts, journal)
     assert refused.value.code == "changed_meanwhile"
     assert rollback.runs(folder=str(tmp_path / "journal")) == []

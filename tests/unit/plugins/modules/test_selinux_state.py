@@ -12,9 +12,9 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import selinux_state as work
-from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.modules import selinux_state
 
+from tests.unit.support.handed_in import hand_journal, hand_root
 from tests.unit.support.selinux_host import BOOT, FS, LOG, MAIN, START, SelinuxHost, denial
 
 Run = t.Callable[..., dict[str, t.Any]]
@@ -27,9 +27,9 @@ def host(tmp_path: Path) -> SelinuxHost:
 
 @pytest.fixture
 def run(host: SelinuxHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.setattr(work, "Root", lambda: host.root)
+    hand_root(monkeypatch, lambda: host.root)
+    hand_journal(monkeypatch, selinux_state, tmp_path / "journal", wait=1.0)
     monkeypatch.setattr(work, "HostTools", lambda **_tools: host.tools)
-    monkeypatch.setattr(work, "Journal", lambda module: Journal(module, str(tmp_path / "journal"), 1.0))
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
         with patch_module_args(arguments), pytest.raises(SystemExit):

@@ -9,13 +9,13 @@ import ansible.module_utils.common
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
-from ansible_collections.svirt.fleet.plugins.module_utils._backends import svirt_info as backend
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import unpack
 from ansible_collections.svirt.fleet.plugins.modules import svirt_info
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot
+from tests.unit.support.handed_in import hand_root
 
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.Any]:
@@ -28,8 +28,7 @@ def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.A
 def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Bindings that a respawn was tried for; the host is an EL 9 without its binding."""
     found: list[str] = []
-    for place in (_module, backend):
-        monkeypatch.setattr(place, "Root", lambda: CapturedRoot(hosts.el9(), hosts.policy()))
+    hand_root(monkeypatch, lambda: CapturedRoot(hosts.el9(), hosts.policy()))
     monkeypatch.setattr(_module, "respawn_for", found.append)
     return found
 
@@ -61,8 +60,7 @@ def test_two_calls_in_one_process_do_not_meet(asked_for: list[str], capsys: pyte
 def test_a_host_without_libvirt_needs_no_other_python(
     asked_for: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in (_module, backend):
-        monkeypatch.setattr(place, "Root", lambda: CapturedRoot(hosts.bare(), hosts.policy()))
+    monkeypatch.setattr(_module, "Root", lambda: CapturedRoot(hosts.bare(), hosts.policy()))
     assert run(capsys)["summary"]["coverage"]["libvirt"]["status"] == "not_applicable"
     assert asked_for == []
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
-from ansible_collections.svirt.fleet.plugins.module_utils._backends import svirt_rollback as backend
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal
 from ansible_collections.svirt.fleet.plugins.modules import svirt_rollback
+
+from tests.unit.support.handed_in import hand_journal
 
 Run = t.Callable[..., dict[str, t.Any]]
 
@@ -37,7 +38,7 @@ def conf(tmp_path: Path, folder: str) -> Path:
 
 @pytest.fixture
 def run(folder: str, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Run:
-    monkeypatch.setattr(backend, "FOLDER", folder)
+    hand_journal(monkeypatch, svirt_rollback, folder)
     monkeypatch.setattr(_module, "respawn_for", lambda _binding: None)
 
     def call(**arguments: t.Any) -> dict[str, t.Any]:
