@@ -128,9 +128,14 @@ class Lab:
             self._clean()
         say(f"the lab in {self.folder} is down")
 
+    def processes(self) -> list[int]:
+        """Numbers of the processes that run its hosts."""
+        return [process.pid for name in self.names() for process in self.host(name).processes()]
+
     def _clean(self) -> None:
         for name in HOSTS:
-            self.host(name).stop()
+            if ended := self.host(name).stop():
+                say(f"{name}: stopped process {' '.join(map(str, ended))}")
         shutil.rmtree(self._control(), ignore_errors=True)
         for left in ("control", "hosts", "shape", "known_hosts", "id_ed25519", "id_ed25519.pub", "seeded"):
             (self.folder / left).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ proof  all that needs no lab, all scenarios, and the story once more on hosts th
 soak   the scenarios, the store and the fuzz tests in their long forms, which take hours
 lint, sanity
 
+A signal stops the checks and the hosts of their scenarios; what a run that was killed left is stopped by the next one.
 What checks printed is in build/log/, and on the terminal when one failed. pytest's own closing line comes last.
 """
 
@@ -20,9 +21,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from tests.tools import clean_copy, environment, proof
-from tests.tools.running import LOGS, Check, Outcome, run_all, say
+from tests.tools import clean_copy, environment, proof, stopping
+from tests.tools.running import LOGS, UNDER_WAY, Check, Outcome, run_all, say
 
 COPY = clean_copy.COLLECTION
 SIDE_BY_SIDE = 2  # what the smallest machine of CI has in cores
@@ -31,6 +33,8 @@ STORY = "default"
 SCENARIOS = {"tamper": 2, "fleet": 2, "faults": 1, "transitions": 1}
 #: Those that only `make proof` runs, unless one is asked for: their hosts have an image of their own.
 PROVED_ONLY = {"el": 2}
+#: Plans that start hosts.
+WITH_HOSTS = ("test", "proof", "soak")
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,13 @@ def fuzz() -> Check:
 
 
 def scenario(name: str) -> Check:
-    test, destroy = (["molecule", word, "--scenario-name", name] for word in ("test", "destroy"))
-    return Check(f"molecule {name}", test, undo=destroy)
+    down = [sys.executable, "-m", "tests.lab", "down", "--dir", str(lab_of(name))]
+    return Check(f"molecule {name}", ["molecule", "test", "--scenario-name", name], undo=down)
+
+
+def lab_of(name: str) -> Path:
+    """The folder of a scenario's lab, as .config/molecule/config.yml has it."""
+    return environment.BUILD / f"lab-{name}"
 
 
 def smoke() -> Check:
@@ -167,14 +176,32 @@ def main() -> int:
     )
     args = parser.parse_args()
     LOGS.mkdir(parents=True, exist_ok=True)
-    clean_copy.refresh()
+    stopping.raise_at_signals()
+    try:
+        if args.plan not in WITH_HOSTS:
+            return run_plan(args.plan, args.scenario)
+        with stopping.alone():
+            for line in stopping.sweep(lab_of(name) for name in (STORY, *SCENARIOS, *PROVED_ONLY)):
+                say(f"==> {line}")
+            UNDER_WAY.record = stopping.RECORD
+            return run_plan(args.plan, args.scenario)
+    except stopping.BusyError as error:
+        say(f"==> {error}; wait for its end, or stop it by its number")
+        return 1
+    except stopping.StoppedError as error:
+        say(f"==> stopped by {error}")
+        return 128 + error.number
 
+
+def run_plan(plan: str, chosen: str | None) -> int:
+    """Run a plan to its end; its exit status."""
+    clean_copy.refresh()
     tree = proof.Tree.now()
     started, outcomes = time.monotonic(), list[Outcome]()
-    for turn in plan_test(args.scenario) if args.plan == "test" else PLANS[args.plan]():
+    for turn in plan_test(chosen) if plan == "test" else PLANS[plan]():
         if turn.checks:
             outcomes += run_all(turn.checks, turn.at_a_time)
-    return conclude(args.plan, outcomes, time.monotonic() - started, tree)
+    return conclude(plan, outcomes, time.monotonic() - started, tree)
 
 
 def conclude(plan: str, outcomes: list[Outcome], seconds: float, tree: proof.Tree) -> int:

@@ -6,26 +6,27 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from tests.lab.machine.process import descendants
-from tests.tools import environment
+from tests.lab.machine.process import Process
+from tests.tools import environment, stopping
 
 ROOT = environment.ROOT
 LOGS = environment.BUILD / "log"
 SPEAKING = threading.Lock()  # checks that run side by side do not talk over each other
 COUNTED = re.compile(r"(\d+) (failed|passed|deselected|skipped|xfailed|errors?)\b")
 CLOSING = re.compile(r"\d+ (?:failed|passed)[^\"=\n]* in [\d.]+s")
+
+UNDER_WAY = stopping.UnderWay()
+_UNDO = 300.0  # seconds
 
 # What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
 ENVIRONMENT = {
@@ -71,45 +72,61 @@ def say(text: str) -> None:
 
 
 def run_all(checks: Sequence[Check], at_a_time: int) -> Iterator[Outcome]:
-    """Run checks, so many side by side, and report each as it ends."""
+    """Run checks, so many side by side, and report each as it ends. Whatever ends this early ends them, too."""
     say(f"==> {len(checks)} checks, {at_a_time} at a time")
     with ThreadPoolExecutor(at_a_time) as pool:
-        for future in as_completed([pool.submit(run, check) for check in checks]):
-            report(future.result())
-            yield future.result()
+        futures = [pool.submit(run, check) for check in checks]
+        try:
+            for future in as_completed(futures):
+                report(future.result())
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            UNDER_WAY.stop()
+            raise
 
 
 def run(check: Check) -> Outcome:
     """Run one check to its end, or to its limit. Its output goes to its log."""
-    say(f"     {check.name} begins")
     started = time.monotonic()
     with check.log.open("w") as log:
-        status = call(check, check.command, log)
-        if status is None:
-            log.write(f"\n{check.name}: no end after {check.limit:.0f} s, so it was killed\n")
+        status = call(check, log)
+        if status is None or UNDER_WAY.stopping:
+            why = "the run was stopped" if UNDER_WAY.stopping else f"no end after {check.limit:.0f} s"
+            log.write(f"\n{check.name}: {why}, so it was killed\n")
             log.flush()
-            if check.undo:
-                call(check, check.undo, log)
+            undo(check, log)
     return Outcome(check, status == 0, time.monotonic() - started, counts_of(check.log.read_text(errors="replace")))
 
 
-def call(check: Check, command: list[str], log: TextIO) -> int | None:
-    """Its exit status; None when it came to no end in time and was killed, with all that it started."""
-    with subprocess.Popen(
-        command,
-        cwd=check.folder,
-        env={**ENVIRONMENT, **check.variables},
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        try:
-            return process.wait(check.limit)
-        except subprocess.TimeoutExpired:
-            for pid in descendants(process.pid):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+def call(check: Check, log: TextIO) -> int | None:
+    """Its exit status; None when it did not run to its end, and was killed with all that it started."""
+    given = {"cwd": check.folder, "env": {**ENVIRONMENT, **check.variables}}
+    with UNDER_WAY.start(check.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **given) as own:
+        if own is None:
             return None
+        say(f"     {check.name} begins")
+        try:
+            return own.wait(check.limit)
+        except subprocess.TimeoutExpired:
+            stopping.end([Process.of(own.pid)])
+            return None
+
+
+def undo(check: Check, log: TextIO) -> None:
+    """Take away what a check that was killed left, and say what that was."""
+    if check.undo is None:
+        return
+    try:
+        done = subprocess.run(
+            check.undo, cwd=check.folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=_UNDO, check=False
+        )
+        said = done.stdout + done.stderr
+    except subprocess.TimeoutExpired:
+        said = f"{' '.join(check.undo)}: not done after {_UNDO:.0f} s"
+    log.write(said)
+    for line in said.splitlines():
+        say(f"     {check.name}: {line}")
 
 
 def counts_of(text: str) -> dict[str, int]:

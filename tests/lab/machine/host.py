@@ -20,7 +20,7 @@ from .accel import Accel
 from .boot import end_of
 from .ground import Ground
 from .life import Life, fatal
-from .process import Process, cpu_seconds, descendants, kill, load, save
+from .process import Process, cpu_seconds, descendants, kill, load, programs_with, save
 
 #: Seconds between two looks at a host that boots.
 _PAUSE = 0.5
@@ -117,14 +117,21 @@ class LabHost:
             time.sleep(_PAUSE)
         remote.connect()
 
-    def stop(self) -> None:
-        """End its processes and forget its port; nothing is asked of the host."""
+    def stop(self) -> list[int]:
+        """End its processes and forget its port; nothing is asked of the host. Returns the numbers of those ended."""
         if self._file("port").exists():
             self.remote().disconnect()
-        for process in load(self._file("process.json")):
+        running = self.processes()
+        for process in running:
             # A User-Mode Linux kernel has a process for each that runs in it, and leaves them behind when it is killed.
-            started = descendants(process.pid) if process.alive() else []
+            started = descendants(process.pid)
             process.stop()
             kill(pid for pid in started if pid != process.pid)
         for kind in ("process.json", "port", "name", "identity", "qcow2", "cow", "serial.log"):
             self._file(kind).unlink(missing_ok=True)
+        return [process.pid for process in running]
+
+    def processes(self) -> list[Process]:
+        """Its processes that are alive: those written down, and those of which nobody came to write them down."""
+        known = [process for process in load(self._file("process.json")) if process.alive()]
+        return list(dict.fromkeys([*known, *programs_with(f"{self.folder}/{self.spec.name}.")]))

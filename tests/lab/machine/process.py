@@ -35,6 +35,18 @@ class Process:
         """Whether that very process still runs."""
         return self.boot == _boot() and _started(self.pid) == self.started
 
+    def family(self) -> list[Process]:
+        """This process and those that it started; of a leader of a session also those that are left without it."""
+        pids = set(descendants(self.pid)) if self.alive() else set()
+        # While processes of its session are there, no other process has its number.
+        if self.boot == _boot() and (pids or _started(self.pid) is None):
+            pids |= {int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if _session(stat) == self.pid}
+        found = []
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                found.append(Process.of(pid))
+        return found
+
     def stop(self, limit: float = 10.0) -> None:
         """End it, with force after limit seconds. Nothing happens when it is gone."""
         for number, wait in ((signal.SIGTERM, limit), (signal.SIGKILL, limit)):
@@ -70,6 +82,18 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def programs_with(prefix: str) -> list[Process]:
+    """QEMU and kernels of User-Mode Linux with a file of this prefix on their command line, without their children."""
+    found: dict[int, Process] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            program = Path(os.readlink(folder / "exe"))
+            is_host = program.name.startswith("qemu-system-") or program.parent.name.startswith("kernel-")
+            if is_host and any(prefix in word for word in (folder / "cmdline").read_text(errors="replace").split("\0")):
+                found[int(folder.name)] = Process.of(int(folder.name))
+    return [process for pid, process in sorted(found.items()) if _parent(Path(f"/proc/{pid}/stat")) not in found]
+
+
 def kill(pids: Iterable[int]) -> None:
     """End processes at once; one that is gone is no error."""
     for pid in pids:
@@ -87,8 +111,16 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def _parent(stat: Path) -> int:
+    return _number(stat, 1)
+
+
+def _session(stat: Path) -> int:
+    return _number(stat, 3)
+
+
+def _number(stat: Path, place: int) -> int:
     try:
-        return int(stat.read_text().rpartition(")")[2].split()[1])
+        return int(stat.read_text().rpartition(")")[2].split()[place])
     except OSError:
         return 0
 
