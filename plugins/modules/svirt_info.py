@@ -99,12 +99,14 @@ snapshot:
       description:
         - For each area whether it was read. Areas are C(selinux), C(boot), C(libvirt), C(guests), C(images),
           C(processes), C(containers), C(storage), C(orphans) and C(xen).
-        - C(status) is V(ok), V(unknown) or V(not_applicable), and C(why) gives the reason for the last two.
+        - C(status) is V(ok), V(unknown) or V(not_applicable). C(why) gives the reasons for the last two, and C(codes)
+          names their kinds, which stay the same between releases.
       type: dict
       sample:
         libvirt:
           status: unknown
           why: no answer within 30 s
+          codes: [timed_out]
     selinux:
       description: Current and configured mode, boot entries, booleans, types, and answers of the loaded policy.
       type: dict

@@ -50,6 +50,10 @@ class Asked:
         """Why something was refused."""
         return " ".join(item["why"] for item in self.told["refused"] if item["subject"] == subject)
 
+    def code(self, subject: str = "SELinux") -> str:
+        """The code of why something was refused."""
+        return " ".join(item["code"] for item in self.told["refused"] if item["subject"] == subject)
+
 
 @dataclass(frozen=True)
 class Machine:

@@ -34,13 +34,13 @@ def test_enforcing_to_enforcing(machine: Machine) -> None:
 
 def test_enforcing_to_permissive(machine: Machine) -> None:
     machine.be("enforcing")
-    assert "state=permissive would weaken that, which is refused" in machine.refuses("permissive")
+    assert "would weaken" in machine.refuses("permissive")
 
 
 @pytest.mark.parametrize("mode", ["enforcing", "permissive"])
 def test_to_disabled(machine: Machine, mode: str) -> None:
     machine.be(mode)
-    assert "value of selinux_state must be one of: enforcing, permissive, got: disabled" in machine.refuses("disabled")
+    assert "selinux_state" in machine.refuses("disabled")
 
 
 def test_enforcing_that_the_next_boot_would_lose(machine: Machine) -> None:
@@ -73,12 +73,13 @@ def test_permissive_to_enforcing(machine: Machine) -> None:
     with machine.untouched():
         asked = machine.ask()
     assert asked.needs == ["operator"]
-    assert "when the soak of 3600 s ends" in asked.told["pending"][0]["why"]
+    assert [item["code"] for item in asked.told["pending"]] == ["soak_running"]
 
     machine.breach()
     with machine.untouched():
         asked = machine.ask(selinux_soak_seconds=0)
-    assert "enforcing would deny: svirt_t {" in asked.why()
+    assert asked.code() == "denials"
+    assert "svirt_t {" in asked.why()
     assert "shadow_t:file" in asked.why()
     assert (asked.needs, machine.mode) == ([], "permissive")
     assert machine.run("molecule/transitions/converge.yml", selinux_soak_seconds=0, selinux_strict=True).status != 0
@@ -95,7 +96,7 @@ def test_permissive_to_enforcing(machine: Machine) -> None:
 def test_disabled_to_disabled(machine: Machine) -> None:
     machine.be("disabled", WEAK)
     assert machine.findings() == OFF
-    assert "value of selinux_state must be one of: enforcing, permissive, got: disabled" in machine.refuses("disabled")
+    assert "selinux_state" in machine.refuses("disabled")
 
 
 def test_disabled_to_permissive_is_foreseen(machine: Machine) -> None:
@@ -140,7 +141,9 @@ def test_disabled_to_enforcing(machine: Machine) -> None:
     guests = machine.guests()
     assert machine.ask().needs == ["operator"]
     machine.breach()
-    assert "enforcing would deny: svirt_t" in machine.ask(selinux_soak_seconds=0).why()
+    asked = machine.ask(selinux_soak_seconds=0)
+    assert asked.code() == "denials"
+    assert "svirt_t {" in asked.why()
     machine.sh("load_policy")
     asked = machine.ask(selinux_soak_seconds=0)
     assert {("set", "mode"), ("edit", CONFIG)} == asked.done

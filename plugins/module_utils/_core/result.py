@@ -25,6 +25,10 @@ class Reason:
     def __str__(self) -> str:
         return self.text
 
+    def about(self, subject: str) -> Reason:
+        """The same reason, with what it is about before its text."""
+        return Reason(self.code, f"{subject}: {self.text}")
+
 
 @dataclass(frozen=True)
 class Refusal:

@@ -314,7 +314,7 @@ def test_e2_without_an_answer_a_containers_guests_are_unknown() -> None:
 
     snapshot = hosts.look(in_a_container(OWN), tools=Tools(ask=down))
     assert snapshot.coverage["guests"].status == "unknown"
-    assert "container" in snapshot.coverage["guests"].why
+    assert "guests_in_container" in snapshot.coverage["guests"].codes
 
 
 @pytest.mark.parametrize("own", [OWN, None])

@@ -172,7 +172,7 @@ class CapturedRoot(Root):
     def read_bytes(self, path: str, limit: int = MAX_FILE) -> bytes:
         content = self._file(path).content
         if len(content) > limit:
-            raise HostReadError(f"{path} is larger than {limit} bytes")
+            raise HostReadError(f"{path} is larger than {limit} bytes", "too_large")
         return content
 
     def holds(self, path: str, content: bytes, limit: int = MAX_FILE) -> bool:

@@ -32,6 +32,8 @@ PROFILES = ("local", "nfs", "ovirt")
 
 #: Doubts of a rule that its outcome words.
 MAX_DOUBTS = 5
+#: Codes that are taken from one area of a snapshot.
+MAX_CODES = 20
 
 PASS = "pass"
 FAIL = "fail"

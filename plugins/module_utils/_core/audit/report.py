@@ -21,7 +21,7 @@ from ..snapshot.model import AREAS, Coverage
 from ..words import and_more
 from . import report_bounds
 from . import waivers as w
-from .finding import FAIL, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN, Finding, Outcome, at_least, order
+from .finding import FAIL, MAX_CODES, NOT_APPLICABLE, PASS, SEVERITIES, UNKNOWN, Finding, Outcome, at_least, order
 from .fleet import analysis as across
 
 if t.TYPE_CHECKING:
@@ -29,8 +29,8 @@ if t.TYPE_CHECKING:
 
 SCHEMA = "svirt.fleet/report/1"
 
-#: Bounds on the codes of one entry.
-_MAX_CODES, _MAX_CODE = 20, 60
+#: Characters of a code.
+_MAX_CODE = 60
 #: ``fail_on`` that no finding reaches. Unknown results still prevent a pass.
 NEVER = "never"
 THRESHOLDS = (*SEVERITIES, NEVER)
@@ -132,7 +132,7 @@ def _host(result: HostResult, findings: list[Finding], fail_on: str, omitted: di
 
 def _shortened(entry: dict[str, t.Any]) -> dict[str, t.Any]:
     """An entry with a reason, within bounds; without codes where it has none."""
-    codes = [report_bounds.short(code, _MAX_CODE) for code in entry.pop("codes", ())[:_MAX_CODES]]
+    codes = [report_bounds.short(code, _MAX_CODE) for code in entry.pop("codes")[:MAX_CODES]]
     texts = {name: report_bounds.short(value) for name, value in entry.items()}
     return {**texts, "codes": codes} if codes else texts
 

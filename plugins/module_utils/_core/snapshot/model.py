@@ -35,6 +35,9 @@ class Coverage:
 
     status: str = field(metadata=doc("ok, unknown or not_applicable"))
     why: str = field(default="", metadata=doc("the reason, when the status is not ok"))
+    codes: list[str] = field(
+        default_factory=list, metadata=doc("codes of the reasons, each once; unlike why, they stay the same")
+    )
 
 
 @dataclass

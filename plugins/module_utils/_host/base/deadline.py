@@ -22,7 +22,8 @@ import time
 import typing as t
 
 from ..._core.errors import SvirtError
-from .root import reason
+from ..._core.result import Reason
+from .root import reason, trouble
 
 #: The most bytes that a child may send.
 MAX_BYTES = 256 * 1024 * 1024
@@ -35,6 +36,8 @@ _MOST_TIMES = 10
 _PAUSE = 0.2
 
 ITEM, END, ERROR, BUG, ALIVE = "item", "end", "error", "bug", "alive"
+#: Code of an error that nobody foresaw.
+UNEXPECTED = "unexpected_error"
 
 #: In a child: reports what it does next, and gives it its whole time again.
 _reports: list[t.Callable[[str, float], None]] = []
@@ -67,7 +70,7 @@ class Job:
         ``again``: work without side effects, which is done again while there is time when its child was killed. It
         gives the identity of an item, so that those which came already are left out then.
         """
-        self.problem = ""
+        self.problem: Reason | None = None
         #: The child ended by an error that nobody foresaw.
         self.bug = False
         self._work = work
@@ -98,7 +101,7 @@ class Job:
     def items(self) -> t.Iterator[t.Any]:
         """What the child sends, as it comes; ends when the child does, at its deadline, or at the bound."""
         came: set[t.Hashable] = set()
-        killed = ""
+        killed: Reason | None = None
         while True:
             for item in self._attempt():
                 identity = self._again(item) if self._again is not None else None
@@ -107,13 +110,13 @@ class Job:
                     self._deadline = max(self._deadline, min(time.monotonic() + self._timeout, self._latest))
                     yield item
             if killed and self.problem and not self._killed:
-                self.problem += f", and before that: {killed}"
+                self.problem = Reason(self.problem.code, f"{self.problem}, and before that: {killed}")
             left = self._deadline - time.monotonic() - _PAUSE
             if self._again is None or not self._killed or left <= 0:
                 return
             time.sleep(_PAUSE)
             killed = self.problem
-            self.problem, self._left, self._status = "", self._limit, None
+            self.problem, self._left, self._status = None, self._limit, None
             self._start(left)
 
     def _attempt(self) -> t.Iterator[t.Any]:
@@ -133,7 +136,7 @@ class Job:
                     continue
                 ended = True
                 self.bug = kind == BUG
-                self.problem = value
+                self.problem = Reason(*value) if value else None
                 break
             closed = not ended and not self.problem
         finally:
@@ -143,20 +146,21 @@ class Job:
                 self._killed, self.problem = self._how_it_ended()
             self._reap(kill=not ended)
 
-    def _how_it_ended(self) -> tuple[bool, str]:
-        """Whether the child was killed, not by its own time limit, and the problem in words."""
-        if self._status is None:
-            return True, "the reader ended before it was done"
-        if os.WIFSIGNALED(self._status):
+    def _how_it_ended(self) -> tuple[bool, Reason]:
+        """Whether the child was killed, not by its own time limit, and the problem."""
+        how = ""
+        if self._status is not None and os.WIFSIGNALED(self._status):
             number = os.WTERMSIG(self._status)
             if number == signal.SIGALRM:
                 return False, self._too_late()
-            return True, f"the reader was killed by signal {number} ({_signal_name(number)}) before it was done"
-        return True, f"the reader ended with status {os.WEXITSTATUS(self._status)} before it was done"
+            how = f" was killed by signal {number} ({_signal_name(number)})"
+        elif self._status is not None:
+            how = f" ended with status {os.WEXITSTATUS(self._status)}"
+        return True, Reason("reader_ended", f"the reader{how or ' ended'} before it was done")
 
-    def _too_late(self) -> str:
+    def _too_late(self) -> Reason:
         step = f" ({self._step})" if self._step else ""
-        return f"no answer within {self._within:g} s{step}"
+        return Reason("timed_out", f"no answer within {self._within:g} s{step}")
 
     def _lines(self) -> t.Iterator[bytes]:
         rest = b""
@@ -178,7 +182,7 @@ class Job:
         part = os.read(self._pipe, 1 << 18)
         self._left -= len(part)
         if self._left < 0:
-            self.problem = "the answer is larger than the probe takes"
+            self.problem = Reason("answer_too_large", "the answer is larger than the probe takes")
             return b""
         return part
 
@@ -229,11 +233,12 @@ def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int, timeout: float) ->
             if time.monotonic() + timeout < latest:
                 _wind_up(timeout)
             _send(out, ITEM, item)
-        _send(out, END, "")
+        _send(out, END, None)
     except (OSError, SvirtError) as error:
-        _send(out, ERROR, reason(error))
+        why = trouble(error)
+        _send(out, ERROR, (why.code, why.text))
     except BaseException as error:  # the parent tells; there is nobody else to
-        _send(out, BUG, f"{type(error).__name__}: {reason(error)}")
+        _send(out, BUG, (UNEXPECTED, f"{type(error).__name__}: {reason(error)}"))
     finally:
         os._exit(0)
 

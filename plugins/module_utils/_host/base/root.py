@@ -11,7 +11,8 @@ import errno
 import os
 import typing as t
 
-from ..._core.errors import HostReadError
+from ..._core.errors import HostReadError, SvirtError
+from ..._core.result import Reason
 
 #: The largest file that a reader takes whole.
 MAX_FILE = 4 * 1024 * 1024
@@ -74,7 +75,7 @@ class Root:
                 size += len(part)
         finally:
             os.close(handle)
-        raise HostReadError(f"{path} is larger than {limit} bytes")
+        raise HostReadError(f"{path} is larger than {limit} bytes", "too_large")
 
     def holds(self, path: str, content: bytes, limit: int = MAX_FILE) -> bool:
         """Whether a file holds these bytes within the limit; little of it is in memory at a time. Raises OSError."""
@@ -106,7 +107,7 @@ class Root:
         """The names in a folder, sorted. Raises OSError, and HostReadError for a folder that has too many."""
         names = os.listdir(path)
         if len(names) > MAX_NAMES:
-            raise HostReadError(f"{path} holds more than {MAX_NAMES} names")
+            raise HostReadError(f"{path} holds more than {MAX_NAMES} names", "too_many_names")
         return sorted(names)
 
     def scan(self, path: str, untouched: t.Container[str] = ()) -> t.Iterator[tuple[str, bool]]:
@@ -185,6 +186,12 @@ def text_of(content: bytes) -> str:
 def label_of(content: bytes | None) -> str | None:
     """A label as text, without the closing NUL."""
     return text_of(content).rstrip("\0\n") or None if content is not None else None
+
+
+def trouble(error: BaseException, code: str = "unreadable") -> Reason:
+    """An error as a reason, for coverage: with a code of its own where it has one, else with ``code``."""
+    own = error.code if isinstance(error, SvirtError) else SvirtError.code
+    return Reason(code if own == SvirtError.code else own, reason(error))
 
 
 def reason(error: BaseException) -> str:

@@ -136,7 +136,7 @@ def commit(rules: t.Sequence[ContextRule], timeout: float = TIMEOUT) -> None:
 
     try:
         job = Job(work, timeout)
-        problem = "; ".join(job.items()) or job.problem
+        problem = "; ".join(job.items()) or str(job.problem or "")
     except OSError as error:
         problem = reason(error)
     if problem:

@@ -152,7 +152,7 @@ def facts(root: Root) -> LibvirtFacts:
         return LibvirtFacts(False)
     why = daemon.may_connect(root, reading)
     if why:
-        raise HostReadError(why, "may_not_connect")
+        raise HostReadError(why.text, "may_not_connect")
     context = reading.daemon.context if reading.daemon else None
     return LibvirtFacts(True, types, context, base_types, _deaf(root, reading.daemon))
 

@@ -160,9 +160,10 @@ class ImageSurvey:
     def take(self, targets: t.Sequence[ImageTarget]) -> dict[ImageKey, SurveyedFile]:
         """Each file as it is now. A file that cannot be read has its ``error`` set."""
         mounts, problem = mount_table(self.root)
-        seen = (
-            {target.key: SurveyedFile(error=problem) for target in targets} if problem else self._look(targets, mounts)
-        )
+        if problem:
+            seen = {target.key: SurveyedFile(error=problem.text) for target in targets}
+        else:
+            seen = self._look(targets, mounts)
         self._defaults(targets, seen)
         self._holders(targets, seen)
         return seen

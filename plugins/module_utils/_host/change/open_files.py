@@ -65,7 +65,7 @@ def find(root: Root, files: t.Mapping[Identity, str], timeout: float) -> OpenFil
             result.problem = result.problem or item[0]
         else:
             result.add((item[0], item[1]), FileHolder(item[2], item[3]))
-    result.problem = result.problem or job.problem
+    result.problem = result.problem or str(job.problem or "")
     return result
 
 

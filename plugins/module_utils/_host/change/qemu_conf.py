@@ -110,6 +110,6 @@ def _exported(root: Root, warnings: list[str]) -> tuple[str, ...]:
     """Exported folders, without those on remote file systems: libvirt knows these as shared by their type."""
     exports, problem = storage.exports(root)
     table, more = storage.mount_table(root)
-    warnings += [why for why in (problem, more) if why]
+    warnings += [why.text for why in (problem, more) if why]
     mounts = {item.path: table.of(item.path) for item in exports}
     return tuple(sorted(path for path, mount in mounts.items() if mount is None or not mount.remote))

@@ -12,6 +12,7 @@ import posixpath
 import typing as t
 
 from ..._core.errors import HostReadError
+from ..._core.result import Reason
 from ..._core.snapshot.model import BootEntry
 from ..._core.system.boot_loaders.kinds import KINDS, doubts_of, entries_of
 from ..._core.system.boot_loaders.loader import BootFiles, BootProgram
@@ -27,17 +28,19 @@ _BY_TAG = {
     "PARTLABEL": "/dev/disk/by-partlabel",
 }
 _MAX_ENTRIES = 1000
+_NONE_FOUND = "no GRUB configuration and no boot loader entries were found"
 
 
-def entries(root: Root) -> tuple[list[BootEntry], list[str]]:
+def entries(root: Root) -> tuple[list[BootEntry], list[Reason]]:
     """Every boot entry, and what could not be read or followed."""
     files = read_files(root)
     listed = entries_of(files)
-    problems = [*files.problems, *doubts_of(files)]
+    problems = [Reason("boot_files_unread", why) for why in files.problems]
+    problems += [Reason("boot_text_unclear", why) for why in doubts_of(files)]
     if len(listed) > _MAX_ENTRIES:
-        problems.append(f"only {_MAX_ENTRIES} of {len(listed)} boot entries are kept")
+        problems.append(Reason("too_many_entries", f"only {_MAX_ENTRIES} of {len(listed)} boot entries are kept"))
     if not listed and not problems:
-        problems.append("no GRUB configuration and no boot loader entries were found")
+        problems.append(Reason("no_boot_entry", _NONE_FOUND))
     return listed[:_MAX_ENTRIES], problems
 
 
@@ -54,7 +57,7 @@ def read_all(root: Root, find: t.Callable[[str], str | None]) -> BootFiles:
     """The files that hold entries, those that entries are made from, and the programs that make them."""
     files = read_files(root)
     if not (files.texts or files.problems):
-        files.problems.append("no GRUB configuration and no boot loader entries were found")
+        files.problems.append(_NONE_FOUND)
     for pattern in _patterns(kind.setting_files for kind in KINDS):
         _take(root, files, pattern)
     for name in _patterns(kind.programs for kind in KINDS):

@@ -11,9 +11,11 @@ import contextlib
 import typing as t
 
 from ..._core.errors import SvirtError
+from ..._core.result import Reason
 from ..._core.snapshot import model as s
 from ..._core.words import and_more
-from ..base.root import reason
+from ..base.deadline import UNEXPECTED
+from ..base.root import reason, trouble
 
 _MAX_WHY = 1000
 _MAX_REASONS = 8
@@ -24,14 +26,15 @@ class CoverageLog:
 
     def __init__(self, strict: bool = False) -> None:
         self._strict = strict
-        self._unknown: dict[str, list[str]] = {area: [] for area in s.AREAS}
-        self._not_applicable: dict[str, str] = {}
+        #: The keys are the reasons, each once.
+        self._unknown: dict[str, dict[Reason, None]] = {area: {} for area in s.AREAS}
+        self._not_applicable: dict[str, Reason] = {}
 
-    def unknown(self, area: str, *reasons: str) -> None:
-        """Part of the area could not be read. Empty reasons are ignored."""
-        self._unknown[area] += [why for why in reasons if why and why not in self._unknown[area]]
+    def unknown(self, area: str, *reasons: Reason | None) -> None:
+        """Part of the area could not be read. None is ignored."""
+        self._unknown[area].update((why, None) for why in reasons if why is not None)
 
-    def not_applicable(self, area: str, why: str) -> None:
+    def not_applicable(self, area: str, why: Reason) -> None:
         """The area does not exist on this host."""
         self._not_applicable.setdefault(area, why)
 
@@ -43,7 +46,7 @@ class CoverageLog:
         """Whether the area has no gap so far."""
         return not self._unknown[area]
 
-    def bug(self, area: str, why: str) -> None:
+    def bug(self, area: str, why: Reason) -> None:
         """A child process ended by an unexpected error."""
         if self._strict:
             raise AssertionError(f"{area}: {why}")
@@ -56,12 +59,12 @@ class CoverageLog:
             yield
         except (OSError, SvirtError) as error:
             for area in areas:
-                self.unknown(area, reason(error))
+                self.unknown(area, trouble(error))
         except Exception as error:  # whatever a host holds, its other areas are read
             if self._strict:
                 raise
             for area in areas:
-                self.unknown(area, f"{type(error).__name__}: {reason(error)}")
+                self.unknown(area, Reason(UNEXPECTED, f"{type(error).__name__}: {reason(error)}"))
 
     def result(self) -> dict[str, s.Coverage]:
         """The coverage of every area."""
@@ -69,9 +72,11 @@ class CoverageLog:
 
     def _coverage(self, area: str) -> s.Coverage:
         if area in self._not_applicable:
-            return s.Coverage(s.NOT_APPLICABLE, self._not_applicable[area])
+            absent = self._not_applicable[area]
+            return s.Coverage(s.NOT_APPLICABLE, absent.text, [absent.code])
         reasons = self._unknown[area]
         if not reasons:
             return s.Coverage(s.OK)
-        why = "; ".join(reasons[:_MAX_REASONS])[:_MAX_WHY]
-        return s.Coverage(s.UNKNOWN, why + and_more(len(reasons) - _MAX_REASONS))
+        texts = list(dict.fromkeys(each.text for each in reasons))
+        why = "; ".join(texts[:_MAX_REASONS])[:_MAX_WHY] + and_more(len(texts) - _MAX_REASONS)
+        return s.Coverage(s.UNKNOWN, why, list(dict.fromkeys(each.code for each in reasons)))

@@ -28,7 +28,7 @@ from ..base.daemons import SOCKETS, XEN_SOCKETS, has_daemon
 from ..base.deadline import Job
 from ..base.loaded_policy import LoadedPolicy
 from ..base.process_view import ProcessView
-from ..base.root import MAX_FILE, Root, label_of, reason
+from ..base.root import MAX_FILE, Root, label_of, trouble
 from . import processes
 
 CONF = "/etc/libvirt/qemu.conf"
@@ -174,17 +174,18 @@ def _is_link(root: Root, path: str) -> bool:
     return True
 
 
-def may_connect(root: Root, libvirt: Libvirt) -> str:
-    """Why no connection may be made; empty when one may.
+def may_connect(root: Root, libvirt: Libvirt) -> Reason | None:
+    """Why no connection may be made; None when one may.
 
     A connection starts a daemon that waits behind its socket. That is harmless for one that ran since the boot and
     went to sleep, but the first start after a boot would start guests.
     """
     if libvirt.daemon is None:
-        return "no libvirt daemon runs and no socket would start one"
+        return Reason("no_daemon", "no libvirt daemon runs and no socket would start one")
     if libvirt.daemon.pid is None and not root.exists(_AUTOSTARTED):
-        return f"{libvirt.daemon.name} has not run since the host booted; starting it would start guests"
-    return ""
+        why = f"{libvirt.daemon.name} has not run since the host booted; starting it would start guests"
+        return Reason("daemon_asleep", why)
+    return None
 
 
 def drives(root: Root, pid: int) -> bool:
@@ -223,7 +224,9 @@ def changes(root: Root, paths: t.Iterable[str]) -> dict[str, float]:
     return times
 
 
-def configuration(root: Root, daemon: Daemon | None = None, timeout: float = 30.0) -> tuple[QemuConf | None, str]:
+def configuration(
+    root: Root, daemon: Daemon | None = None, timeout: float = 30.0
+) -> tuple[QemuConf | None, Reason | None]:
     """The daemon's qemu.conf, empty where it has none; or None and why it could not be read."""
     if daemon is not None and daemon.own_files is not False:
         return _own_configuration(root, daemon, timeout)
@@ -233,11 +236,11 @@ def configuration(root: Root, daemon: Daemon | None = None, timeout: float = 30.
         conf.present = True
         _parse(conf, root.read_text(CONF, _MAX_CONF))
     except FileNotFoundError:
-        return conf, ""
+        return conf, None
     except (OSError, HostReadError) as error:
-        return None, reason(error)  # no conclusion from keys that could not be read
+        return None, trouble(error)  # no conclusion from keys that could not be read
     items = qemu_conf.effective(conf.assignments).values()
-    return qemu_conf_host.checked(conf, conf_values.read(root, qemu_conf_host.facts_of(items))), ""
+    return qemu_conf_host.checked(conf, conf_values.read(root, qemu_conf_host.facts_of(items))), None
 
 
 def _parse(conf: QemuConf, text: str) -> None:
@@ -246,11 +249,11 @@ def _parse(conf: QemuConf, text: str) -> None:
     conf.assignments = [replace(item, value=blanked_value(item.key, item.value)) for item in assignments]
 
 
-def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[QemuConf | None, str]:
+def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[QemuConf | None, Reason | None]:
     """qemu.conf of a daemon in a container, read through its own root; never the host's in its place."""
     pid = daemon.pid
     if daemon.own_files is None or pid is None:
-        return None, host_files_unread(daemon)
+        return None, Reason("host_files_unread", host_files_unread(daemon))
 
     def work() -> t.Iterator[tuple[str, float] | None]:
         view = ProcessView(root, pid)
@@ -261,8 +264,8 @@ def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[Qemu
 
     job = Job(work, timeout)
     answers = list(job.items())
-    if job.problem or len(answers) != 1:
-        return None, f"{daemon.name} reads a {CONF} of its own, in a container: {job.problem or 'it was not read'}"
+    if job.problem:
+        return None, job.problem.about(f"{daemon.name} reads a {CONF} of its own, in a container")
     conf = QemuConf(path=CONF)
     if answers[0] is not None:
         conf.present = True
@@ -270,7 +273,7 @@ def _own_configuration(root: Root, daemon: Daemon, timeout: float) -> tuple[Qemu
         conf.changed_at = answers[0][1]
     # Whether its values hold is for the container to show: what the host has says nothing of that.
     items = qemu_conf.effective(conf.assignments).values()
-    return qemu_conf_host.checked(conf, _facts_there(root, pid, qemu_conf_host.facts_of(items))), ""
+    return qemu_conf_host.checked(conf, _facts_there(root, pid, qemu_conf_host.facts_of(items))), None
 
 
 def _facts_there(root: Root, pid: int, facts: t.Iterable[HostFact]) -> dict[HostFact, bool | str | None]:

@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ..._core.libvirt import file_labels
+from ..._core.result import Reason
 from ..._core.snapshot.model import FileFacts, Guest, Resource, Snapshot
 from ..._core.system.mounts import Export
 from ..base.paths import MountTable
@@ -20,10 +21,15 @@ from . import guest_files, guests, orphans, selinux, storage
 from .coverage import CoverageLog
 from .guests import ReadGuest
 
-NEEDS_ROOT = "the probe did not run as root"
+_NOT_ROOT = Reason("not_root", "the probe did not run as root")
 #: More mounts of network file systems are listed only where they hold guests' files.
 _MAX_REMOTE = 1000
 _LABELLED = frozenset(("image", "shared", "content", "own"))
+
+
+def not_root(what: str) -> Reason:
+    """What could not be read, for the probe is not root."""
+    return Reason(_NOT_ROOT.code, f"{_NOT_ROOT}: {what}")
 
 
 @dataclass(repr=False, eq=False)
@@ -44,7 +50,7 @@ class FileSurvey:
     #: Disks that are block devices: path -> device number.
     devices: dict[str, int] = field(default_factory=dict)
     #: Storage that did not answer: mount point -> why.
-    stuck: dict[str, str] = field(default_factory=dict)
+    stuck: dict[str, Reason] = field(default_factory=dict)
 
     def read(self) -> None:
         """Read all areas. Errors go into the coverage."""
@@ -71,13 +77,14 @@ class FileSurvey:
         for problem in reader.bugs:
             self.ledger.bug("images", problem)
         self.stuck = reader.stuck
-        self.ledger.unknown("images", *(f"{point}: {why}" for point, why in reader.stuck.items()))
+        self.ledger.unknown("images", *(why.about(point) for point, why in reader.stuck.items()))
         if not self.root.privileged:
-            self.ledger.unknown("images", f"{NEEDS_ROOT}: what libvirt remembers of files cannot be read")
+            self.ledger.unknown("images", not_root("what libvirt remembers of files cannot be read"))
         if not self.complete:
-            self.ledger.unknown("images", "files of guests that could not be read wholly are not known")
+            why = "files of guests that could not be read wholly are not known"
+            self.ledger.unknown("images", Reason("guest_unread", why))
 
-    def _may_own(self, problems: t.Iterable[str]) -> None:
+    def _may_own(self, problems: t.Iterable[Reason]) -> None:
         """What was not read may name files that look ownerless."""
         self.ledger.unknown("orphans", *problems)
 
@@ -103,7 +110,8 @@ class FileSurvey:
         """Whether the guest's QEMU runs in a container: its paths are not the host's, so no header is read by them."""
         if guest.pid is None or not ProcessView(self.root, guest.pid).has_own_root(self.mounts):
             return False
-        self.ledger.unknown("images", f"guest {guest.name[:80]!r}: backing chains in a container were not followed")
+        why = f"guest {guest.name[:80]!r}: backing chains in a container were not followed"
+        self.ledger.unknown("images", Reason("chain_in_container", why))
         return True
 
     def _look(self, reader: guest_files.FileReader, wanted: list[tuple[Guest, Resource]]) -> None:
@@ -134,7 +142,8 @@ class FileSurvey:
         for guest, items in outside if contained else ():
             missing = [item.path for item in items if item.file.exists and item.file.mount is None]
             for path in missing if guest.uuid in contained else ():
-                self.ledger.unknown("storage", f"{path}: it lies in a container, on storage that the host lacks")
+                why = f"{path}: it lies in a container, on storage that the host lacks"
+                self.ledger.unknown("storage", Reason("storage_in_container", why))
 
     def _own_devices(
         self, reader: guest_files.FileReader, guest: Guest, paths: list[str]
@@ -161,17 +170,19 @@ class FileSurvey:
 
     def _keep(self, item: Resource, seen: guest_files.PathFacts) -> None:
         item.file = seen.facts
-        self.ledger.unknown("images", seen.facts.error)
+        if seen.facts.error:
+            self.ledger.unknown("images", Reason("file_unread", seen.facts.error))
         if seen.facts.kind == "block":
             self.devices[item.path] = seen.rdev
             item.file.mount = item.path
 
     def _orphans(self) -> None:
         if not self.complete:  # a guest that was not read may own any of them
-            self.ledger.unknown("orphans", "guests could not be read wholly, so they may own files that look ownerless")
+            why = "guests could not be read wholly, so they may own files that look ownerless"
+            self.ledger.unknown("orphans", Reason("guest_unread", why))
             return
         if not self.root.privileged:
-            self.ledger.unknown("orphans", NEEDS_ROOT)
+            self.ledger.unknown("orphans", _NOT_ROOT)
             return
         owned = orphans.OwnedFiles()
         images: list[str] = []

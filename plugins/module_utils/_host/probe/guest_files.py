@@ -15,11 +15,12 @@ from dataclasses import fields
 from ..._core.errors import HostReadError
 from ..._core.libvirt import image_header
 from ..._core.paths import below
+from ..._core.result import Reason
 from ..._core.snapshot.model import FileFacts, Remembered
 from ..base.deadline import Job
 from ..base.paths import MountTable, Paths, may_hang
 from ..base.process_view import ProcessView
-from ..base.root import Root, label_of, reason, text_of
+from ..base.root import Root, label_of, reason, text_of, trouble
 
 LABEL = "security.selinux"
 _REMEMBERED = "trusted.libvirt.security."
@@ -35,6 +36,7 @@ _KINDS = (
 
 
 _DEV = "/dev"
+_CHAIN = "chain_unread"
 
 
 class PathFacts(t.NamedTuple):
@@ -109,8 +111,8 @@ class FileReader:
         self._timeout = timeout
         self.local = Paths(root, mounts)
         #: Storage that did not answer: mount point -> why.
-        self.stuck: dict[str, str] = {}
-        self.bugs: list[str] = []
+        self.stuck: dict[str, Reason] = {}
+        self.bugs: list[Reason] = []
 
     def look_all(self, wanted: t.Iterable[str]) -> dict[str, PathFacts]:
         """Facts about each of these paths on the host."""
@@ -132,13 +134,13 @@ class FileReader:
             facts.update(self._answers(point, paths, job))
         return facts
 
-    def read_headers(self, wanted: t.Mapping[str, str]) -> tuple[dict[str, image_header.ImageHeader], list[str]]:
+    def read_headers(self, wanted: t.Mapping[str, str]) -> tuple[dict[str, image_header.ImageHeader], list[Reason]]:
         """Headers of images, given as path -> declared format; and why the header of some could not be read.
 
         What is on storage that may hang, and every block device, is read in a child.
         """
         headers: dict[str, image_header.ImageHeader] = {}
-        problems: list[str] = []
+        problems: list[Reason] = []
         apart: dict[str, list[str]] = {}
         for path in sorted(wanted):
             try:
@@ -155,16 +157,16 @@ class FileReader:
             except (FileNotFoundError, NotADirectoryError):
                 continue  # no file, so no chain
             except (OSError, ValueError, HostReadError) as error:
-                problems.append(f"backing chain of {path}: {reason(error)}")
+                problems.append(trouble(error, _CHAIN).about(f"backing chain of {path}"))
         jobs = [(point, Job(self._far_headers(paths, wanted), self._timeout)) for point, paths in sorted(apart.items())]
         for point, job in jobs:
             for path, fields_, problem in job.items():
                 if problem:
-                    problems.append(f"backing chain of {path}: {problem}")
+                    problems.append(Reason(*problem).about(f"backing chain of {path}"))
                 elif fields_ is not None:
                     headers[path] = image_header.ImageHeader(*fields_)
             if job.problem:
-                problems.append(f"backing chains on {point}: {job.problem}")
+                problems.append(job.problem.about(f"backing chains on {point}"))
         return headers, problems
 
     def _far_headers(self, paths: list[str], wanted: t.Mapping[str, str]) -> t.Callable[[], t.Iterator[t.Any]]:
@@ -173,11 +175,12 @@ class FileReader:
             for path in paths:
                 try:
                     header = _header(self._root, links.resolve(path), wanted[path])
-                    yield path, [header.backing, header.backing_format, header.data_file], ""
+                    yield path, [header.backing, header.backing_format, header.data_file], None
                 except (FileNotFoundError, NotADirectoryError):
-                    yield path, None, ""
+                    yield path, None, None
                 except (OSError, ValueError, HostReadError) as error:
-                    yield path, None, reason(error)
+                    problem = trouble(error, _CHAIN)
+                    yield path, None, (problem.code, problem.text)
 
         return work
 

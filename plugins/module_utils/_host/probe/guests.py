@@ -25,9 +25,10 @@ from ..._core.libvirt.domain_xml import (
     parse_status,
     sources_of,
 )
+from ..._core.result import Reason
 from ..._core.snapshot.model import Guest, Interface, Libvirt, Resource
 from ..base.deadline import Job
-from ..base.root import Root, reason
+from ..base.root import Root, reason, trouble
 from . import libvirt_reader, storage
 from .coverage import CoverageLog
 from .libvirt_reader import ListedGuest
@@ -55,14 +56,14 @@ class StatusFiles:
     by_uuid: dict[str, GuestStatus] = field(default_factory=dict)
     #: File that does not parse -> why.
     broken: dict[str, str] = field(default_factory=dict)
-    problem: str = ""
+    problem: Reason | None = None
 
 
 def status_names(root: Root) -> StatusFiles:
     """The names of guests that have a status file; their content is read later, while libvirt answers."""
     files = StatusFiles()
     if not root.privileged:
-        files.problem = f"only root may read {RUN}"
+        files.problem = Reason("not_root", f"only root may read {RUN}")
         return files
     try:
         for name in _xml_names(root, RUN):
@@ -72,7 +73,7 @@ def status_names(root: Root) -> StatusFiles:
             else:
                 files.broken[name] = "the file is not root's"
     except OSError as error:
-        files.problem = reason(error)
+        files.problem = trouble(error)
     return files
 
 
@@ -115,9 +116,9 @@ def from_libvirt(root: Root, listed: ListedGuest, files: StatusFiles) -> ReadGue
     return read
 
 
-def without_libvirt(root: Root, files: StatusFiles, alive: t.Container[int]) -> tuple[list[ReadGuest], list[str]]:
+def without_libvirt(root: Root, files: StatusFiles, alive: t.Container[int]) -> tuple[list[ReadGuest], list[Reason]]:
     """Guests by libvirt's files alone. A status file whose process is gone is left over from a crash."""
-    problems = [f"{RUN}/{name}.xml: {why}" for name, why in files.broken.items()]
+    problems = [Reason("status_unread", f"{RUN}/{name}.xml: {why}") for name, why in files.broken.items()]
     problems += [files.problem] if files.problem else []
     by_uuid: dict[str, ReadGuest] = {}
     for uuid, status in files.by_uuid.items():
@@ -136,19 +137,19 @@ def without_libvirt(root: Root, files: StatusFiles, alive: t.Container[int]) -> 
     return list(by_uuid.values()), problems
 
 
-def _definitions(root: Root, problems: list[str]) -> t.Iterator[tuple[str, Domain]]:
+def _definitions(root: Root, problems: list[Reason]) -> t.Iterator[tuple[str, Domain]]:
     """The persistent definitions under /etc/libvirt/qemu."""
     try:
         names = _xml_names(root, ETC)
     except OSError as error:
-        problems.append(reason(error))
+        problems.append(trouble(error))
         return
     for name in names:
         path = f"{ETC}/{name}.xml"
         try:
             domain = parse_domain(root.read_text(path, MAX_XML))
         except (OSError, HostReadError, DomainXmlError) as error:
-            problems.append(f"{path}: {reason(error)}")
+            problems.append(trouble(error).about(path))
             continue
         yield domain.uuid, domain
 
@@ -208,11 +209,11 @@ def _pid_file(root: Root, name: str) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 12 else None
 
 
-def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -> list[str]:
+def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -> list[Reason]:
     """List the guest's files with their paths; facts about them come later. Returns what of them is not known."""
     if read.domain is None:
         return []
-    problems = []
+    problems: list[Reason] = []
     for device in read.domain.devices:
         for source in sources_of(device):
             if source.path is None:
@@ -223,7 +224,8 @@ def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -
                 and read.guest.active
                 and storage.is_local_pool(root, source.pool or "")
             ):
-                problems.append(f"volume {source.volume!r} of pool {source.pool!r} leads to no file or device")
+                why = f"volume {source.volume!r} of pool {source.pool!r} leads to no file or device"
+                problems.append(Reason("volume_unresolved", why))
     hugetlbfs: list[str] = []
     if read.domain.hugepages and read.guest.active:
         table, problem = storage.mount_table(root)
@@ -327,7 +329,8 @@ class GuestLister:
             listing.read.append(item)
             if item.guest.error or item.domain is None:
                 listing.complete = False
-                self.ledger.unknown("guests", f"a guest could not be read wholly: {item.guest.error}")
+                why = f"a guest could not be read wholly: {item.guest.error}"
+                self.ledger.unknown("guests", Reason("guest_unread", why))
         return listing
 
     def _answered(self, job: Job) -> dict[str, ReadGuest]:
@@ -341,7 +344,7 @@ class GuestLister:
             self.libvirt.version, self.libvirt.models = item.version, item.models
             self.libvirt.filters, self.libvirt.networks = item.filters, item.networks
             self.listed = item.listed
-        areas = ("libvirt",) if self.listed else ("libvirt", "guests")
-        for area in areas if job.problem else ():
-            (self.ledger.bug if job.bug else self.ledger.unknown)(area, f"libvirt: {job.problem}")
+        if job.problem:
+            for area in ("libvirt",) if self.listed else ("libvirt", "guests"):
+                (self.ledger.bug if job.bug else self.ledger.unknown)(area, job.problem.about("libvirt"))
         return by_uuid

@@ -79,7 +79,7 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
     try:
         import libvirt  # here, not above: half a second on a slow host, and a child's business only
     except ImportError as error:
-        raise HostReadError(missing_binding(Root())) from error
+        raise HostReadError(missing_binding(Root()), "no_binding") from error
     libvirt.registerErrorHandler(lambda *_args: None, None)
     try:
         alive("openReadOnly")
@@ -98,7 +98,7 @@ def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
         alive(CAPABILITIES, CAPABILITIES_SECONDS)
         yield {"capabilities": connection.getCapabilities()}
     except libvirt.libvirtError as error:
-        raise HostReadError(str(error)) from error
+        raise HostReadError(str(error), "libvirt_error") from error
 
 
 def missing_binding(root: Root) -> str:
@@ -205,7 +205,7 @@ def security_models(capabilities: str) -> list[SecurityModel]:
     try:
         root = ElementTree.fromstring(f"<all>{match.group(0)}</all>")  # noqa: S314 - the daemon's own, no DTD inside
     except ElementTree.ParseError as error:
-        raise HostReadError(f"libvirt's capabilities do not parse: {error}") from error
+        raise HostReadError(f"libvirt's capabilities do not parse: {error}", "capabilities_malformed") from error
     return [
         SecurityModel(
             model=item.findtext("model") or "",

@@ -19,11 +19,12 @@ from ..._core.libvirt import file_labels, image_header
 from ..._core.libvirt.domain_xml import MAX_CHAIN, MAX_XML, Device, Source, sources_of
 from ..._core.libvirt.snapshot_xml import snapshot_files
 from ..._core.paths import below_any
+from ..._core.result import Reason
 from ..._core.selinux.context import read_context
 from ..._core.snapshot.model import FileFacts, Guest, Orphan, Process, Resource
 from ..base.deadline import Job
 from ..base.paths import MountTable, Paths, may_hang
-from ..base.root import Root, label_of, reason
+from ..base.root import Root, label_of, trouble
 from .guest_files import LABEL, device
 from .guests import ReadGuest
 
@@ -39,6 +40,7 @@ _TOO_WIDE = frozenset(
 _NOT_FILES = ("/proc", "/sys", "/dev", "/run/user")
 
 MAX_ENTRIES = 50_000
+_TOO_MANY = Reason("too_many_files", f"only {MAX_ENTRIES} files were looked at")
 MAX_DEPTH = 8
 
 LIB = "/var/lib/libvirt/qemu"
@@ -54,7 +56,7 @@ MAX_MERGED = 500
 #: Most descriptors that are read of one process.
 MAX_DESCRIPTORS = 10_000
 #: Reads headers of images, given as path -> declared format; gives those that could be read, and problems.
-ReadHeaders = t.Callable[[t.Mapping[str, str]], "tuple[dict[str, image_header.ImageHeader], list[str]]"]
+ReadHeaders = t.Callable[[t.Mapping[str, str]], "tuple[dict[str, image_header.ImageHeader], list[Reason]]"]
 
 
 @dataclass(repr=False, eq=False)
@@ -85,8 +87,8 @@ class OrphanSearch:
     #: Mount points of storage that did not answer already: once is enough to wait.
     stuck: frozenset[str] = frozenset()
     found: dict[str, Orphan] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    bugs: list[str] = field(default_factory=list)
+    problems: list[Reason] = field(default_factory=list)
+    bugs: list[Reason] = field(default_factory=list)
     left: int = MAX_ENTRIES
 
     def run(self, folders: t.Iterable[str]) -> None:
@@ -99,7 +101,7 @@ class OrphanSearch:
             if mount is None or not may_hang(mount):
                 local.append(folder)
             elif mount.mount in self.stuck:
-                self.problems.append(f"{mount.mount} did not answer")
+                self.problems.append(Reason("timed_out", f"{mount.mount} did not answer"))
             else:
                 remote.setdefault(mount.mount, []).append(folder)
         jobs = [(point, Job(self._far(outermost(wanted)), self.timeout)) for point, wanted in sorted(remote.items())]
@@ -108,15 +110,14 @@ class OrphanSearch:
         for point, job in jobs:
             for kind, *values in job.items():
                 if kind == "problem":
-                    self.problems.append(values[0])
+                    self.problems.append(Reason(*values))
                 else:
                     self._keep([Orphan(*values)])
             if job.problem:
-                self.problems.append(f"{point}: {job.problem}")
-            if job.bug:
-                self.bugs.append(job.problem)
+                self.problems.append(job.problem.about(point))
+                self.bugs += [job.problem] if job.bug else []
         if self.left < 0:
-            self.problems.append(f"only {MAX_ENTRIES} files were looked at")
+            self.problems.append(_TOO_MANY)
 
     def _keep(self, orphans: t.Iterable[Orphan]) -> None:
         for orphan in orphans:
@@ -130,9 +131,9 @@ class OrphanSearch:
                 for orphan in self._walk(folder):
                     yield "orphan", orphan.path, orphan.label, None, orphan.device, orphan.inode
             for problem in self.problems:
-                yield "problem", problem
+                yield "problem", problem.code, problem.text
             if self.left < 0:
-                yield "problem", f"only {MAX_ENTRIES} files were looked at"
+                yield "problem", _TOO_MANY.code, _TOO_MANY.text
 
         return work
 
@@ -155,7 +156,7 @@ class OrphanSearch:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self.problems.append(reason(error))
+                self.problems.append(trouble(error))
 
     def _enters(self, path: str, depth: int, own: t.Any) -> bool:
         mount = self.mounts.of(path)
@@ -171,7 +172,7 @@ class OrphanSearch:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self.problems.append(reason(error))
+            self.problems.append(trouble(error))
             return None
         if (device(seen.st_dev), seen.st_ino) in self.owned.inodes:
             return None
@@ -206,9 +207,9 @@ def outermost(folders: t.Iterable[str]) -> list[str]:
 # -- owners that no XML names ------------------------------------------------------------------------------------------
 
 
-def add_states(root: Root, guests: t.Sequence[Guest]) -> list[str]:
+def add_states(root: Root, guests: t.Sequence[Guest]) -> list[Reason]:
     """Give each guest its saved states and the files of its snapshots. Returns why that could not be read."""
-    problems: list[str] = []
+    problems: list[Reason] = []
     by_name = {guest.name: guest for guest in guests}
     files: dict[str, dict[str, str]] = {guest.uuid: {} for guest in guests}
     for name in _names(root, _SAVE, problems):
@@ -234,11 +235,11 @@ def _dumped(name: str, guests: t.Iterable[Guest]) -> Guest | None:
     return owners[0] if len(owners) == 1 else None
 
 
-def _read_snapshots(root: Root, folder: str, left: int, files: dict[str, str], problems: list[str]) -> int:
+def _read_snapshots(root: Root, folder: str, left: int, files: dict[str, str], problems: list[Reason]) -> int:
     """Read the snapshots of a guest into ``files``; returns their number, of which ``left`` are read."""
     names = [name for name in _names(root, folder, problems) if name.endswith(".xml")]
     if len(names) > left:
-        problems.append(f"{folder}: only {MAX_SNAPSHOTS} snapshots were read")
+        problems.append(Reason("too_many_snapshots", f"{folder}: only {MAX_SNAPSHOTS} snapshots were read"))
     for name in names[:left]:
         path = f"{folder}/{name}"
         try:
@@ -249,15 +250,15 @@ def _read_snapshots(root: Root, folder: str, left: int, files: dict[str, str], p
         except FileNotFoundError:
             continue
         except (OSError, HostReadError, DomainXmlError) as error:
-            problems.append(f"{path}: {reason(error)}")
+            problems.append(trouble(error).about(path))
     return min(len(names), left)
 
 
-def _names(root: Root, folder: str, problems: list[str]) -> list[str]:
+def _names(root: Root, folder: str, problems: list[Reason]) -> list[str]:
     try:
         return root.names(folder)
     except (OSError, HostReadError) as error:
-        problems.append(reason(error))
+        problems.append(trouble(error))
         return []
 
 
@@ -284,7 +285,7 @@ class Chain:
     last: Source
     seen: set[str] = field(default_factory=set)
     #: Why the rest of the chain is not known.
-    problems: list[str] = field(default_factory=list)
+    problems: list[Reason] = field(default_factory=list)
 
     def extend(self, header: image_header.ImageHeader) -> bool:
         """Add the files that the header of the last file names; gives whether there is one whose header is next."""
@@ -303,14 +304,15 @@ class Chain:
     def goes_on(self) -> bool:
         """Whether the header of the last file is to be read."""
         if image_header.may_name_others(self.last.format):
-            self.problems.append(f"backing chain of {self.last.path}: format {self.last.format!r} is not followed")
+            why = f"backing chain of {self.last.path}: format {self.last.format!r} is not followed"
+            self.problems.append(Reason("format_not_followed", why))
         return self.last.format in image_header.FORMATS
 
     def _below(self, name: str | None, path: str) -> str | None:
         try:
             return image_header.local_path(name, path) if name else None
         except HostReadError as error:
-            self.problems.append(f"backing chain of {path}: {error}")
+            self.problems.append(trouble(error, "chain_unread").about(f"backing chain of {path}"))
             return None
 
 
@@ -329,12 +331,12 @@ def open_chains(guests: t.Iterable[ReadGuest]) -> list[Chain]:
 
 def give_to_openers(
     root: Root, guests: t.Iterable[Guest], processes: t.Iterable[Process], orphans: list[Orphan]
-) -> list[str]:
+) -> list[Reason]:
     """Take from the list each file that a running QEMU has open; one of a guest becomes that guest's file.
 
     Returns why that could not be read.
     """
-    problems: list[str] = []
+    problems: list[Reason] = []
     by_path = {orphan.path: orphan for orphan in orphans}
     owners: dict[int, Guest | None] = {item.pid: None for item in processes if item.role == "qemu"}
     owners.update({guest.pid: guest for guest in guests if guest.pid is not None})
@@ -394,7 +396,7 @@ def _give(guest: Guest | None, kind: str, orphan: Orphan) -> None:
         item.file.mount = orphan.mount
 
 
-def _open_files(root: Root, pid: int, problems: list[str]) -> set[str]:
+def _open_files(root: Root, pid: int, problems: list[Reason]) -> set[str]:
     """Paths of the files that a process has open. The files themselves are not touched: their storage may hang."""
     paths: set[str] = set()
     if not root.exists(f"/proc/{pid}"):

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..._core.libvirt.file_labels import ImageTypes
+from ..._core.result import Reason
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import SHIPPED_GUEST_TYPES
 from ..._core.snapshot import model as s
@@ -21,13 +22,15 @@ from ..base.loaded_policy import LoadedPolicy
 from ..base.root import Root
 from . import boot, daemon, guests, libvirt_reader, processes, selinux, system
 from .coverage import CoverageLog
-from .file_survey import NEEDS_ROOT, FileSurvey
+from .file_survey import FileSurvey, not_root
 from .guests import GuestList, GuestLister
 
 Ask = t.Callable[[str, t.Collection[str]], t.Iterable[dict[str, t.Any]]]
 
-_NO_LIBVIRT = "no libvirt daemon for QEMU is installed"
-_OFF = "SELinux is off on this host"
+_NO_LIBVIRT = Reason("no_libvirt", "no libvirt daemon for QEMU is installed")
+_OFF = Reason("selinux_off", "SELinux is off on this host")
+_NO_XEN = Reason("no_xen", "the host does not run Xen")
+_NOT_ASKED_FOR = Reason("not_asked_for", "not asked for")
 
 
 @dataclass(repr=False, eq=False)
@@ -80,7 +83,7 @@ class Probe:
         snapshot.processes = [seen.process for seen in table.guests]
         if not self.options.files:
             for area in ("boot", "images", "storage", "orphans"):
-                self.coverage.unknown(area, "not asked for")
+                self.coverage.unknown(area, _NOT_ASKED_FOR)
         elif self.coverage.applies("storage") or self.coverage.applies("orphans"):
             search = tuple(self.options.orphan_search)
             FileSurvey(
@@ -115,25 +118,26 @@ class Probe:
             for area in ("processes", "containers"):
                 self.coverage.unknown(area, table.problem)
                 if table.hidden:
-                    self.coverage.unknown(area, f"{table.hidden} processes could not be looked at")
+                    why = f"{table.hidden} processes could not be looked at"
+                    self.coverage.unknown(area, Reason("processes_hidden", why))
             if not self.root.privileged:
-                self.coverage.unknown("processes", f"{NEEDS_ROOT}: programs of others are known by their names only")
+                self.coverage.unknown("processes", not_root("programs of others are known by their names only"))
         return table
 
     def _xen(self) -> s.Xen | None:
         if not system.is_xen_host(self.root):
-            self.coverage.not_applicable("xen", "the host does not run Xen")
+            self.coverage.not_applicable("xen", _NO_XEN)
             return None
         xen = s.Xen()
         with self.coverage.area("xen"):
             run_command = self.tools.run_command
             if run_command is None:
-                self.coverage.unknown("xen", "xl was not asked")
+                self.coverage.unknown("xen", Reason("xl_not_asked", "xl was not asked"))
                 return xen
             job = Job(lambda: system.flask(run_command), self.options.timeout)
             for mode, problem in job.items():
                 xen.flask = mode
-                self.coverage.unknown("xen", problem)
+                self.coverage.unknown("xen", Reason("flask_unread", problem) if problem else None)
             self.coverage.unknown("xen", job.problem)
         return xen
 
@@ -184,7 +188,8 @@ class Probe:
             contained = snapshot.libvirt.daemon is not None and snapshot.libvirt.daemon.own_files is not False
             if contained and (job is None or job.problem):
                 listing.complete = False
-                self.coverage.unknown("guests", "libvirt's daemon keeps its guests in files of its own container")
+                why = "libvirt's daemon keeps its guests in files of its own container"
+                self.coverage.unknown("guests", Reason("guests_in_container", why))
         snapshot.guests = listing.guests
         processes.match_guests(table, {item.pid: item.uuid for item in snapshot.guests if item.pid is not None})
         processes.drop_ended(self.root, table)
@@ -210,11 +215,11 @@ class Probe:
             known = {item.name for item in facts.types if item.known}
             files_ = [item.file.label for guest in snapshot.guests for item in guest.resources]
             facts.access, why = selinux.access(policy, guest_types & known, selinux.type_labels(files_))
-            self.coverage.unknown("selinux", why, str(policy.problem or "") if policy else "")
+            self.coverage.unknown("selinux", why, policy.problem if policy else None)
 
     def _confirm(self, snapshot: s.Snapshot, policy: LoadedPolicy | None) -> None:
         """Which types the policy has for the daemon, and which permissive ones the distribution ships."""
-        missing: list[str] = []
+        missing: list[Reason] = []
         selinux.note_shipped(self.root, snapshot.selinux, missing)
         self.coverage.unknown("selinux", *missing)
         running = snapshot.libvirt.daemon

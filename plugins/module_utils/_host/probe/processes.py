@@ -11,11 +11,12 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ..._core.result import Reason
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import is_container_type
 from ..._core.snapshot.model import ContainerLabel, Process
 from ..._core.system.control_groups import of_engine
-from ..base.root import Root, reason, text_of
+from ..base.root import Root, text_of, trouble
 
 QEMU = "qemu"
 #: Names of the system emulator, with what distributions and vendors add: -snp-experimental, .real, nix's wrappers.
@@ -70,8 +71,8 @@ class ProcessTable:
     guests: list[SeenProcess] = field(default_factory=list)
     daemons: list[Process] = field(default_factory=list)
     containers: list[ContainerLabel] = field(default_factory=list)
-    #: Why /proc could not be listed; empty when it was.
-    problem: str = ""
+    #: Why /proc could not be listed; None when it was.
+    problem: Reason | None = None
     #: Processes whose program or label could not be read.
     hidden: int = 0
     booted_at: int | None = None
@@ -87,7 +88,7 @@ def read(root: Root, guest_types: t.Collection[str], container_types: t.Collecti
     try:
         pids = sorted(int(name) for name in root.listdir("/proc") if name.isdigit())
     except OSError as error:
-        table.problem = reason(error)
+        table.problem = trouble(error)
         return table
     by_label: dict[str, list[int]] = {}
     types = _KnownTypes(guest_types, container_types)

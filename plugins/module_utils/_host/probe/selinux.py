@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..._core.errors import HostReadError
+from ..._core.result import Reason
 from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import CategorySet, parse_context, type_of
 from ..._core.selinux.policy_access import Check
@@ -24,7 +25,7 @@ from ..._core.selinux.shipped_types import (
 from ..._core.snapshot.model import Access, Boolean, SELinux, TypeFacts
 from ..base import policy_modules
 from ..base.loaded_policy import FS, LoadedPolicy
-from ..base.root import Root, reason, text_of
+from ..base.root import Root, text_of, trouble
 
 CONFIG = "/etc/selinux/config"
 #: Container engines prefer this file to the policy's lxc_contexts.
@@ -46,7 +47,7 @@ class SELinuxReading:
 
     facts: SELinux
     #: Why the area is not wholly read; empty when it is.
-    missing: list[str] = field(default_factory=list)
+    missing: list[Reason] = field(default_factory=list)
     #: None where it may not be asked: SELinux is off, or the process is not root.
     policy: LoadedPolicy | None = None
 
@@ -69,7 +70,7 @@ def read(root: Root) -> SELinuxReading:
         if root.privileged:
             reading.policy = policy
         else:
-            reading.missing.append("only root may ask the loaded policy")
+            reading.missing.append(Reason("not_root", "only root may ask the loaded policy"))
     return reading
 
 
@@ -88,7 +89,7 @@ def _configuration(root: Root, reading: SELinuxReading) -> None:
     except FileNotFoundError:
         return
     except (OSError, HostReadError) as error:
-        reading.missing.append(reason(error))
+        reading.missing.append(trouble(error))
         return
     facts.configured_mode, facts.policy = config.mode_at_boot, config.policy
     facts.guest_types = _contexts(root, reading, "virtual_domain_context")
@@ -116,7 +117,7 @@ def _text(root: Root, reading: SELinuxReading, path: str) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, HostReadError) as error:
-        reading.missing.append(reason(error))
+        reading.missing.append(trouble(error))
         return ""
 
 
@@ -144,19 +145,19 @@ def was_chosen(root: Root, facts: SELinux) -> bool:
     return any(name.startswith("policy.") for name in names)
 
 
-def _booleans(root: Root, missing: list[str]) -> list[Boolean]:
+def _booleans(root: Root, missing: list[Reason]) -> list[Boolean]:
     found = []
     try:
         names = [name for name in root.listdir(f"{FS}/booleans") if name.startswith(_BOOLEANS)]
     except OSError as error:
-        missing.append(reason(error))
+        missing.append(trouble(error))
         return []
     for name in names:
         values = (root.line(f"{FS}/booleans/{name}") or "").split()
         if len(values) == 2:
             found.append(Boolean(name, values[0] == "1", values[1] == "1"))
         else:
-            missing.append(f"boolean {name} cannot be read")
+            missing.append(Reason("boolean_unread", f"boolean {name} cannot be read"))
     return found
 
 
@@ -170,7 +171,7 @@ def types(policy: LoadedPolicy | None, names: t.Iterable[str], facts: SELinux) -
     return [_type(policy, name, proofs, image_type(facts)) for name in wanted]
 
 
-def note_shipped(root: Root, facts: SELinux, missing: list[str]) -> None:
+def note_shipped(root: Root, facts: SELinux, missing: list[Reason]) -> None:
     """Say of each permissive type whether the distribution's modules make it so."""
     permissive = [item for item in facts.types if item.permissive]
     if not permissive or not facts.policy or "/" in facts.policy:
@@ -178,7 +179,7 @@ def note_shipped(root: Root, facts: SELinux, missing: list[str]) -> None:
     try:
         shipped = policy_modules.shipped_permissive(root, facts.policy, {item.name for item in permissive})
     except (OSError, HostReadError) as error:
-        missing.append(f"which types the distribution ships permissive: {reason(error)}")
+        missing.append(trouble(error).about("which types the distribution ships permissive"))
         return
     for item in permissive if shipped is not None else ():
         item.shipped = item.name in (shipped or ())
@@ -233,12 +234,12 @@ def daemon_types(policy: LoadedPolicy | None, given: str | None, facts: SELinux)
 
 def access(
     policy: LoadedPolicy | None, guest_types: t.Iterable[str], labels: t.Iterable[str]
-) -> tuple[list[Access], str]:
+) -> tuple[list[Access], Reason | None]:
     """What a guest of each type may do to a file of each label that is not its own; and what was not asked, if any."""
     targets = sorted(set(labels), key=lambda text: (text.count(":") > 3 and "c" in text.split(":", 4)[4], text))
     sources = sorted(set(guest_types))
     if policy is None or policy.problem or not targets or not sources:
-        return [], ""
+        return [], None
     level = f"s0:{_foreign(targets)}"
     room = _MAX_PAIRS // len(sources)
     answers = []
@@ -248,8 +249,8 @@ def access(
             if verdict.problem is None:
                 answers.append(Access(source, target, "read" in verdict.allowed, "write" in verdict.allowed))
     left = len(targets) - room
-    why = f"the policy was asked for {room} of {len(targets)} labels" if left > 0 else ""
-    return sorted(answers, key=lambda item: (item.source, item.target)), why
+    why = Reason("too_many_labels", f"the policy was asked for {room} of {len(targets)} labels")
+    return sorted(answers, key=lambda item: (item.source, item.target)), why if left > 0 else None
 
 
 def _foreign(targets: list[str]) -> CategorySet:

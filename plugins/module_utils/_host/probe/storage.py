@@ -13,10 +13,11 @@ import typing as t
 from xml.etree import ElementTree
 
 from ..._core.errors import HostReadError
+from ..._core.result import Reason
 from ..._core.snapshot.model import Storage
 from ..._core.system import mounts as core
 from ..base.paths import MountTable
-from ..base.root import Root, reason
+from ..base.root import Root, trouble
 from .guest_files import device
 
 _POOLS = ("/run/libvirt/storage", "/etc/libvirt/storage")
@@ -34,24 +35,24 @@ _ETAB = "/var/lib/nfs/etab"
 _BY_UUID = "/dev/disk/by-uuid"
 
 
-def mount_table(root: Root) -> tuple[MountTable, str]:
+def mount_table(root: Root) -> tuple[MountTable, Reason | None]:
     """Every mount of the host, and why they could not be read."""
     try:
-        return MountTable(core.parse_mountinfo(root.read_text(MOUNTINFO))), ""
+        return MountTable(core.parse_mountinfo(root.read_text(MOUNTINFO))), None
     except (OSError, HostReadError) as error:
-        return MountTable(()), reason(error)
+        return MountTable(()), trouble(error)
 
 
-def exports(root: Root) -> tuple[list[core.Export], str]:
+def exports(root: Root) -> tuple[list[core.Export], Reason | None]:
     """What the host exports by NFS, and why that could not be read."""
     paths = [_ETAB] if root.exists(_ETAB) else ["/etc/exports"]
     try:
         if paths != [_ETAB]:
             names = [name for name in root.names("/etc/exports.d") if name.endswith(".exports")]
             paths += [f"/etc/exports.d/{name}" for name in names]
-        return [item for path in paths for item in core.parse_exports(_text(root, path))], ""
+        return [item for path in paths for item in core.parse_exports(_text(root, path))], None
     except (OSError, HostReadError) as error:
-        return [], reason(error)
+        return [], trouble(error)
 
 
 def _text(root: Root, path: str) -> str:

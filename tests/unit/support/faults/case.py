@@ -37,7 +37,7 @@ def area_unknown(area: str) -> Change:
     """The area could not be looked at."""
 
     def change(snapshot: Snapshot) -> None:
-        snapshot.coverage[area] = Coverage(UNKNOWN, "not root")
+        snapshot.coverage[area] = Coverage(UNKNOWN, "not root", ["not_root"])
 
     return change
 

@@ -66,8 +66,7 @@ class Settled:
     def doubts_of(self, host: str) -> t.Iterator[Reason]:
         """The host's doubts, each with its files."""
         for doubt, paths in self.doubts.get(host, {}).items():
-            text = f"{len(paths)} with a guest's label on shared storage, such as {min(paths)[:200]!r}: {doubt}"
-            yield Reason(doubt.code, text)
+            yield doubt.about(f"{len(paths)} with a guest's label on shared storage, such as {min(paths)[:200]!r}")
 
 
 def stock(host: str, snapshot: Snapshot, guests: tuple[Placed, ...], doubtful: bool) -> Stock:

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ...result import Reason
-from ...snapshot.model import NOT_APPLICABLE, OK, Snapshot
+from ...snapshot.model import NOT_APPLICABLE, OK, Coverage, Snapshot
 from .. import finding as f
 from .guest import RULES as GUEST_RULES
 from .image import RULES as IMAGE_RULES
@@ -49,19 +49,26 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
     if snapshot.xen is not None and "xen" not in rule.needs:
         return f.Outcome(rule.id, f.NOT_APPLICABLE, _XEN.text, (_XEN.code,)), []
     lacking = [snapshot.coverage[area] for area in rule.needs if snapshot.coverage[area].status != OK]
-    absent = {area: snapshot.coverage[area].why for area in rule.needs if _is_absent(snapshot, area)}
+    absent = {area: snapshot.coverage[area] for area in rule.needs if _is_absent(snapshot, area)}
     if set(absent) - set(rule.regardless):
-        return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
+        return _not_applicable(rule, absent), []
     # An area that was read in part may still show faults: they are reported, and the rest stays unknown.
     results = [_where_libvirt_is(rule, snapshot, result) for result in rule.check(snapshot, settings)]
     hits = [f.finding_of(rule, name, result) for result in results if isinstance(result, f.Hit)]
     if absent and not hits:
-        return f.Outcome(rule.id, f.NOT_APPLICABLE, next(iter(absent.values()))), []
+        return _not_applicable(rule, absent), []
     unsure = [result for result in results if isinstance(result, f.Unsure)]
     doubts = [area.why for area in lacking] + [f"{result.subject}: {result.reason}" for result in unsure]
-    codes = tuple(dict.fromkeys(result.reason.code for result in unsure))
+    codes = [code for area in lacking for code in area.codes[: f.MAX_CODES]]
+    codes += [result.reason.code for result in unsure]
     status = f.FAIL if hits else f.UNKNOWN if doubts else f.PASS
-    return f.Outcome(rule.id, status, "; ".join(doubts[: f.MAX_DOUBTS]), codes), hits
+    return f.Outcome(rule.id, status, "; ".join(doubts[: f.MAX_DOUBTS]), tuple(dict.fromkeys(codes))), hits
+
+
+def _not_applicable(rule: f.Rule, absent: t.Mapping[str, Coverage]) -> f.Outcome:
+    """Result of a rule about an area that the host does not have: of several, the first says why."""
+    first = next(iter(absent.values()))
+    return f.Outcome(rule.id, f.NOT_APPLICABLE, first.why, tuple(first.codes[: f.MAX_CODES]))
 
 
 def _where_libvirt_is(rule: f.Rule, snapshot: Snapshot, result: f.Hit | f.Unsure) -> f.Hit | f.Unsure:

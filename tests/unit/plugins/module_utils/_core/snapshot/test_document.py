@@ -136,6 +136,13 @@ def test_optional_fields_take_none_and_whole_numbers_pass_for_times() -> None:
     assert schema.decode_snapshot(put("xen", None)).xen is None
 
 
+def test_a_snapshot_from_before_reasons_had_codes() -> None:
+    found = document()
+    for entry in found["coverage"].values():
+        del entry["codes"]
+    assert {tuple(entry.codes) for entry in schema.decode_snapshot(found).coverage.values()} == {()}
+
+
 def test_lists_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "MAX_ITEMS", 70)
     with pytest.raises(SchemaError, match="a list of at most 70, found list of 71"):

@@ -64,7 +64,7 @@ def test_a_look(tmp_path: Path) -> None:
     assert look.started_at == 1700000900.0
     assert look.files == {CONF: 1699990000.0, DROP_INS: 0.0, f"{DROP_INS}/range.conf": 1700002000.0}
     assert look.jobs == {hosts.UUID: "save"}
-    assert look.snapshot.coverage["storage"].why == "not asked for"
+    assert look.snapshot.coverage["storage"].codes == ["not_asked_for"]
     assert codes(gate.reasons(look)) == ["file_changed"]
     assert [entry.subject for entry in gate.refusals(look)] == ["guest web"]
 

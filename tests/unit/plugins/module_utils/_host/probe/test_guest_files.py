@@ -9,6 +9,7 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Orphan, Remembered
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.mounts import parse_exports, parse_mountinfo
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.paths import MountTable, Paths, may_hang
@@ -142,11 +143,11 @@ def test_storage_that_hangs_costs_its_own_files_only(tree: Tree, table: MountTab
     begin = time.monotonic()
     seen = reader.look_all(["/srv/vms/a.raw", "/srv/vms/stuck.raw", "/srv/vms/z.raw", "/data/c.raw", "/mnt/old/d.raw"])
     assert time.monotonic() - begin < 10
-    assert reader.stuck == {"/srv/vms": "no answer within 0.5 s"}
+    assert {point: why.code for point, why in reader.stuck.items()} == {"/srv/vms": "timed_out"}
     assert seen["/srv/vms/a.raw"].facts.exists is True  # was read before it hung
     for path in ("/srv/vms/stuck.raw", "/srv/vms/z.raw"):
         assert (seen[path].facts.exists, seen[path].facts.mount) == (None, "/srv/vms")
-        assert seen[path].facts.error == "/srv/vms: no answer within 0.5 s"
+        assert seen[path].facts.error == f"/srv/vms: {reader.stuck['/srv/vms']}"
     assert seen["/data/c.raw"].facts.exists is True
     assert seen["/mnt/old/d.raw"].facts.exists is True
 
@@ -204,7 +205,9 @@ def test_exports_are_those_in_force_else_those_configured(tree: Tree) -> None:
     tree.file("/var/lib/nfs/etab", "/d *(rw)\n")
     assert [item.path for item in storage.exports(root)[0]] == ["/d"]
     tree.entries["/var/lib/nfs/etab"].content = b"x" * 5_000_000
-    assert "larger than" in storage.exports(root)[1]
+    problem = storage.exports(root)[1]
+    assert problem is not None
+    assert problem.code == "too_large"
 
 
 @pytest.mark.parametrize(
@@ -255,7 +258,8 @@ def test_orphans_on_far_storage(tree: Tree, table: MountTable) -> None:
 def test_a_walk_is_bounded_and_says_so(tree: Tree, table: MountTable) -> None:
     for number in range(30):
         tree.file(f"/data/many/{number}")
-    assert search(tree, table, ["/data"], left=20).problems == ["only 50000 files were looked at"]
+    (problem,) = search(tree, table, ["/data"], left=20).problems
+    assert problem.code == "too_many_files"
     assert search(tree, table, ["/data"], left=100).problems == []
 
 
@@ -269,7 +273,7 @@ def test_a_walk_keeps_out_of_owned_and_far_folders(tree: Tree, table: MountTable
 
 def test_storage_that_did_not_answer_once_is_not_asked_again(tree: Tree, table: MountTable) -> None:
     found = search(tree, table, ["/srv/vms", "/images", "/data"], stuck=frozenset(("/srv/vms",)))
-    assert (found.found, found.problems) == ({}, ["/srv/vms did not answer"])
+    assert (found.found, found.problems) == ({}, [Reason("timed_out", "/srv/vms did not answer")])
 
 
 def test_a_guest_that_ended_leaves_its_devices_unknown() -> None:

@@ -9,7 +9,7 @@ import types
 import typing as t
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     Libvirt,
     Network,
@@ -20,6 +20,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import dae
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.errors import raised
 
 
 class Domain:
@@ -167,13 +168,13 @@ def test_a_daemon_that_refuses(binding: types.ModuleType, monkeypatch: pytest.Mo
         raise LibvirtError("Failed to connect socket to '/run/libvirt/libvirt-sock-ro': Connection refused")
 
     monkeypatch.setattr(binding, "openReadOnly", refuse)
-    with pytest.raises(HostReadError, match="Connection refused"):
+    with raised("libvirt_error", "Connection refused"):
         list(libvirt_reader.ask("qemu:///system", ()))
 
 
 def test_a_python_without_the_binding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "libvirt", None)
-    with pytest.raises(HostReadError, match="has no libvirt binding; install python3-libvirt"):
+    with raised("no_binding", "install python3-libvirt"):
         list(libvirt_reader.ask("qemu:///system", ()))
 
 
@@ -185,7 +186,7 @@ def test_security_models() -> None:
         SecurityModel("dac", "0", {"kvm": "+107:+107"}),
     ]
     assert libvirt_reader.security_models("<capabilities/>") == []
-    with pytest.raises(HostReadError, match="do not parse"):
+    with raised("capabilities_malformed"):
         libvirt_reader.security_models("<secmodel><model></secmodel>")
 
 
@@ -219,7 +220,9 @@ def test_no_daemon_in_charge() -> None:
     root = CapturedRoot(tree)
     found = daemon.find(root, [])
     assert (found.installed, found.daemon) == (True, None)
-    assert daemon.may_connect(root, found) == "no libvirt daemon runs and no socket would start one"
+    problem = daemon.may_connect(root, found)
+    assert problem is not None
+    assert problem.code == "no_daemon"
 
 
 @pytest.mark.parametrize(
@@ -246,15 +249,15 @@ def test_qemu_conf() -> None:
     root = CapturedRoot(tree)
     conf, problem = daemon.configuration(root)
     assert conf is not None
-    assert (conf.present, conf.assignments, problem) == (False, [], "")
+    assert (conf.present, conf.assignments, problem) == (False, [], None)
     tree.file(daemon.CONF, 'security_driver = "selinux"\nsecurity_driver = "none"\n', mtime=12.5)
     conf, problem = daemon.configuration(root)
     assert conf is not None
-    assert (conf.present, conf.changed_at, problem) == (True, 12.5, "")
+    assert (conf.present, conf.changed_at, problem) == (True, 12.5, None)
     assert [item.value for item in conf.assignments] == ["selinux", "none"]
     assert [item.kind for item in conf.problems] == ["duplicate"]
     tree.entries[daemon.CONF].errno = 13
-    assert daemon.configuration(root) == (None, f"{daemon.CONF}: Permission denied")
+    assert daemon.configuration(root) == (None, Reason("unreadable", f"{daemon.CONF}: Permission denied"))
     assert daemon.qemu_user(root, None) == (None, [])
 
 

@@ -25,9 +25,9 @@ from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
 
 
-def coverage(snapshot: Snapshot) -> dict[str, str]:
-    """The areas that are not wholly read."""
-    return {area: entry.why for area, entry in snapshot.coverage.items() if entry.status == "unknown"}
+def coverage(snapshot: Snapshot) -> dict[str, list[str]]:
+    """The areas that are not wholly read, with the codes of their reasons."""
+    return {area: entry.codes for area, entry in snapshot.coverage.items() if entry.status == "unknown"}
 
 
 def statuses(snapshot: Snapshot, status: str) -> set[str]:
@@ -90,7 +90,7 @@ def test_an_apparmor_host_is_not_ours() -> None:
     snapshot = hosts.look(hosts.apparmor())
     assert coverage(snapshot) == {}
     assert statuses(snapshot, "not_applicable") == {"selinux", "images", "containers", "orphans", "xen"}
-    assert snapshot.coverage["selinux"].why.startswith("AppArmor is in force here, not SELinux")
+    assert snapshot.coverage["selinux"].codes == ["apparmor"]
     assert (snapshot.libvirt.qemu_uid, len(snapshot.guests)) == (107, 1)
 
 
@@ -117,8 +117,7 @@ def test_libvirt_that_is_down_leaves_its_files() -> None:
     tree = hosts.el9()
     tree.file("/etc/libvirt/qemu/off.xml", hosts.domain(name="off").replace(hosts.UUID, hosts.UUID[:-1] + "2"))
     snapshot = hosts.look(tree, tools=Tools(ask=failing))
-    assert set(coverage(snapshot)) == {"libvirt", "guests"}
-    assert "Connection refused" in coverage(snapshot)["libvirt"]
+    assert coverage(snapshot) == {"libvirt": ["unreadable"], "guests": ["unreadable"]}
     running, off = snapshot.guests
     assert (running.source, running.state, running.persistent, running.pid) == ("status_xml", "running", True, 4242)
     assert (off.source, off.state, off.active) == ("persistent_xml", "shutoff", False)
@@ -135,7 +134,7 @@ def test_libvirt_that_hangs_is_left_behind() -> None:
     begin = time.monotonic()
     snapshot = hosts.look(hosts.el9(), tools=Tools(ask=hang), options=Options(timeout=0.3))
     assert time.monotonic() - begin < 10
-    assert coverage(snapshot)["libvirt"] == "libvirt: no answer within 0.3 s"
+    assert coverage(snapshot)["libvirt"] == ["timed_out"]
     assert snapshot.libvirt.connected is True
     assert [guest.source for guest in snapshot.guests] == ["status_xml"]
 
@@ -184,7 +183,8 @@ def test_capabilities_have_a_time_limit_of_their_own() -> None:
 def test_capabilities_that_never_come_cost_nothing_else_and_are_named() -> None:
     tools = Tools(ask=slow_capabilities(60.0, 3.0))
     snapshot = hosts.look(hosts.el9(), tools=tools, options=Options(timeout=2.0))
-    assert coverage(snapshot) == {"libvirt": f"libvirt: no answer within 3 s ({CAPABILITIES})"}
+    assert coverage(snapshot) == {"libvirt": ["timed_out"]}
+    assert snapshot.coverage["libvirt"].why == f"libvirt: no answer within 3 s ({CAPABILITIES})"
     assert [(guest.source, guest.state) for guest in snapshot.guests] == [("libvirt", "running")]
     assert snapshot.libvirt.models is None
     assert snapshot.libvirt.filters == []
@@ -204,9 +204,7 @@ def test_a_daemon_that_has_not_run_since_the_boot_is_not_woken() -> None:
         del tree.entries[path]
     snapshot = hosts.look(tree)
     assert snapshot.libvirt.connected is False
-    assert coverage(snapshot)["libvirt"] == (
-        "libvirtd has not run since the host booted; starting it would start guests"
-    )
+    assert coverage(snapshot)["libvirt"] == ["daemon_asleep"]
     assert snapshot.libvirt.daemon is not None
     assert (snapshot.libvirt.daemon.pid, snapshot.libvirt.daemon.socket) == (None, True)
 
@@ -234,7 +232,14 @@ def test_not_root() -> None:
     tree.libvirt[1]["live"] = hosts.domain(live=True)
     snapshot = hosts.look(tree, root=False)
     assert snapshot.host.root is False
-    assert set(coverage(snapshot)) == {"selinux", "boot", "guests", "images", "processes", "orphans"}
+    assert coverage(snapshot) == {
+        "selinux": ["not_root"],
+        "boot": ["boot_files_unread"],
+        "guests": ["not_root"],
+        "images": ["not_root"],
+        "processes": ["not_root"],
+        "orphans": ["not_root"],
+    }
     (guest,) = snapshot.guests
     assert [label.label for label in guest.live] == [hosts.LABEL]
     assert (guest.pid, guest.context) == (hosts.PID, hosts.LABEL)
@@ -261,8 +266,8 @@ def test_broken_guests_do_not_stop_the_others() -> None:
     snapshot = hosts.look(tree)
     good, bad = snapshot.guests
     assert (good.error, bad.uuid) == ("", other)
-    assert "does not parse" in bad.error
-    assert set(coverage(snapshot)) == {"guests", "images", "orphans"}
+    assert bad.error
+    assert coverage(snapshot) == {area: ["guest_unread"] for area in ("guests", "images", "orphans")}
     assert snapshot.orphans == []  # the broken guest may own them
 
 
@@ -281,7 +286,7 @@ def test_an_image_that_cannot_be_looked_at_is_unknown() -> None:
     snapshot = hosts.look(tree)
     disk = next(item for item in snapshot.guests[0].resources if item.kind == "disk")
     assert (disk.file.exists, disk.file.error) == (None, f"{hosts.IMAGE}: Input/output error")
-    assert coverage(snapshot)["images"] == f"{hosts.IMAGE}: Input/output error"
+    assert coverage(snapshot)["images"] == ["file_unread"]
 
 
 def test_orphans_and_what_is_none() -> None:
@@ -351,7 +356,7 @@ def test_xen_is_asked_only_where_it_is() -> None:
     snapshot = hosts.look(tree, tools=Tools(ask=ask, run_command=lambda _words: (1, "", "no such command")))
     assert snapshot.xen is not None
     assert snapshot.xen.flask is None
-    assert coverage(snapshot)["xen"] == "xl getenforce: exit status 1, 'no such command'"
+    assert coverage(snapshot)["xen"] == ["flask_unread"]
     tree.file("/proc/xen/capabilities", "")  # a guest of a Xen host
     assert hosts.look(tree).coverage["xen"].status == "not_applicable"
 
@@ -366,7 +371,7 @@ def test_an_error_that_nobody_foresaw_costs_its_area_only() -> None:
     tree = hosts.el9()
     tools = Tools(ask=lambda _uri, _known: tree.libvirt)
     snapshot = Probe(Odd(tree, hosts.policy()), Options(timeout=5), tools).take()
-    assert snapshot.coverage["processes"].why == "RuntimeError: what is this"
+    assert coverage(snapshot)["processes"] == ["unexpected_error"]
     assert (snapshot.coverage["selinux"].status, len(snapshot.guests)) == ("ok", 1)
     tools.strict = True
     with pytest.raises(RuntimeError):

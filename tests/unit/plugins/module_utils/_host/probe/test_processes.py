@@ -129,4 +129,6 @@ def test_a_program_whose_path_is_hidden_goes_by_its_command_line() -> None:
 
 
 def test_no_proc_is_a_problem() -> None:
-    assert read(Tree()).problem.endswith("No such file or directory")
+    problem = read(Tree()).problem
+    assert problem is not None
+    assert problem.code == "unreadable"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     Access,
     Boolean,
@@ -127,7 +128,7 @@ def test_access_is_asked_for_a_guest_that_owns_nothing(tree: Tree) -> None:
         Access(GUEST, hosts.IMAGE_LABEL, read=False, write=False),
         Access(GUEST, hosts.REST_LABEL, read=True, write=False),
     ]
-    assert why == ""
+    assert why is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_great_many_labels_are_asked_in_part_and_open_ones_first(tree: Tree) -
     found, why = selinux.access(loaded(tree), ["svirt_t", "svirt_tcg_t"], labels)
     assert len(found) == 600
     assert hosts.REST_LABEL in {item.target for item in found}
-    assert why == "the policy was asked for 300 of 801 labels"
+    assert why == Reason("too_many_labels", "the policy was asked for 300 of 801 labels")
 
 
 def refused(_question: str) -> str | None:
@@ -161,7 +162,7 @@ def broken(_question: str) -> str | None:
 def test_a_policy_that_does_not_answer_is_unknown_and_says_why(tree: Tree, answer: Policy, code: str) -> None:
     policy = loaded(tree, answer)
     assert selinux.types(policy, ["svirt_t"], FACTS) == [TypeFacts("svirt_t")]
-    assert selinux.access(policy, ["svirt_t"], [hosts.REST_LABEL]) == ([], "")
+    assert selinux.access(policy, ["svirt_t"], [hosts.REST_LABEL]) == ([], None)
     assert policy.problem is not None
     assert policy.problem.code == code
 
@@ -169,9 +170,9 @@ def test_a_policy_that_does_not_answer_is_unknown_and_says_why(tree: Tree, answe
 def test_only_root_asks(tree: Tree) -> None:
     reading = selinux.read(CapturedRoot(tree, hosts.policy(), root=False))
     assert reading.policy is None
-    assert reading.missing == ["only root may ask the loaded policy"]
+    assert reading.missing == [Reason("not_root", "only root may ask the loaded policy")]
 
 
 def test_without_a_policy_nothing_is_known() -> None:
     assert selinux.types(None, ["svirt_t"], FACTS) == [TypeFacts("svirt_t")]
-    assert selinux.access(None, ["svirt_t"], [hosts.REST_LABEL]) == ([], "")
+    assert selinux.access(None, ["svirt_t"], [hosts.REST_LABEL]) == ([], None)

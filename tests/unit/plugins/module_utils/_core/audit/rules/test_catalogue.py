@@ -56,6 +56,7 @@ def test_what_could_not_be_read_never_passes(case: Case) -> None:
     found = outcome(judgement, case.rule)
     assert found.status == f.UNKNOWN
     assert found.why
+    assert found.codes
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -103,10 +104,11 @@ def test_apparmor_host_is_not_applicable() -> None:
     for area in ("selinux", "xen"):
         snapshot.coverage[area].status = f.NOT_APPLICABLE
         snapshot.coverage[area].why = "AppArmor confines guests here"
+        snapshot.coverage[area].codes = ["apparmor"]
     snapshot.selinux.mode = "disabled"
     judgement = judged(snapshot)
     assert judgement.findings == ()
-    assert {item.status for item in judgement.outcomes} == {f.NOT_APPLICABLE}
+    assert {(item.status, item.codes) for item in judgement.outcomes} == {(f.NOT_APPLICABLE, ("apparmor",))}
 
 
 @pytest.mark.parametrize(
