@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from tests.unit.support import actions
+from tests.unit.support.errors import raised
 from tests.unit.support.fleets import PROCESS, host
 from tests.unit.support.fleets import guest as seen
 from tests.unit.support.labels import guest, use, uuid
@@ -112,7 +113,7 @@ def test_m1_what_is_not_known_is_said_to_be_not_known(
     reserve(store, 1)
     with monkeypatch.context() as patch:
         fail_at_commit(patch, written=written, dead=True)
-        with pytest.raises(StoreError, match="it is not known whether") as caught:
+        with pytest.raises(StoreError) as caught:
             reserve(store, 1, 2)
     assert caught.value.code == "commit_unknown"
     assert "othing was written" not in str(caught.value)
@@ -394,9 +395,8 @@ def test_m5_a_damaged_memory_of_a_host_is_refused_by_file_and_host(
         connection.execute("UPDATE svirt_hosts SET sets = ?", [value])
     connection.close()
     unread = FleetRead(["kvm1"], unread={"kvm1": "down"}, named=parse_domains([{"name": "prod", "hosts": ["kvm1"]}]))
-    with pytest.raises(StoreError, match=r"table svirt_hosts, row kvm1 is damaged") as caught:
+    with raised("row_damaged", file, "svirt_hosts", "kvm1"):
         _ledger.reserve(store, unread, LabelWishes(), START)
-    assert str(file) in str(caught.value)
 
 
 @settings(max_examples=40)

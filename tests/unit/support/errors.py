@@ -16,5 +16,6 @@ def raised(code: str, *names: object) -> t.Iterator[None]:
     """An error with this code, whose message contains each of the names: what it is about."""
     with pytest.raises(SvirtError) as error:
         yield
-    assert error.value.code == code
-    assert [str(name) for name in names if str(name) not in str(error.value)] == []
+    assert error.value.code == code, f"{error.value.code}: {error.value}"
+    missing = [str(name) for name in names if str(name) not in str(error.value)]
+    assert missing == [], f"{error.value} does not name {missing}"

@@ -120,7 +120,7 @@ def state_of(path: str) -> FileState:
     except FileNotFoundError:
         return FileState(None)
     except OSError as error:
-        raise HostWriteError(f"{path} cannot be read: {reason(error)}") from error
+        raise HostWriteError(f"{path} cannot be read: {reason(error)}", "not_readable") from error
     try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode) or facts.st_size > MAX_FILE:
@@ -132,7 +132,7 @@ def state_of(path: str) -> FileState:
         mode, xattrs = stat.S_IMODE(facts.st_mode), _xattrs(handle)
         return FileState(content, mode, facts.st_uid, facts.st_gid, xattrs, _identity(facts))
     except OSError as error:
-        raise HostWriteError(f"{path} cannot be read: {reason(error)}") from error
+        raise HostWriteError(f"{path} cannot be read: {reason(error)}", "not_readable") from error
     finally:
         os.close(handle)
 
@@ -213,7 +213,8 @@ def put_file(path: str, state: FileState, expected: FileState | None = None) -> 
             raise
         if isinstance(error, FileExistsError):
             raise _changed(path) from error
-        raise HostWriteError(f"{path} cannot be written: {reason(error)}; it is as it was") from error
+        text = f"{path} cannot be written: {reason(error)}; it is as it was"
+        raise HostWriteError(text, "not_writable") from error
     with contextlib.suppress(OSError):  # the change is made, even where the folder cannot be opened for a sync
         sync_folder(folder)
 

@@ -68,7 +68,8 @@ class Journal:
             os.makedirs(folder, mode=0o700, exist_ok=True)
             self._lock = lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise JournalError(f"the journal {folder} cannot be opened: {reason(error)}") from error
+            text = f"the journal {folder} cannot be opened: {reason(error)}"
+            raise JournalError(text, "journal_unusable") from error
         try:
             self._take_lock(lock, wait)
         except BaseException:
@@ -109,7 +110,7 @@ class Journal:
                     self._cut(handle, size)
                 raise
         except OSError as error:
-            raise JournalError(f"the journal {self.folder} cannot be written: {reason(error)}") from error
+            raise self._unwritten(error) from error
         return size
 
     def withdraw(self, position: int) -> None:
@@ -122,7 +123,10 @@ class Journal:
             if self._file is not None:
                 os.fsync(handle)
         except OSError as error:
-            raise JournalError(f"the journal {self.folder} cannot be written: {reason(error)}") from error
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> JournalError:
+        return JournalError(f"the journal {self.folder} cannot be written: {reason(error)}", "journal_not_written")
 
     def _cut(self, handle: int, size: int) -> None:
         """Truncate to whole records, so that no later one follows half a line; remove a file without any."""
@@ -145,7 +149,8 @@ class Journal:
             sync_folder(aside)
             sync_folder(self.folder)
         except OSError as error:
-            raise JournalError(f"{path} was put back and cannot be put aside: {reason(error)}") from error
+            text = f"{path} was put back and cannot be put aside: {reason(error)}"
+            raise JournalError(text, "journal_not_retired") from error
 
     def _take_lock(self, lock: int, wait: float) -> None:
         """Take the lock. A run that records changes is at work, so the wait counts from its last record."""
@@ -200,7 +205,7 @@ def runs_in(folder: str = FOLDER) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise JournalError(f"the journal {folder} cannot be read: {reason(error)}") from error
+        raise JournalError(f"the journal {folder} cannot be read: {reason(error)}", "journal_unreadable") from error
     return [os.path.join(folder, name) for name in sorted(names) if _NAME.match(name)]
 
 
@@ -212,13 +217,14 @@ def entries_of(path: str) -> list[Entry]:
             lines = file.read().split(b"\n")
             recorded_at = os.fstat(file.fileno()).st_mtime
     except OSError as error:
-        raise JournalError(f"{path} cannot be read: {reason(error)}") from error
+        raise JournalError(f"{path} cannot be read: {reason(error)}", "journal_unreadable") from error
     for number, line in enumerate(lines[:-1], 1):  # text after the last end of line is a partial record
         try:
             entries.append(_entry(json.loads(line), recorded_at))
         except (ValueError, TypeError, RecursionError) as error:
             problem = type(error).__name__ if isinstance(error, RecursionError) else _brief(error)
-            raise JournalError(f"{path}, line {number}, is no entry of the journal: {problem}") from error
+            text = f"{path}, line {number}, is no entry of the journal: {problem}"
+            raise JournalError(text, "journal_malformed") from error
     return entries
 
 

@@ -313,14 +313,14 @@ def systemctl(run: RunCommand | None, timeout: float, *words: str) -> str:
 def command(run: RunCommand | None, timeout: float, *words: str) -> str:
     """Output of a command. Raises HostWriteError when it fails or hangs."""
     if run is None:
-        raise HostWriteError(f"{words[0]} cannot be run here")
+        raise HostWriteError(f"{words[0]} cannot be run here", "program_missing")
     problem = "no output"
     job = Job(lambda: iter([_called(run, list(words))]), max(_SYSTEMCTL, timeout))
     for status, out, err in job.items():
         if status == 0:
             return str(out)
         problem = str(err or out).strip()[:500] or f"exit status {status}"
-    raise HostWriteError(f"{' '.join(words)}: {job.problem or problem}")
+    raise HostWriteError(f"{' '.join(words)}: {job.problem or problem}", "command_failed")
 
 
 def _called(run: RunCommand, command: list[str]) -> tuple[int, str, str]:

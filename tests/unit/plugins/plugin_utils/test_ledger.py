@@ -13,12 +13,12 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead, OperationResult
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import host_storage
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 
+from tests.unit.support.errors import raised
 from tests.unit.support.fleets import guest as seen
 from tests.unit.support.fleets import host as snapshot
 from tests.unit.support.fleets import nfs
@@ -261,7 +261,7 @@ def test_a_lost_ledger_is_rebuilt_and_says_what_it_could_not_know(store: Store) 
         use("kvm2", guest(3, "kvm2", "c33,c280,c528,c776"), guest(4, "kvm2", "c33,c280,c528,c776")),
         unread=["kvm3"],
     )
-    with pytest.raises(StoreError, match="no store"):
+    with raised("store_missing"):
         _ledger.repair(store, read, a.LabelWishes(), 1.0)
     assert len(_ledger.repair(store, read, a.LabelWishes(), 1.0, settle=True, check=True).changes) == 2
     made = _ledger.repair(store, read, a.LabelWishes(), 1.0, settle=True)
@@ -303,7 +303,7 @@ def test_a_ledger_that_knew_nothing_says_so_when_guests_keep_labels(store: Store
 
 
 def test_rows_for_the_analysis_leave_out_what_was_released(url: str, store: Store) -> None:
-    with pytest.raises(StoreError, match="no store"):
+    with raised("store_missing"):
         _ledger.ledger_rows(url)
     _ledger.reserve(store, fleet(use("kvm1", guest(1), guest(2), guest(3))), a.LabelWishes(), 1.0)
     _ledger.release(store, set(), {uuid(1)}, 0, 2.0)
@@ -319,7 +319,7 @@ def test_a_damaged_memory_is_told(store: Store) -> None:
     _ledger.reserve(store, both, a.LabelWishes(), 1.0)
     with store.write() as transaction:
         transaction.run("UPDATE svirt_hosts SET sets = :sets", [{"sets": b"\x00"}])
-    with pytest.raises(StoreError, match="restore a backup"):
+    with raised("row_damaged", "svirt_hosts", "kvm2"):
         _ledger.reserve(store, fleet(use("kvm1"), unread=["kvm2"]), a.LabelWishes(), 2.0)
 
 

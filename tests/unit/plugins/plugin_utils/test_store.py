@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _migrations, _store
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _migrations, _store, _store_errors
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store, Stored, packed, unpacked
+from sqlalchemy.exc import OperationalError
+
+from tests.unit.support.errors import raised
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ def test_a_locked_database_says_so(store: Store, file: Path) -> None:
     with store.write():
         pass
     other = Store(f"sqlite:///{file}", patience=0.2)
-    with store.write(), pytest.raises(StoreError, match=r"is locked; another run .* Nothing was written"):
+    with store.write(), raised("store_locked", file):
         other.write().__enter__()
     with other.write():
         pass
@@ -117,7 +120,7 @@ def test_a_locked_database_says_so(store: Store, file: Path) -> None:
 def test_a_file_that_is_no_database_says_so(store: Store, file: Path) -> None:
     file.parent.mkdir()
     file.write_bytes(b"no database, though long enough to be one" * 100)
-    with pytest.raises(StoreError, match=r"not a database; .* restore its backup"):
+    with raised("store_damaged", file):
         store.write().__enter__()
     assert file.read_bytes().startswith(b"no database")
 
@@ -129,7 +132,7 @@ def test_a_damaged_database_says_so(store: Store, file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     file.write_bytes(content)
-    with pytest.raises(StoreError, match=r"malformed|not a database"):
+    with raised("store_damaged", file):
         store.write().__enter__()
 
 
@@ -140,22 +143,22 @@ def test_a_database_that_cannot_be_written_says_so(store: Store, file: Path) -> 
     reading = Store(f"sqlite:///file:{file}?mode=ro&uri=true")
     with reading.look() as transaction:
         assert transaction.received() == {}
-    with pytest.raises(StoreError, match="it cannot be written: run as its owner"), reading.write() as transaction:
+    with raised("store_read_only"), reading.write() as transaction:
         transaction.keep([Stored("kvm1", 1.0, 2.0, b"x")])
 
 
 def test_a_folder_in_its_place_says_so(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="unable to open database file; see that its folder"):
+    with raised("store_unusable", tmp_path):
         Store(f"sqlite:///{tmp_path}").write().__enter__()
 
 
 def test_a_folder_that_cannot_be_made_says_so() -> None:
-    with pytest.raises(StoreError, match="cannot be used"):
+    with raised("store_unusable", "/proc/none/fleet.db"):
         Store("sqlite:////proc/none/fleet.db").write().__enter__()
 
 
 def test_a_lost_database_says_so(store: Store, file: Path) -> None:
-    with pytest.raises(StoreError, match=rf"no store at {file}: .* repair: true"):
+    with raised("store_missing", file):
         store.demand()
     with store.write():
         pass
@@ -180,8 +183,9 @@ def test_a_wrong_url_is_refused_without_its_password(url: str, told: str) -> Non
 def test_a_password_is_never_shown() -> None:
     store = Store("postgresql://svirt:secret@127.0.0.1:1/fleet?password=secret", patience=1)
     assert store.name == "postgresql+psycopg://svirt:***@127.0.0.1:1/fleet"
-    with pytest.raises(StoreError, match="see that the server runs") as caught:
+    with pytest.raises(StoreError) as caught:
         store.write().__enter__()
+    assert caught.value.code == "store_unreachable"
     assert "secret" not in repr(caught.value)
     assert caught.value.__cause__ is None
 
@@ -189,7 +193,7 @@ def test_a_password_is_never_shown() -> None:
 def test_without_sqlalchemy_the_python_and_the_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_store, "MISSING", ImportError("No module named 'sqlalchemy'"))
     monkeypatch.setattr("sys.executable", "/opt/python")
-    with pytest.raises(StoreError, match=r"package SQLAlchemy, 2\.0 or newer, for /opt/python"):
+    with raised("sqlalchemy_missing", "SQLAlchemy", "/opt/python"):
         Store("sqlite://")
 
 
@@ -206,10 +210,47 @@ def test_events_are_only_ever_added(store: Store, statement: str) -> None:
             "INSERT INTO svirt_events (at, domain, subject, action, old, new) VALUES (1, 'd', 's', 'a', '', :new)",
             [{"new": "n"}],
         )
-    with pytest.raises(StoreError, match="events are only ever added"), store.write() as transaction:
+    with raised("store_conflict"), store.write() as transaction:
         transaction.run(statement, [{}])
 
 
 def test_what_was_never_compressed_is_told() -> None:
-    with pytest.raises(StoreError, match="cannot be unpacked"):
+    with raised("store_damaged"):
         unpacked(b"no")
+
+
+#: What drivers say, and the words for the operator.
+WORDS = {
+    "store_locked": (
+        "database is locked",
+        "another run has been working on it for 7 s: wait for it to end, then run again",
+    ),
+    "store_read_only": (
+        "attempt to write a readonly database",
+        "it cannot be written: run as its owner, or name a store that may be written",
+    ),
+    "store_damaged": (
+        "file is not a database",
+        (
+            "it is damaged or none of ours: restore its backup, or move it away and rebuild the ledger with operation "
+            "repair and repair: true"
+        ),
+    ),
+    "store_unusable": (
+        "unable to open database file",
+        "see that its folder may be written and the path is a file",
+    ),
+    "store_conflict": (
+        "UNIQUE constraint failed",
+        "something else wrote it at the same time, without its lock: run again",
+    ),
+    "store_full": ("database or disk is full", "make room for it, then run again"),
+    "store_unreachable": ("Connection refused", "see that the server runs and that the URL is right"),
+}
+
+
+def test_words_of_a_drivers_errors() -> None:
+    """The one test of wording: all other tests assert codes."""
+    for code, (said, advice) in WORDS.items():
+        error = _store_errors.store_error("fleet.db", OperationalError("SELECT", {}, Exception(said)), 7.0, wrote=True)
+        assert (error.code, str(error)) == (code, f"store fleet.db: {said}; {advice}. Nothing was written")

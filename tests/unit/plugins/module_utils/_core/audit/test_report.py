@@ -163,10 +163,14 @@ def test_the_shape_of_the_report() -> None:
 
 def test_codes_of_an_outcome_are_named_within_bounds() -> None:
     doubted = f.unknown("TST-001", [Reason(f"{number}" * 100, "it hangs") for number in range(90)])
-    (entry,) = built(result(outcomes=(doubted,)))["hosts"][0]["outcomes"]
+    flooded = {**READ, "images": Coverage(UNKNOWN, "it hangs", ["x" * 1000] * 5000)}
+    host_entry = built(result(outcomes=(doubted,), coverage=flooded))["hosts"][0]
+    (entry,) = host_entry["outcomes"]
     assert set(entry) == {"rule", "status", "why", "codes"}
-    assert len(entry["codes"]) < len(doubted.codes)
-    assert all(len(code) < 100 for code in entry["codes"])
+    assert set(host_entry["coverage"]["boot"]) == {"status", "why"}
+    for codes in (entry["codes"], host_entry["coverage"]["images"]["codes"]):
+        assert 0 < len(codes) < 90
+        assert all(len(code) < 100 for code in codes)
 
 
 def test_two_analyses_differ_in_their_time_only() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -22,6 +23,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal imp
     entries_of,
     runs_in,
 )
+
+from tests.unit.support.errors import raised
 
 FIRST = Entry("file", "/etc/a", {"content": None})
 SECOND = Entry("label", "/srv/b \udcff\n", {"label": "system_u:object_r:virt_image_t:s0", "link": 1})
@@ -67,7 +70,7 @@ def test_runs_are_numbered_and_retired(folder: str) -> None:
 
 
 def test_a_run_that_cannot_be_retired_is_told(folder: str) -> None:
-    with Journal("svirt_rollback", folder) as journal, pytest.raises(JournalError, match="cannot be put aside"):
+    with Journal("svirt_rollback", folder) as journal, raised("journal_not_retired", "000009-file.jsonl"):
         journal.retire(f"{folder}/000009-file.jsonl")
 
 
@@ -92,27 +95,27 @@ def test_a_line_that_is_no_entry_is_an_error(folder: str, line: str) -> None:
     os.makedirs(folder)
     path = Path(folder, "000001-x.jsonl")
     path.write_text(f"{json.dumps({'kind': 'a', 'subject': 'b', 'before': {}})}\n{line}\n")
-    with pytest.raises(JournalError, match="line 2, is no entry"):
+    with raised("journal_malformed", path, "line 2"):
         entries_of(str(path))
 
 
 def test_a_file_that_cannot_be_read(folder: str) -> None:
-    with pytest.raises(JournalError, match="No such file"):
+    with raised("journal_unreadable", "000001-x.jsonl"):
         entries_of(f"{folder}/000001-x.jsonl")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file is in the way")
-    with pytest.raises(JournalError, match="cannot be opened"):
+    with raised("journal_unusable"):
         Journal("x", str(tmp_path / "state" / "journal"))
-    with pytest.raises(JournalError, match="cannot be read"):
+    with raised("journal_unreadable"):
         runs_in(str(tmp_path / "state" / "journal"))
 
 
 def test_one_run_at_a_time(folder: str) -> None:
     with Journal("x", folder):
         start = time.monotonic()
-        with pytest.raises(JournalError, match=r"for 0.3 s; it holds .*/lock"):
+        with raised("journal_locked", "0.3 s", f"{folder}/lock"):
             Journal("y", folder, wait=0.3)
         assert time.monotonic() - start < 5
     Journal("y", folder, wait=0).close()
@@ -175,7 +178,7 @@ def test_a_record_that_does_not_fit_leaves_no_half_line(folder: str) -> None:
         assert journal.path is not None
         size = os.stat(journal.path).st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
-        with pytest.raises(JournalError, match="cannot be written: File too large"):
+        with raised("journal_not_written", os.strerror(errno.EFBIG)):
             journal.record([SECOND])
         assert os.stat(journal.path).st_size == size
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -190,7 +193,7 @@ def test_a_first_record_that_does_not_fit_leaves_no_run(folder: str) -> None:
         journal = Journal("x", folder)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.RLIM_INFINITY))
         for _attempt in range(2):
-            with pytest.raises(JournalError, match="cannot be written: File too large"):
+            with raised("journal_not_written", os.strerror(errno.EFBIG)):
                 journal.record([FIRST])
             assert os.listdir(folder) == ["lock"]
             assert journal.path is None
@@ -200,3 +203,37 @@ def test_a_first_record_that_does_not_fit_leaves_no_run(folder: str) -> None:
 
     assert in_a_child(work) == 0
     assert [entries_of(path) for path in runs_in(folder)] == [[SECOND]]
+
+
+def test_words(folder: str, tmp_path: Path) -> None:
+    """The one test of wording: all other tests assert codes."""
+    os.makedirs(folder)
+    Path(folder, "000001-x.jsonl").write_text("{}\n")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    words = {}
+    with Journal("x", folder) as journal:
+        for fail in (
+            lambda: Journal("y", folder, wait=0),
+            lambda: Journal("y", f"{blocked}/journal"),
+            lambda: runs_in(f"{blocked}/journal"),
+            lambda: entries_of(f"{folder}/000001-x.jsonl"),
+            lambda: journal.retire(f"{folder}/000009-x.jsonl"),
+        ):
+            with pytest.raises(JournalError) as error:
+                fail()
+            words[error.value.code] = str(error.value).replace(str(blocked), "FILE").replace(folder, "FOLDER")
+    assert words == {
+        "journal_locked": (
+            "another run has been changing this host and has recorded nothing for 0 s; it holds FOLDER/lock"
+        ),
+        "journal_unusable": "the journal FILE/journal cannot be opened: FILE/journal: Not a directory",
+        "journal_unreadable": "the journal FILE/journal cannot be read: FILE/journal: Not a directory",
+        "journal_malformed": (
+            "FOLDER/000001-x.jsonl, line 1, is no entry of the journal: it must have the keys kind, subject, before"
+        ),
+        "journal_not_retired": (
+            "FOLDER/000009-x.jsonl was put back and cannot be put aside: FOLDER/000009-x.jsonl: "
+            "No such file or directory"
+        ),
+    }

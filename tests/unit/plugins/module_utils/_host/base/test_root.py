@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import Root, label_of, reason
+
+from tests.unit.support.errors import raised
 
 ROOT = Root()
 
@@ -17,7 +18,7 @@ def test_a_file_above_the_bound_is_refused(tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 2000)
     path = str(tmp_path / "big")
     assert len(ROOT.read_bytes(path, 2000)) == 2000
-    with pytest.raises(HostReadError, match="larger than 1999 bytes"):
+    with raised("too_large", path, 1999):
         ROOT.read_bytes(path, 1999)
     assert ROOT.peek(path, 10) == b"x" * 10
 

@@ -10,7 +10,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import daemon_restart as gate
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
@@ -21,6 +20,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.daemon imp
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.errors import raised
 from tests.unit.support.restarts import PID_FILE, Machine, restarted
 
 CONF = "/etc/libvirt/qemu.conf"
@@ -107,7 +107,7 @@ def test_a_daemon_that_fails_gets_its_file_back(tmp_path: Path, conf: Path, jour
     made = actor(machine, conf, timeout=1)
     outcome = made.restart(made.look(), journal)
     assert codes(outcome.problems)[:2] == ["unit_failed", "guests_unread"]
-    assert outcome.problems[0].text == "libvirtd.service failed to start; journalctl -u libvirtd.service says why"
+    assert "libvirtd.service" in outcome.problems[0].text
     assert (outcome.restored, outcome.kept, outcome.again) == ([str(conf)], [], [])
     assert conf.read_bytes() == before
     assert journal.runs() == []
@@ -257,7 +257,7 @@ def test_a_run_that_cannot_be_read_is_told(tmp_path: Path, conf: Path, journal: 
     made = actor(machine, conf, timeout=0.2)
     outcome = made.restart(made.look(), journal)
     assert outcome.restored == []
-    assert "is no entry of the journal" in outcome.kept[0]
+    assert "line 1" in outcome.kept[0]
 
 
 def test_ours_are_the_conf_and_the_drop_ins(tmp_path: Path) -> None:
@@ -275,10 +275,10 @@ def test_ours_are_the_conf_and_the_drop_ins(tmp_path: Path) -> None:
 
 def test_systemctl_that_fails_or_is_not_there(tmp_path: Path) -> None:
     machine = Machine(tmp_path, [hosts.el9()])
-    with pytest.raises(HostWriteError, match="systemctl no-such-word: Unknown command verb"):
+    with raised("command_failed", "systemctl no-such-word", "Unknown command verb"):
         actor(machine)._systemctl("no-such-word")
     machine.tools.run_command = None
-    with pytest.raises(HostWriteError, match="cannot be run here"):
+    with raised("program_missing", "systemctl"):
         actor(machine).reload()
     assert actor(machine).look().units == []
 

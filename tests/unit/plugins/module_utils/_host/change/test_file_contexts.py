@@ -7,12 +7,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError, HostWriteError, PlanError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import ContextRule
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import file_contexts
 
 from tests.unit.support.captured import CapturedRoot, Tree
+from tests.unit.support.errors import raised
 
 IMAGE = "system_u:object_r:virt_image_t:s0"
 TABLE = f"""/srv(/.*)?  system_u:object_r:var_t:s0
@@ -58,9 +59,9 @@ def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
 def test_without_the_library_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_contexts, "_LIBSELINUX", "libnone.so.9")
     monkeypatch.setattr(file_contexts, "_LIBSEMANAGE", ("libnone.so.9", "libnone.so.8"))
-    with pytest.raises(HostReadError, match=r"libnone\.so\.9 is not installed"):
+    with raised("contexts_unread", "libnone.so.9"):
         file_contexts.defaults([("/a", "file")], 30)
-    with pytest.raises(HostWriteError, match=r"libnone\.so\.9 is not installed.*none of them was"):
+    with raised("contexts_not_written", "libnone.so.9"):
         file_contexts.commit([ContextRule("/a", "a", IMAGE)])
 
 
@@ -119,12 +120,12 @@ def test_what_the_library_did_not_keep_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(file_contexts, "commit", store.commit)
     with (
         Journal("image_label", str(tmp_path)) as journal,
-        pytest.raises(HostWriteError, match=r"file context /a \(a\)"),
+        raised("rule_not_kept", "file context /a (a)"),
     ):
         file_contexts.apply(CapturedRoot(tree), "t", CHANGES, journal)
 
 
 @pytest.mark.parametrize("before", [{}, {"rules": 5}, {"rules": [{"target": "/a", "ftype": "z", "context": None}]}])
 def test_an_entry_that_is_none(before: dict[str, t.Any]) -> None:
-    with pytest.raises(PlanError, match="none of file contexts"):
+    with raised("bad_journal_entry"):
         file_contexts.restore(Entry("fcontext", "file context /a (a)", before))

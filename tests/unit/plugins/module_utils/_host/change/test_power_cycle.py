@@ -70,7 +70,7 @@ def test_a_filter_that_waits(host: virt.FakeHost) -> None:
         process=factory.process_label("s0:c3,c4"),
     )
     result = run(host, "wire")
-    assert "gets its network filter (clean-traffic)" in result["plan"][0]["why"]
+    assert "clean-traffic" in result["plan"][0]["why"]
     assert run(host, "wire")["changed"] is False
 
 
