@@ -25,11 +25,8 @@ from tests.unit.support.playbooks import Run, inventory, play, refused
 __all__ = ["inventory", "refused"]
 
 ROOT = Path(__file__).resolve().parents[3]
-IMPORT = "from .._host.base.journal import FOLDER, Journal\n"
-REDIRECTED = """import os
-from .._host.base.journal import Journal
-FOLDER = os.environ["SVIRT_TEST_JOURNAL"]
-"""
+JOURNALS = "Journals()"
+REDIRECTED = "Journals(__import__('os').environ['SVIRT_TEST_JOURNAL'])"
 RESTART = """
 import json
 import os
@@ -88,10 +85,10 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("meta", "plugins", "playbooks", "roles"):
         shutil.copytree(ROOT / name, root / name)
     shutil.copy(ROOT / "galaxy.yml", root)
-    body = root / "plugins" / "module_utils" / "_backends" / "svirt_rollback.py"
-    text = body.read_text()
-    assert text.count(IMPORT) == 1
-    body.write_text(text.replace(IMPORT, REDIRECTED))
+    module = root / "plugins" / "modules" / "svirt_rollback.py"
+    text = module.read_text()
+    assert text.count(JOURNALS) == 1
+    module.write_text(text.replace(JOURNALS, REDIRECTED))
     (root / "plugins" / "modules" / "libvirt_restart.py").write_text(RESTART)
     return folder
 

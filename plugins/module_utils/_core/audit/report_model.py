@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 
 from ..errors import SchemaError
 from ..snapshot.document import Additive, Json, decode, key_of
-from ..snapshot.model import AREAS, OK, Coverage
+from ..snapshot.model import AREAS, OK
 from .finding import COSTS, FAIL, NOT_APPLICABLE, PASS, SCOPES, SEVERITIES, UNKNOWN, at_least
 from .report import NEVER, SCHEMA, THRESHOLDS, VERDICTS
 
@@ -35,6 +35,7 @@ def fact(
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _FINGERPRINT = r"^[0-9a-f]{16}$"
+_CODES = "codes of the reasons, each once; unlike why, they stay the same"
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,21 @@ class ReportedOutcome(Additive):
     rule: str = field(metadata=fact("id of the rule"))
     status: str = field(metadata=fact("its result", choices=(FAIL, UNKNOWN, NOT_APPLICABLE)))
     why: str = field(metadata=fact("the reason; of a rule that failed, why it could not check everything"))
+    codes: list[str] | None = field(default=None, metadata=fact(_CODES, optional=True))
 
     @property
     def in_doubt(self) -> bool:
         """Whether the rule could not judge, or not all."""
         return self.status == UNKNOWN or (self.status == FAIL and bool(self.why))
+
+
+@dataclass(frozen=True)
+class ReportedCoverage(Additive):
+    """Whether an area of a host could be read."""
+
+    status: str = field(metadata=fact("its status", choices=(OK, UNKNOWN, NOT_APPLICABLE)))
+    why: str = field(metadata=fact("the reason, when the status is not ok"))
+    codes: list[str] | None = field(default=None, metadata=fact(_CODES, optional=True))
 
 
 @dataclass(frozen=True)
@@ -140,7 +151,9 @@ class ReportedHost(Additive):
     name: str = field(metadata=fact("name in the inventory"))
     verdict: str = field(metadata=fact("its verdict", choices=VERDICTS))
     why: str = field(metadata=fact("what is unknown or does not apply; empty when there is none"))
-    coverage: dict[str, Coverage] = field(metadata=fact("what could be read, by area; empty when it was not read"))
+    coverage: dict[str, ReportedCoverage] = field(
+        metadata=fact("what could be read, by area; empty when it was not read")
+    )
     counts: SeverityCounts = field(metadata=fact("active findings that affect the host"))
     outcomes: list[ReportedOutcome] = field(metadata=fact("rules that did not pass"))
     omitted: OmittedFindings | None = field(default=None, metadata=fact("findings not listed", optional=True))

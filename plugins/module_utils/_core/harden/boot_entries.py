@@ -55,10 +55,8 @@ def plan_boot(files: BootFiles, wish: BootWish) -> BootPlan:
 def _refuse_what_is_left(files: BootFiles, plan: BootPlan, wish: BootWish) -> None:
     """Name the files with an entry that no edit repairs, as one without an options line, and why."""
     named = {refusal.subject for refusal in plan.refused}
-    made = {make.path for make in plan.makes}
-    texts = {**files.texts, **{path: fresh for path, (_old, fresh) in plan.edits.items()}}
-    left = faults_of(entries_of(replace(files, texts=texts)), wish)
-    for path in sorted(set(left) - named - made):
+    left = faults_of(_entries_after(files, plan, wish), wish)
+    for path in sorted(set(left) - named):
         why = (
             f"{some(left[path])}: it has no line of arguments that could be edited, such as options; add one by hand, "
             "or have grubby (package grubby) do it"
@@ -68,13 +66,18 @@ def _refuse_what_is_left(files: BootFiles, plan: BootPlan, wish: BootWish) -> No
 
 def faults_after(files: BootFiles, plan: BootPlan, wish: BootWish) -> list[str]:
     """Faults that are left once the plan is carried out."""
+    return _listed(_entries_after(files, plan, wish), wish)
+
+
+def _entries_after(files: BootFiles, plan: BootPlan, wish: BootWish) -> list[BootEntry]:
+    """The entries once the plan is carried out, without those of files that are made anew."""
     texts = {**files.texts, **{path: fresh for path, (_old, fresh) in plan.edits.items()}}
     for make in plan.makes:
         for kind in KINDS:
             if make.program in kind.programs:
                 texts[make.path] = kind.predicted(texts[make.path], wish)
     remade = {make.path for make in plan.makes}
-    return _listed((entry for entry in entries_of(replace(files, texts=texts)) if entry.source not in remade), wish)
+    return [entry for entry in entries_of(replace(files, texts=texts)) if entry.source not in remade]
 
 
 def without_effect(plan: BootPlan, make: BootMake) -> BootPlan:

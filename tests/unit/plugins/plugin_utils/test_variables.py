@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[4]
 #: Names in the playbooks that are no variables: modules, groups, types, and what is before a colon in text.
-NO_VARIABLES = re.compile(r"svirt_(info|rollback|fleet|to_\w+|t|tcg_t|image_t|guard)\Z")
+NO_VARIABLES = re.compile(r"svirt_(info|rollback|fleet|fleet_guard|to_\w+|step_failed|t|tcg_t|image_t|guard)\Z")
 
 GOOD: list[tuple[str, t.Any]] = [
     ("svirt_allocate_guests", ["web1", "00000000-0000-4000-8000-000000000001"]),

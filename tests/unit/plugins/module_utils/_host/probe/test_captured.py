@@ -40,7 +40,7 @@ def test_the_host(snapshot: Snapshot) -> None:
         True,
     )
     assert selinux.guest_types == ["svirt_t"]
-    assert TypeFacts("svirt_t", True, False, True) in selinux.types
+    assert TypeFacts("svirt_t", True, False, True, False) in selinux.types
     assert [entry.title.rpartition(">")[2].partition(",")[0] for entry in selinux.boot_entries] == [
         "Debian GNU/Linux"
     ] * 3

@@ -21,9 +21,11 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.cata
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     UNKNOWN,
+    Assignment,
     BootEntry,
     ConfProblem,
     Coverage,
+    InstalledGuard,
     Process,
     Remembered,
     Snapshot,
@@ -126,6 +128,13 @@ def _another_distribution(snapshot: Snapshot) -> None:
     """Its running kernel had a choice, and its entries have none."""
     snapshot.host.os_id, snapshot.host.os_like = "gentoo", []
     snapshot.selinux.cmdline = "ro security=selinux"
+
+
+def _exported_and_named(snapshot: Snapshot) -> None:
+    snapshot.guests = [case.guest(snapshot, "db")]
+    snapshot.storage[0].exports = [IMAGES]
+    snapshot.libvirt.version = "10.0.0"
+    case.conf(snapshot).assignments.append(Assignment("shared_filesystems", [IMAGES], 9))
 
 
 def _xen_asked(snapshot: Snapshot) -> None:
@@ -303,6 +312,12 @@ ROWS = (
         "label_unread", "LIB-007", _set("libvirt.daemon.context", None), "daemon libvirtd: its label could not be read"
     ),
     Row(
+        "guard_settings_old",
+        "LIB-009",
+        _set("libvirt.guard", InstalledGuard()),
+        "host: the guard's settings do not say which processes it may read; run guard_hook again",
+    ),
+    Row(
         "daemon_type_unread",
         "LIB-007",
         _set("libvirt.daemon.types", []),
@@ -359,6 +374,12 @@ ROWS = (
         "IMG-001",
         _file("web", "exists", False),
         f"image {IMAGES}/web.qcow2: its guest runs, but the file is not there",
+    ),
+    Row(
+        "key_ignored",
+        "IMG-003",
+        _exported_and_named,
+        f"folder {IMAGES}: libvirt 10.0.0 as released ignores shared_filesystems, which libvirt 10.8 and later read.",
     ),
     Row(
         "expected_unknown",
