@@ -177,8 +177,8 @@ ROWS = (
     Row(
         "selinux",
         "apparmor",
-        "AppArmor is in force here, not SELinux. To change over, evacuate the guests, install selinux-policy-default and "
-        "selinux-basics, and run svirt.fleet.harden",
+        "AppArmor is in force here, not SELinux. To change over, evacuate the guests, install selinux-policy-default "
+        "and selinux-basics, and run svirt.fleet.harden",
         make=hosts.apparmor,
     ),
     Row("orphans", "selinux_off", "SELinux is off on this host", gone("/sys/fs/selinux")),
