@@ -14,7 +14,7 @@ import json
 import re
 import typing as t
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ...module_utils._core.audit import waivers
 from ...module_utils._core.audit.finding import UNKNOWN
@@ -111,8 +111,9 @@ def _controls_of(rule: str) -> list[str]:
 
 
 def _observations(report: Report) -> Iterator[Json]:
+    listed = {host.name for host in report.hosts}
     for finding in (*report.findings, *report.waived):
-        yield _observation(report, finding)
+        yield _observation(report, finding, listed)
     for host in report.hosts:
         for rule, why in doubts(host):
             yield _unknown(report, _id("doubt", host.name, rule), host.name, rule, why)
@@ -120,7 +121,7 @@ def _observations(report: Report) -> Iterator[Json]:
             yield _unknown(report, _id("unknown", host.name), host.name, "", host.why)
 
 
-def _observation(report: Report, finding: ReportedFinding) -> Json:
+def _observation(report: Report, finding: ReportedFinding, listed: Collection[str]) -> Json:
     waived = isinstance(finding, WaivedFinding)
     observation: Json = {
         "uuid": _id("observation", finding.fingerprint),
@@ -139,7 +140,6 @@ def _observation(report: Report, finding: ReportedFinding) -> Json:
         "relevant-evidence": [{"description": line(evidence_json(finding))}],
         "remarks": line(f"Repair: {finding.fix}"),
     }
-    listed = {host.name for host in report.hosts}
     subjects = [{"subject-uuid": _host(host), "type": "inventory-item"} for host in finding.hosts if host in listed]
     return {**observation, "subjects": subjects} if subjects else observation
 
