@@ -76,7 +76,10 @@ def whole() -> dict[str, t.Any]:
     )
     quiet = report.HostResult("kvm2", "", READ, (f.Outcome("TST-001", f.PASS),))
     unsure = report.HostResult(
-        "kvm3", "", {**READ, "images": s.Coverage(s.UNKNOWN, "hangs")}, (f.Outcome("IMG-001", f.UNKNOWN, "hangs"),)
+        "kvm3",
+        "",
+        {**READ, "images": s.Coverage(s.UNKNOWN, "hangs", ["not_answered"])},
+        (f.Outcome("IMG-001", f.UNKNOWN, "hangs", ("not_answered",)),),
     )
     foreign = report.HostResult(
         "deb1", "", {**READ, "selinux": s.Coverage(s.NOT_APPLICABLE, "AppArmor is in force")}, ()
