@@ -65,7 +65,7 @@ def test_n1_how_the_reader_ended_is_said(tmp_path: Path) -> None:
     machine.times = 1000
     outcome, _text = restart(machine, tmp_path, 1.0)
     assert [problem.code for problem in outcome.problems] == ["guests_unread"]
-    assert "killed by signal 9 (SIGKILL)" in outcome.problems[0].text
+    assert "SIGKILL" in outcome.problems[0].text
 
 
 class Slow(Machine):

@@ -74,13 +74,8 @@ def test_check_mode_tells_what_the_run_then_does(run: Run, drop_in: Path, tmp_pa
     assert done["context"] == f"{VIRTD}c0.c31"
     assert done["plan"] == [{"action": "add", "subject": DROP_IN, "from": "c0.c1023", "to": "c0.c31"}]
     assert (done["restart_needed"], done["refused"]) == (True, [])
-    assert done["pending"] == [
-        {
-            "subject": "libvirtd.service",
-            "needs": "daemon_restart",
-            "why": "libvirtd draws from c0.c1023 until it is restarted, then from c0.c31",
-            "code": "daemon_restart",
-        }
+    assert [(item["subject"], item["needs"], item["code"]) for item in done["pending"]] == [
+        ("libvirtd.service", "daemon_restart", "daemon_restart")
     ]
     assert (done["diff"][0]["before"], done["diff"][0]["after"]) == ("", drop_in.read_text())
     assert drop_in.read_text().endswith(f"[Service]\nSELinuxContext={VIRTD}c0.c31\n")

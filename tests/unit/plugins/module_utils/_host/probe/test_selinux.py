@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     Access,
     Boolean,
@@ -144,7 +143,8 @@ def test_a_great_many_labels_are_asked_in_part_and_open_ones_first(tree: Tree) -
     found, why = selinux.access(loaded(tree), ["svirt_t", "svirt_tcg_t"], labels)
     assert len(found) == 600
     assert hosts.REST_LABEL in {item.target for item in found}
-    assert why == Reason("too_many_labels", "the policy was asked for 300 of 801 labels")
+    assert why is not None
+    assert why.code == "too_many_labels"
 
 
 def refused(_question: str) -> str | None:
@@ -170,7 +170,7 @@ def test_a_policy_that_does_not_answer_is_unknown_and_says_why(tree: Tree, answe
 def test_only_root_asks(tree: Tree) -> None:
     reading = selinux.read(CapturedRoot(tree, hosts.policy(), root=False))
     assert reading.policy is None
-    assert reading.missing == [Reason("not_root", "only root may ask the loaded policy")]
+    assert [why.code for why in reading.missing] == ["not_root"]
 
 
 def test_without_a_policy_nothing_is_known() -> None:
