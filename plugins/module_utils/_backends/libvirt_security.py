@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import replace
 
 from .._core.errors import HostWriteError, PlanError
-from .._core.harden.qemu_conf import QemuConfWishes, facts_for, holding, plan, result_of, settings_of
+from .._core.harden.qemu_conf import QemuConfWishes, facts_for, holding, plan, result_of, settings_of, unnamed
 from .._core.libvirt.secrets import blanked
 from .._host.base import conf_values
 from .._host.base.daemons import is_installed
@@ -89,14 +89,16 @@ def _wishes(call: Call, root: Root, facts: QemuConfFacts) -> QemuConfWishes:
             "shared_filesystems_exact needs shared_filesystems: give the folders, or an empty list for none",
             code="option_missing",
         )
-    files, doubt = guest_files(root, _TIMEOUT) if facts.exported else (frozenset(), "")
-    exported = holding(facts.exported, files)
+    exact = params["shared_filesystems_exact"]
+    exports = facts.exported if exact else unnamed(facts.text, facts.exported, root.exists)  # the others stay
+    files, doubt = guest_files(root, _TIMEOUT) if exports else (frozenset(), "")
+    exported = holding(exports, files)
     return QemuConfWishes(
         settings=settings_of(params, params["settings"]),
         shared=None if shared is None else tuple(shared),
-        exact=params["shared_filesystems_exact"],
+        exact=exact,
         exported=exported,
-        doubtful=tuple(folder for folder in facts.exported if folder not in exported) if doubt else (),
+        doubtful=tuple(folder for folder in exports if folder not in exported) if doubt else (),
         doubt=doubt,
         duplicates=params["comment_duplicates"],
     )

@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 import typing as t
@@ -183,6 +184,13 @@ def files_of_guests(snapshot: Snapshot) -> tuple[frozenset[str], str]:
     if covered is not None and covered.status in (OK, NOT_APPLICABLE):
         return paths, ""
     return paths, covered.why if covered is not None else "guests were not read"
+
+
+def unnamed(text: str, exports: t.Iterable[str], exists: t.Callable[[str], bool]) -> tuple[str, ...]:
+    """Those exported folders that shared_filesystems of this text does not cover, as libvirt reads it: up to the first
+    folder that does not exist."""
+    named = list(itertools.takewhile(exists, _named(QemuConf("qemu.conf", True, *qemu_conf.parse(text)))))
+    return tuple(folder for folder in exports if not any(below(folder, other) for other in named))
 
 
 def holding(exports: t.Iterable[str], files: t.Collection[str]) -> tuple[str, ...]:

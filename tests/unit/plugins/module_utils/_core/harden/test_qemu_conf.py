@@ -14,6 +14,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.qemu_conf
     plan,
     settings_of,
     uncovered,
+    unnamed,
 )
 
 
@@ -141,3 +142,12 @@ def test_doubt_about_an_export_that_is_named_already_is_none() -> None:
     found = made(text, doubtful=("/srv/vms", "/home"), doubt="libvirt did not answer")
     assert found.edits == []
     assert [(entry.subject, entry.reason.code) for entry in found.refused] == [("folder /home", "guest_files_unknown")]
+
+
+def test_exports_that_are_named_need_no_look_at_guests() -> None:
+    text = 'shared_filesystems = [ "/srv", "/gone", "/home" ]\n'
+    there = {"/srv", "/home"}
+    assert unnamed(text, ("/srv/vms", "/srv"), there.__contains__) == ()
+    assert unnamed(text, ("/srv", "/home"), there.__contains__) == ("/home",), "libvirt reads no further than /gone"
+    assert unnamed("", ("/srv",), there.__contains__) == ("/srv",)
+    assert unnamed("broken = [\n", ("/srv",), there.__contains__) == ("/srv",)
