@@ -51,7 +51,7 @@ def test_a_check_leaves_nothing(url: str) -> None:
     store.close()
 
 
-def test_who_waits_too_long_is_told(url: str) -> None:
+def test_who_waits_too_long_gets_an_error(url: str) -> None:
     store, other = Store(url), Store(url, patience=0.5)
     with store.write(), raised("store_locked"):
         other.write().__enter__()
@@ -124,7 +124,7 @@ def test_many_that_find_nothing_make_one_store_together(url: str) -> None:
     assert len({row.rank for row in rows}) == 8
 
 
-def test_a_wrong_user_or_database_is_told(postgresql: str, tmp_path: Path) -> None:
+def test_a_wrong_user_or_database_is_an_error(postgresql: str, tmp_path: Path) -> None:
     for wrong in (postgresql.replace("/fleet?", "/nowhere?"), postgresql.replace("svirt@", "nobody:secret@")):
         with pytest.raises(StoreError) as caught:
             Store(wrong).write().__enter__()

@@ -63,7 +63,7 @@ def test_foretelling_changes_nothing(story: Story, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_what_was_foretold_is_what_was_done(story: Story, host: str) -> None:
+def test_the_prediction_is_what_was_done(story: Story, host: str) -> None:
     foretold, done = told(story.foretold, host), told(story.done, host)
     assert foretold.keys() == done.keys()
     assert any(item["changed"] for items in done.values() for item in items), story.done.run.output

@@ -69,7 +69,7 @@ def test_a_daemon_that_refuses_its_new_conf_gets_the_old_one_back(host: Host, ol
 
 
 @pytest.mark.soak
-def test_a_daemon_that_somebody_else_keeps_from_starting_is_told_of(host: Host, old: Files) -> None:
+def test_a_daemon_that_somebody_else_keeps_from_starting_is_reported(host: Host, old: Files) -> None:
     host.remote.call(f"mkdir -p {DROP_IN.rpartition('/')[0]}; printf '[Service]\\nExecStartPre=false\\n' >{DROP_IN}")
     try:
         done = apply(host, "libvirt_restart")
@@ -88,7 +88,7 @@ def test_a_daemon_that_somebody_else_keeps_from_starting_is_told_of(host: Host, 
 
 
 @pytest.mark.soak
-def test_chains_that_libvirt_left_half_renamed_are_told_of_and_mended_as_documented(host: Host) -> None:
+def test_chains_that_libvirt_left_half_renamed_are_reported_and_mended_as_documented(host: Host) -> None:
     before = host.files()
     host.remote.call("ebtables -t nat -E O-vnet0-ipv4 P-vnet0-ipv4")
     try:

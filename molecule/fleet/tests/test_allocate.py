@@ -44,7 +44,7 @@ def test_foretelling_changes_nothing(story: Story, host: str) -> None:
         assert not changed, f"{part} changed: {sorted(changed)[:10]}"
 
 
-def test_what_was_foretold_is_what_was_done(story: Story) -> None:
+def test_the_prediction_is_what_was_done(story: Story) -> None:
     for run in (story.foretold, story.done, story.again, story.cycled):
         assert not run.run.failed_beside_the_verdict, run.run.output
     assert story.foretold.of("category_allocation")[0]["plan"] == story.done.of("category_allocation")[0]["plan"]
@@ -91,7 +91,7 @@ def test_drill_opens_no_disk_of_another_guest_in_the_end(story: Story) -> None:
     assert now == then, "the same attempts as before"
 
 
-def test_label_that_was_changed_by_hand_is_told_as_drift(lab: Lab, story: Story) -> None:
+def test_label_that_was_changed_by_hand_is_reported_as_drift(lab: Lab, story: Story) -> None:
     assert story.cycled.categories == set()
     node = Node(lab, "kvm1")
     kept = node.virsh("dumpxml", "--inactive", "spare1").stdout

@@ -67,7 +67,7 @@ def breached(attempts: list[Attempt]) -> set[tuple[str, str]]:
     return {(attempt.attacker, attempt.disk.guest) for attempt in attempts if attempt.result == BREACHED}
 
 
-def test_every_class_is_found(reach: Reach) -> None:
+def test_every_class_is_reported(reach: Reach) -> None:
     assert classes(reach.apart.report) == REACH | APART, reach.apart.output
     assert classes(reach.pooled.report) == REACH | POOLED, reach.pooled.output
 
@@ -87,7 +87,7 @@ def test_file_of_no_guest_names_the_guest_that_can_open_it(reach: Reach) -> None
     assert [guest["guest"] for guest in lost["evidence"]["reached_by"]] == ["node1"]
 
 
-def test_drill_opens_what_is_found_and_nothing_else(reach: Reach) -> None:
+def test_drill_opens_what_is_reported_and_nothing_else(reach: Reach) -> None:
     assert breached(reach.attempts) == BREACHES, matrix(reach.attempts)
     numbers = numbers_of(reach.attempts)
     assert numbers.unknown == 0, matrix(reach.attempts)

@@ -31,7 +31,7 @@ def test_an_entry_that_was_edited_in_grub_cfg(machine: Machine, fault: str) -> N
 
 
 @pytest.mark.soak
-def test_a_kernel_that_is_told_not_to_enforce(machine: Machine) -> None:
+def test_a_kernel_with_enforcing_0(machine: Machine) -> None:
     machine.be("enforcing")
     machine.boot_with("security=selinux enforcing=0")
     assert machine.findings() == {("SEL-004", "host")}
@@ -45,7 +45,7 @@ def test_a_kernel_that_is_told_not_to_enforce(machine: Machine) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("arguments", ["security=apparmor", "", "lsm=lockdown,yama,apparmor"])
-def test_a_kernel_that_is_told_to_leave_selinux_out(machine: Machine, arguments: str) -> None:
+def test_a_kernel_with_selinux_0(machine: Machine, arguments: str) -> None:
     """Debian's kernel does not know ``selinux=0`` (CONFIG_SECURITY_SELINUX_BOOTPARAM): beside ``security=selinux`` it
     has no effect here. Others know it, so that an entry with it is a finding all the same.
     """

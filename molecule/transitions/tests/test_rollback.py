@@ -84,7 +84,7 @@ def test_every_kind_of_change_at_once(machine: Machine) -> None:
 
 
 @pytest.mark.soak
-def test_all_the_way_back_to_disabled(machine: Machine) -> None:
+def test_rollback_as_far_as_disabled(machine: Machine) -> None:
     machine.be("disabled", "selinux=0")
     machine.sh(f"rm -rf {JOURNAL}")
     before = outcome(machine)

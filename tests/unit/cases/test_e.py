@@ -103,7 +103,7 @@ def test_e1_links_in_the_guests_dev_are_those_that_count() -> None:
     assert (item.file.label, item.file.resolved) == (hosts.IMAGE_LABEL, "/dev/dm-3")
 
 
-def test_e1_a_wrong_label_in_the_guests_own_dev_is_found() -> None:
+def test_e1_a_wrong_label_in_the_guests_own_dev_is_reported() -> None:
     tree = behind_links()
     tree.entries[f"{OWN_ROOT}/dev/dm-3"].xattrs["security.selinux"] = (HOSTS_NODE + "\0").encode()
     assert images(hosts.look(tree)) != set()
@@ -155,7 +155,7 @@ def test_e1_files_of_a_qemu_in_a_container_are_read_there_and_known_on_the_host(
     assert (item.file.mount, item.in_namespace) == ("/", False)
 
 
-def test_e1_a_wrong_label_in_a_container_is_found() -> None:
+def test_e1_a_wrong_label_in_a_container_is_reported() -> None:
     assert images(hosts.look(contained_guest("system_u:object_r:svirt_image_t:s0:c7,c8"))) != set()
 
 
@@ -206,7 +206,7 @@ def test_e2_a_daemon_in_a_container_is_judged_by_its_own_file(namespaces: bool) 
     assert "LIB-006" not in {item.rule for item in findings(snapshot)}  # the host has no user nova; the container has
 
 
-def test_e2_its_own_faults_are_found() -> None:
+def test_e2_its_own_faults_are_reported() -> None:
     snapshot = hosts.look(in_a_container("security_default_confined = 0\n"))
     assert conf_rules(snapshot) >= {"LIB-004"}
     fixes = [item.fix for item in findings(snapshot) if item.rule.startswith("LIB")]

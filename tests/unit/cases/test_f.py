@@ -149,7 +149,7 @@ def test_f_its_pair_is_compared_and_not_with_its_own_container() -> None:
     assert ("CAT-002", "critical") in fleet_findings(hosts.look(tree))
 
 
-def test_f_two_containers_with_one_pair_are_told_apart_from_one_container() -> None:
+def test_f_two_containers_with_one_pair_differ_from_one_container() -> None:
     assert fleet_findings(hosts.look(in_containers("/kubepods/pod1", "/kubepods/pod1"))) == []
     assert fleet_findings(hosts.look(in_containers("/kubepods/pod1", "/kubepods/pod2"))) != []
 
@@ -182,7 +182,7 @@ def test_f_libvirts_capability_probe_is_no_finding(pid: int) -> None:
         (DAEMONS_LABEL, ("-device", "-machine", "x", "none"), 1),
     ],
 )
-def test_f_what_only_looks_like_a_probe_is_found(label: str, words: tuple[str, ...], pid: int) -> None:
+def test_f_what_only_looks_like_a_probe_is_reported(label: str, words: tuple[str, ...], pid: int) -> None:
     tree = with_process(QEMU, label, *words)
     parent(tree, pid, 50)
     assert [severity for severity, _subject in outside(hosts.look(tree))] == ["critical"]
@@ -217,7 +217,7 @@ def test_f_others_are_not_taken_for_a_session(label: str, uid: int, severity: st
 
 @pytest.mark.parametrize("label", [hosts.LABEL, "system_u:system_r:svirt_t:s0:c7,c9"])
 @pytest.mark.parametrize("exe", ["/usr/bin/bash", "/usr/bin/swtpm"])
-def test_f_a_process_with_a_guests_label_that_serves_no_guest_is_found(exe: str, label: str) -> None:
+def test_f_a_process_with_a_guests_label_that_serves_no_guest_is_reported(exe: str, label: str) -> None:
     snapshot = hosts.look(with_process(exe, label))
     (item,) = [item for item in findings(snapshot) if item.rule == "GST-011"]
     assert (item.severity, item.subject) == ("high", f"process 50 {exe.rpartition('/')[2]}")
@@ -244,7 +244,7 @@ def test_f_where_guests_have_no_group_of_their_own_it_is_unknown() -> None:
     assert (outside(snapshot), status(snapshot, "GST-011")) == ([], "unknown")
 
 
-def test_f_the_helper_of_a_session_guest_is_told_with_it() -> None:
+def test_f_the_helper_of_a_session_guest_is_reported_with_it() -> None:
     tree = with_process(QEMU, SESSION, *LINE, uid=1000)
     hosts.process(tree, 51, "/usr/bin/passt.avx2", SESSION, (), 1000, "/user.slice/y")
     assert outside(hosts.look(tree)) == [("medium", "process 50 x")]

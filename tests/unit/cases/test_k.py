@@ -545,7 +545,7 @@ class Saving:
 
 
 @pytest.mark.parametrize("form", ["in place", "renamed", "created", "removed"])
-def test_k4_a_save_in_the_middle_is_seen_and_the_change_made_again(
+def test_k4_a_save_in_the_middle_is_seen_and_the_change_repeated(
     host: Host, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     if form != "created":

@@ -55,7 +55,7 @@ def test_n2_a_self_test_that_ran_out_of_time_is_tried_again(tmp_path: Path) -> N
     assert slow.calls == 3
 
 
-def test_n2_one_that_never_ends_is_named_with_its_limit(tmp_path: Path) -> None:
+def test_n2_test_that_never_ends_is_named_with_its_limit(tmp_path: Path) -> None:
     with pytest.raises(HostWriteError, match=r"did not end within 120 s, 3 times in a row") as error:
         install(tmp_path, Slow(*[(124, "")] * 3))
     assert error.value.code == "self_test_timed_out"

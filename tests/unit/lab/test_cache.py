@@ -37,14 +37,14 @@ def whole(target: Path, _scratch: Path) -> None:
     (target / "whole").touch()
 
 
-def test_it_is_made_once(folder: Path) -> None:
+def test_it_is_created_once(folder: Path) -> None:
     first = obtain("thing", whole)
     again = obtain("thing", lambda target, scratch: pytest.fail("it is there"))
     assert first == again == folder / "thing"
     assert [each.name for each in first.iterdir()] == ["whole"]
 
 
-def test_what_could_not_be_made_leaves_nothing(folder: Path) -> None:
+def test_what_could_not_be_created_leaves_nothing(folder: Path) -> None:
     def broken(target: Path, scratch: Path) -> None:
         target.mkdir()
         raise OSError(28, "No space left on device")

@@ -48,7 +48,7 @@ def test_width_is_kept_and_nothing_is_left_out(count: int) -> None:
     assert sum(line.count(".") for line in lines if line.startswith("kvm1 web1")) == count
 
 
-def test_guest_with_several_disks_has_them_told_apart() -> None:
+def test_disks_of_a_guest_have_names_of_their_own() -> None:
     second = Disk("web1", "kvm1", "/images/data.raw", shared=False)
     text = matrix([Attempt("db1", "kvm1", disk, HELD) for disk in (WEB, second)])
     assert "web1.raw" in text
@@ -59,7 +59,7 @@ def test_breaches_name_both_sides_and_the_way() -> None:
     assert breaches(SMALL) == ["twin2 on kvm2 opened /srv/vms/twin1.raw of twin1 on kvm1, across the share"]
 
 
-def test_one_that_opens_everything_has_one_line() -> None:
+def test_guest_that_opens_everything_has_one_line() -> None:
     disks = [Disk(f"g{n}", "kvm2", f"/images/{n}.raw", shared=False) for n in range(10)]
     (line,) = breaches([Attempt("stray", "kvm2", disk, BREACHED) for disk in disks])
     assert line == "stray on kvm2 opened 10 disks: those of g0, g1, g2, g3, g4, g5, g6, g7 and 2 more"

@@ -74,7 +74,7 @@ def test_no_host_at_all_is_no_success(inventory: Path) -> None:
     assert allocate(inventory, "--limit", "nobody").status != 0
 
 
-def test_steps_that_do_not_exist_are_told(fleet: Path) -> None:
+def test_steps_that_do_not_exist_are_refused(fleet: Path) -> None:
     run = allocate(fleet, steps=["survey"])
     assert run.status == 2
     assert "give a list of read, reserve, apply, confirm" in " ".join(run.output.split())
@@ -94,7 +94,7 @@ def test_reserving_contacts_no_host_and_the_second_time_changes_nothing(fleet: P
     assert orders(again) == made
 
 
-def test_check_mode_foretells_what_is_then_reserved(fleet: Path) -> None:
+def test_check_mode_predicts_what_is_then_reserved(fleet: Path) -> None:
     told = orders(allocate(fleet, "--check", steps=["reserve"]))
     assert not (fleet.parent / "ledger.db").exists()
     assert orders(allocate(fleet, steps=["reserve"])) == told

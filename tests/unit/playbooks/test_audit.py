@@ -68,7 +68,7 @@ def test_an_empty_inventory_is_no_success(tmp_path: Path) -> None:
     assert "nothing would be done" in run.output
 
 
-def test_a_bad_waiver_is_told_by_its_place(inventory: Path) -> None:
+def test_a_bad_waiver_is_named_by_its_place(inventory: Path) -> None:
     run = audit(inventory, "--limit", "broken1", "-e", '{"svirt_waivers": [{"rule": "GST-001"}]}')
     assert run.status == 2
     assert "waivers[0]: reason is missing" in run.output

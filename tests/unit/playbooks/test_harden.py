@@ -58,7 +58,7 @@ def test_no_host_at_all_is_no_success(inventory: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
 @pytest.mark.skipif(any(map(Path.exists, DAEMONS)), reason="it would harden this very machine")
-def test_what_a_module_cannot_do_is_told_by_the_module_itself(with_self: Path) -> None:
+def test_what_a_module_cannot_do_is_reported_by_the_module_itself(with_self: Path) -> None:
     run = harden(with_self, "-e", "svirt_hosts=self1,down1")
     assert run.status == 2, run.output
     looked, _play, done = run.output.partition("PLAY [Harden]")

@@ -82,7 +82,7 @@ def test_proof_names_the_commit_and_every_check() -> None:
 
 
 @pytest.mark.parametrize("after", [proof.Tree("e025ab8", changed=False), proof.Tree("5a8afcb", changed=True)])
-def test_proof_tells_of_a_tree_that_changed_under_it(after: proof.Tree) -> None:
+def test_proof_reports_a_tree_that_changed_under_it(after: proof.Tree) -> None:
     before = proof.Tree("5a8afcb", changed=False)
     found = proof.document("proof", [outcome("mypy", True, 60.0)], 60.0, before, after)
     assert (found["commit"], found["same_tree_to_the_end"]) == ("5a8afcb", False)

@@ -72,7 +72,7 @@ def test_every_guest_gets_a_label_and_the_file_says_what_to_apply(fleet: Fleet) 
     assert (again["changed"], again["hosts"]) == (False, result["hosts"])
 
 
-def test_check_mode_foretells_the_plan_and_leaves_the_store(fleet: Fleet) -> None:
+def test_check_mode_predicts_the_plan_and_leaves_the_store(fleet: Fleet) -> None:
     fleet.add("kvm1", guest(uuid(1), "s0:c1,c2"))
     foretold = fleet.do("reserve", ["kvm1"], check=True)
     assert not fleet.file.exists()

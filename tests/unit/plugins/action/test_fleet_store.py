@@ -63,7 +63,7 @@ def test_the_newest_wins_by_the_controllers_clock(fleet: Fleet) -> None:
     assert fleet.keep(["kvm1"])["stored"] == ["kvm1"]
 
 
-def test_what_is_no_snapshot_is_left_out_and_told(fleet: Fleet) -> None:
+def test_what_is_no_snapshot_is_left_out_and_reported(fleet: Fleet) -> None:
     fleet.add("kvm1", 1000.0)
     fleet.add("kvm2", 1000.0)
     lying = json.loads(_snapshots.path_of(fleet.snapshots, "kvm2").read_text())
@@ -76,7 +76,7 @@ def test_what_is_no_snapshot_is_left_out_and_told(fleet: Fleet) -> None:
     assert "does not follow its schema" in result["unread"]["kvm2"]
 
 
-def test_check_mode_foretells_and_writes_nothing(fleet: Fleet, tmp_path: Path) -> None:
+def test_check_mode_predicts_and_writes_nothing(fleet: Fleet, tmp_path: Path) -> None:
     fleet.add("kvm1", 1000.0)
     assert fleet.keep(["kvm1"], check=True)["stored"] == ["kvm1"]
     assert not (tmp_path / "fleet.db").exists()

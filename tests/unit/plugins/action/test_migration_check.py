@@ -63,7 +63,7 @@ def test_a_guest_that_may_go(check: Check, shown: list[str]) -> None:
     assert set(result["answers"][0]) == set(documented["answers"]["contains"])
 
 
-def test_one_that_may_not_fails_the_run(check: Check, shown: list[str]) -> None:
+def test_guest_that_may_not_move_fails_the_run(check: Check, shown: list[str]) -> None:
     result = check(SOURCE, hypervisor("kvm2", static("db\x1b[2J", CODE)), guests=["web", "nobody"])
     assert result["failed"] is True
     assert result["msg"] == "migration to kvm2: 2 refused"
@@ -98,6 +98,6 @@ def test_named_domains_count(check: Check) -> None:
     ("arguments", "message"),
     [({"guests": []}, "guests is empty"), ({"domains": [{"name": "x"}]}, "hosts is None; give a list of names")],
 )
-def test_what_cannot_be_meant_is_told(check: Check, arguments: dict[str, t.Any], message: str) -> None:
+def test_what_cannot_be_meant_is_refused(check: Check, arguments: dict[str, t.Any], message: str) -> None:
     with pytest.raises(AnsibleError, match=message):
         check(SOURCE, TARGET, **arguments)

@@ -62,7 +62,7 @@ def run(
     return call
 
 
-def test_check_mode_tells_what_the_run_then_does(run: Run, drop_in: Path, tmp_path: Path, systemd: Systemd) -> None:
+def test_check_mode_predicts_the_run(run: Run, drop_in: Path, tmp_path: Path, systemd: Systemd) -> None:
     told = run(low=0, high=31, _ansible_check_mode=True, _ansible_diff=True)
     assert (drop_in.parent.exists(), (tmp_path / "journal").exists(), systemd.acts) == (False, False, [])
     done = run(low=0, high=31, _ansible_diff=True)
@@ -108,7 +108,7 @@ def test_another_range_and_away(run: Run, drop_in: Path, systemd: Systemd) -> No
     assert systemd.acts == ["daemon-reload"] * 3
 
 
-def test_a_run_can_be_put_back_and_systemd_is_told(run: Run, drop_in: Path, tmp_path: Path, systemd: Systemd) -> None:
+def test_a_run_is_restored_and_systemd_reloaded(run: Run, drop_in: Path, tmp_path: Path, systemd: Systemd) -> None:
     run(low=0, high=31)
     with Journal("svirt_rollback", str(tmp_path / "journal")) as journal:
         outcome = rollback.put_back(rollback.runs(folder=journal.folder), journal)
@@ -147,7 +147,7 @@ def test_what_systemd_does_not_take_is_as_it_was(
     assert not drop_in.exists()
 
 
-def test_refusals_are_told_and_fail_only_when_strict(run: Run, host: Tree, drop_in: Path) -> None:
+def test_refusals_are_reported_and_fail_only_when_strict(run: Run, host: Tree, drop_in: Path) -> None:
     host.file("/etc/systemd/system/libvirtd.service.d/zz-site.conf", f"[Service]\nSELinuxContext={VIRTD}c0.c99\n")
     result = run(low=0, high=31)
     assert (result["changed"], result["context"], result["restart_needed"]) == (False, None, False)

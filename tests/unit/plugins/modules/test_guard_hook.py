@@ -46,7 +46,7 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_check_mode_tells_what_the_run_then_does(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_mode_predicts_the_run(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
     foretold = run(capsys, content=SCRIPT, _ansible_check_mode=True, _ansible_diff=True)
     assert not os.path.lexists(f"{top}{LINK}")
     assert not (top / "journal").exists()

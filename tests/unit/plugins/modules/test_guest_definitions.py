@@ -77,7 +77,7 @@ CALLS: tuple[tuple[str, dict[str, t.Any]], ...] = (
 
 
 @pytest.mark.parametrize(("name", "arguments"), CALLS)
-def test_check_mode_foretells_what_a_run_does(bench: Bench, name: str, arguments: dict[str, t.Any]) -> None:
+def test_check_mode_predicts_the_run(bench: Bench, name: str, arguments: dict[str, t.Any]) -> None:
     foretold = bench(name, check=True, **arguments)
     assert bench.host.calls == []
     assert not bench.folder.exists()
@@ -134,7 +134,7 @@ def test_a_power_cycle_brings_what_was_pending(bench: Bench) -> None:
     assert len(bench.journal()) == 1  # nothing of it can be put back
 
 
-def test_a_power_cycle_is_foretold_before_anything_was_changed(bench: Bench) -> None:
+def test_a_power_cycle_is_predicted_before_anything_was_changed(bench: Bench) -> None:
     """As a playbook in check mode goes: each module finds what was there before the first one."""
     cards = virt.card(MAC)
     bench.host.add("stray", virt.domain("stray", virt.seclabel("none"), cards), virt.domain("stray", cards=cards))
@@ -210,7 +210,7 @@ def test_refusals_fail_only_when_strict(bench: Bench) -> None:
     assert strict["msg"].startswith("guest web: type none is refused")
 
 
-def test_a_change_that_was_not_made_fails(bench: Bench) -> None:
+def test_a_failed_change_fails_the_module(bench: Bench) -> None:
     bench.host.refuse_update = True
     result = bench("guest_network_filter", **CALLS[1][1])
     assert result["failed"] is True

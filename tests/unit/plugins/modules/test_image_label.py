@@ -77,7 +77,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]
 Run = t.Callable[..., dict[str, t.Any]]
 
 
-def test_check_mode_tells_what_a_run_does_and_a_second_run_does_nothing(host: Host, run: Run) -> None:
+def test_check_mode_predicts_the_run_and_a_second_run_does_nothing(host: Host, run: Run) -> None:
     wanted: dict[str, t.Any] = {
         "labels": [{"path": str(host.image)}],
         "folders": [str(host.folder)],

@@ -76,7 +76,7 @@ def test_a_restart_that_is_not_needed(on: Start, tmp_path: Path) -> None:
     assert not (tmp_path / "journal").exists()
 
 
-def test_check_mode_tells_what_the_run_then_does(on: Start, tmp_path: Path) -> None:
+def test_check_mode_predicts_the_run(on: Start, tmp_path: Path) -> None:
     machine = Machine(tmp_path, [changed(hosts.el9()), restarted()])
     run = on(machine)
     told = run(_ansible_check_mode=True, _ansible_diff=True)
@@ -148,7 +148,7 @@ def test_a_restart_that_would_kill_a_guest_is_refused(on: Start, tmp_path: Path)
     assert machine.acts == []
 
 
-def test_the_gate_is_told_of_where_no_restart_is_needed(on: Start, tmp_path: Path) -> None:
+def test_the_gate_is_reported_where_no_restart_is_needed(on: Start, tmp_path: Path) -> None:
     tree = twins()
     tree.entries[CONF].mtime = 1.0
     result = on(Machine(tmp_path, [tree]))(strict=True)

@@ -67,7 +67,7 @@ def run(conf: Path, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     return call
 
 
-def test_check_mode_tells_what_the_run_then_does(run: Run, conf: Path, tmp_path: Path) -> None:
+def test_check_mode_predicts_the_run(run: Run, conf: Path, tmp_path: Path) -> None:
     before = conf.read_bytes()
     wish = {"security_driver": "selinux", "require_confined": True, "_ansible_diff": True}
     told = run(**wish, _ansible_check_mode=True)

@@ -39,7 +39,7 @@ def run(host: SelinuxHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     return call
 
 
-def test_check_mode_tells_what_the_run_then_does(host: SelinuxHost, run: Run, tmp_path: Path) -> None:
+def test_check_mode_predicts_the_run(host: SelinuxHost, run: Run, tmp_path: Path) -> None:
     host.mode("permissive")
     host.configured("permissive")
     host.boolean("virt_use_nfs", True)

@@ -100,7 +100,7 @@ def test_a_second_run_changes_nothing(store: Store) -> None:
     assert len(events(store)) == 3
 
 
-def test_a_check_foretells_the_same_and_writes_nothing(store: Store) -> None:
+def test_a_check_predicts_the_same_and_writes_nothing(store: Store) -> None:
     read = fleet(use("kvm1", guest(1), guest(2)))
     foretold = _ledger.reserve(store, read, a.LabelWishes(), 1.0, check=True)
     assert not store.exists
@@ -198,7 +198,7 @@ def test_a_host_that_is_gone_for_good_is_released(store: Store) -> None:
     assert steps(_ledger.release(store, set(), {uuid(1)}, 0, 3.0)) == [("release", "reserved", "released")]
 
 
-def test_ranges_are_each_hosts_own_and_told_when_they_run_out(store: Store) -> None:
+def test_ranges_are_each_hosts_own_and_reported_when_they_run_out(store: Store) -> None:
     domain = {"strategy": "range", "range_width": 512}
     hosts = [use(f"kvm{number}", guest(number, f"kvm{number}", running="c600,c700")) for number in range(1, 4)]
     made = _ledger.reserve(store, fleet(*hosts, domain=domain), a.LabelWishes(), 1.0)
@@ -238,7 +238,7 @@ def test_other_bands_are_taken_when_no_label_of_the_old_is_left(store: Store) ->
     assert steps(made) == [("reserve", "", "s0:c40,c280,c528,c776")]
 
 
-def test_a_name_that_nobody_has_is_told(store: Store) -> None:
+def test_a_name_that_nobody_has_is_refused(store: Store) -> None:
     made = _ledger.reserve(store, fleet(use("kvm1", guest(1))), a.LabelWishes(guests={"guset1"}), 1.0)
     assert (made.changes, [note.subject for note in made.refused]) == ([], ["guset1"])
 
@@ -286,7 +286,7 @@ def test_ranges_are_rebuilt_from_what_daemons_draw_from(store: Store) -> None:
     assert [note.subject for note in told.refused] == ["kvm1"]
 
 
-def test_repair_only_tells_unless_it_may_settle(store: Store) -> None:
+def test_repair_only_reports_unless_it_may_settle(store: Store) -> None:
     _ledger.reserve(store, fleet(use("kvm1", guest(1))), a.LabelWishes(), 1.0)
     read = fleet(use("kvm1", guest(1, defined="c32,c280,c528,c999"), guest(2, defined="c32,c280,c528,c998")))
     made = _ledger.repair(store, read, a.LabelWishes(), 2.0)
@@ -314,7 +314,7 @@ def test_rows_for_the_analysis_leave_out_what_was_released(url: str, store: Stor
     ]
 
 
-def test_a_damaged_memory_is_told(store: Store) -> None:
+def test_a_damaged_memory_is_an_error(store: Store) -> None:
     both = fleet(use("kvm1", guest(1)), use("kvm2"))
     _ledger.reserve(store, both, a.LabelWishes(), 1.0)
     with store.write() as transaction:

@@ -89,7 +89,7 @@ def test_what_is_wrong_is_named_with_what_to_do(items: t.Any, message: str) -> N
         d.parse_domains(items)
 
 
-def test_a_wrong_default_strategy_is_told() -> None:
+def test_a_wrong_default_strategy_is_refused() -> None:
     with pytest.raises(LabelDomainError, match="strategy is 'both'; choose one of"):
         d.parse_domains([], "both")
     with pytest.raises(LabelDomainError, match="strategy is 'both'; choose one of"):

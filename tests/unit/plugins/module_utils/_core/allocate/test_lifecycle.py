@@ -59,7 +59,7 @@ def test_the_state_is_what_definition_process_and_files_show(one: t.Any, state: 
     assert states(observe(row(1, 0, RESERVED), sight(one))) == expected
 
 
-def test_a_state_never_goes_back_but_a_difference_is_told() -> None:
+def test_a_state_never_goes_back_but_a_difference_is_reported() -> None:
     made = observe(row(1, 0, OBSERVED), sight(guest(1, defined=OWN, running="c1,c2")))
     assert (states(made), made.refused) == ([], [])
     drifted = observe(row(1, 0, OBSERVED), sight(guest(1, defined="c8,c10,c12,c16")))
@@ -88,7 +88,7 @@ def test_a_guest_that_is_seen_in_another_domain_only_is_gone_from_its_own() -> N
     assert states(made) == [("quarantine", QUARANTINED)]
 
 
-def test_a_row_of_a_host_that_nobody_names_is_kept_and_told() -> None:
+def test_a_row_of_a_host_that_nobody_names_is_kept_and_reported() -> None:
     made = observe(row(1, 0, domain="old", host="kvm9"), sight())
     assert made.changes == []
     assert reasons(made.refused) == [("guest1", "host_of_no_domain")]

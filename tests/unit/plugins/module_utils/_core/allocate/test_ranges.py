@@ -63,13 +63,13 @@ def test_a_range_stays_and_hosts_that_come_take_what_is_free() -> None:
     assert [(change.host, change.new) for change in made.changes] == [("kvm0", "c64.c127"), ("kvm2", "c192.c255")]
 
 
-def test_a_range_of_another_width_is_kept_and_told() -> None:
+def test_a_range_of_another_width_is_kept_and_reported() -> None:
     made = plan(2, 32, slots=(Slot("prod", "kvm1", 0, 63),))
     assert [(change.host, change.new) for change in made.changes] == [("kvm0", "c64.c95")]
     assert reasons(made.refused) == [("kvm1", "range_of_other_width")]
 
 
-def test_a_fleet_that_outgrows_its_ranges_is_told_what_fits() -> None:
+def test_a_fleet_that_outgrows_its_ranges_gets_the_width_that_fits() -> None:
     made = plan(20, 64)
     assert len(made.changes) == capacity(64) == 16
     assert reasons(made.refused) == [("prod", "no_range_left")]

@@ -248,14 +248,14 @@ def test_files_that_a_tenant_shares_are_in_nobodys_way_but_a_process_is() -> Non
     assert plan(use("kvm1", guest(1), guest(2, running="c8,c10"))).tenants == {"default": 1}
 
 
-def test_a_tenant_that_is_full_is_told_what_to_do() -> None:
+def test_a_tenant_that_is_full_gets_a_remedy() -> None:
     made = plan(use("kvm1", *(guest(number) for number in range(12))))
     assert len(made.changes) == SMALL.guests == 9
     assert reasons(made.refused) == [("tenant default", "no_label_left")]
     assert made.refused[0].reason.text.startswith("3 of its guests")
 
 
-def test_tenants_that_outgrow_the_code_are_told() -> None:
+def test_tenants_that_outgrow_the_code_are_refused() -> None:
     wishes = a.LabelWishes({f"guest{number}": f"t{number}" for number in range(5)})
     made = plan(use("kvm1", *(guest(number) for number in range(5))), wishes=wishes)
     assert len(made.changes) == 4
@@ -265,7 +265,7 @@ def test_tenants_that_outgrow_the_code_are_told() -> None:
 @pytest.mark.parametrize(
     ("parts", "code"), [({"error": "broken XML"}, "guest_unread"), ({"persistent": False}, "transient")]
 )
-def test_guests_that_can_have_no_label_are_told(parts: dict[str, t.Any], code: str) -> None:
+def test_guests_that_can_have_no_label_are_refused(parts: dict[str, t.Any], code: str) -> None:
     made = plan(use("kvm1", guest(1, **parts)))
     assert made.changes == []
     assert reasons(made.refused) == [("guest1", code)]
@@ -311,7 +311,7 @@ def test_rows_of_another_code_are_in_use_all_the_same() -> None:
     assert told(plan(use("kvm1", guest(1)), ledger=ledger)) == [("reserve", "s0:c8,c10,c12,c16")]
 
 
-def test_a_rebuild_takes_over_what_is_clear_and_tells_of_the_rest() -> None:
+def test_a_rebuild_takes_over_what_is_clear_and_reports_the_rest() -> None:
     uses = [
         use("kvm1", guest(1, defined="c9,c11,c13,c16", running="c9,c11,c13,c16"), guest(2)),
         use("kvm2", guest(3, "kvm2", defined="c9,c11,c12,c15"), guest(4, "kvm2", defined="c9,c11,c12,c15")),

@@ -105,7 +105,7 @@ def test_a_finding_of_no_host_fails_all() -> None:
     assert (document["verdict"], document["hosts"][0]["verdict"]) == ("fail", "pass")
 
 
-def test_a_waived_finding_fails_nobody_and_is_told() -> None:
+def test_a_waived_finding_fails_nobody_and_is_listed() -> None:
     accepted = [{"rule": "TST-001", "subject": "web", "reason": "r", "expires": "2026-12-31"}]
     document = built(result("kvm1", finding()), waivers=accepted)
     assert document["verdict"] == "pass"
@@ -119,7 +119,7 @@ def test_a_waived_finding_fails_nobody_and_is_told() -> None:
     }
 
 
-def test_unused_waivers_are_told_and_are_no_finding() -> None:
+def test_unused_waivers_are_listed_and_are_no_finding() -> None:
     unused = [{"rule": "TST-009", "subject": "web", "reason": "r", "expires": "2026-12-31"}]
     document = built(result(), waivers=unused)
     assert (document["verdict"], document["findings"]) == ("pass", [])

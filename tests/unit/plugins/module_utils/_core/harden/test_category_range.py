@@ -105,7 +105,7 @@ def test_a_daemon_without_categories_gets_some() -> None:
     assert made.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
 
 
-def test_one_that_sleeps_gets_what_the_policy_gives_it() -> None:
+def test_daemon_that_sleeps_gets_what_the_policy_gives_it() -> None:
     made = r.plan(seen(awake=False, context=None, given=MODULAR, daemon="virtqemud"), C0_31)
     assert made.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
 
@@ -171,7 +171,7 @@ def test_a_file_with_the_last_word_is_named(path: str) -> None:
     assert made.refused.text.startswith(f"{path} sets SELinuxContext={ALL}")
 
 
-def test_one_that_takes_the_label_back_is_told() -> None:
+def test_drop_in_that_takes_the_label_back_is_refused() -> None:
     path = "/etc/systemd/system/libvirtd.service.d/zz-site.conf"
     refused = r.plan(seen(files=other(path, "")), C0_31).refused
     assert refused is not None
@@ -182,7 +182,7 @@ def test_one_that_takes_the_label_back_is_told() -> None:
     "path",
     ["/usr/lib/systemd/system/libvirtd.service.d/10-vendor.conf", "/usr/lib/systemd/system/service.d/20-all.conf"],
 )
-def test_one_that_comes_before_is_overruled_and_named(path: str) -> None:
+def test_drop_in_that_comes_before_is_overruled_and_named(path: str) -> None:
     made = r.plan(seen(files=other(path, ALL)), C0_31)
     assert (made.refused, made.context) == (None, f"{VIRTD}c0.c31")
     assert made.warnings == (f"{path} sets SELinuxContext too; {PATH} takes precedence",)
@@ -271,7 +271,7 @@ def test_what_somebody_changed_is_written_anew(ours: str) -> None:
     assert r.plan(seen(ours=ours, guests=r.DrawingGuests(0, 0)), REPAIR).text == written()
 
 
-def test_a_drop_in_that_lost_its_range_is_told() -> None:
+def test_a_drop_in_that_lost_its_range_is_reported() -> None:
     ours = f"[Service]\nSELinuxContext={VIRTD}c0.c5\n"
     made = r.plan(seen(ours=ours), REPAIR)
     assert made.refused is not None

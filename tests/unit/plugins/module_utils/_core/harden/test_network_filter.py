@@ -115,7 +115,7 @@ def test_a_sound_filter_of_ones_own_stays() -> None:
     assert plan(host, FilterWishes()).plan == []
 
 
-def test_a_weak_filter_of_ones_own_is_told_and_left_alone() -> None:
+def test_a_weak_filter_of_ones_own_is_reported_and_left_alone() -> None:
     made = plan(survey(off(virt.card(MAC, ref("own")))), FilterWishes())
     assert made.plan == []
     assert refusals(made) == ["weak_filter"]
@@ -225,7 +225,7 @@ def test_another_hypervisors_guest_is_none_of_ours() -> None:
     assert plan(survey(off(virt.card(MAC), kind="lxc")), FilterWishes()).plan == []
 
 
-def test_interfaces_that_cannot_be_told_apart() -> None:
+def test_interfaces_that_cannot_be_distinguished() -> None:
     made = plan(survey(off(virt.card(MAC), virt.card(MAC))), FilterWishes())
     assert (made.changes, refusals(made)) == ([], ["xml_unreadable"])
 

@@ -43,7 +43,7 @@ def test_a_key_is_said_in_one_place(key: str) -> None:
     assert refused.value.code == "key_twice"
 
 
-def test_before_and_after_tell_of_what_was_asked_for_and_of_what_changes() -> None:
+def test_before_and_after_hold_what_was_asked_for_and_what_changes() -> None:
     found = made('security_driver = "none"\nuser = "a"\nuser = "b"\n', {"security_driver": "selinux", "group": None})
     assert found.text == 'security_driver = "selinux"\nuser = "a"\n#user = "b"\n'
     assert found.before == {"group": None, "security_driver": "none", "user": "a"}
@@ -81,7 +81,7 @@ def test_other_keys_can_be_set_while_the_driver_is_wrong() -> None:
     assert made('security_driver = "selinux"\n', {"remember_owner": 1}, "disabled").edits
 
 
-def test_values_of_other_keys_that_libvirt_refuses_are_told() -> None:
+def test_values_of_other_keys_that_libvirt_refuses_are_reported() -> None:
     found = made('max_files = "many"\nremember_owner = "1"\n', {"remember_owner": 1})
     assert [(entry.subject, entry.reason.code) for entry in found.refused] == [("qemu.conf max_files", "wrong_type")]
     assert found.refused[0].reason.text.startswith("line 1: expected a whole number")
@@ -107,7 +107,7 @@ def test_shared_filesystems(text: str, wish: dict[str, t.Any], after: list[str] 
     assert made(found.text, **wish).edits == []
 
 
-def test_a_host_that_exports_everything_is_told_of() -> None:
+def test_a_host_that_exports_everything_is_reported() -> None:
     found = made("", exported=("/", "/srv/vms"))
     assert found.after == {"shared_filesystems": ["/srv/vms"]}
     assert [(entry.subject, entry.reason.code) for entry in found.refused] == [("folder /", "whole_host_exported")]

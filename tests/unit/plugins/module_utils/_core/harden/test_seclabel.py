@@ -152,7 +152,7 @@ def test_labels_that_share_a_category_do_not_meet() -> None:
     assert len(made.changes) == 1
 
 
-def test_a_faulty_neighbour_is_told_of_its_own_fault() -> None:
+def test_a_faulty_neighbour_does_not_hold_a_label_back() -> None:
     neighbours = (on("b", process=DAEMON), on("c", process=process_label("s0:c0.c1023")), on("d", process=None))
     assert len(plan(survey(off("a"), *neighbours), [static("a")]).changes) == 1
 

@@ -46,7 +46,7 @@ def told(
     return {name: {one.folder: one for one in map(Elsewhere.of, found)} for name, found in made.items()}
 
 
-def test_each_host_is_told_what_the_other_uses() -> None:
+def test_each_host_gets_what_the_other_uses() -> None:
     found = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")})
     assert set(found["kvm1"]) == {SHARE}
     one = found["kvm1"][SHARE]
@@ -77,7 +77,7 @@ def test_a_host_that_the_statement_leaves_out_or_that_was_not_read_ends_it() -> 
     assert "kvm7 could not be read" in told(hosts, statements=stated("kvm1", "kvm2", "kvm7"))["kvm1"][SHARE].why
 
 
-def test_paths_are_told_as_the_host_sees_them() -> None:
+def test_paths_are_given_as_the_host_sees_them() -> None:
     other = host("kvm2")
     other.storage[-1].mount = "/data/far"
     factory.on_share(guest(other, "db"), "/data/far/below/x.raw").file.mount = "/data/far"
@@ -90,7 +90,7 @@ def test_storage_without_labels_counts_too() -> None:
     assert len(found["kvm1"][SHARE].in_use) == 1
 
 
-def test_a_host_that_exports_and_one_that_mounts() -> None:
+def test_an_exporting_and_a_mounting_host() -> None:
     exporter = factory.host()
     exporter.host.name = "filer"
     exporter.storage[0].exports = [IMAGES]
@@ -104,7 +104,7 @@ def test_a_host_that_exports_and_one_that_mounts() -> None:
     assert by == {"guest web on filer", "guest db on filer"}
 
 
-def test_other_storage_is_not_told_of() -> None:
+def test_other_storage_is_left_out() -> None:
     other = host("kvm2")
     other.storage[-1].identity, other.storage[-1].source = "nfs:filer:/other", "filer:/other"
     found = told({"kvm1": host("kvm1"), "kvm2": other})
@@ -149,7 +149,7 @@ def test_files_that_could_not_be_looked_at() -> None:
     assert "could not be read wholly" in told({"kvm1": host("kvm1"), "kvm2": other})["kvm1"][SHARE].why
 
 
-def test_levels_of_hand_started_guests_are_told() -> None:
+def test_levels_of_hand_started_guests_are_listed() -> None:
     other = host("kvm2")
     other.processes.append(Process(9, "qemu", "/x", "x", process_label("s0:c5")))
     other.processes.append(Process(10, "qemu", "/x", "x", "nonsense"))

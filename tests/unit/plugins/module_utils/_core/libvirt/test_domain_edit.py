@@ -40,7 +40,7 @@ def test_a_new_seclabel_stands_with_the_others() -> None:
     )
 
 
-def test_one_that_names_no_model_is_selinuxs_and_two_become_one() -> None:
+def test_seclabel_without_a_model_is_selinuxs_and_two_become_one() -> None:
     both = "  <seclabel type='none'/>\n" + virt.seclabel("static", LABEL)
     assert edit.with_seclabel(virt.domain("a", both), DYNAMIC) == virt.domain("a", virt.seclabel("dynamic"))
 
@@ -163,7 +163,7 @@ def test_what_libvirt_writes_in_another_order_is_the_same() -> None:
         (("CDATA[<", "CDATA[ <"), "/domain/metadata/x:y"),
     ],
 )
-def test_the_place_of_a_difference_is_told(change: tuple[str, str], place: str) -> None:
+def test_the_place_of_a_difference_is_named(change: tuple[str, str], place: str) -> None:
     one = virt.domain("a", cards=virt.card(MAC))
     other = one.replace(*change)
     assert not edit.same_guest(one, other)

@@ -348,7 +348,7 @@ def test_any_tree_of_known_tags_gives_a_guest(tree: str, active: bool) -> None:
         ("<actual type='bridge'><virtualport type='openvswitch'/></actual>", ("network", "openvswitch")),
     ],
 )
-def test_what_a_network_made_of_an_interface(actual: str, expected: tuple[str, str | None]) -> None:
+def test_network_interface_is_of_the_type_of_its_actual_element(actual: str, expected: tuple[str, str | None]) -> None:
     card = f"<interface type='network'><source network='lan'/>{actual}</interface>"
     xml = f"<domain type='kvm'><name>a</name><uuid>{'0' * 32}</uuid><devices>{card}</devices></domain>"
     (found,) = domain_xml.parse_domain(xml).interfaces

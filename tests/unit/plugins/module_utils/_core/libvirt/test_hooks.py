@@ -33,7 +33,7 @@ OURS, OTHER = Hook("ours", 1000.5), Hook("other", 900.0)
         ([OURS, OTHER], 800.0, True),
     ],
 )
-def test_a_daemon_calls_what_it_found_at_its_start(hooks: list[Hook], started_at: float | None, unseen: bool) -> None:
+def test_a_daemon_calls_the_hook_of_its_start(hooks: list[Hook], started_at: float | None, unseen: bool) -> None:
     assert is_unseen("ours", hooks, started_at) is unseen
 
 

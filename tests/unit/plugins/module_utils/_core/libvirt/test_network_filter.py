@@ -98,7 +98,7 @@ def test_clean_traffic_holds() -> None:
     assert not wants_address(factory.filters(), "no-mac-spoofing")
 
 
-def test_a_filter_made_of_the_same_parts_holds() -> None:
+def test_a_filter_of_the_same_parts_holds() -> None:
     own = NetworkFilter("own", references=["clean-traffic", "own"])  # it refers to itself, too
     assert weakness([*factory.filters(), own], "own") == ""
 

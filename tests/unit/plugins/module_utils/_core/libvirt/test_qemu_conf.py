@@ -85,7 +85,7 @@ def test_what_stands_before_a_syntax_error_is_given() -> None:
     assert [(item.line, item.kind, item.key) for item in problems] == [(2, "syntax", "group")]
 
 
-def test_first_assignment_counts_and_later_ones_are_told() -> None:
+def test_first_assignment_counts_and_later_ones_are_reported() -> None:
     text = 'security_driver = "none"\nsecurity_driver = "selinux"\nsecurity_driver = 5\n'
     assignments, problems = qemu_conf.parse(text)
     assert qemu_conf.effective(assignments)["security_driver"] == Assignment("security_driver", "none", 1)

@@ -82,7 +82,7 @@ def test_edits(text: str, wanted: dict[str, t.Any], outcome: str) -> None:
     assert change(changed, wanted) == (changed, [])
 
 
-def test_edits_are_told_in_the_order_of_the_file() -> None:
+def test_edits_are_listed_in_the_order_of_the_file() -> None:
     text = 'group = "g"\nuser = "a"\nuser = "b"\nmax_core = 0\n'
     wanted = {"remember_owner": 1, "user": "c", "group": "g", "max_core": None}
     assert change(text, wanted)[1] == [

@@ -117,7 +117,7 @@ def test_the_guest_itself_is_nobodys_neighbour() -> None:
     assert why(asked(source(), target(guests=[defined], processes=[helper]))) == []
 
 
-def test_one_that_is_off_is_asked_about_its_label_only() -> None:
+def test_guest_that_is_off_is_judged_by_its_label_only() -> None:
     assert why(asked(source(web=static("web", active=False)), TARGET)) == []
 
 
@@ -139,7 +139,7 @@ def test_a_name_that_several_have() -> None:
     assert asked(source(), TARGET, third, guest="uuid-web").name == "web"
 
 
-def test_one_that_is_there_already_or_runs_twice() -> None:
+def test_guest_that_is_there_already_or_runs_twice() -> None:
     there = target(guests=[static("web")])
     assert why(asked(TARGET, there)) == ["refused: already_there"]
     assert "refused: runs_elsewhere" in why(asked(source(), there))

@@ -125,7 +125,7 @@ def test_a_process_cannot_lie_about_its_label() -> None:
     assert [(denial.source, denial.count) for denial in found.denials] == [("svirt_t", 2)]
 
 
-def test_other_domains_are_told_apart() -> None:
+def test_other_domains_are_listed_apart() -> None:
     found = read(
         start(), avc(BOOT + 1, "sshd_t"), avc(BOOT + 2, "virtqemud_t"), avc(BOOT + 3, "mine_t"), types=("mine_t",)
     )

@@ -53,7 +53,7 @@ def test_a_child_that_dies_is_noticed() -> None:
     assert job.problem == Reason("reader_ended", "the reader was killed by signal 9 (SIGKILL) before it was done")
 
 
-def test_a_child_that_exits_early_is_told_by_its_status() -> None:
+def test_a_child_that_exits_early_is_reported_by_its_status() -> None:
     def work() -> t.Iterator[int]:
         yield 1
         os._exit(3)

@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_read(folder: str) -> None:
         entries_of(f"{folder}/000001-x.jsonl")
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file is in the way")
     with raised("journal_unusable"):
         Journal("x", str(tmp_path / "state" / "journal"))

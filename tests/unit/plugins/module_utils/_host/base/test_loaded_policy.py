@@ -63,7 +63,7 @@ def test_another_class_has_its_own_number_and_bits() -> None:
     assert found.denied == ("search",)
 
 
-def test_a_permissive_domain_is_told_of() -> None:
+def test_a_permissive_domain_is_reported() -> None:
     container = "system_u:system_r:container_t:s0:c1,c2"
     assert LoadedPolicy(Counting(tree())).verdict(Check(container, OWN)).permissive is True
     assert LoadedPolicy(Counting(tree())).verdict(Check(GUEST, OWN)).permissive is False

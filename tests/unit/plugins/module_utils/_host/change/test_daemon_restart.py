@@ -250,7 +250,7 @@ def test_only_what_is_the_daemons_and_new_is_put_back(tmp_path: Path, conf: Path
     assert journal.runs() == [old, new]  # there is more to put back
 
 
-def test_a_run_that_cannot_be_read_is_told(tmp_path: Path, conf: Path, journal: Journal) -> None:
+def test_a_run_that_cannot_be_read_is_reported(tmp_path: Path, conf: Path, journal: Journal) -> None:
     with_conf(tmp_path, conf, journal)
     Path(journal.runs()[0]).write_text("nonsense\n")
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
@@ -306,7 +306,7 @@ def test_the_start_is_known_to_a_hundredth_of_a_second() -> None:
     assert abs(found - (time.time() - 100.25)) < 0.5
 
 
-def test_a_drop_in_goes_with_the_folder_that_was_made_for_it(
+def test_a_drop_in_goes_with_its_folder(
     tmp_path: Path, conf: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(daemon_restart, "SYSTEMD", str(tmp_path))

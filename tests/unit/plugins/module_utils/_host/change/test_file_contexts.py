@@ -56,7 +56,7 @@ def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
         file_contexts.defaults([("/a", "file")], 30, str(tmp_path / "none"))
 
 
-def test_without_the_library_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_contexts, "_LIBSELINUX", "libnone.so.9")
     monkeypatch.setattr(file_contexts, "_LIBSEMANAGE", ("libnone.so.9", "libnone.so.8"))
     with raised("contexts_unread", "libnone.so.9"):
@@ -115,7 +115,7 @@ def test_one_transaction_for_all_rules_after_the_journal(tmp_path: Path, monkeyp
     assert store.commits[1:] == [[old for old, _new in CHANGES]]
 
 
-def test_what_the_library_did_not_keep_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_library_did_not_keep_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tree := Tree(), forgets=True)
     monkeypatch.setattr(file_contexts, "commit", store.commit)
     with (

@@ -313,7 +313,7 @@ def test_when_the_daemon_calls_the_guard(tmp_path: Path, journal: Journal) -> No
     assert asleep.pending(now=True) is None
 
 
-def test_a_daemon_that_has_found_another_hook_looks_anew_each_time(tmp_path: Path, journal: Journal) -> None:
+def test_a_daemon_that_started_with_another_hook_looks_anew_each_time(tmp_path: Path, journal: Journal) -> None:
     found = guard(tmp_path, tree(started_at=time.time() + 60))
     install(found, journal)
     other = Path(found.top + LINK).parent / "other"

@@ -207,7 +207,7 @@ def test_what_libvirt_writes_in_another_order_is_no_other(host: virt.FakeHost, t
     assert apply(host, tmp_path, define(host, "b")) == []
 
 
-def test_one_that_fails_does_not_stop_the_others(host: virt.FakeHost, tmp_path: Path) -> None:
+def test_change_that_fails_does_not_stop_the_others(host: virt.FakeHost, tmp_path: Path) -> None:
     host.refuse_update = True
     failed = apply(host, tmp_path, live("a"), define(host, "b"))
     assert [item.reason.code for item in failed] == ["libvirt_error"]
@@ -265,7 +265,7 @@ def test_work_is_done_in_a_child(host: virt.FakeHost) -> None:
 
 
 @pytest.mark.usefixtures("binding")
-def test_what_is_wrong_in_the_child_is_told_as_it_is() -> None:
+def test_an_error_in_the_child_is_reported_unchanged() -> None:
     def refuse(_session: definitions.Session) -> t.NoReturn:
         raise PlanError("x", "no_guest")
 

@@ -311,7 +311,9 @@ def test_an_image_goes_back_to_the_guest_that_has_it_open(folder: Path, journal:
     assert attributes(image)[LABEL] == f"{NEW}\0".encode()
 
 
-def test_what_cannot_even_be_put_back_is_told(folder: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_even_be_restored_is_reported(
+    folder: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image = make(folder / "a.raw")
     change = planned(image, close=True)
 

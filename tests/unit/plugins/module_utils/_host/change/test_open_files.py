@@ -55,7 +55,7 @@ def test_a_file_that_another_process_has(image: Path, program: str) -> None:
 
 
 @as_root
-def test_a_file_is_found_under_whatever_name_it_was_opened(image: Path) -> None:
+def test_a_file_is_recognised_under_whatever_name_it_was_opened(image: Path) -> None:
     link, hard = image.with_name("link"), image.with_name("hard")
     link.symlink_to(image)
     hard.hardlink_to(image)
@@ -121,7 +121,7 @@ def test_maps_of_a_file_system_that_shows_another_device_there(tree: Tree) -> No
     assert find(tree).of(("254:1", 77)) == [FileHolder(1, "systemd")]
 
 
-def test_what_could_not_be_looked_at_is_told(tree: Tree) -> None:
+def test_what_could_not_be_read_is_reported(tree: Tree) -> None:
     tree.file("/proc/1/fd", errno=13)
     assert "Permission denied" in find(tree).problem
     assert find(tree, root=False).problem == "not root"
@@ -130,7 +130,7 @@ def test_what_could_not_be_looked_at_is_told(tree: Tree) -> None:
     assert "Input/output error" in find(tree).problem
 
 
-def test_a_search_that_hangs_is_told(tree: Tree) -> None:
+def test_a_search_that_hangs_is_reported(tree: Tree) -> None:
     class Slow(CapturedRoot):
         def listdir(self, path: str) -> list[str]:
             import time

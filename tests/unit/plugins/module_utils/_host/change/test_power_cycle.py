@@ -125,7 +125,7 @@ def test_a_guest_may_be_ended_when_that_was_asked_for(
     assert host.calls == calls
 
 
-def test_after_one_that_does_not_start_no_other_is_stopped(host: virt.FakeHost) -> None:
+def test_after_a_guest_that_does_not_start_no_other_is_stopped(host: virt.FakeHost) -> None:
     host.guests[virt.uuid("static")].starts = False
     result = run(host, "static", "dynamic")
     assert host.calls == ["shutdown static", "create static"]
@@ -215,7 +215,7 @@ def test_nobody_is_stopped_who_might_not_get_back(mixed: virt.FakeHost) -> None:
     assert mixed.calls[:2] == ["shutdown calm", "create calm"]
 
 
-def test_after_one_that_stands_in_the_way_and_does_not_stop_nobody_is_stopped(mixed: virt.FakeHost) -> None:
+def test_after_a_guest_that_stands_in_the_way_and_does_not_stop_nobody_is_stopped(mixed: virt.FakeHost) -> None:
     mixed.guests[virt.uuid("wide")].live = None
     mixed.guests[virt.uuid("wild")].answers_acpi = False
     result = run(mixed, "calm", "wild", guarded=True)

@@ -240,7 +240,7 @@ def test_settings_in_a_drop_in(lab: Lab) -> None:
     assert not lab.run()["changed"]
 
 
-def test_an_entry_that_a_script_adds_is_told_not_fought(lab: Lab) -> None:
+def test_an_entry_that_a_script_adds_is_reported_not_fought(lab: Lab) -> None:
     lab.host.custom = "menuentry 'Custom' {\n\tlinux /vmlinuz enforcing=0\n}\n"
     lab.host.write(MAIN, lab.host.made())
     told = lab.run()
@@ -258,7 +258,7 @@ def test_settings_that_cannot_be_followed(lab: Lab) -> None:
     ("program", "code"),
     [("grub-mkconfig", "make_failed"), ("grub-script-check", "make_refused")],
 )
-def test_a_boot_loader_that_cannot_be_made_stays(lab: Lab, program: str, code: str) -> None:
+def test_a_boot_loader_whose_program_fails_stays(lab: Lab, program: str, code: str) -> None:
     lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="quiet"\n')
     lab.host.write(MAIN, lab.host.made())
     lab.host.failing[program] = "broken"

@@ -384,7 +384,7 @@ def test_two_looks_at_an_unchanged_host_are_equal() -> None:
     assert document(hosts.look(tree)) == document(hosts.look(tree))
 
 
-def test_network_file_systems_are_told_of_though_no_guest_has_a_file_there() -> None:
+def test_network_file_systems_are_listed_though_no_guest_has_a_file_there() -> None:
     tree = hosts.el9()
     mounts = tree.entries["/proc/self/mountinfo"]
     mounts.content += b"30 22 0:49 / /share rw - nfs4 filer:/vol rw,seclabel\n31 22 0:50 / /run/x rw - tmpfs tmpfs rw\n"

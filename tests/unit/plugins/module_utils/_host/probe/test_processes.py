@@ -111,7 +111,7 @@ def test_containers_are_grouped_by_label() -> None:
     ]
 
 
-def test_daemons_are_told_from_guests() -> None:
+def test_daemons_are_recognised_by_their_programs() -> None:
     tree = hosts.fedora()
     hosts.process(tree, 700, "/usr/sbin/libvirtd (deleted)", "system_u:system_r:virtd_t:s0")
     assert [(item.role, item.pid) for item in read(tree).daemons] == [("libvirtd", 700), ("virtqemud", 901)]

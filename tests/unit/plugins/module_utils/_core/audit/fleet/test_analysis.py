@@ -110,7 +110,7 @@ def test_a_guest_seen_on_two_hosts_is_one_guest() -> None:
     assert result.guests == 1
 
 
-def test_what_runs_on_two_hosts_is_told_and_hides_no_collision() -> None:
+def test_what_runs_on_two_hosts_is_reported_and_hides_no_collision() -> None:
     result = judged(sharing("kvm1", on_share("a", "s0:c1,c2")), sharing("kvm2", on_share("a", "s0:c1,c2")))
     assert [(found.rule, found.severity, found.subject) for found in result.findings] == [
         ("CAT-001", "critical", "s0:c1,c2"),
@@ -163,7 +163,7 @@ def test_block_devices_share_no_labels() -> None:
         guest("b", "s0:c1,c2", kind="xen"),
     ],
 )
-def test_guests_that_other_rules_tell_of_are_left_out(left_out: s.Guest) -> None:
+def test_guests_that_other_rules_report_are_left_out(left_out: s.Guest) -> None:
     types = [s.TypeFacts("svirt_t", True, False, True), s.TypeFacts("virtd_t", True, False, False)]
     one = host("kvm1", [guest("a", "s0:c1,c2"), left_out], selinux=s.SELinux(mode="enforcing", types=types))
     assert judged(one).findings == ()

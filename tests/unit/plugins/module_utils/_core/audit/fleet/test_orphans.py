@@ -30,11 +30,11 @@ def told(result: analysis.Fleet) -> list[tuple[str, str]]:
     return [(found.rule, found.host) for found in result.findings]
 
 
-def test_a_file_that_no_guest_of_any_host_has_is_told_once() -> None:
+def test_a_file_that_no_guest_of_any_host_has_is_reported_once() -> None:
     assert told(judged(seeing("kvm1"), seeing("kvm2"))) == [("IMG-005", "kvm1")]
 
 
-def test_without_inodes_each_host_tells_of_it() -> None:
+def test_without_inodes_each_host_reports_it() -> None:
     result = judged(seeing("kvm1", inode=None), seeing("kvm2", inode=None))
     assert told(result) == [("IMG-005", "kvm1"), ("IMG-005", "kvm2")]
 
@@ -77,7 +77,7 @@ def test_what_reaches_a_file_stays_a_finding_when_another_host_claims_it() -> No
 
 
 @pytest.mark.parametrize("runs_on", ["kvm1", "kvm2"])
-def test_a_file_of_none_that_a_running_guest_reaches_is_told_with_the_guest(runs_on: str) -> None:
+def test_a_file_of_none_that_a_running_guest_reaches_is_reported_with_the_guest(runs_on: str) -> None:
     runner = guest("a", "s0:c7,c8", "/share/own.qcow2", mount="/share")
     hosts = [seeing(name, *([runner] if name == runs_on else [])) for name in ("kvm1", "kvm2")]
     (found,) = judged(*hosts).findings

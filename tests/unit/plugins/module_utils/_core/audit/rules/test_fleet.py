@@ -67,7 +67,7 @@ def test_ids_are_in_order() -> None:
     assert [rule.id for rule in RULES] == sorted({rule.id for rule in RULES})
 
 
-def test_a_label_of_another_guest_is_worse_than_one_that_nobody_knows() -> None:
+def test_a_label_of_another_guest_is_worse_than_an_unknown_label() -> None:
     taken = row("somebody", "s0:c33,c287,c528,c781")
     result = analysis.judge([analysis.view(one.host.name, one) for one in clean()], ["kvm9"], (), [taken])
     assert [(one.subject, one.severity) for one in result.findings] == [
@@ -86,14 +86,14 @@ def test_one_range_for_all_that_leaves_the_rest_to_static_labels_is_meant() -> N
 
 
 @pytest.mark.parametrize("context", ["s0-s0:c0.c5", "s0-s0:c5,c9", "s0-s0:c0.c255,c512.c767"])
-def test_a_range_that_the_rule_about_the_daemons_label_tells_of_is_left_to_it(context: str) -> None:
+def test_a_range_that_the_rule_about_the_daemons_label_reports_is_left_to_it(context: str) -> None:
     hosts = clean()
     assert hosts[0].libvirt.daemon is not None
     hosts[0].libvirt.daemon.context = f"system_u:system_r:virtd_t:{context}"
     assert found(*hosts) == []
 
 
-def test_what_reach_tells_of_is_not_told_again_as_copied() -> None:
+def test_what_reach_reports_is_not_reported_again_as_copied() -> None:
     copies = [on_share(name, "s0:c87,c520", **static("s0:c87,c520")) for name in "ab"]
     views = [analysis.view(f"kvm{number}", sharing(f"kvm{number}", one)) for number, one in enumerate(copies)]
     result = analysis.judge(views)

@@ -163,7 +163,7 @@ def test_two_strays_of_one_name_are_two_findings() -> None:
     assert len({item.fingerprint for item in findings(snapshot)}) == 2
 
 
-def test_stray_is_told_where_there_is_no_libvirt_at_all() -> None:
+def test_stray_is_reported_where_there_is_no_libvirt_at_all() -> None:
     snapshot = factory.host()
     snapshot.guests.clear()
     snapshot.coverage["guests"].status = snapshot.coverage["libvirt"].status = "not_applicable"
@@ -172,7 +172,7 @@ def test_stray_is_told_where_there_is_no_libvirt_at_all() -> None:
 
 
 @pytest.mark.parametrize("risk", sorted(RISKS))
-def test_every_risk_that_the_probe_can_name_is_told(risk: str) -> None:
+def test_every_risk_that_the_probe_can_name_is_reported(risk: str) -> None:
     snapshot = factory.host()
     guest(snapshot, "spare").risks = [risk]
     (item,) = findings(snapshot)

@@ -83,7 +83,7 @@ def test_image_that_another_running_guest_took() -> None:
     assert findings(snapshot)[0].evidence["guest"] == "db"
 
 
-def test_file_of_a_running_guest_is_not_judged_by_one_that_is_off() -> None:
+def test_file_of_a_running_guest_is_not_judged_by_a_guest_that_is_off() -> None:
     snapshot = factory.host()
     disk = file_of(snapshot, "spare")
     disk.path, disk.file = f"{IMAGES}/web.qcow2", file_of(snapshot, "web").file
@@ -99,7 +99,7 @@ def test_shareable_disk_is_meant_to_be_open_but_not_another_disk() -> None:
     assert found(snapshot) == [("IMG-006", "critical", f"image {IMAGES}/db.raw")]
 
 
-def test_file_of_a_guest_without_relabelling_is_told_when_it_is_open() -> None:
+def test_file_of_a_guest_without_relabelling_is_reported_when_it_is_open() -> None:
     snapshot = factory.host()
     disk = file_of(snapshot, "web")
     disk.role, disk.expected, disk.file.label = "untouched", None, factory.SHARED

@@ -83,13 +83,13 @@ def test_driver_that_is_missing_because_selinux_is_off() -> None:
     assert status(snapshot, "LIB-001") == "unknown"
 
 
-def test_driver_that_was_switched_off_by_hand_is_told_even_then() -> None:
+def test_driver_that_was_switched_off_by_hand_is_reported_even_then() -> None:
     snapshot = host("none", ("none", "dac"))
     snapshot.selinux.mode = "disabled"
     assert status(snapshot, "LIB-001") == "fail"
 
 
-def test_refused_value_is_told_once() -> None:
+def test_refused_value_is_reported_once() -> None:
     snapshot = host("selinx")
     conf(snapshot).problems.append(ConfProblem(3, "bad_value", "security_driver", "'selinx' is no security driver"))
     assert found(snapshot) == [("LIB-006", "high", "qemu.conf security_driver")]

@@ -87,7 +87,7 @@ def test_a_filter_that_is_not_there_stops_the_guest() -> None:
     assert found(snapshot) == [("NET-002", "low", "interface 52:54:00:00:00:09 of guest spare")]
 
 
-def test_no_filter_is_told_where_filters_could_not_be_read() -> None:
+def test_no_filter_is_reported_where_filters_could_not_be_read() -> None:
     snapshot = factory.host()
     snapshot.libvirt.filters = None
     guest(snapshot, "spare").interfaces = [Interface("bridge", "52:54:00:00:00:09", "br0")]

@@ -35,7 +35,7 @@ def with_entry(snapshot: Snapshot, arguments: str) -> Snapshot:
         ("disabled", "enforcing", ["SEL-001"]),
     ],
 )
-def test_only_what_gets_worse_is_told_beside_what_is(mode: str, configured: str, expected: list[str]) -> None:
+def test_only_what_gets_worse_is_reported_beside_what_is(mode: str, configured: str, expected: list[str]) -> None:
     snapshot = factory.host()
     snapshot.selinux.mode, snapshot.selinux.configured_mode = mode, configured
     assert [rule for rule, _severity, _subject in found(snapshot)] == expected

@@ -147,7 +147,7 @@ def test_an_image_of_two_running_guests_is_left_alone() -> None:
     assert codes(result)[f"image {disk.path}"] == "used_by_several_guests"
 
 
-def test_the_label_to_give_back_is_the_one_that_the_process_has() -> None:
+def test_the_label_to_give_back_is_that_of_the_process() -> None:
     snapshot = factory.host()
     file_of(snapshot, "web").file.label = OTHERS
     guest(snapshot, "web").context = factory.process_label("s0:c1,c2")

@@ -63,7 +63,7 @@ def test_wishes_that_make_no_sense(wish: ImageWish, error: type[Exception]) -> N
         checked(wish)
 
 
-def test_paths_of_wishes_are_made_plain() -> None:
+def test_paths_of_wishes_are_normalised() -> None:
     assert checked(ImageWish("//srv//./a/../b")).path == "/srv/b"
 
 
