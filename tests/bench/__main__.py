@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the probe and the audit against their peers on one lab host: ``python -m tests.bench``.
 
-Before that the controller's own work, on fleets that are made up: see analysis.py and allocation.py.
+Before that the controller's own work, on invented fleets: see analysis.py and allocation.py.
 
 All commands take turns in one run, so that a machine whose speed drifts slows them alike. Figures are seconds of
 wall clock, median with minimum and maximum; what to quote is the ratio. Nothing here judges.
@@ -67,7 +67,7 @@ def own_lab(host: str) -> Iterator[Path]:
 
 
 def measure(target: peers.Target, args: argparse.Namespace) -> None:
-    """Let the commands take turns on the host as it is and on the host full of guests, and print what came of it."""
+    """Let the commands take turns on the host as it is and on the host full of guests, and print the result."""
     with tempfile.TemporaryDirectory() as scratch:
         commands = peers.commands(target, Path(scratch), args.stock_guests)
         print(f"{args.host} as it is", flush=True)

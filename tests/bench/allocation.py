@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures how long the ledger takes to give labels to many guests in one transaction on SQLite.
 
-The fleet is made up: one domain, four tenants, some guests with labels of their own, and libvirt's dynamic pairs all
+The fleet is invented: one domain, four tenants, some guests with labels of their own, and libvirt's dynamic pairs all
 over c0 to c1023, so that labels must keep clear of them.
 """
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures the analysis across hosts on fleets that are made up: classes and groups, after the rows were read.
+"""Measures the analysis across hosts on invented fleets: classes and groups, after the rows were read.
 
 A host has 100 guests. Most draw a pair, as libvirt does; a fifth have a static label of four categories. Sixteen hosts
 at a time share labelled storage, on which half of the guests have their disk. Some collisions of each kind are planted.
@@ -56,7 +56,7 @@ def _view(number: int, chance: random.Random) -> analysis.View:
     levels = list(_levels(number, chance))
     if number % PLANTED == 0:
         levels[1] = levels[0]  # two alike on one host
-        levels[2] = Level(0, CategorySet(levels[3].categories.mask | 1 << 1023))  # one that contains another
+        levels[2] = Level(0, CategorySet(levels[3].categories.mask | 1 << 1023))  # a label that contains another
     if number % PLANTED in (0, 1):
         levels[4] = Level(0, CategorySet.of((500, 501 + number // PLANTED % 400)))  # twins on two hosts of a pool
     placed = tuple(_placed(host, number, place, level) for place, level in enumerate(levels))
@@ -123,7 +123,7 @@ def involved(result: analysis.Fleet) -> Involved:
 
 
 def compared_in_pairs(fleet_views: list[analysis.View]) -> Involved:
-    """The same by comparing each guest with each other one; right on the fleets that are made here."""
+    """The same by comparing each guest with each other one; right on the fleets of this file."""
     rows = [(one.level.categories.mask, one.host, number // POOL, one.files, one.uuid)
             for number, each in enumerate(fleet_views) for one in each.guests]  # fmt: skip
     found: Involved = set()

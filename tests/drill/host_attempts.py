@@ -4,9 +4,9 @@
 """Runs inside a host of the lab, and takes the place of somebody who has taken over a guest's QEMU.
 
     guests                  the guests of this host, each with its disks
-    attempts JSON           tell each running guest's QEMU to open each of these disks
+    attempts JSON           ask each running guest's QEMU to open each of these disks
 
-What QEMU is told is what ``virsh qemu-monitor-command GUEST`` would send: blockdev-add with the driver ``file``,
+QEMU gets what ``virsh qemu-monitor-command GUEST`` would send: blockdev-add with the driver ``file``,
 read-only and without locks; what it opened it closes again (blockdev-del).
 
 An answer that refuses is SELinux's only when nothing else would have refused. So three more things are looked at: the
@@ -70,7 +70,7 @@ class Attacker:
         self.groups = tuple(int(word) for word in ids["Groups"])
 
     def opens(self, path: str) -> str:
-        """What QEMU says when it is told to open a file; nothing when it did."""
+        """QEMU's error when it is to open a file; empty when it opened it."""
         options = {"driver": "file", "node-name": NODE, "filename": path, "read-only": True, "locking": "off"}
         refused = self._tell("blockdev-add", options)
         if not refused and (left := self._tell("blockdev-del", {"node-name": NODE})):

@@ -31,7 +31,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One guest's QEMU at one disk, and what came of it."""
+    """One guest's QEMU at one disk, with the result."""
 
     attacker: str
     host: str
@@ -131,6 +131,6 @@ class Numbers:
 
 
 def numbers_of(attempts: Iterable[Attempt]) -> Numbers:
-    """Count them. An own disk that does not open is unknown; one that opens is no attempt."""
+    """Count them. An own disk that does not open is unknown; an own disk that opens is no attempt."""
     results = [attempt.result for attempt in attempts if attempt.result != OWN]
     return Numbers(len(results), *(results.count(result) for result in (BREACHED, HELD, UNKNOWN)))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""The cache outside the tree: made whole or not at all, and never left locked by a crash."""
+"""The cache outside the tree: written whole or not at all, and never left locked by a crash."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def obtain(name: str, make: Callable[[Path, Path], None]) -> Path:
-    """The cached file of that name; when missing, made by make(target, scratch folder) and moved in place whole.
+    """The cached file of that name; when missing, written by make(target, scratch folder) and moved in place whole.
 
     Scratch folders that a crash left behind are removed under the same lock.
     """
@@ -73,7 +73,7 @@ def _sweep(folder: Path, prefix: str) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder; one that root filled needs root to go."""
+    """Remove a folder; as root where root filled it."""
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         run(as_root(["rm", "-rf", "--one-file-system", str(path)]))

@@ -174,7 +174,7 @@ def _each(names: Sequence[str], work: Callable[[str], object]) -> None:
 
 
 def _boot_id(remote: Remote) -> str:
-    """What tells one boot of a host from the next; empty while it does not answer."""
+    """Identity of a host's boot; empty while it does not answer."""
     try:
         done = remote.call("cat /proc/sys/kernel/random/boot_id", timeout=60, check=False)
     except LabError:

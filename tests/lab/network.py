@@ -16,7 +16,7 @@ LINK_PREFIX = 24
 
 @dataclass(frozen=True)
 class HostSpec:
-    """What tells one host from another before it boots."""
+    """Identity of a host before it boots."""
 
     name: str
     number: int

@@ -21,7 +21,7 @@ def guest_of(text: str) -> Guest:
 
 
 def make(guest: Guest) -> None:
-    """Define it, and start one that is to run."""
+    """Define a guest, and start it if it is to run."""
     for disk in guest.disks:
         images.make_disk(disk)
     virt.define(guest)

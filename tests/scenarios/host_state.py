@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs inside a host: prints as JSON all that an audit must leave alone.
 
-ctime catches every change of content, owner, mode, label or xattr of a file, also one that was put back.
+ctime catches every change of content, owner, mode, label or xattr of a file, also a change that was restored.
 """
 
 from __future__ import annotations

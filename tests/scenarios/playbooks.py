@@ -45,7 +45,7 @@ class Run:
 
     @property
     def failed_beside_the_verdict(self) -> list[tuple[str, str, str]]:
-        """The same, but for the verdict, which fails for what the analysis found."""
+        """The same without the verdict, which fails for the findings of the analysis."""
         others = (item for item in self.results if item["action"].rpartition(".")[2] not in _VERDICTS)
         return [_failure(item) for item in others if item["failed"]]
 

@@ -120,7 +120,7 @@ class Machine:
 
     @property
     def boot_id(self) -> str:
-        """What tells one boot from another."""
+        """Identity of the boot."""
         return self.sh("cat /proc/sys/kernel/random/boot_id")
 
     def findings(self) -> set[tuple[str, str]]:
@@ -155,7 +155,7 @@ class Machine:
         self.sh(f"sed -i 's/^SELINUX=.*/SELINUX={mode}/' {CONFIG}")
 
     def boot_with(self, arguments: str) -> None:
-        """State the kernel's arguments in GRUB's settings, by hand, and have grub.cfg made anew."""
+        """State the kernel's arguments in GRUB's settings, by hand, and generate grub.cfg anew."""
         value = json.dumps(f"{arguments} console=ttyS0 panic=-1".strip())
         self.sh(f"sed -i 's/^GRUB_CMDLINE_LINUX=.*/GRUB_CMDLINE_LINUX={value}/' {DEFAULTS} && update-grub")
 

@@ -85,7 +85,7 @@ def expected_of(wanted: Iterable[Fault], host: str, shape: Shape = Shape.DEBIAN)
 
 
 def findings_of(report: dict[str, Any]) -> Findings:
-    """Rule and subject of what was found. A process is named without its number, which nobody can foretell."""
+    """Rule and subject of the findings. A process is named without its number, which nobody can predict."""
     return {(item["rule"], re.sub(r"^process \d+ ", "process PID ", item["subject"])) for item in report["findings"]}
 
 

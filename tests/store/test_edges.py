@@ -112,7 +112,7 @@ class Proxy:
         self.url = url.replace(str(parts.query["host"]), str(folder))
         #: ``after``: the answer is lost. ``before``: the COMMIT does not reach the server.
         self.lose = ""
-        #: No connection is made any more once an answer was lost.
+        #: No connection succeeds any more once an answer was lost.
         self.dies = False
         self._dead = False
         self._ours = False

@@ -3,7 +3,7 @@
 """The ledger under fire: sixteen processes allocate, release and repair at once, and are killed all the time.
 
 Afterwards the events are played again, in their order. They give the ledger exactly; at no time did two guests have
-one label or two hosts one range; and whatever a process was told is done has its event.
+one label or two hosts one range; and whatever was reported to a process as done has its event.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Fire:
 
 
 class Replay:
-    """The ledger as its events tell it."""
+    """The ledger as its events have it."""
 
     def __init__(self) -> None:
         self.labels: dict[str, tuple[str, str]] = {}
@@ -112,7 +112,7 @@ class Replay:
 
 
 def told_done(logs: Path) -> tuple[Counter[tuple[str, ...]], int, list[str]]:
-    """What processes were told is done, how many calls that were, and what they stumbled over."""
+    """What was reported to processes as done, in how many calls, and their errors."""
     steps: Counter[tuple[str, ...]] = Counter()
     calls = 0
     errors = []

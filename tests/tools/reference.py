@@ -205,7 +205,7 @@ def lab_document() -> str:
 
 
 def filled(path: Path, tables: Mapping[str, Iterable[str]]) -> str:
-    """A document written by hand, with its marked tables made anew. Raises ValueError when one is not marked."""
+    """A document written by hand, with its marked tables filled anew. Raises ValueError for a missing mark."""
     text = path.read_text(encoding="utf-8")
     marked = {match.group("name") for match in TABLE.finditer(text)}
     if marked != set(tables):
@@ -238,7 +238,7 @@ def _faults() -> Iterator[str]:
 
 
 def _shown(fault: Fault) -> str:
-    """The rules that tell of a fault in an audit of its host alone."""
+    """The rules that report a fault in an audit of its host alone."""
     rules = dict.fromkeys(rule for rule, _subject in fault.expects)
     return ", ".join([*rules, *(f"{rule} unknown" for rule in fault.doubts)]) or "none"
 

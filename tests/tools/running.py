@@ -147,7 +147,7 @@ def line_of(outcome: Outcome) -> str:
 
 
 def report(outcome: Outcome) -> None:
-    """One line for a check that passed; for one that failed also its output."""
+    """One line for a check that passed; for a failed check also its output."""
     if not outcome.passed:
         say(outcome.check.log.read_text(errors="replace").rstrip())
     say(f"{line_of(outcome)}   {outcome.check.log.relative_to(ROOT)}")

@@ -5,8 +5,8 @@
 The racer moves a file (or a whole folder of files) out of its place and puts something else there, by a name that
 leads elsewhere: a symbolic link or a hard link to a file that is none of the images, a link to a folder in which the
 same names lead to such files, or it gives the file itself a second name outside. Most often all is as it was a moment
-later; one in six places is swapped at any time. It sleeps in between: a process that wakes up comes before one that
-works, so that the swaps fall between any two steps of whoever labels the files.
+later; one in six places is swapped at any time. It sleeps in between: a process that wakes up comes before a process
+that works, so that the swaps fall between any two steps of whoever labels the files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LABEL = "security.selinux"
 AT_REST = "system_u:object_r:virt_image_t:s0"
 SECRET = "system_u:object_r:shadow_t:s0"
 FOLDERS, FILES = 6, 20
-#: Seconds after which it ends whoever forgot to tell it.
+#: Seconds after which it ends without an order.
 LIMIT = 3600.0
 #: Seconds between two swaps, and how many of them are put back at once.
 PAUSE, AT_ONCE = 0.0001, 0.8
@@ -95,7 +95,7 @@ class Racer:
         self.count = dict.fromkeys(("symlink", "hardlink", "second", "folder"), 0)
 
     def race(self) -> dict[str, int]:
-        """Until it is told to stop; then everything is in its place."""
+        """Until it gets the order to stop; then everything is in its place."""
         all_places = [*places(), *(IMAGES / f"d{number}" for number in range(FOLDERS))]
         end = time.monotonic() + LIMIT
         for turn in itertools.count():

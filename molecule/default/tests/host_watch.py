@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside a host: reads the counters of a guest's disk_exerciser from its memory, twice a second, until told.
+"""Runs inside a host: reads the counters of a guest's disk_exerciser from its memory, twice a second, until stopped.
 
 It reads the memory of the guest's process, not libvirt's monitor: the daemon is restarted meanwhile, and a question to
 the monitor is a job of the guest's, with which the restart would be refused.
@@ -34,7 +34,7 @@ def memory_of(pid: int, sector: bytes) -> int:
 
 
 def main(pid: int, sector: bytes, ready: Path, stop: Path) -> dict[str, object]:
-    """What was seen until ``stop`` is there; ``ready`` is made with the first look."""
+    """What was seen until ``stop`` is there; ``ready`` is created with the first look."""
     start = memory_of(pid, sector)
     began = moved = time.monotonic()
     looks, pause, errors, steps, first = 0, 0.0, 0, -1, -1

@@ -1,12 +1,12 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside a host: hands frames to a guest's network as if the guest had sent them, and tells which came out.
+"""Runs inside a host: hands frames to a guest's network as if the guest had sent them, and prints which came out.
 
 A ``filter-redirector`` is put on the guest's netdev while it runs. What comes through its socket goes where the frames
 of the guest's card go: into the tap. On the other side a neighbour listens, a port of its own on the same bridge.
 
-Each frame under test is followed by one that every filter lets pass. Once that one is there, one that was not seen is
-one that was dropped: nothing is concluded from a wait alone.
+Each frame under test is followed by a frame that every filter lets pass. Once that has arrived, a frame that was not
+seen was dropped: nothing is concluded from a wait alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def udp(mac: str, address: str, mark: bytes) -> bytes:
 
 
 def arp(mac: str, sender_mac: str, sender_ip: str, mark: bytes) -> bytes:
-    """A question for the neighbour's address, in which the sender tells its own. The mark is what follows it."""
+    """A question for the neighbour's address, in which the sender states its own. The mark follows it."""
     ends = mac_bytes(sender_mac) + socket.inet_aton(sender_ip) + bytes(6) + socket.inet_aton(NEIGHBOUR_IP)
     return ethernet(mac, BROADCAST, ARP, struct.pack("!HHBBH", 1, IPV4, 6, 4, 1) + ends + mark)
 

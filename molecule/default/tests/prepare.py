@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run by prepare.yml: faults in all hosts, and a guest that works its disk, watched until the story is told."""
+"""Run by prepare.yml: faults in all hosts, and a guest that works its disk, watched until the end of the story."""
 
 from __future__ import annotations
 

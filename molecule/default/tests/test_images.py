@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Labels of images on a real host: what image_label repairs, what it leaves alone and why, and the way back.
+"""Labels of images on a real host: what image_label repairs, what it leaves alone and why, and the rollback.
 
 All faults are there at once, for one run to repair: those of the lab, and three powered-off guests of this test's own.
 """
@@ -56,7 +56,7 @@ def node(lab: Lab) -> Iterator[Node]:
     """A host with all of the faults."""
     found = Node(lab, "kvm1")
     journal = found.journal()
-    faults.undo(found.name, *FAULTS, lab=lab.folder)  # another test's, whose story is told
+    faults.undo(found.name, *FAULTS, lab=lab.folder)  # of another test, which is over
     with found.guests(*GUESTS):
         try:
             faults.inject(found.name, *FAULTS, lab=lab.folder)

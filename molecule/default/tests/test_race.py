@@ -24,7 +24,7 @@ from tests.scenarios.soak import SOAK
 PROGRAM = Path(__file__).with_name("host_race.py")
 IMAGES, READY, STOP = f"{LOCAL}/race", "/run/svirt-race.ready", "/run/svirt-race.stop"
 ROUNDS = 40 if SOAK else 2
-#: Images of other guests, one that runs and one that does not: what a tenant would have relabelled.
+#: Images of other guests, running and off: what a tenant would have relabelled.
 GUESTS = tuple(
     Guest(f"race-{name}", (Disk(f"{LOCAL}/race-{name}.raw"),), running=name == "on") for name in ("on", "off")
 )

@@ -30,7 +30,7 @@ TESTED = sorted(name for name, fault in FAULTS.items() if not fault.reboot and n
 
 DAEMON = {("LIB-007", "daemon libvirtd")}
 STRANGE = {("GST-009", subject) for _rule, subject in FAULTS["hostile-names"].expects}
-#: Faults that stay as they are found: to give guests and hosts other categories is the work of playbook allocate.
+#: Faults that stay as they are: to give guests and hosts other categories is the work of playbook allocate.
 ALLOCATED = ("container-with-guest-label", "guest-label-copied", "guest-off-same-label", "range-too-narrow")
 #: What stays a finding of a fault after hardening. All others are gone.
 LEFT: dict[str, Findings] = {
@@ -84,12 +84,12 @@ class Step:
 
     @property
     def found(self) -> Findings:
-        """What is found after hardening."""
+        """Findings after hardening."""
         return findings_of(self.seen.report) if self.seen else set()
 
     @property
     def left(self) -> Findings:
-        """What is to be found after it."""
+        """Findings to expect after it."""
         return {found for fault in self.faults for found in left_of(fault.name, self.host)}
 
 

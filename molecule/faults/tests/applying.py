@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the modules that change a host, all of them or some: one that is to be struck is run alone."""
+"""Runs the modules that change a host, all of them or some: a module that is to be struck is run alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODULES = tuple(TASKS)[:6]
 
 @contextmanager
 def playbook(names: Sequence[str], go_on: bool = False) -> Iterator[str]:
-    """The path of a playbook of these tasks; with ``go_on`` one that fails keeps no other from being run."""
+    """The path of a playbook of these tasks; with ``go_on`` a task that fails keeps no other from being run."""
     tasks = [{"name": name, "ignore_errors": go_on, **TASKS[name]} for name in names]
     with tempfile.NamedTemporaryFile("w", prefix="svirt-faults-", suffix=".yml") as file:
         json.dump([{"hosts": HOST, "gather_facts": False, "tasks": tasks}], file)  # JSON is YAML

@@ -5,7 +5,7 @@
     python3 -c PROGRAM '{"at": 3, "target": "module", "act": "kill", "limit": 300}'
 
 It holds the journal's lock until a module comes for it, so that it knows the module's processes before the first
-change. From then on each change of a file that the kernel tells of (inotify) is a point, and ``at`` says which: the
+change. From then on each change of a file that the kernel reports (inotify) is a point, and ``at`` says which: the
 program runs before everything else on its processor, so that the module is struck where it stands. ``{"after": 0.5,
 "target": "daemon"}`` strikes libvirt's daemon so many seconds after a new one has started.
 
@@ -58,7 +58,7 @@ class Watch:
 
     def add(self, folder: str, mask: int) -> None:
         number = _libc.inotify_add_watch(self.handle, os.fsencode(folder), mask)
-        if number >= 0:  # one that is not there yet is added when it is made
+        if number >= 0:  # a folder that is not there yet is added when it is created
             self.folders[number] = folder
 
     def events(self, wait: float) -> list[tuple[str, int]]:

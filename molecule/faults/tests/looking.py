@@ -17,9 +17,9 @@ _LABEL = "security.selinux"
 #: What semodule writes: the content comes back, and the number of its transactions only grows.
 _POLICY = ("/var/lib/selinux/", "/etc/selinux/default/")
 _COMMITS = {"/var/lib/selinux/default/active/commit_num"}
-#: A file that is being written beside the one that it is to replace.
+#: A file that is being written beside the file that it is to replace.
 _FRESH = ".svirt-fleet-new"
-#: Prints the number of entries of each run in the journal; a line that is none is an error.
+#: Prints the number of entries of each run in the journal; a line that is no entry is an error.
 _JOURNAL = """
 import json, pathlib
 found = {}

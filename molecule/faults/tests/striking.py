@@ -55,7 +55,7 @@ class Killer:
         return found
 
     def release(self) -> None:
-        """Let a stopped module go on, or tell a killer that nobody will come any more."""
+        """Let a stopped module go on, or let a killer know that nobody will come any more."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules killed all along the changes that the kernel tells of, and disks with space for a part of what is written.
+"""Modules killed all along the changes that the kernel reports, and disks with space for a part of what is written.
 
 After every other strike the host is put back at once; otherwise the next run mends it first.
 """

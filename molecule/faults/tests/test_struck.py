@@ -19,7 +19,7 @@ POINTS = {
     "libvirt_security": 7,  # it is wholly written
     "guard_hook": 23,  # the program is there, its settings are half there
     "image_label": 4,  # one image is done, of another the owner
-    "guest_seclabel": 2,  # only the journal tells of it yet
+    "guest_seclabel": 2,  # only the journal has it yet
     "guest_network_filter": 10,  # one definition is done
 }
 ROLLBACK = 36

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A label of its own for every guest: foretold (check), given (converge), given already (idempotence).
 
-Those are Molecule's own steps. What comes after them, with all guests power-cycled, is told here.
+Those are Molecule's own steps. What comes after them, with all guests power-cycled, is here.
 """
 
 from __future__ import annotations

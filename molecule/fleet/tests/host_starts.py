@@ -31,7 +31,7 @@ def start(name: str) -> None:
 
 
 def main(count: int, at_once: int, restarts: int) -> dict[str, object]:
-    """The labels that were drawn, in order, and how many guests a restart of the daemon found as they were."""
+    """The labels that were drawn, in order, and how many guests were unchanged at a restart of the daemon."""
     drawn: list[str] = []
     running: list[str] = []
     kept = 0

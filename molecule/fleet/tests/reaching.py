@@ -17,7 +17,7 @@ from tests.lab.host.domains import SHARE
 from tests.lab.lab import Lab
 from tests.scenarios.playbooks import Audit
 
-#: A class of reach each, and guests whose labels are made anew by nobody's choice.
+#: A class of reach each, and guests whose labels change by nobody's choice.
 FAULTS = {
     "kvm1": [
         "guest-same-label",

@@ -26,7 +26,7 @@ UNDONE = f"{SHARE}/left2.raw"
 
 @pytest.fixture(scope="module")
 def story(lab: Lab) -> Iterator[Story]:
-    """Told once; the faults are taken back after the last test, the labels stay."""
+    """Run once; the faults are taken back after the last test, the labels stay."""
     try:
         yield tell(lab)
     finally:

@@ -14,7 +14,7 @@ from tests.scenarios import migration
 from tests.scenarios.node import Node
 from tests.scenarios.soak import SOAK
 
-#: From the host that exports the share to the one that mounts it, and back.
+#: From the host that exports the share to the host that mounts it, and back.
 WAY = ("kvm2", "kvm1") * (5 if SOAK else 1)
 
 

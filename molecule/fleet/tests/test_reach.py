@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each class of reach: found, confirmed by the policy, shown by the drill. Run before anything is allocated."""
+"""Each class of reach: reported, confirmed by the policy, shown by the drill. Run before anything is allocated."""
 
 from __future__ import annotations
 

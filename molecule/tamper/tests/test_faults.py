@@ -64,7 +64,7 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
 
 
 def findings(step: Step) -> Findings:
-    """Rule and subject of what was found in a step."""
+    """Rule and subject of the findings of a step."""
     return findings_of(step.seen.report) if step.seen else set()
 
 

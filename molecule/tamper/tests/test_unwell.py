@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hosts that are down, stuck or only half there: the report says so, other hosts go on, the exit status tells."""
+"""Hosts that are down, stuck or only half there: the report says so, other hosts go on, the exit status shows it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unknown_areas(run: Audit, host: str) -> dict[str, list[str]]:
 def read_whole(run: Audit, host: str) -> bool:
     """Whether a host was read in all its parts, and nothing is wrong there.
 
-    Its verdict may still be unknown: whose the files on the share are, only both hosts together can tell.
+    Its verdict may still be unknown: the owners of files on the share are known from both hosts together only.
     """
     return run.host(host)["verdict"] in ("pass", "unknown") and not unknown_areas(run, host)
 

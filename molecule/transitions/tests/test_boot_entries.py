@@ -27,7 +27,7 @@ def test_an_entry_that_was_edited_in_grub_cfg(machine: Machine, fault: str) -> N
     assert asked.told["before"]["boot_faults"]
     assert asked.told["after"]["boot_faults"] == []
     assert machine.findings() == set()
-    faults.undo(machine.name, fault, lab=machine.lab.folder)  # the same content: the file as it was made
+    faults.undo(machine.name, fault, lab=machine.lab.folder)  # the same content: the file as generated
 
 
 @pytest.mark.soak

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A host in each mode of SELinux is asked for each mode: all nine pairs.
 
-None of them weakens: what would is refused, and the host is as it was. ``disabled`` can be found, never asked for.
+None of them weakens: what would is refused, and the host is as it was. No option asks for ``disabled``.
 The order spares reboots; each test brings the host to where it begins, so any can run alone.
 """
 
@@ -16,9 +16,9 @@ from tests.scenarios.selinux import AUTORELABEL, CONFIG, DEFAULTS, GRUB_CFG, Mac
 #: Kernel arguments under which Debian's kernel runs AppArmor.
 WEAK = "enforcing=0 selinux=0"
 PERMISSIVE, OFF = {("SEL-002", "host")}, {("SEL-001", "host")}
-#: Debian has one type for all guests, and emulated ones need this: it stays on, and is told.
+#: Debian has one type for all guests, and emulated guests need this: it stays on, and is reported.
 NEEDED = "boolean virt_use_execmem"
-#: A file that is made while SELinux is off, and the label that the policy has for it.
+#: A file that is created while SELinux is off, and the label that the policy has for it.
 UNLABELLED, LABEL = "/etc/svirt-lab-unlabelled", "etc_t"
 
 

@@ -17,5 +17,5 @@ from .registry import fault
     "guest chance1, guest chance2",
 )
 def _by_chance(journal: Journal, host: str) -> None:
-    name = f"chance{host[-1]}"  # a name of its own: a guest's uuid is made from it
+    name = f"chance{host[-1]}"  # a name of its own: a guest's uuid is derived from it
     add_guest(journal, Guest(name, local(name), static_seclabel(static_level(250))))

@@ -20,7 +20,7 @@ Edit = Callable[[str], str]
 
 
 def change_conf(journal: Journal, text: str, restart: bool = True) -> None:
-    """Write qemu.conf anew; the way back ends with a restart when the way there has one."""
+    """Write qemu.conf anew; the undo ends with a restart when the change has one."""
     if restart:
         journal.add("daemon")
     journal.file(conf.QEMU_CONF)
@@ -202,7 +202,7 @@ _context_fault(
     f"{_VIRTD}:s0-s0:c0.c255,c512.c767",
     _UNREADABLE,
 )
-# All but one category: that a guest of the lab has drawn the one that is left out, is not to be expected.
+# All but one category, which no guest of the lab is expected to have drawn.
 _context_fault(
     "range-overlaps",
     "the daemon has a range of its own, which overlaps that of the other host's daemon",

@@ -38,7 +38,7 @@ def _expected(rule: str, path: str) -> tuple[tuple[str, str], ...]:
 
 
 def _relabel(name: str, about: str, path: str, label: str, rule: str = "") -> None:
-    """A fault that is one image with another label. Without a rule it is one that no rule minds."""
+    """A fault that is one image with another label. Without ``rule`` no rule reports it."""
 
     @fault(name, about, path, expects=_expected(rule, path) if rule else ())
     def inject(journal: Journal, host: str) -> None:

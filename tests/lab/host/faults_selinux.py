@@ -115,7 +115,7 @@ for _name, _about, _place, _edit, _rule in (
     alone=True,
 )
 def _disabled(journal: Journal, host: str) -> None:
-    # Files made meanwhile have no label. The guests' storage keeps what it has.
+    # Files created meanwhile have no label. The guests' storage keeps its labels.
     skip = [word for path in ("/proc", "/sys", "/dev", "/run", *_GUEST_STORAGE) for word in ("-e", path)]
     contexts = str(shape.here().contexts / "files/file_contexts")
     journal.add("run", argv=["setfiles", "-F", *skip, contexts, "/"])

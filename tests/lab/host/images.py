@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""Image files: made with the owner, mode and label that a powered-off image has."""
+"""Image files, with the owner, mode and label that a powered-off image has."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def resume(host: str) -> dict[str, str]:
     import libvirt
 
     names = json.loads(_NOTE.read_text()) if _NOTE.exists() else []
-    if not selinuxfs.present():  # labels are not real, and a daemon that is told to use SELinux does not run
+    if not selinuxfs.present():  # labels are not real, and a daemon with security_driver = "selinux" does not run
         return dict.fromkeys(names, "SELinux is off")
     if host != EXPORTER:
         mount_share()

@@ -54,7 +54,7 @@ def fault(
     alone: bool = False,
     daemon: bool = False,
 ) -> Callable[[Callable[[Journal, str], None]], Callable[[Journal, str], None]]:
-    """Register a function that puts a fault into a host and writes the way back into the journal first."""
+    """Register a function that puts a fault into a host and writes the undo into the journal first."""
 
     def register(function: Callable[[Journal, str], None]) -> Callable[[Journal, str], None]:
         FAULTS[name] = Fault(name, about, subject, function, hosts, default_on, reboot, expects, doubts, alone, daemon)

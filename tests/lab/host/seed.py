@@ -91,7 +91,7 @@ def _make_disks(wanted: Iterable[Guest]) -> None:
 
 
 def _wait_for_shared_disks() -> None:
-    """A disk that several hosts have is the exporter's to make; its last one on the share is made after that."""
+    """The exporter creates the disks that several hosts have; its last disk on the share is created after them."""
     last = [disk.path for guest in guests(EXPORTER) for disk in guest.disks if disk.path.startswith(SHARE)][-1]
     end = time.monotonic() + _MOUNT_LIMIT
     while not os.path.exists(last):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""What hosts are started from, taken from the cache or made: each part is keyed by everything that goes into it."""
+"""What hosts are started from, taken from the cache or built: each part is keyed by everything that goes into it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""A boot that ends by itself, while an image is made or a kernel is tried."""
+"""A boot that ends by itself, to build an image or to try a kernel."""
 
 from __future__ import annotations
 

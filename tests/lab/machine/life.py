@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""Tells a host that boots slowly from one that hangs, by its serial log and the processor time that it uses."""
+"""Distinguishes a slow boot from a hang, by a host's serial log and the processor time that it uses."""
 
 from __future__ import annotations
 

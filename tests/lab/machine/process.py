@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
 
-"""Processes by number: one that outlives the program and is found again later, and all that one started."""
+"""Processes by number: a process that outlives the program and is recognised later, with all that it started."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def programs_with(prefix: str) -> list[Process]:
 
 
 def kill(pids: Iterable[int]) -> None:
-    """End processes at once; one that is gone is no error."""
+    """End processes at once; a process that is gone is no error."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

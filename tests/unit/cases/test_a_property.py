@@ -94,8 +94,8 @@ def fleets(draw: st.DrawFn) -> tuple[dict[str, s.Snapshot], str, s.Snapshot]:
 
 
 def _stays(finding: Finding, after: t.Iterable[Finding]) -> bool:
-    """A finding that is at least as severe names all that this one named."""
-    if finding.rule == "CAT-010":  # guests of the same hosts are told together
+    """A finding that is at least as severe names all that this finding named."""
+    if finding.rule == "CAT-010":  # guests of the same hosts are reported together
         return involved(finding) <= {member for one in after if one.rule == finding.rule for member in involved(one)}
     rank = SEVERITIES.index(finding.severity)
     return any(SEVERITIES.index(one.severity) <= rank and involved(finding) <= involved(one) for one in after)
@@ -126,7 +126,7 @@ def _check_labels(before: Judged, after: Judged) -> None:
 
 
 def _check_unique(result: Judged) -> None:
-    """Hosts of a domain are told to give no two guests one label."""
+    """No two guests of a domain get one label."""
     labels: dict[tuple[str, str], str] = {}
     for name, orders in result.operation.result.hosts.items():
         for order in orders["guests"]:

@@ -24,7 +24,7 @@ ELF = "\x7fELF\x02\x01 {} QEMU emulator version 10.0.2"
 
 
 def outside(snapshot: Snapshot) -> list[tuple[str, str]]:
-    """Severity and subject of what is found about processes that belong to no guest."""
+    """Severity and subject of findings about processes that belong to no guest."""
     return [(item.severity, item.subject) for item in findings(snapshot) if item.rule in ("GST-001", "GST-011")]
 
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that the restart's gate vouches for: each value must be one that the daemon accepts on this host."""
+"""Files that the restart's gate vouches for: the daemon must accept each value on this host."""
 
 from __future__ import annotations
 

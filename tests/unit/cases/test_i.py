@@ -190,7 +190,7 @@ def test_i3_a_root_is_compared_by_its_device() -> None:
     del tree.entries["/dev/disk/by-label/x"]
     assert judged(tree) == "unknown"
     tree.link("/dev/disk/by-uuid/11111111-1111-4111-8111-111111111111", "../../vda1")
-    assert judged(tree) == "pass"  # udev has made the links of the root's device, and this is none of them
+    assert judged(tree) == "pass"  # udev has created the links of the root's device, and this is none of them
 
 
 def test_i3_a_host_of_which_no_entry_is_known_is_unknown() -> None:

@@ -328,7 +328,7 @@ def test_k1_no_edit_of_anybody_is_ever_lost(
     with Journal("svirt_rollback", folder) as journal:
         rollback.put_back(rollback.runs(folder=folder), journal)
     assert path.read_bytes() == b"theirs\n"
-    assert place or runs_in(folder) == []  # before all of ours, it is what they found
+    assert place or runs_in(folder) == []  # before all of ours, the file as it was
 
 
 # -- K2: secrets never leave the journal -------------------------------------------------------------------------------
@@ -566,7 +566,7 @@ def test_k4_a_save_in_the_middle_is_seen_and_the_change_repeated(
         change_file(str(host.conf), lambda content: (content or b"") + b"ours\n", journal)
     theirs = b"" if form == "removed" else b"theirs\n"
     assert host.conf.read_bytes() == theirs + b"ours\n"
-    (entry,) = entries_of(runs_in(host.folder)[0])  # the one of the change that was made
+    (entry,) = entries_of(runs_in(host.folder)[0])  # the entry of the change that happened
     assert file_write.FileState.of(entry.before).content == (None if form == "removed" else b"theirs\n")
     assert host.roll_back() == []
     assert (host.conf.read_bytes() if host.conf.exists() else b"") == theirs

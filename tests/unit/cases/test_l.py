@@ -30,7 +30,7 @@ MIGRATION = ("-e", '{"svirt_migration_guests": ["web"], "svirt_migration_target"
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """A host that answers, of which nothing is found: this machine runs no hypervisor."""
+    """A host that answers and has no findings: this machine runs no hypervisor."""
     path = tmp_path / "hosts.ini"
     path.write_text(f"[kvm]\nhere ansible_connection=local ansible_python_interpreter={sys.executable}\n")
     return path

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How hosts run: what the machine can decides, and what cannot be is told with the reason."""
+"""How hosts run: by what the machine can do, or an error with the reason."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""The matrix says of each attempt what came of it, and fits the terminal."""
+"""The matrix has the result of each attempt, and fits the terminal."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host that boots slowly is waited for; one that hangs is given up, with the reason."""
+"""A host that boots slowly is waited for; a host that hangs is given up, with the reason."""
 
 from __future__ import annotations
 

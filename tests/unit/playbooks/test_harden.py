@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""Hardening of hosts that cannot be read, and of one that is no hypervisor: this machine, in check mode always."""
+"""Hardening of hosts that cannot be read, and of this machine, which is no hypervisor: in check mode always."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""What was found is confirmed where there is something to confirm: over a host that answers, and one that is down."""
+"""Findings are confirmed where there are any: with a host that answers, and a host that is down."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""What the role asks of a host before it works there is what it then does, and what it tells of it."""
+"""The role does on a host what it asked for before, and reports it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_look_asks_all_that_is_then_done_in_the_same_order() -> None:
     asked = [(step["module"], step["arguments"]) for step in look["svirt.fleet.hardening_look"]["steps"]]
     assert [module for module, _arguments in asked] == [module for module, _arguments in done()]
     for (_module, ask), (_same, do) in zip(asked, done(), strict=True):
-        # Which label the daemon is to have is known only when the first module has told.
+        # The daemon's label is known only from the result of the first module.
         assert ask == {key: value for key, value in do.items() if key != "context"}
 
 

@@ -156,7 +156,7 @@ def test_before_the_final_label_only_what_is_fixed_is_judged(host: Host, operati
     assert host.ask(xml("s0:c1,c2"), arguments) == guard.REFUSED
     assert host.ask(xml(None, kind="none"), arguments) == guard.REFUSED
     assert host.ask(xml("s0:c3,c4"), arguments) == guard.ALLOWED
-    # A dynamic label is drawn later; one that is there is of an earlier run.
+    # A dynamic label is drawn later; a label that is there is of an earlier run.
     assert host.ask(xml(None, kind="dynamic"), arguments) == guard.ALLOWED
     assert host.ask(xml("s0:c1,c2", kind="dynamic"), arguments) == guard.ALLOWED
 
@@ -331,7 +331,7 @@ def test_a_guest_that_cannot_be_read_is_passed_over_aloud(host: Host) -> None:
     host.settings(errors="refuse")
     assert host.ask(xml("s0:c1,c2")) == guard.REFUSED
     host.settings(errors="allow")
-    assert host.ask(xml("s0:c8,c9")) == guard.REFUSED  # one that could be read counts all the same
+    assert host.ask(xml("s0:c8,c9")) == guard.REFUSED  # the guest that could be read counts all the same
 
 
 def test_collisions_may_be_allowed_and_are_logged(host: Host, capfd: pytest.CaptureFixture[str]) -> None:

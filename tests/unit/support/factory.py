@@ -61,7 +61,7 @@ def image_label(level: str) -> str:
 
 
 def host() -> Snapshot:
-    """A hardened host of the EL kind, with a running dynamic guest, a running static one, and one that is off."""
+    """A hardened host of the EL kind, with a running dynamic guest, a running static guest, and a guest that is off."""
     return Snapshot(
         host=Host(name="kvm1", os_id="rhel", booted_at=BOOTED, root=True),
         selinux=selinux(),
@@ -177,7 +177,7 @@ def libvirt() -> Libvirt:
 
 
 def filters() -> list[NetworkFilter]:
-    """libvirt's clean-traffic and what it is made of."""
+    """libvirt's clean-traffic and the filters that it refers to."""
     parts = ["no-arp-spoofing", "no-ip-spoofing", "no-mac-spoofing", "no-other-l2-traffic"]
     return [
         NetworkFilter("clean-traffic", chain="root", references=parts),

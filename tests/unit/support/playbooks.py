@@ -47,7 +47,7 @@ def refused() -> Iterator[int]:
 
 @pytest.fixture
 def inventory(tmp_path: Path, refused: int) -> Path:
-    """Two hosts that are down, and one that is there but has no Python where the inventory says."""
+    """Two hosts that are down, and a host that answers but has no Python where the inventory says."""
     path = tmp_path / "hosts.ini"
     down = f"ansible_host=127.0.0.1 ansible_port={refused}"
     path.write_text(

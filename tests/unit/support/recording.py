@@ -50,8 +50,8 @@ host = _load()
 _Root: t.Any = host.root.Root
 
 
-class RecordingRoot(_Root):  # type: ignore[misc]  # found at run time
-    """The host's own files; every look at one is written down."""
+class RecordingRoot(_Root):  # type: ignore[misc]  # known at run time only
+    """The host's own files; every access is recorded."""
 
     def __init__(self) -> None:
         self.paths: dict[str, dict[str, t.Any]] = {}

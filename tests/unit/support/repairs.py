@@ -76,7 +76,7 @@ _ROLES = {"disk": "image", "floppy": "image", "nvram": "image", "tpm": "image", 
 
 
 def power_cycle(snapshot: Snapshot, guest: Guest) -> None:
-    """Stop and start the guest; one that is off is started and stopped."""
+    """Stop and start the guest; a guest that is off is started and stopped."""
     was_active, guest.active = guest.active, True
     defined = confinement(guest.persistent_labels)
     if defined is not None and defined.type == "none":

@@ -26,7 +26,7 @@ def uuid(name: str) -> str:
 
 
 def filter_xml(name: str, *references: str, variable: str = "") -> str:
-    """A network filter: one made of others, or one that lets pass what has the variable's value and drops the rest."""
+    """A network filter that refers to others, or passes what has the variable's value and drops the rest."""
     refs = "".join(f"<filterref filter='{one}'/>" for one in references)
     rules = f"<rule action='return' direction='out'><ip srcipaddr='${variable}'/></rule>" if variable else ""
     rules += "<rule action='drop' direction='out' priority='1000'/>" if variable else ""
@@ -140,7 +140,7 @@ class FakeGuest:
         pieces = re.split(r"(<interface.*?</interface>)", self.live, flags=re.DOTALL)
         found = [number for number, piece in enumerate(pieces) if mac[0] in piece]
         assert len(found) == 1
-        # As libvirt does: the interface of a network is listed as what the network made of it.
+        # As libvirt does: the interface of a network is listed as its <actual> element.
         kind = re.match(r"<interface type='\w+'", pieces[found[0]])
         assert kind is not None
         pieces[found[0]] = re.sub(r"^<interface type='\w+'", kind[0], xml)

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which checks a plan runs, and what is told and written of a run."""
+"""Which checks a plan runs, and what a run prints and writes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three modules that change guests: check mode tells the truth, and a second run changes nothing."""
+"""The three modules that change guests: check mode predicts the run, and a second run changes nothing."""
 
 from __future__ import annotations
 

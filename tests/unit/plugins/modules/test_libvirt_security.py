@@ -25,7 +25,7 @@ Run = t.Callable[..., dict[str, t.Any]]
 
 
 class Root(CapturedRoot):
-    """A host's tree; the files that a test made are real."""
+    """A host's tree; the files that a test created are real."""
 
     real = ""
 

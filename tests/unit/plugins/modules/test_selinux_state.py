@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module: its options, its result, and that check mode tells the truth."""
+"""The module: its options, its result, and that check mode predicts the run."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ CATEGORIES = st.one_of(
 
 @st.composite
 def fleets(draw: st.DrawFn) -> tuple[list[t.Any], list[t.Any], a.LabelWishes]:
-    """Two hosts that were read and one that is remembered, with labels that get in each other's way."""
+    """Two hosts that were read and a remembered host, with labels that get in each other's way."""
     count = draw(st.integers(1, 9))
     guests = []
     for number in range(count):

@@ -63,7 +63,7 @@ def conf(value: str | None = None) -> tuple[f.Rule, f.Hit]:
 
 
 def lab() -> dict[str, t.Any]:
-    """Two hosts of one pair, one that is down, one with AppArmor; an expired waiver and an unused one."""
+    """Two hosts of one pair, a host that is down, a host with AppArmor; an expired waiver and an unused waiver."""
     image = {
         "expected": "system_u:object_r:svirt_image_t:s0:c1,c2",
         "label": "system_u:object_r:svirt_image_t:s0:c8,c9",

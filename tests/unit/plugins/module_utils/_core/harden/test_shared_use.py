@@ -40,7 +40,7 @@ def stated(*hosts: str, source: str = "filer:/vms") -> StorageStatements:
 def told(
     snapshots: dict[str, Snapshot], unread: t.Sequence[str] = (), statements: StorageStatements | None = None
 ) -> dict[str, dict[str, Elsewhere]]:
-    """What each host is told, by folder; through JSON's own types and back."""
+    """What each host gets, by folder; through JSON's own types and back."""
     usages = [shared_use.usage(name, snapshot) for name, snapshot in snapshots.items()]
     made = shared_use.documents(usages, unread, stated(*snapshots) if statements is None else statements)
     return {name: {one.folder: one for one in map(Elsewhere.of, found)} for name, found in made.items()}

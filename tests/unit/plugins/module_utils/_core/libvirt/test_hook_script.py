@@ -81,7 +81,7 @@ _PATTERNS = ("start", "reconnect", "rec*", "*", '"reconnect"', "?econnect", "[rs
 
 
 class Writer:
-    """Writes random scripts of what hooks are made of."""
+    """Writes random scripts from the constructs of hooks."""
 
     def __init__(self, seed: int) -> None:
         self._random = chance_of(seed)

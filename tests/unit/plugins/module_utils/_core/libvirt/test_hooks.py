@@ -29,7 +29,7 @@ OURS, OTHER = Hook("ours", 1000.5), Hook("other", 900.0)
         ([OURS], None, True),
         ([], None, False),
         ([OTHER], 100.0, False),
-        ([OURS, OTHER], 950.0, False),  # it found the other one, and looks anew at each call
+        ([OURS, OTHER], 950.0, False),  # it started with the other hook, and looks anew at each call
         ([OURS, OTHER], 800.0, True),
     ],
 )

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Edits of qemu.conf, on the file as Debian ships it, on hand-made ones, and on random ones."""
+"""Edits of qemu.conf, on the file as Debian ships it, on files written by hand, and on random files."""
 
 from __future__ import annotations
 

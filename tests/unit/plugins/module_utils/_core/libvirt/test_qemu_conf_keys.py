@@ -161,7 +161,7 @@ def test_fuzz_the_reader_of_qemu_conf() -> None:
 
 
 def _check_version(conf: QemuConf, version: t.Any) -> None:
-    """No problem is lost for a version; one that is not known stays one."""
+    """No problem is lost for a version; for an unknown version all stay."""
     lost = {(item.line, item.key) for item in conf.problems}
     judged = qemu_conf.problems_for(conf, version)
     assert lost <= {(item.line, item.key) for item in judged}

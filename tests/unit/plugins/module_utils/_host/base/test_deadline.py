@@ -92,7 +92,7 @@ def test_work_whose_child_was_killed_is_done_again(tmp_path: Path) -> None:
 def test_work_is_done_again_until_its_time_is_up() -> None:
     def work() -> t.Iterator[int]:
         yield 1
-        os.kill(os.getpid(), 15)  # one that writes no core file
+        os.kill(os.getpid(), 15)  # a signal that writes no core file
 
     job = Job(work, 0.7, again=str)
     assert list(job.items()) == [1]

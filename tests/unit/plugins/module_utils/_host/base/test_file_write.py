@@ -289,7 +289,7 @@ def test_a_read_only_folder(small: Mount, folder: str) -> None:
             with raised("not_writable", os.strerror(errno.EROFS)):
                 change_file(str(conf), content, journal)
     assert conf.read_bytes() == OLD
-    # The journal now tells of a change that was never made: putting it back changes nothing.
+    # The journal now has a change that never happened: restoring it changes nothing.
     small.read_only(on=False)
     undo(folder)
     assert conf.read_bytes() == OLD

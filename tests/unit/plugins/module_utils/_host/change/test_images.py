@@ -44,7 +44,7 @@ REMEMBERED = {
 
 
 def only(not_made: dict[ImageKey, Reason]) -> str:
-    """Code of the reason why the one change was not made."""
+    """Code of the reason why the only change failed."""
     assert len(not_made) == 1
     return next(iter(not_made.values())).code
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guests that are stopped and started: only those that were named and need it, and none after one that went wrong."""
+"""Guests that are stopped and started: only those that were named and need it, and none after a failure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAC = "52:54:00:00:00:01"
 
 @pytest.fixture
 def host() -> virt.FakeHost:
-    """Two guests that wait for a label, one that has it, one that is off, and one that is transient."""
+    """Two guests that wait for a label, and three others: with the label, off, and transient."""
     made = virt.FakeHost()
     made.add(
         "static", virt.domain("static", virt.seclabel("static", OWN)), virt.domain("static"), process=factory.DAEMON
@@ -179,7 +179,7 @@ def test_a_guest_that_libvirt_cannot_ask(host: virt.FakeHost, monkeypatch: pytes
 
 @pytest.fixture
 def mixed() -> virt.FakeHost:
-    """Two guests that run unconfined, one that waits for its static label, and one that is fine."""
+    """Two guests that run unconfined, a guest that waits for its static label, and a sound guest."""
     made = virt.FakeHost()
     held, other = factory.process_label("s0:c1,c2"), factory.process_label("s0:c3,c4")
     made.add("calm", virt.domain("calm", virt.seclabel("static", OWN)), virt.domain("calm"), process=held)

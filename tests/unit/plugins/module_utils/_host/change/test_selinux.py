@@ -227,7 +227,7 @@ def test_a_boot_entry_that_was_edited_by_hand(lab: Lab) -> None:
     assert actions(told) == [("make", MAIN)]
     assert told["before"]["boot_faults"] == [f"{MAIN}: Debian (recovery mode): enforcing=0"]
     assert lab.host.read(MAIN) == lab.host.made()
-    assert lab.host.names_run() == []  # it was made to see whether that helps, and checked then
+    assert lab.host.names_run() == []  # it was generated for the plan, and checked then
     lab.put_back()
     assert lab.host.files() == before
 

@@ -62,7 +62,7 @@ def test_who_could_meet_is_what_brute_force_finds(drawn: list[tuple[set[int], in
         for name in ("guests", "reaches")
         for entry in finding.evidence.get(name, ())
     }
-    # A pair that one group of class E1 or E2 names together is told, though it meets there by way of others.
+    # A pair that one group of class E1 or E2 names together is reported, though it meets there by way of others.
     told = [
         (finding.subject, {entry["uuid"] for name in ("guests", "reaches") for entry in finding.evidence.get(name, ())})
         for finding in result.findings

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guests: one fault of a label is told by one rule, and sound labels by none."""
+"""Guests: one rule reports a fault of a label, and none reports sound labels."""
 
 from __future__ import annotations
 

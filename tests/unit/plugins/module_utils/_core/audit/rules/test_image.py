@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files: which rule tells of a label, and what libvirt leaves behind on purpose."""
+"""Files: which rule reports a label, and what libvirt leaves behind on purpose."""
 
 from __future__ import annotations
 

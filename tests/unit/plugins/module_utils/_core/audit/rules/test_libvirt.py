@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libvirt: what is in force, what the file says, and which of the two is told."""
+"""libvirt: what is in force, what the file says, and which of the two is reported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network interfaces: one fault of an interface is told once, whichever of its two definitions has it."""
+"""Network interfaces: a fault of an interface is reported once, whichever of its two definitions has it."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     for area in AREAS:
         if draw(st.integers(0, 9)) == 0:
             snapshot.coverage[area] = Coverage(draw(st.sampled_from((f.UNKNOWN, f.NOT_APPLICABLE))), "why")
-    return document.decode_snapshot(document.encode(snapshot))  # so it is one that a host could have sent
+    return document.decode_snapshot(document.encode(snapshot))  # so a host could have sent it
 
 
 @given(snapshots(), st.sampled_from(f.PROFILES))
@@ -114,7 +114,7 @@ def test_rules_never_raise(snapshot: Snapshot, profile: str) -> None:
 
 
 def _twice(snapshot: Snapshot) -> bool:
-    """Spoiling, or one fault injected twice, made two guests, types or files into one by name."""
+    """Whether two guests, types or files have one name, by spoiling or by a fault that was injected twice."""
     keys = [guest.uuid for guest in snapshot.guests]
     keys += [f"type {facts.name}" for facts in snapshot.selinux.types]
     keys += [f"boolean {boolean.name}" for boolean in snapshot.selinux.booleans]

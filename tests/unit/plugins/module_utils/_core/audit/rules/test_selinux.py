@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SELinux on the host: which of several faults is told, and what is no fault."""
+"""SELinux on the host: which of several faults is reported, and what is no fault."""
 
 from __future__ import annotations
 
