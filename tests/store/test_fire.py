@@ -111,7 +111,7 @@ class Replay:
         held[subject] = value
 
 
-def told_done(logs: Path) -> tuple[Counter[tuple[str, ...]], int, list[str]]:
+def reported_done(logs: Path) -> tuple[Counter[tuple[str, ...]], int, list[str]]:
     """What was reported to processes as done, in how many calls, and their errors."""
     steps: Counter[tuple[str, ...]] = Counter()
     calls = 0
@@ -140,7 +140,7 @@ def test_no_label_twice_none_lost_and_every_event_there(url: str, tmp_path: Path
     fire = Fire(url, logs)
     fire.burn(SECONDS)
 
-    steps, calls, errors = told_done(logs)
+    steps, calls, errors = reported_done(logs)
     store = Store(url)
     with store.look() as transaction:
         events = transaction.rows("SELECT action, subject, old, new FROM svirt_events ORDER BY number")

@@ -66,7 +66,7 @@ def _rules_head() -> list[str]:
         "",
         "What the audit looks for, by family. A finding's severity may differ from its rule's where the evidence says",
         "more. What could not be read is `unknown`, never a pass; where a rule does not apply it is `not_applicable`.",
-        "One fault is told by one rule: the one nearest to the cause.",
+        "One rule reports a fault: the rule nearest to its cause.",
         "",
         "The cost is what the repair interrupts:",
         "",

@@ -169,7 +169,7 @@ def test_operator_may_choose_that_a_broken_guard_refuses(node: Node) -> None:
     for fault, (spoil, mend) in BROKEN.items():
         started, said = start(node, "other", spoil, mend)
         assert not started, f"{fault}: {said}"
-        assert "svirt-guard: " in said, f"{fault}: the one who starts it is told who refuses"
+        assert "svirt-guard: " in said, f"{fault}: whoever starts it sees who refuses"
 
     faults.inject(node.name, BY_HAND, lab=node.lab.folder)  # one of the lab's default faults
     started, said = start(node, "other")
