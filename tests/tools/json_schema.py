@@ -18,7 +18,6 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.documen
 )
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-LICENCE = ": ".join(("SPDX-License-Identifier", "GPL-3.0-or-later"))
 
 Schema = dict[str, t.Any]
 
@@ -33,7 +32,7 @@ def schema_of(root: type, name: str, title: str, constants: t.Mapping[str, str])
     made["required"] = list(dict.fromkeys([*constants, *made["required"]]))
     return {
         "$schema": DRAFT,
-        "$comment": f"Copyright: svirt.fleet contributors. {LICENCE}. Written by `make docs` from the code.",
+        "$comment": "Copyright: svirt.fleet contributors. Licence: GPL-3.0-or-later. Written by `make docs` from the code.",
         "title": title,
         **made,
         "description": f"Schema {name}. {made['description']}",
