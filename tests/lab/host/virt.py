@@ -13,6 +13,8 @@ from . import shape
 from .domains import Guest, domain_xml
 
 URI = "qemu:///system"
+#: libvirt waits a few seconds for swtpm, which needs more on a busy machine.
+_START_TRIES = 5
 _DAEMON_LIMIT = 120.0  # seconds; one restart takes about four under emulation
 
 _opened: list[Any] = []
@@ -55,8 +57,15 @@ def start(name: str, paused: bool = False) -> None:
     import libvirt
 
     domain = lookup(name)
-    if not domain.isActive():
-        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
+    flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
+    for left in reversed(range(_START_TRIES)):
+        try:
+            if not domain.isActive():
+                domain.createWithFlags(flags)
+            return
+        except libvirt.libvirtError as error:
+            if not left or error.get_error_code() != libvirt.VIR_ERR_OPERATION_TIMEOUT:
+                raise
 
 
 def destroy(name: str) -> None:
