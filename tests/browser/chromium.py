@@ -126,12 +126,12 @@ class Page:
     def _message(self) -> dict[str, Any]:
         end = time.monotonic() + _PATIENCE
         while b"\0" not in self._read:
-            ready, _, _ = select.select([self._answers], [], [], max(0.0, end - time.monotonic()))
+            ready, _writable, _failed = select.select([self._answers], [], [], max(0.0, end - time.monotonic()))
             part = os.read(self._answers, 1 << 20) if ready else b""
             if not part:
                 raise BrowserError("the browser did not answer")
             self._read += part
-        message, _, self._read = self._read.partition(b"\0")
+        message, _end, self._read = self._read.partition(b"\0")
         decoded: dict[str, Any] = json.loads(message)
         return decoded
 

@@ -298,7 +298,7 @@ def settings_of(root: str) -> tuple[Settings, str]:
         "time_limit": type(given.get("time_limit")) in (int, float) and 0 < given["time_limit"] <= 60,
         "log": given.get("log") in ("refusals", "all"),
         "readable": _are_types(given.get("readable")),
-        "ask": type(given.get("ask")) is bool,
+        "ask": isinstance(given.get("ask"), bool),
     }
     bad = [key for key in given if not good[key]]
     problem = f"{path} has a wrong value for {', '.join(bad)}, so the default holds" if bad else ""

@@ -15,6 +15,7 @@ import stat
 import sys
 import typing as t
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
@@ -39,7 +40,7 @@ with open(os.environ["SVIRT_TEST_JOURNAL"] + ".restarts", "a") as calls:
 answer = json.loads(os.environ["SVIRT_TEST_RESTART"])
 module.fail_json(**answer) if "msg" in answer else module.exit_json(**answer)
 """
-FINE: dict[str, t.Any] = {"refused": []}
+FINE: t.Mapping[str, t.Any] = MappingProxyType({"refused": []})
 REFUSED = {"refused": [{"subject": "guest db", "why": "a job is running", "code": "job_running"}]}
 BROKEN = {"msg": "the daemon does not answer"}
 
@@ -47,7 +48,9 @@ BROKEN = {"msg": "the daemon does not answer"}
 class Host:
     """A host of which two files were changed, by one run each."""
 
-    def __init__(self, folder: Path, name: str, restart: dict[str, t.Any] = FINE, edited: t.Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, name: str, restart: t.Mapping[str, t.Any] = FINE, edited: t.Sequence[str] = ()
+    ) -> None:
         self.place = folder / name
         self.place.mkdir()
         self.name = name
@@ -60,7 +63,7 @@ class Host:
         for word in edited:  # by an administrator
             (self.place / word).write_text("edited\n")
         self.python = self.place / "python"
-        given = f"SVIRT_TEST_JOURNAL={self.journal} SVIRT_TEST_RESTART='{json.dumps(restart)}'"
+        given = f"SVIRT_TEST_JOURNAL={self.journal} SVIRT_TEST_RESTART='{json.dumps(dict(restart))}'"
         self.python.write_text(f'#!/bin/sh\n{given} exec {sys.executable} "$@"\n')
         self.python.chmod(self.python.stat().st_mode | stat.S_IXUSR)
 

@@ -119,9 +119,9 @@ def of_junit(text: str) -> Shown:
 
 
 def of_markdown(text: str) -> Shown:
-    before, _, rest = text.partition("## Findings")
-    findings, _, after = rest.partition("## Hosts")
-    findings, _, accepted = findings.partition("## Accepted faults")
+    before, _head, rest = text.partition("## Findings")
+    findings, _head, after = rest.partition("## Hosts")
+    findings, _head, accepted = findings.partition("## Accepted faults")
     counts = re.search(r"^\| findings \| (.*) \|$", before, re.MULTILINE)
     hosts = re.search(r"^\| hosts \| \d+: (.*) \|$", before, re.MULTILINE)
     verdict = re.search(r"^\| verdict \| \*\*(\w+)\*\*", before, re.MULTILINE)
