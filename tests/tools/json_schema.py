@@ -32,7 +32,7 @@ def schema_of(root: type, name: str, title: str, constants: t.Mapping[str, str])
     made["required"] = list(dict.fromkeys([*constants, *made["required"]]))
     return {
         "$schema": DRAFT,
-        "$comment": "Copyright: svirt.fleet contributors. Licence: GPL-3.0-or-later. Written by `make docs` from the code.",
+        "$comment": "Copyright: svirt.fleet contributors. Licence: GPL-3.0-or-later. Written by `make docs`.",
         "title": title,
         **made,
         "description": f"Schema {name}. {made['description']}",
