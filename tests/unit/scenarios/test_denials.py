@@ -58,10 +58,23 @@ def test_what_others_did_does_not_count(lines: tuple[str, ...]) -> None:
 
 
 def test_a_denial_is_told_in_one_line() -> None:
-    denial = OwnDenial("python3", "virtd_t", "getattr", "system_u:system_r:init_t:s0")
-    assert str(denial) == "python3 (virtd_t): {getattr} system_u:system_r:init_t:s0"
+    denial = OwnDenial("python3", "virtd_t", "getattr", "system_u:system_r:init_t:s0", "file")
+    assert str(denial) == "python3 (virtd_t): {getattr} system_u:system_r:init_t:s0 file"
 
 
 def test_lines_of_the_kernels_own_log_count_too() -> None:
     line = f"1700000000.500000 kvm1 kernel: audit: {avc(chr(34) + 'python3' + chr(34))[len('type=AVC msg=') :]}"
     assert [denial.program for denial in own_denials([line])] == ["python3"]
+
+
+@pytest.mark.parametrize(
+    ("denial", "expected"),
+    [
+        (OwnDenial("semodule", "semanage_t", "getattr", "system_u:object_r:fs_t:s0", "filesystem"), True),
+        (OwnDenial("semodule", "semanage_t", "getattr", "system_u:object_r:fs_t:s0", "file"), False),
+        (OwnDenial("semodule", "semanage_t", "relabelfrom", "system_u:object_r:fs_t:s0", "filesystem"), False),
+        (OwnDenial("svirt-guard", "virtd_t", "getattr", "system_u:object_r:fs_t:s0", "filesystem"), False),
+    ],
+)
+def test_only_semodules_look_at_file_systems_is_unavoidable(denial: OwnDenial, expected: bool) -> None:
+    assert denial.unavoidable is expected
