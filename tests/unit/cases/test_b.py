@@ -306,7 +306,7 @@ def test_b3_a_chain_that_is_not_followed_leaves_files_and_orphans_unknown(name: 
         "images": "unknown",
         "orphans": "unknown",
     }
-    assert "is not followed" in snapshot.coverage["images"].why
+    assert "chain_not_followed" in snapshot.coverage["images"].codes
 
 
 def vmdk(parent: str) -> bytes:
