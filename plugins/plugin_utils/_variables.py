@@ -136,7 +136,7 @@ def _formats(value: t.Any) -> str:
     items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
     if not isinstance(items, list):
         return why
-    wrong = [str(item) for item in items if item not in FORMATS]
+    wrong = [str(item) for item in items if not isinstance(item, str) or item not in FORMATS]
     return " ".join(filter(None, (why, nearest(wrong[0], FORMATS, 0.4)))) if wrong else ""
 
 

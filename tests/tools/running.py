@@ -49,7 +49,7 @@ class Check:
     #: What takes away what the command started, should it come to no end.
     undo: list[str] | None = None
     #: Seconds in which it has come to its end, or has failed; None: no limit.
-    limit: float | None = 2400.0
+    limit: float | None = 3600.0
 
     @property
     def log(self) -> Path:

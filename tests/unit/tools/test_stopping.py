@@ -142,6 +142,9 @@ def host(tmp_path: Path) -> Iterator[Process]:
     (folder / "hosts").write_text("kvm1\n")
     # The argument is the program's name, for sleep takes none such.
     with subprocess.Popen([f"ubd0={folder}/kvm1.cow,disk", "1000"], executable=program) as process:
+        # The kernel gives a program its arguments a moment after it has closed what Popen waits for.
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+            assert process.poll() is None
         yield Process.of(process.pid)
         process.kill()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _role_variables, _variables
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -139,6 +139,7 @@ def _code(path: Path) -> str:
     return "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
 
 
+@example("svirt_report_formats", [[]])
 @given(
     st.sampled_from(sorted(_variables.VARIABLES)),
     st.recursive(
