@@ -16,7 +16,7 @@ from tests.lab.cache import digest, obtain
 from tests.lab.errors import LabError
 from tests.lab.shell import mortal, run, step
 
-from .rootfs import KEYRING, MACHINE_PACKAGES, chroot, mirror
+from .rootfs import KEYRING, MACHINE_PACKAGES, OWN_MOUNTS, chroot, mirror
 
 #: Each is a socket-activated service of its own. virtlogd and virtlockd are Debian's, whose packages have them.
 DAEMONS = tuple(f"virt{name}d" for name in "qemu network nwfilter secret storage nodedev proxy".split())
@@ -100,7 +100,8 @@ def _bootstrap(release: str, root: Path) -> None:
     argv += [f"--include={','.join((*_PACKAGES, LIBRARY))}", '--aptopt=APT::Install-Recommends "false"']
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in excluded]
     argv += ["--dpkgopt=force-unsafe-io", f"--customize-hook={_SOURCE}"]
-    run(mortal([*argv, release, str(root), f"deb {mirror()} {release} main", f"deb-src {mirror()} {release} main"]))
+    sources = [f"{kind} {mirror()} {release} main" for kind in ("deb", "deb-src")]
+    run(mortal([*OWN_MOUNTS, *argv, release, str(root), *sources]))
 
 
 def unpack(archive: Path, root: Path) -> None:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lab.errors import LabError
-from tests.lab.shell import run, step
+from tests.lab.shell import mortal, run, step
 
 from .files import PYTHON_FOLDER, PYTHON_MODULE
 from .recipe import Recipe
@@ -45,6 +45,8 @@ KERNEL_POLICY = "33"
 BOOLEAN = "virt_use_execmem"
 #: The policy module that is a fault: built, and not loaded.
 FAULT = "permissive_svirt.cil"
+#: A namespace for a command's mounts, which end with it, even when it is killed.
+OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
 
 def mirror() -> str:
@@ -64,7 +66,7 @@ def bootstrap(release: str, packages: Sequence[str], target: Path) -> None:
     argv += [f"--include={','.join(packages)}", '--aptopt=APT::Install-Recommends "false"']
     argv += [f"--dpkgopt=path-exclude={pattern}" for pattern in excluded]
     with step(f"bootstrapping Debian {release} with {len(packages)} packages (a minute and a half)"):
-        run([*argv, release, str(target), mirror()])
+        run(mortal([*OWN_MOUNTS, *argv, release, str(target), mirror()]))
 
 
 def configure(root: Path, recipe: Recipe) -> None:
@@ -153,11 +155,11 @@ def kernel_of(root: Path, target: Path) -> tuple[Path, Path]:
 def chroot(root: Path, *argv: str) -> bytes:
     """Run a command in the root, in a mount namespace of its own, and return its output.
 
-    A crash leaves nothing mounted here.
+    A crash leaves nothing mounted here, and no command that still writes.
     """
     inner = f"mount -t proc proc '{root}/proc' && exec chroot '{root}' \"$@\""
     env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
-    return run([*env, "unshare", "--mount", "--propagation", "private", "sh", "-c", inner, "sh", *argv]).stdout
+    return run(mortal([*env, *OWN_MOUNTS, "sh", "-c", inner, "sh", *argv])).stdout
 
 
 def write(root: Path, name: str, content: str) -> None:
