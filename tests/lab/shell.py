@@ -82,9 +82,9 @@ def run(
     return done
 
 
-def mortal(argv: Sequence[str]) -> list[str]:
+def mortal(argv: Sequence[str], signal: str = "TERM") -> list[str]:
     """The command, ended when this program is killed: it is not to write where the next run cleans up."""
-    return ["setpriv", "--pdeathsig", "TERM", *argv]
+    return ["setpriv", "--pdeathsig", signal, *argv]
 
 
 def tail(output: bytes, lines: int = 25) -> str:

@@ -159,7 +159,8 @@ def chroot(root: Path, *argv: str) -> bytes:
     """
     inner = f"mount -t proc proc '{root}/proc' && exec chroot '{root}' \"$@\""
     env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
-    return run(mortal([*env, *OWN_MOUNTS, "sh", "-c", inner, "sh", *argv])).stdout
+    # semodule ignores every other signal.
+    return run(mortal([*env, *OWN_MOUNTS, "sh", "-c", inner, "sh", *argv], "KILL")).stdout
 
 
 def write(root: Path, name: str, content: str) -> None:
