@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "build" / "collections"))
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis, category_ranges  # noqa: E402
-from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.labelled import Placed  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.labelled import Party  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.orphans import Stock  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import HostStorage  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange  # noqa: E402
@@ -67,7 +67,7 @@ def _view(number: int, chance: random.Random) -> analysis.View:
     )
 
 
-def _placed(host: str, number: int, place: int, level: Level) -> Placed:
+def _placed(host: str, number: int, place: int, level: Level) -> Party:
     uuid = f"00000000-0000-4000-8000-{number:06}{place:06}"
     mount = "/share" if place % 2 == 0 else "/"
     label = f"system_u:object_r:svirt_image_t:{level}"
@@ -75,7 +75,7 @@ def _placed(host: str, number: int, place: int, level: Level) -> Placed:
     files = ((mount, f"{mount}/{uuid}.qcow2"),)
     drawn = len(level.categories) == 2
     bits = few(level.categories)
-    return Placed(
+    return Party(
         uuid,
         f"guest{place}",
         host,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
-from .fleet.labelled import Placed
+from .fleet.labelled import Party
 
 #: Categories along the side of a cell.
 CELL = 16
@@ -20,7 +20,7 @@ MAX_RANGES = 1000
 Cells = list[list[int]]
 
 
-def category_map(guests: t.Iterable[Placed], ranges: t.Iterable[tuple[int, int]]) -> dict[str, t.Any]:
+def category_map(guests: t.Iterable[Party], ranges: t.Iterable[tuple[int, int]]) -> dict[str, t.Any]:
     """The report's ``categories``: guests with a pair, guests with four categories by their tenant's pair, ranges."""
     pairs: Counter[tuple[int, int]] = Counter()
     tenants: Counter[tuple[int, int]] = Counter()

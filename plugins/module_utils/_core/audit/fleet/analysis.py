@@ -20,18 +20,18 @@ from ..rules.fleet import ENGINES, LOCAL, MEETING, RULES, SHARED
 from ..rules.image import ORPHAN
 from . import orphans
 from .comparison import Comparison, View, compare_hosts, view
-from .labelled import Placed
+from .labelled import Party
 from .policy_answers import Answers
 
-__all__ = ["LOCAL", "RULES", "SHARED", "Fleet", "Placed", "View", "judge", "view"]
+__all__ = ["LOCAL", "RULES", "SHARED", "Fleet", "Party", "View", "judge", "view"]
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the rules across hosts say."""
+    """Results of the rules of the fleet."""
 
     findings: tuple[f.Finding, ...] = ()
-    #: By host, what could not be judged.
+    #: Unknown outcomes by host.
     outcomes: t.Mapping[str, tuple[f.Outcome, ...]] = field(default_factory=dict)
     #: Guests compared, each counted once.
     guests: int = 0
@@ -51,12 +51,12 @@ def judge(
 ) -> Fleet:
     """Apply every rule to all hosts. ``unread`` are hosts of the fleet that could not be read.
 
-    ``pools`` name hosts that guests migrate between, ``ledger`` holds the labels that were given out, and ``answers``
-    are what hosts said to the questions of an earlier call. ``storage`` are the operator's statements about storage;
+    ``pools`` list hosts that guests migrate between, ``ledger`` holds the allocated labels, and ``answers`` are the
+    hosts' answers to the questions of an earlier call. ``storage`` are the operator's statements about storage;
     raises StorageStatementError where a proof contradicts them.
     """
     fleet = compare_hosts(views, unread, pools, ledger, answers, storage)
-    settled = orphans.settle([one.stock for one in views], fleet.sharing, unread, fleet.groups)
+    settled = orphans.settle([host_view.stock for host_view in views], fleet.sharing, unread, fleet.groups)
     hits = ((rule, hit) for rule in RULES for hit in rule.check(fleet))
     findings = [f.finding_of(rule, hit.host, hit, hit.reach) for rule, hit in hits]
     findings += settled.findings
@@ -66,25 +66,28 @@ def judge(
         len(fleet.guests),
         fleet.by_chance.equal,
         fleet.by_chance.expected,
-        {host: [one.check() for one in asked] for host, asked in sorted(fleet.confirmation.questions.items())},
+        {
+            host: [question.check() for question in questions]
+            for host, questions in sorted(fleet.confirmation.questions.items())
+        },
     )
 
 
 def _outcomes(views: t.Iterable[View], fleet: Comparison, settled: orphans.Settled) -> dict[str, tuple[f.Outcome, ...]]:
-    """What could not be judged, by host."""
+    """Unknown outcomes by host."""
     reach = fleet.open
     open_rules = [
         (rule, hosts, reach.doubt(hosts)) for rule, hosts in ((SHARED, reach.now), (MEETING, reach.once_moved)) if hosts
     ]
     outcomes: dict[str, tuple[f.Outcome, ...]] = {}
-    for one in views:
-        rules = (SHARED, LOCAL, MEETING, *([ENGINES] if one.containers else []))
-        doubts: dict[str, list[Reason]] = {rule.id: list(fleet.doubts.get(one.host, ())) for rule in rules}
+    for host_view in views:
+        rules = (SHARED, LOCAL, MEETING, *([ENGINES] if host_view.containers else []))
+        doubts: dict[str, list[Reason]] = {rule.id: list(fleet.doubts.get(host_view.host, ())) for rule in rules}
         for rule, hosts, doubt in open_rules:
-            if one.host in hosts:
+            if host_view.host in hosts:
                 doubts[rule.id].append(doubt)
-        doubts[ORPHAN.id] = list(settled.doubts_of(one.host))
+        doubts[ORPHAN.id] = list(settled.doubts_of(host_view.host))
         unknown = tuple(f.unknown(rule_id, reasons) for rule_id, reasons in doubts.items() if reasons)
         if unknown:
-            outcomes[one.host] = unknown
+            outcomes[host_view.host] = unknown
     return outcomes

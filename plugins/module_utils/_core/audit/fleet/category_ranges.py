@@ -1,9 +1,9 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Category ranges of libvirt's daemons beside one another, and beside the guests that draw from them.
+"""Category ranges of libvirt's daemons, compared with one another and with the guests that draw from them.
 
-A range that libvirt cannot read, or reads only in part, is told by the rule about the daemon's label (LIB-007), and is
-not judged here.
+A range that libvirt cannot read, or reads only in part, is reported by the rule about the daemon's label (LIB-007)
+and not judged here.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -20,8 +20,8 @@ from ...libvirt.category_range import DaemonRange, libvirt_range
 from ...selinux.context import MAX_CATEGORY, CategorySet, read_context
 from ...snapshot.model import Snapshot
 from ..finding import FleetHit
-from .host_groups import Neighbours
-from .labelled import Placed
+from .host_groups import HostGroups
+from .labelled import Party
 from .reach_now import in_order, listed
 
 #: With fewer pairs than so many times the guests, libvirt's search for a free one takes long.
@@ -32,7 +32,7 @@ _DYNAMIC = Code().dynamic
 
 @dataclass(frozen=True)
 class RangeUse:
-    """A daemon's range, and what its guests make of it."""
+    """A daemon's range and its use by guests."""
 
     drawn: DaemonRange
     #: Guests that run with a pair out of the range.
@@ -40,16 +40,16 @@ class RangeUse:
     #: Guests for which libvirt draws, those that are off included.
     dynamic: int = 0
     #: Guests that run with a pair that the daemon would not draw now.
-    outside: tuple[Placed, ...] = ()
+    outside: tuple[Party, ...] = ()
 
     @property
     def full(self) -> bool:
-        """It is all that there is: nobody meant to keep hosts apart."""
+        """Whether the range is all categories: it does not separate hosts."""
         return (self.drawn.low, self.drawn.high) == (0, MAX_CATEGORY)
 
 
-def use(snapshot: Snapshot, guests: t.Iterable[Placed]) -> RangeUse | None:
-    """The host's range and its use; None where it is not known, or is told as a fault of the daemon's label."""
+def use(snapshot: Snapshot, guests: t.Iterable[Party]) -> RangeUse | None:
+    """The host's range and its use; None where it is unknown, or reported as a fault of the daemon's label."""
     daemon = snapshot.libvirt.daemon
     context = read_context(daemon.context) if daemon else None
     if daemon is None or daemon.context is None or context is None:
@@ -61,8 +61,8 @@ def use(snapshot: Snapshot, guests: t.Iterable[Placed]) -> RangeUse | None:
     mask = _mask(drawn)
     if context.categories.mask & ~mask:
         return None
-    dynamic = [one for one in guests if one.drawn]
-    outside = tuple(one for one in dynamic if one.level.categories.mask & ~mask)
+    dynamic = [guest for guest in guests if guest.drawn]
+    outside = tuple(guest for guest in dynamic if guest.level.categories.mask & ~mask)
     asking = sum(1 for guest in qemu_guests(snapshot) if draws_categories(guest))
     return RangeUse(drawn, len(dynamic) - len(outside), asking, outside)
 
@@ -91,28 +91,28 @@ def outgrown(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[FleetHit]:
 
 
 def overlapping(
-    ranges: t.Mapping[str, RangeUse], statics: t.Iterable[Placed], near: Neighbours
+    ranges: t.Mapping[str, RangeUse], statics: t.Iterable[Party], host_groups: HostGroups
 ) -> t.Iterator[FleetHit]:
     """Ranges that overlap inside a label domain: one hit for each run of them."""
     labels: dict[str, list[int]] = {}
-    for one in statics:
-        labels.setdefault(one.host, []).append(one.level.categories.mask)
-    for _domain, hosts in sorted(near.members().items()):
-        known = {host: ranges[host].drawn for host in hosts if host in ranges}
-        for run in filter(None, (_not_meant(run, labels) for run in _runs(known))):
+    for party in statics:
+        labels.setdefault(party.host, []).append(party.level.categories.mask)
+    for _domain, hosts in sorted(host_groups.members().items()):
+        drawn_ranges = {host: ranges[host].drawn for host in hosts if host in ranges}
+        for run in filter(None, (_not_meant(run, labels) for run in _runs(drawn_ranges))):
             shown = {host: str(run[host]) for host in sorted(run)[:_MAX_SHOWN]}
-            low, high = min(one.low for one in run.values()), max(one.high for one in run.values())
+            low, high = min(drawn.low for drawn in run.values()), max(drawn.high for drawn in run.values())
             evidence = {"ranges": shown, "hosts": sorted(run)}
             subject = f"c{low}.c{high}"
             key = "\0".join(f"{host} {run[host]}" for host in sorted(run))
             yield FleetHit(subject, key, evidence)
 
 
-def _runs(known: t.Mapping[str, DaemonRange]) -> list[dict[str, DaemonRange]]:
+def _runs(ranges: t.Mapping[str, DaemonRange]) -> list[dict[str, DaemonRange]]:
     """Hosts whose ranges overlap, each directly or by way of others; two hosts at least."""
     runs: list[dict[str, DaemonRange]] = []
     end = -1
-    for host, drawn in sorted(known.items(), key=lambda item: (item[1].low, item[1].high, item[0])):
+    for host, drawn in sorted(ranges.items(), key=lambda item: (item[1].low, item[1].high, item[0])):
         if drawn.low > end:
             runs.append({})
         runs[-1][host] = drawn
@@ -123,8 +123,8 @@ def _runs(known: t.Mapping[str, DaemonRange]) -> list[dict[str, DaemonRange]]:
 def _not_meant(run: dict[str, DaemonRange], labels: t.Mapping[str, t.Sequence[int]]) -> dict[str, DaemonRange]:
     """Hosts whose ranges overlap by mistake.
 
-    One range for all is no mistake where it is the whole, which is nobody's choice, or the band that the ledger leaves
-    to dynamic guests, nor on hosts whose own static labels lie outside of it.
+    One range for all hosts is no mistake where it is all categories, which is the default, or the band that the ledger
+    leaves to dynamic guests, nor on hosts whose own static labels lie outside of it.
     """
     ranges = {(drawn.low, drawn.high) for drawn in run.values()}
     if len(ranges) > 1:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The comparison of hosts that the fleet's rules judge.
 
-libvirt keeps category pairs apart inside one daemon only. All that carries categories in the fleet is compared as a
-directed graph: one reaches another when its level dominates the other's and it can come to the other's files.
+libvirt keeps category pairs apart inside one daemon only. All labelled parties of the fleet are compared as
+a directed graph: a party reaches another when its level dominates the other's and it can access the other's files.
 
 - parties and their levels: labelled.py; dominance of levels: selinux/dominance.py
 - hosts that meet: facts/storage.py, host_groups.py
@@ -29,8 +29,8 @@ from ...selinux.dominance import compare
 from ...snapshot.model import Snapshot
 from . import category_ranges, duplicate_uuids, orphans, reach_by_chance, reach_now, reach_on_migration, reach_open
 from .category_ranges import RangeUse
-from .host_groups import Neighbours
-from .labelled import Placed, place
+from .host_groups import HostGroups
+from .labelled import Party, place
 from .orphans import Stock
 from .policy_answers import Answers, Confirmation
 
@@ -42,17 +42,17 @@ _TOO_MANY = Reason(
 
 @dataclass(frozen=True)
 class View:
-    """What comparing a host with others needs: small, so that a fleet's snapshots need not be held."""
+    """A host's data for the comparison: small, so that a fleet's snapshots need not be held in memory."""
 
     host: str
-    guests: tuple[Placed, ...]
+    guests: tuple[Party, ...]
     storage: HostStorage
     stock: Stock
     #: Why guests here could not be compared; empty when all were.
     doubts: tuple[Reason, ...] = ()
-    statics: tuple[Placed, ...] = ()
-    at_rest: tuple[Placed, ...] = ()
-    containers: tuple[Placed, ...] = ()
+    statics: tuple[Party, ...] = ()
+    at_rest: tuple[Party, ...] = ()
+    containers: tuple[Party, ...] = ()
     range: RangeUse | None = None
 
 
@@ -61,24 +61,24 @@ class Comparison:
     """Facts about all hosts, for the fleet's rules."""
 
     sharing: Sharing
-    near: Neighbours
-    #: Guests that run, each once.
-    guests: t.Sequence[Placed]
-    #: The uuids of guests that run.
+    host_groups: HostGroups
+    #: Running guests, each once.
+    guests: t.Sequence[Party]
+    #: Uuids of running guests.
     running: t.Collection[str]
-    #: By uuid, guests that run on several hosts.
-    twice: t.Mapping[str, t.Sequence[Placed]]
+    #: Guests that run on several hosts, by uuid.
+    duplicates: t.Mapping[str, t.Sequence[Party]]
     #: Classes E1 and E2, containers included.
     groups: t.Sequence[reach_now.Group]
     confirmation: Confirmation
     #: Class E3.
     meetings: t.Sequence[reach_on_migration.Meeting]
-    #: Guests that reach one another if storage is shared of which that is open.
+    #: Guests that reach one another if storage is shared, where that is unknown.
     open: reach_open.OpenReach
-    #: Parties that findings of the classes E1 to E3 name together, by level.
-    reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]]
+    #: Parties that one finding of the classes E1 to E3 names, by level.
+    reported: t.Mapping[str, t.Sequence[t.Sequence[Party]]]
     by_chance: reach_by_chance.Chance
-    statics: t.Sequence[Placed]
+    statics: t.Sequence[Party]
     #: Daemons' ranges by host.
     ranges: t.Mapping[str, RangeUse]
     ledger: t.Sequence[Row]
@@ -119,37 +119,39 @@ def compare_hosts(
     statements: StorageStatements = NOTHING,
 ) -> Comparison:
     """Compare all hosts. The arguments are those of analysis.judge."""
-    sharing = Sharing([one.storage for one in views], statements)
-    near = Neighbours([one.host for one in views], sharing, pools)
-    placed = [one for each in views for one in each.guests]
-    twice = duplicate_uuids.twice(placed)
-    placed = duplicate_uuids.told_apart(placed, twice) if twice else placed
-    on: dict[str, list[Placed]] = defaultdict(list)
-    for one in placed:
-        on[one.host].append(one)
-    guests = _each_once(placed)
+    sharing = Sharing([host_view.storage for host_view in views], statements)
+    host_groups = HostGroups([host_view.host for host_view in views], sharing, pools)
+    running = [guest for host_view in views for guest in host_view.guests]
+    duplicates = duplicate_uuids.duplicates(running)
+    running = duplicate_uuids.with_distinct_identities(running, duplicates) if duplicates else running
+    by_host: dict[str, list[Party]] = defaultdict(list)
+    for guest in running:
+        by_host[guest.host].append(guest)
+    guests = _distinct_guests(running)
 
-    doubts = {one.host: one.doubts for one in views if one.doubts}
+    doubts = {host_view.host: host_view.doubts for host_view in views if host_view.doubts}
     groups: list[reach_now.Group] = []
     meetings: list[reach_on_migration.Meeting] = []
-    for hosts in _domains(views, near):
-        domain = _Domain(hosts, on)
+    for hosts in _host_groups(views, host_groups):
+        domain = _Domain(hosts, by_host)
         groups += domain.groups(sharing)
-        meetings += domain.meetings(near)
+        meetings += domain.meetings(host_groups)
         groups += domain.containers()
         _doubt(doubts, domain.skipped)
-    reported: dict[str, list[t.Sequence[Placed]]] = defaultdict(list)
+    reported: dict[str, list[t.Sequence[Party]]] = defaultdict(list)
     for group in groups:
         reported[group.key].append(group.members)
     for meeting in meetings:
         reported[meeting.key].append(meeting.members)
-    open_reach = reach_open.find(placed, [one for each in views for one in each.at_rest], _statics(views), sharing)
+    open_reach = reach_open.find(
+        running, [party for host_view in views for party in host_view.at_rest], _statics(views), sharing
+    )
     return Comparison(
         sharing=sharing,
-        near=near,
+        host_groups=host_groups,
         guests=guests,
-        running={one.uuid for one in guests},
-        twice=twice,
+        running={guest.uuid for guest in guests},
+        duplicates=duplicates,
         groups=groups,
         confirmation=Confirmation(groups, answers),
         meetings=meetings,
@@ -157,69 +159,71 @@ def compare_hosts(
         reported=reported,
         by_chance=reach_by_chance.count(guests, reported, open_reach.equal),
         statics=_statics(views),
-        ranges={one.host: one.range for one in views if one.range is not None},
+        ranges={host_view.host: host_view.range for host_view in views if host_view.range is not None},
         ledger=ledger,
         doubts=doubts,
         unread=unread,
     )
 
 
-def _each_once(placed: t.Sequence[Placed]) -> list[Placed]:
-    guests = [one for one in placed if one.uuid]
-    if len({one.who for one in guests}) == len(guests):
+def _distinct_guests(parties: t.Sequence[Party]) -> list[Party]:
+    guests = [guest for guest in parties if guest.uuid]
+    if len({guest.identity for guest in guests}) == len(guests):
         return guests
-    return list({(one.who, one.key): one for one in guests}.values())
+    return list({(guest.identity, guest.key): guest for guest in guests}.values())
 
 
-def _statics(views: t.Iterable[View]) -> list[Placed]:
-    return [one for each in views for one in each.statics]
+def _statics(views: t.Iterable[View]) -> list[Party]:
+    return [party for host_view in views for party in host_view.statics]
 
 
-def _domains(views: t.Iterable[View], near: Neighbours) -> list[list[View]]:
-    """Hosts that share storage or guests: whatever reaches another is inside one such domain."""
-    found: dict[int, list[View]] = defaultdict(list)
-    for one in views:
-        found[near.domains[one.host]].append(one)
-    return list(found.values())
+def _host_groups(views: t.Iterable[View], host_groups: HostGroups) -> list[list[View]]:
+    """Hosts that share storage or guests: no party reaches another outside of its group."""
+    groups: dict[int, list[View]] = defaultdict(list)
+    for host_view in views:
+        groups[host_groups.domains[host_view.host]].append(host_view)
+    return list(groups.values())
 
 
 class _Domain:
     """Reach inside a domain."""
 
-    def __init__(self, views: t.Sequence[View], on: t.Mapping[str, t.Sequence[Placed]]) -> None:
+    def __init__(self, views: t.Sequence[View], by_host: t.Mapping[str, t.Sequence[Party]]) -> None:
         self._views = views
-        self._running = reach_now.Held(one for each in views for one in on.get(each.host, ()))
-        self._at_rest = reach_now.Held(one for each in views for one in each.at_rest)
-        self._statics = reach_now.Held(one for each in views for one in each.statics)
+        self._running = reach_now.LevelHolders(
+            party for host_view in views for party in by_host.get(host_view.host, ())
+        )
+        self._at_rest = reach_now.LevelHolders(party for host_view in views for party in host_view.at_rest)
+        self._statics = reach_now.LevelHolders(party for host_view in views for party in host_view.statics)
         compared = compare({**self._statics.first, **self._at_rest.first, **self._running.first})
         self._below = compared.below
-        self._found: list[reach_now.Group] = []
-        #: Who could not be compared with all others.
+        self._groups: list[reach_now.Group] = []
+        #: Parties that could not be compared with all others.
         self.skipped = [
-            one for held in (self._running, self._statics) for key in compared.skipped for one in held.of(key)
+            party for holders in (self._running, self._statics) for key in compared.skipped for party in holders.of(key)
         ]
 
     def groups(self, sharing: Sharing) -> list[reach_now.Group]:
         """Classes E1 and E2."""
-        self._found = reach_now.groups(self._running, self._at_rest, self._below, sharing)
-        return self._found
+        self._groups = reach_now.groups(self._running, self._at_rest, self._below, sharing)
+        return self._groups
 
-    def meetings(self, near: Neighbours) -> list[reach_on_migration.Meeting]:
+    def meetings(self, host_groups: HostGroups) -> list[reach_on_migration.Meeting]:
         """E3 groups not already reported as E1 or E2."""
-        return reach_on_migration.meetings(self._statics, self._below, self._found, near)
+        return reach_on_migration.meetings(self._statics, self._below, self._groups, host_groups)
 
     def containers(self) -> list[reach_now.Group]:
         """Containers against guests of the same host."""
         groups: list[reach_now.Group] = []
-        for each in self._views:
-            if each.containers:
-                made, skipped = reach_now.containers(each.host, each.containers, each.guests)
-                groups += made
-                self.skipped += [one for one in (*each.containers, *each.guests) if one.key in skipped]
+        for host_view in self._views:
+            if host_view.containers:
+                container_groups, skipped = reach_now.containers(host_view.host, host_view.containers, host_view.guests)
+                groups += container_groups
+                self.skipped += [party for party in (*host_view.containers, *host_view.guests) if party.key in skipped]
         return groups
 
 
-def _doubt(doubts: dict[str, tuple[Reason, ...]], skipped: t.Iterable[Placed]) -> None:
-    for host in sorted({one.host for one in skipped}):
+def _doubt(doubts: dict[str, tuple[Reason, ...]], skipped: t.Iterable[Party]) -> None:
+    for host in sorted({party.host for party in skipped}):
         if _TOO_MANY not in doubts.get(host, ()):
             doubts[host] = (*doubts.get(host, ()), _TOO_MANY)

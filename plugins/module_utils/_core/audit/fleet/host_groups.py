@@ -14,7 +14,7 @@ from ...facts.connected import Parts
 from ...facts.sharing import Sharing
 
 
-class Neighbours:
+class HostGroups:
     """Groups of hosts that shared storage or migration pools connect."""
 
     def __init__(self, hosts: t.Sequence[str], sharing: Sharing, pools: t.Sequence[t.Sequence[str]] = ()) -> None:

@@ -6,11 +6,11 @@ Four kinds have a level of their own:
 
 - guests that run;
 - QEMU processes that libvirt does not know, such as those of a user's own daemon: it draws from the same categories
-  without knowing what the system's daemon gave out;
-- files at rest that carry a guest's label, of a guest that is off or of none: whoever has it reaches them;
+  without knowing which the system's daemon has assigned;
+- files at rest with a guest's label, of a guest that is off or of none: every party with that label reaches them;
 - containers: their engine draws from the same categories too.
 
-Left out, since rules about guests tell of them: who has fewer than two categories, or a type that none constrains.
+Left out, because rules about guests report them: parties with fewer than two categories or an unconstrained type.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -38,8 +38,8 @@ SESSION = "process"
 FILE = "file"
 CONTAINER = "container"
 
-#: So many labels of a host with more than FEW categories are compared. Nobody needs even one; each may contain all
-#: others, so a host that names thousands would cost the whole fleet its analysis.
+#: Compared labels of a host with more than FEW categories. No guest needs one; each may contain all others, so a host
+#: with thousands would make the analysis of the whole fleet too slow.
 MAX_WIDE = 32
 _TOO_WIDE = Reason(
     "too_many_wide_labels",
@@ -50,8 +50,8 @@ _LEFT_KINDS = frozenset(("save", "memory_snapshot", "snapshot", "defined"))
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
-    """A labelled party of a host, with what is compared."""
+class Party:
+    """A labelled party of a host, as it is compared."""
 
     uuid: str
     name: str
@@ -61,16 +61,16 @@ class Placed:
     key: str
     #: Mount point and path of each of its files; None: not known, so anywhere on the host.
     files: tuple[tuple[str, str], ...] | None
-    #: Parties with the same text are one guest. Its uuid, unless duplicate_uuids.py shows that there are several.
-    who: str
+    #: Identity: equal texts are one guest. Its uuid, unless duplicate_uuids.py shows that there are several.
+    identity: str
     #: The level's categories, as dominance.py lists them.
     bits: tuple[int, ...] = ()
     kind: str = GUEST
-    #: Label of its process, as read; empty for what is no process.
+    #: Label of its process, as read; empty for a party that is no process.
     context: str = ""
     #: Label of one of its files, as the loaded policy may be asked about it.
     file_label: str = ""
-    #: False: not a process, but what a definition gives to the next start.
+    #: False: not a process, but the label of the next start by a definition.
     active: bool = True
     #: False: paused, as on one side of a migration.
     running: bool = True
@@ -81,37 +81,37 @@ class Placed:
     #: Its own disks, as a host with the same storage or device would name them.
     disks: frozenset[str] = frozenset()
 
-    def told(self) -> dict[str, t.Any]:
-        """It in evidence."""
-        told: dict[str, t.Any] = {"guest": self.name, "host": self.host, "level": self.key, "uuid": self.uuid}
+    def evidence(self) -> dict[str, t.Any]:
+        """The party as an entry of a finding's evidence."""
+        entry: dict[str, t.Any] = {"guest": self.name, "host": self.host, "level": self.key, "uuid": self.uuid}
         if self.kind == FILE:
-            told["file"] = self.files[0][1] if self.files else ""
+            entry["file"] = self.files[0][1] if self.files else ""
         elif self.kind != GUEST:
-            told["kind"] = self.kind
+            entry["kind"] = self.kind
         if not self.active and self.kind == GUEST:
-            told["state"] = "defined"
-        return told
+            entry["state"] = "defined"
+        return entry
 
 
 @dataclass(frozen=True)
-class Placement:
-    """All of one host."""
+class Parties:
+    """All labelled parties of one host."""
 
-    guests: tuple[Placed, ...] = ()
-    #: Static labels of guests here: those that run with one (the same objects as above), and those of definitions.
-    statics: tuple[Placed, ...] = ()
-    #: Files that nobody uses: of guests that are off, and files without an owner that a running guest reaches.
-    at_rest: tuple[Placed, ...] = ()
-    containers: tuple[Placed, ...] = ()
+    guests: tuple[Party, ...] = ()
+    #: Guests with a static label: running with it (the same objects as above), or by their definition.
+    statics: tuple[Party, ...] = ()
+    #: Files not in use: of guests that are off, and files without an owner that a running guest reaches.
+    at_rest: tuple[Party, ...] = ()
+    containers: tuple[Party, ...] = ()
     #: Why guests here could not be compared; empty when all were.
     doubts: tuple[Reason, ...] = ()
 
 
-def place(host: str, snapshot: Snapshot) -> Placement:
+def place(host: str, snapshot: Snapshot) -> Parties:
     """The host's part. ``host`` is its name in the inventory."""
     selinux = snapshot.coverage["selinux"].status
     if snapshot.selinux.mode == "disabled" or selinux == NOT_APPLICABLE:
-        return Placement()
+        return Parties()
     reader = _Reader(host, snapshot)
     for guest in qemu_guests(snapshot):
         if guest.active:
@@ -129,10 +129,10 @@ def place(host: str, snapshot: Snapshot) -> Placement:
 class _Reader:
     host: str
     snapshot: Snapshot
-    guests: list[Placed] = field(default_factory=list)
-    statics: list[Placed] = field(default_factory=list)
-    at_rest: list[Placed] = field(default_factory=list)
-    found: list[Placed] = field(default_factory=list)
+    guests: list[Party] = field(default_factory=list)
+    statics: list[Party] = field(default_factory=list)
+    at_rest: list[Party] = field(default_factory=list)
+    container_parties: list[Party] = field(default_factory=list)
     doubts: list[Reason] = field(default_factory=list)
     #: Labels of containers in which a QEMU runs that is compared itself.
     engines: set[Context] = field(default_factory=set)
@@ -156,18 +156,18 @@ class _Reader:
             (item.file.device, item.file.inode) for item in running if item.file.inode is not None
         }
 
-    def placement(self) -> Placement:
-        """What was read."""
-        return Placement(
+    def placement(self) -> Parties:
+        """All parties that were added."""
+        return Parties(
             tuple(self.guests),
             tuple(self.statics),
             tuple(self.at_rest),
-            tuple(self.found),
+            tuple(self.container_parties),
             tuple(self.doubts),
         )
 
     def running(self, guest: Guest) -> None:
-        """A guest with a process, and what its definition makes of its next start."""
+        """Add a running guest, and the label of its next start by its definition."""
         try:
             context = parse_context(guest.context or "")
         except LabelError as error:
@@ -181,11 +181,11 @@ class _Reader:
             if level is not None and level.high != context.high:
                 self._file(guest, item)
         key = None
-        if self._sound(context):
+        if self._is_comparable(context):
             key = str(context.high)
             seclabel = confinement(guest.live)
             drawn = seclabel.type in (None, "dynamic") if seclabel is not None else draws_categories(guest)
-            placed = Placed(
+            placed = Party(
                 guest.uuid,
                 guest.name,
                 self.host,
@@ -198,7 +198,7 @@ class _Reader:
                 file_label=_file_label(guest, key, self._image_type),
                 running=guest.state == "running",
                 drawn=drawn,
-                names=tuple(name for item in guest.resources if self._seen_elsewhere(item) for name in _names(item)),
+                names=tuple(name for item in guest.resources if self._is_shared(item) for name in _names(item)),
                 disks=frozenset(self._disks(guest)),
             )
             self.guests.append(placed)
@@ -207,21 +207,21 @@ class _Reader:
         self._defined(guest, key)
 
     def off(self, guest: Guest) -> None:
-        """A guest without a process: what its definition says, and what its files carry."""
+        """Add a guest that is off: its defined label and the labels of its files."""
         self._defined(guest, None)
         for item in guest.resources:
             self._file(guest, item)
 
     def _file(self, guest: Guest, item: Resource) -> None:
-        """A file that its guest does not use now."""
+        """Add a file that its guest does not use now."""
         context, storage = read_context(item.file.label), self._shared.get(item.file.mount or "")
         if context is None or storage is None or item.file.kind in images.SPECIAL:
             return
         path = file_path(item)
         shared = images.shared_with_hosts(storage, path)
-        if self._sound(context) and (guest.active or shared or not self._used_here(item)):
-            movable = shared and not guest.active  # its guest may run on another host, and have the label by right
-            self._rests(
+        if self._is_comparable(context) and (guest.active or shared or not self._used_here(item)):
+            movable = shared and not guest.active  # its guest may run on another host with this label
+            self._add_at_rest(
                 guest.uuid if movable else "",
                 guest.name,
                 context,
@@ -231,29 +231,29 @@ class _Reader:
             )
 
     def orphans(self) -> None:
-        """Local files without an owner whose categories a running guest has."""
+        """Add local files without an owner whose categories a running guest has."""
         for orphan in by_reporter(self.snapshot).reached:
             context = parse_context(orphan.label)
-            self._rests("", "no guest", context, (orphan.mount or "", orphan.path), f"file {orphan.path}")
+            self._add_at_rest("", "no guest", context, (orphan.mount or "", orphan.path), f"file {orphan.path}")
 
-    def _rests(
+    def _add_at_rest(
         self,
         uuid: str,
         name: str,
         context: Context,
-        place_: tuple[str, str],
-        who: str,
+        file: tuple[str, str],
+        identity: str,
         names: tuple[tuple[str, int], ...] = (),
     ) -> None:
         self.at_rest.append(
-            Placed(
+            Party(
                 uuid,
                 name,
                 self.host,
                 context.high,
                 str(context.high),
-                (place_,),
-                who,
+                (file,),
+                identity,
                 few(context.categories),
                 kind=FILE,
                 file_label=str(context),
@@ -263,15 +263,15 @@ class _Reader:
         )
 
     def _used_here(self, item: Resource) -> bool:
-        """A running guest of this host uses the file."""
+        """Whether a running guest of this host uses the file."""
         key = (item.file.device, item.file.inode) if item.file.inode is not None else file_path(item)
         return key in self._in_use_here
 
     def sessions(self) -> None:
-        """QEMU processes that libvirt does not know; a container's stands for its container, too."""
+        """Add QEMU processes that libvirt does not know; that of a container represents its container too."""
         for process, kind in outsiders.outside_qemus(self.snapshot):
             context = read_context(process.context)
-            if context is None or not self._sound(context):
+            if context is None or not self._is_comparable(context):
                 continue
             key = str(context.high)
             contained = kind == outsiders.CONTAINER
@@ -280,7 +280,7 @@ class _Reader:
             if contained:
                 self.engines.add(context)
             self.guests.append(
-                Placed(
+                Party(
                     "",
                     process_name(process),
                     self.host,
@@ -296,14 +296,14 @@ class _Reader:
             )
 
     def containers(self) -> None:
-        """Labels of containers, each once."""
+        """Add the labels of containers, each once."""
         for container in self.snapshot.containers:
             context = read_context(container.context)
-            if context is None or not self._sound(context) or context in self.engines:
+            if context is None or not self._is_comparable(context) or context in self.engines:
                 continue
             key = str(context.high)
-            self.found.append(
-                Placed(
+            self.container_parties.append(
+                Party(
                     "",
                     str(context),
                     self.host,
@@ -318,8 +318,8 @@ class _Reader:
                 )
             )
 
-    def _sound(self, context: Context) -> bool:
-        """Categories hold it, and it has enough of them, and not too many, to be compared with others."""
+    def _is_comparable(self, context: Context) -> bool:
+        """Whether its type is constrained, and its categories are neither too few nor too many to be compared."""
         weight, mask = len(context.categories), context.categories.mask
         if weight < 2 or context.type in self._unconstrained:
             return False
@@ -333,20 +333,20 @@ class _Reader:
         return True
 
     def _defined(self, guest: Guest, running: str | None) -> None:
-        """The static label of the guest's definition, when it does not run with it already."""
+        """Add the static label of the guest's definition, unless the guest runs with it already."""
         seclabel = confinement(guest.persistent_labels) if guest.persistent else None
         context = read_context(seclabel.label) if seclabel is not None and seclabel.type == "static" else None
-        if context is None or not self._sound(context) or runs_open(self.snapshot, context.type):
+        if context is None or not self._is_comparable(context) or runs_open(self.snapshot, context.type):
             return
         key = str(context.high)
         if key != running:
             level, bits = context.high, few(context.categories)
             self.statics.append(
-                Placed(guest.uuid, guest.name, self.host, level, key, _files(guest), guest.uuid, bits, active=False)
+                Party(guest.uuid, guest.name, self.host, level, key, _files(guest), guest.uuid, bits, active=False)
             )
 
     def _disks(self, guest: Guest) -> t.Iterator[str]:
-        """The guest's own disks. One that cannot be named on other hosts is named by its host too."""
+        """The guest's own disks. A disk without a name on other hosts is qualified by its host."""
         if guest.error:
             yield f"unknown on {self.host}"
         for item in guest.resources:
@@ -359,7 +359,7 @@ class _Reader:
             else:
                 yield file_path(item) if item.file.mount is not None else f"{item.path} on {self.host}"
 
-    def _seen_elsewhere(self, item: Resource) -> bool:
+    def _is_shared(self, item: Resource) -> bool:
         storage = self._shared.get(item.file.mount or "")
         return storage is not None and not item.in_namespace and images.shared_with_hosts(storage, file_path(item))
 
@@ -370,9 +370,9 @@ def _names(item: Resource) -> tuple[FileName, ...]:
 
 
 def _files(guest: Guest) -> tuple[tuple[str, str], ...] | None:
-    """Where the guest's own files lie; None when that is not known of one of them."""
+    """Mount and path of the guest's own files; None when those of one are unknown."""
     own = [item for item in guest.resources if item.role == IMAGE and item.file.kind not in ("block", "char")]
-    # libvirt may not have made a directory or socket for it; a missing disk is another matter.
+    # libvirt may not have created a directory or socket yet; a missing disk is unknown.
     own = [item for item in own if item.file.exists is not False or item.kind in images.OWN_KINDS]
     if guest.error or not guest.resources or any(item.file.mount is None for item in own if not item.in_namespace):
         return None

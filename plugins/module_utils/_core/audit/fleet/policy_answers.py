@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from ...selinux.context import MAX_TEXT
 from ..finding import FleetHit
-from .labelled import Placed
+from .labelled import Party
 from .reach_now import Group
 
 ALGEBRA = "algebra"
@@ -49,28 +49,28 @@ class Question:
 
 @dataclass(frozen=True)
 class Answers:
-    """What hosts said: the status of each question, and why a host could not be asked."""
+    """Answers of hosts: the status of each question, and why a host could not be asked."""
 
-    given: t.Mapping[Question, tuple[str, str]] = field(default_factory=dict)
+    statuses: t.Mapping[Question, tuple[str, str]] = field(default_factory=dict)
     failed: t.Mapping[str, str] = field(default_factory=dict)
-    #: Why nobody was asked at all; empty when hosts were.
+    #: Why no host was asked; empty when hosts were.
     why: str = _NOT_ASKED
 
 
 def read(answers: t.Mapping[str, t.Any]) -> Answers:
-    """By host, what a task with isolation_check returned. It is the hosts' word: nothing in it is taken for granted."""
-    given: dict[Question, tuple[str, str]] = {}
+    """Read what isolation_check returned, by host. Hosts are not trusted: everything is checked."""
+    statuses: dict[Question, tuple[str, str]] = {}
     failed: dict[str, str] = {}
     for host, answer in answers.items():
         results = answer.get("results") if isinstance(answer, dict) else None
         if not isinstance(results, list):
-            told = str(answer.get("msg") or "") if isinstance(answer, dict) else ""
-            failed[host] = f"{host} could not be asked: {told[:300] or 'it gave no answer'}"
+            message = str(answer.get("msg") or "") if isinstance(answer, dict) else ""
+            failed[host] = f"{host} could not be asked: {message[:300] or 'it gave no answer'}"
             continue
         for result in results[: 2 * MAX_PER_HOST]:
-            one = _result(host, result)
-            given.update([one] if one else [])
-    return Answers(given, failed, "")
+            pair = _result(host, result)
+            statuses.update([pair] if pair else [])
+    return Answers(statuses, failed, "")
 
 
 def _result(host: str, result: t.Any) -> tuple[Question, tuple[str, str]] | None:
@@ -82,28 +82,32 @@ def _result(host: str, result: t.Any) -> tuple[Question, tuple[str, str]] | None
     if max(len(source), len(target)) > MAX_TEXT:
         return None
     if status == "denied" and result.get("permissive"):
-        status = "partly"  # such a denial is only written down
+        status = "partly"  # such a denial is only logged
     return Question(host, source, target), (status, str(result.get("why") or "")[:300])
 
 
 class Confirmation:
-    """The groups' questions, within bounds, and what the answers make of each group."""
+    """Questions about the groups, within bounds, and the decision on each group by the answers."""
 
     def __init__(self, groups: t.Iterable[Group], answers: Answers | None = None) -> None:
         self._answers = answers or Answers()
         self._asked: dict[int, list[Question]] = {}
         self._full: set[int] = set()
         self.questions: dict[str, list[Question]] = defaultdict(list)
-        on: dict[str, set[Question]] = defaultdict(set)
+        by_host: dict[str, set[Question]] = defaultdict(set)
         for group in sorted(groups, key=_precedence):
-            wanted = _pairs(group)
-            fitting = [one for one in wanted if one in on[one.host] or len(on[one.host]) < MAX_PER_HOST]
-            if wanted and not fitting:
+            questions = _pairs(group)
+            fitting = [
+                question
+                for question in questions
+                if question in by_host[question.host] or len(by_host[question.host]) < MAX_PER_HOST
+            ]
+            if questions and not fitting:
                 self._full.add(id(group))
-            for one in fitting:
-                if one not in on[one.host]:
-                    on[one.host].add(one)
-                    self.questions[one.host].append(one)
+            for question in fitting:
+                if question not in by_host[question.host]:
+                    by_host[question.host].add(question)
+                    self.questions[question.host].append(question)
             self._asked[id(group)] = fitting
 
     def hit(self, group: Group, **more: t.Any) -> FleetHit:
@@ -117,18 +121,20 @@ class Confirmation:
         return group.hit(severity=severity, **evidence)
 
     def _decide(self, group: Group) -> tuple[str, str]:
-        asked = self._asked[id(group)]
+        questions = self._asked[id(group)]
         if self._answers.why:
             return ALGEBRA, self._answers.why
-        if not asked:
+        if not questions:
             return ALGEBRA, _TOO_MANY if id(group) in self._full else _NOBODY
-        heard = [self._answers.given[one] for one in asked if one in self._answers.given]
-        if any(status in ("allowed", "partly") for status, _why in heard):
+        answers = [self._answers.statuses[question] for question in questions if question in self._answers.statuses]
+        if any(status in ("allowed", "partly") for status, _why in answers):
             return CONFIRMED, ""
-        if len(heard) == len(asked) and all(status == "denied" for status, _why in heard):
+        if len(answers) == len(questions) and all(status == "denied" for status, _why in answers):
             return DENIED, ""
-        reasons = [f"the policy could not answer: {why}" for status, why in heard if status != "denied" and why]
-        reasons += [self._answers.failed[one.host] for one in asked if one.host in self._answers.failed]
+        reasons = [f"the policy could not answer: {why}" for status, why in answers if status != "denied" and why]
+        reasons += [
+            self._answers.failed[question.host] for question in questions if question.host in self._answers.failed
+        ]
         return ALGEBRA, next(iter(reasons), "the host did not answer all that was asked")
 
 
@@ -138,23 +144,23 @@ def _precedence(group: Group) -> tuple[bool, bool, str, str]:
 
 
 def _pairs(group: Group) -> list[Question]:
-    """A few pairs of the group, with different labels and hosts as far as there are any."""
-    found: dict[Question, None] = {}
-    victims = [one for one in group.reached if one.file_label][: 4 * MAX_PER_GROUP]
-    attackers = [one for one in group.reaching if one.context][: 4 * MAX_PER_GROUP]
-    for one in attackers:
-        for other in victims:
-            if _reaches(group, one, other):
-                found[Question(one.host, one.context, other.file_label)] = None
-            if len(found) >= MAX_PER_GROUP:
-                return list(found)
-    return list(found)
+    """Questions on a few pairs of the group, with different labels and hosts where possible."""
+    questions: dict[Question, None] = {}
+    victims = [party for party in group.reached if party.file_label][: 4 * MAX_PER_GROUP]
+    attackers = [party for party in group.reaching if party.context][: 4 * MAX_PER_GROUP]
+    for attacker in attackers:
+        for victim in victims:
+            if _reaches(group, attacker, victim):
+                questions[Question(attacker.host, attacker.context, victim.file_label)] = None
+            if len(questions) >= MAX_PER_GROUP:
+                return list(questions)
+    return list(questions)
 
 
-def _reaches(group: Group, one: Placed, other: Placed) -> bool:
-    """One edge of the graph: another guest, on the host or hosts that the class is about, at a level that is below."""
-    if one.who == other.who or (one.host == other.host) != (group.reach == "E1"):
+def _reaches(group: Group, attacker: Party, victim: Party) -> bool:
+    """Whether the graph has this edge: another guest, on the hosts of the class, at a dominated level."""
+    if attacker.identity == victim.identity or (attacker.host == victim.host) != (group.reach == "E1"):
         return False
-    if group.containers and one.kind == other.kind:
+    if group.containers and attacker.kind == victim.kind:
         return False
-    return one.level.dominates(other.level)
+    return attacker.level.dominates(victim.level)

@@ -15,19 +15,19 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ..finding import FleetHit
-from .labelled import Placed
+from .labelled import Party
 from .reach_now import in_order
 
 #: Pairs that libvirt can draw from c0 to c1023.
 PAIRS = math.comb(1024, 2)
-#: So many examples of guests that are equal by chance.
+#: Examples of guests that are equal by chance.
 MAX_EXAMPLES = 20
 #: Members of the groups of a level whose pairs are listed.
 _MAX_COMPARED = 500
 
 
 def expected(hosts: t.Iterable[str]) -> float:
-    """Equal pairs to expect on different hosts, when each host draws from all categories without repeating itself.
+    """Expected equal pairs on different hosts, when each host draws from all categories without repetition.
 
     ``hosts`` has the host of each guest that has two categories, each guest once.
     """
@@ -37,12 +37,12 @@ def expected(hosts: t.Iterable[str]) -> float:
 
 @dataclass(frozen=True)
 class Chance:
-    """What is equal, and what chance gives."""
+    """Equal pairs, counted and expected."""
 
     equal: int
     expected: float
-    #: Guests of some of the levels.
-    examples: t.Sequence[t.Sequence[Placed]] = ()
+    #: Guests of some levels.
+    examples: t.Sequence[t.Sequence[Party]] = ()
 
     def hits(self) -> t.Iterator[FleetHit]:
         """All equal pairs as one hit."""
@@ -51,43 +51,46 @@ class Chance:
         evidence = {
             "equal_pairs": self.equal,
             "expected_pairs": round(self.expected, 2),
-            "examples": [[one.told() for one in in_order(group)[:MAX_EXAMPLES]] for group in self.examples],
+            "examples": [[guest.evidence() for guest in in_order(group)[:MAX_EXAMPLES]] for group in self.examples],
         }
         yield FleetHit("fleet", "fleet", evidence, reach="E4")
 
 
 def count(
-    guests: t.Sequence[Placed],
-    reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]],
+    guests: t.Sequence[Party],
+    reported: t.Mapping[str, t.Sequence[t.Sequence[Party]]],
     open_pairs: t.Mapping[str, int],
 ) -> Chance:
     """Pairs of guests at one level, each guest once, except those that a finding names together.
 
-    ``open_pairs`` has by level the number of pairs of which it is open whether their storage is shared.
+    ``open_pairs`` has by level the number of pairs for which it is unknown whether their storage is shared.
     """
-    pairs = expected(one.host for one in guests if len(one.bits) == 2)
-    alike = {key: number for key, number in Counter([one.key for one in guests]).items() if number > 1}
-    named: dict[str, list[Placed]] = {}
-    for one in guests:
-        if one.key in reported and one.key in alike:
-            named.setdefault(one.key, []).append(one)
-    left = {key: number * (number - 1) // 2 - open_pairs.get(key, 0) for key, number in alike.items()}
+    pairs = expected(guest.host for guest in guests if len(guest.bits) == 2)
+    alike = {key: number for key, number in Counter([guest.key for guest in guests]).items() if number > 1}
+    named: dict[str, list[Party]] = {}
+    for guest in guests:
+        if guest.key in reported and guest.key in alike:
+            named.setdefault(guest.key, []).append(guest)
+    unreported = {key: number * (number - 1) // 2 - open_pairs.get(key, 0) for key, number in alike.items()}
     for key, members in named.items():
-        left[key] -= _together(members, reported[key])
-    left = {key: number for key, number in left.items() if number > 0}
-    if not left:
+        unreported[key] -= _together(members, reported[key])
+    unreported = {key: number for key, number in unreported.items() if number > 0}
+    if not unreported:
         return Chance(0, pairs)
-    shown: dict[str, list[Placed]] = {key: [] for key in heapq.nsmallest(MAX_EXAMPLES, left)}
-    for one in guests:
-        if one.key in shown:
-            shown[one.key].append(one)
-    return Chance(sum(left.values()), pairs, list(shown.values()))
+    shown: dict[str, list[Party]] = {key: [] for key in heapq.nsmallest(MAX_EXAMPLES, unreported)}
+    for guest in guests:
+        if guest.key in shown:
+            shown[guest.key].append(guest)
+    return Chance(sum(unreported.values()), pairs, list(shown.values()))
 
 
-def _together(members: t.Sequence[Placed], groups: t.Sequence[t.Sequence[Placed]]) -> int:
-    """Pairs of members that one of the groups has both of."""
-    places = {(one.who, one.host): number for number, one in enumerate(members)}
-    inside = [sorted({places[one.who, one.host] for one in group if (one.who, one.host) in places}) for group in groups]
+def _together(members: t.Sequence[Party], groups: t.Sequence[t.Sequence[Party]]) -> int:
+    """Pairs of members that are both in one of the groups."""
+    places = {(guest.identity, guest.host): number for number, guest in enumerate(members)}
+    inside = [
+        sorted({places[guest.identity, guest.host] for guest in group if (guest.identity, guest.host) in places})
+        for group in groups
+    ]
     largest = max(map(len, inside), default=0)
     if len(inside) == 1 or sum(map(len, inside)) > _MAX_COMPARED:
         return largest * (largest - 1) // 2

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from ...facts.guest_label import MAX_CATEGORIES
 from ..finding import FleetHit
-from .host_groups import Neighbours
-from .labelled import Placed
-from .reach_now import Group, Held, in_order, listed
+from .host_groups import HostGroups
+from .labelled import Party
+from .reach_now import Group, LevelHolders, in_order, listed
 
 #: Group of the classes E1 and E2, and the host or storage on which its members meet.
 _Mark = tuple[int, str]
@@ -27,7 +27,7 @@ _Mark = tuple[int, str]
 
 @dataclass(frozen=True)
 class _Class:
-    """Guests that are alike for a level: where they are reached, and reach others, by findings; where they stay."""
+    """Guests alike for a level: where findings say they are reached and reach others, and whether they can migrate."""
 
     reached: frozenset[_Mark]
     reaching: frozenset[_Mark]
@@ -35,7 +35,7 @@ class _Class:
     stays: str | None
 
     def reported_with(self, other: _Class) -> bool:
-        """Whether a finding says already that the one reaches the other."""
+        """Whether a finding reports already that the one reaches the other."""
         return bool(self.reached & other.reaching or self.reaching & other.reached)
 
     def can_meet(self, other: _Class) -> bool:
@@ -45,96 +45,98 @@ class _Class:
 
 @dataclass(frozen=True)
 class Meeting:
-    """Guests of one domain that one level would let at each other."""
+    """Guests of one domain that reach each other by one level once they meet."""
 
     key: str
-    members: t.Sequence[Placed]
+    members: t.Sequence[Party]
     by: t.Sequence[str]
 
     def hit(self) -> FleetHit:
         """The group as a hit."""
-        equal = [one for one in self.members if one.key == self.key]
-        lower = [one for one in self.members if one.key != self.key]
+        equal = [party for party in self.members if party.key == self.key]
+        lower = [party for party in self.members if party.key != self.key]
         evidence = {
             "decided_by": "algebra",
             "level": self.key,
             **listed("guests", equal),
             **(listed("reaches", lower) if lower else {}),
-            "hosts": sorted({one.host for one in self.members}),
+            "hosts": sorted({party.host for party in self.members}),
             "meet_by": list(self.by),
         }
-        names = sorted({one.uuid for one in self.members})
+        names = sorted({party.uuid for party in self.members})
         return FleetHit(self.key, "\0".join([self.key, *names]), evidence, reach="E3")
 
 
 def meetings(
-    statics: Held, below: t.Mapping[str, t.Sequence[str]], told: t.Iterable[Group], near: Neighbours
+    statics: LevelHolders, below: t.Mapping[str, t.Sequence[str]], reported: t.Iterable[Group], host_groups: HostGroups
 ) -> list[Meeting]:
     """All groups of one domain, by level."""
-    known: dict[str, list[Group]] = defaultdict(list)
-    for group in told:
-        known[group.key].append(group)
-    found = []
+    by_level: dict[str, list[Group]] = defaultdict(list)
+    for group in reported:
+        by_level[group.key].append(group)
+    result = []
     for key, holders in statics.items():
-        lower = [one for k in below.get(key, ()) for one in statics.of(k)]
+        lower = [party for k in below.get(key, ()) for party in statics.of(k)]
         if len(holders) + len(lower) > 1 and len(holders[0].level.categories) <= MAX_CATEGORIES:
-            made = _meeting(key, holders, lower, known.get(key, ()), near)
-            found += [made] if made else []
-    return found
+            meeting = _meeting(key, holders, lower, by_level.get(key, ()), host_groups)
+            result += [meeting] if meeting else []
+    return result
 
 
 def _meeting(
-    key: str, holders: t.Sequence[Placed], lower: t.Sequence[Placed], told: t.Sequence[Group], near: Neighbours
+    key: str, holders: t.Sequence[Party], lower: t.Sequence[Party], reported: t.Sequence[Group], host_groups: HostGroups
 ) -> Meeting | None:
-    """Those with a partner that could meet them, and that no finding names with them yet."""
-    classes: dict[_Class, dict[str, list[Placed]]] = defaultdict(lambda: defaultdict(list))
-    for one in (*holders, *lower):
-        classes[_class_of(one, told, near)][one.uuid].append(one)
-    met: dict[int, Placed] = {}
-    for mine, own in classes.items():
-        for theirs, others in classes.items():
-            if mine.can_meet(theirs) and not mine.reported_with(theirs):
-                met.update(_partners(key, own, others))
+    """Parties with a partner that they could meet, and with which no finding reports them."""
+    classes: dict[_Class, dict[str, list[Party]]] = defaultdict(lambda: defaultdict(list))
+    for party in (*holders, *lower):
+        classes[_class_of(party, reported, host_groups)][party.uuid].append(party)
+    met: dict[int, Party] = {}
+    for first, first_members in classes.items():
+        for second, second_members in classes.items():
+            if first.can_meet(second) and not first.reported_with(second):
+                met.update(_partners(key, first_members, second_members))
     if not met:
         return None
     members = in_order(met.values())
-    return Meeting(key, members, _ways(members, near))
+    return Meeting(key, members, _ways(members, host_groups))
 
 
-def _class_of(one: Placed, told: t.Sequence[Group], near: Neighbours) -> _Class:
+def _class_of(party: Party, reported: t.Sequence[Group], host_groups: HostGroups) -> _Class:
     reached: set[_Mark] = set()
     reaching: set[_Mark] = set()
-    for number, group in enumerate(told):
-        if not one.active or all((one.uuid, one.host) != (other.uuid, other.host) for other in group.members):
+    for number, group in enumerate(reported):
+        if not party.active or all((party.uuid, party.host) != (member.uuid, member.host) for member in group.members):
             continue
         if group.host:
             reached.add((number, group.host))
             reaching.add((number, group.host))
             continue
-        keys = near.sharing.keys_of_files(one.host, one.files) & group.storage.keys()
+        keys = host_groups.sharing.keys_of_files(party.host, party.files) & group.storage.keys()
         reached.update((number, key) for key in keys)
-        reaching.update((number, key) for key in near.sharing.keys_of(one.host) & group.storage.keys())
-    return _Class(frozenset(reached), frozenset(reaching), None if near.can_move(one.host, one.files) else one.host)
+        reaching.update((number, key) for key in host_groups.sharing.keys_of(party.host) & group.storage.keys())
+    return _Class(
+        frozenset(reached), frozenset(reaching), None if host_groups.can_move(party.host, party.files) else party.host
+    )
 
 
 def _partners(
-    key: str, own: t.Mapping[str, t.Sequence[Placed]], others: t.Mapping[str, t.Sequence[Placed]]
-) -> t.Iterator[tuple[int, Placed]]:
-    """Those of the first, and of the second, for whom there is another guest in the other; one of the two reaches."""
-    reaching = {uuid for uuid, members in own.items() if any(one.key == key for one in members)}
-    for uuid, members in others.items():
+    key: str, first: t.Mapping[str, t.Sequence[Party]], second: t.Mapping[str, t.Sequence[Party]]
+) -> t.Iterator[tuple[int, Party]]:
+    """Parties of either side with another guest on the other side, where one of the two reaches the other."""
+    reaching = {uuid for uuid, members in first.items() if any(party.key == key for party in members)}
+    for uuid, members in second.items():
         if len(reaching) > (uuid in reaching):
-            yield from ((id(one), one) for one in members)
+            yield from ((id(party), party) for party in members)
     for uuid in reaching:
-        if len(others) > (uuid in others):
-            yield from ((id(one), one) for one in own[uuid] if one.key == key)
+        if len(second) > (uuid in second):
+            yield from ((id(party), party) for party in first[uuid] if party.key == key)
 
 
-def _ways(members: t.Sequence[Placed], near: Neighbours) -> list[str]:
-    """How they may come together, in words."""
-    hosts = {one.host for one in members}
+def _ways(members: t.Sequence[Party], host_groups: HostGroups) -> list[str]:
+    """How the guests may meet, in words."""
+    hosts = {party.host for party in members}
     ways = ["start on one host"] if len(hosts) < len(members) else []
     if len(hosts) > 1:
-        ways += ["migration pool"] if hosts & near.pooled else []
-        ways += ["shared storage"] if not hosts <= near.pooled else []
+        ways += ["migration pool"] if hosts & host_groups.pooled else []
+        ways += ["shared storage"] if not hosts <= host_groups.pooled else []
     return ways

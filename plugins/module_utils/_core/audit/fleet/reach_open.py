@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from ...facts.sharing import OpenPair, Sharing
 from ...result import Reason
 from ...selinux.dominance import compare
-from .labelled import Placed
-from .reach_now import Held, owned, with_another_elsewhere
+from .labelled import Party
+from .reach_now import LevelHolders, owned, with_another_elsewhere
 
-#: Pairs of storages that are looked at for one level. Beyond, all hosts of the level are in doubt.
+#: Compared pairs of storages per level. Beyond, all hosts of the level are in doubt.
 _MAX_PAIRS = 20_000
 
 
@@ -36,7 +36,7 @@ class OpenReach:
     example: OpenPair | None = None
 
     def doubt(self, hosts: t.Collection[str]) -> Reason:
-        """The doubt, the same for each of the hosts."""
+        """The doubt, the same for each host."""
         count = f"{len(hosts):,} hosts have guests" if len(hosts) != 1 else "a host has guests"
         text = (
             f"{count} whose labels reach guests elsewhere, and it is not known whether their storage is shared, such "
@@ -46,7 +46,7 @@ class OpenReach:
 
 
 def find(
-    running: t.Sequence[Placed], at_rest: t.Sequence[Placed], statics: t.Sequence[Placed], sharing: Sharing
+    running: t.Sequence[Party], at_rest: t.Sequence[Party], statics: t.Sequence[Party], sharing: Sharing
 ) -> OpenReach:
     """All doubts of a fleet."""
     result = OpenReach()
@@ -55,15 +55,15 @@ def find(
         return result
     search = _Search(sharing)
     holders, files, labels = (
-        Held(one for one in parties if one.host in hosts) for parties in (running, at_rest, statics)
+        LevelHolders(party for party in parties if party.host in hosts) for parties in (running, at_rest, statics)
     )
     for key, members in holders.several.items():
         met = search.meet(members, members)
         if met:
             result.equal[key] = len(met) * (len(met) - 1) // 2
-            result.now.update(one.host for one in met)
+            result.now.update(party.host for party in met)
     for members in labels.several.values():
-        result.once_moved.update(one.host for one in search.meet(members, members))
+        result.once_moved.update(party.host for party in search.meet(members, members))
     # Comparing levels that are not equal costs more, and is done only for hosts that are not in doubt already.
     if not hosts <= result.now:
         _unequal(search, result, holders, files, labels)
@@ -72,20 +72,22 @@ def find(
     return result
 
 
-def _unequal(search: _Search, result: OpenReach, holders: Held, files: Held, labels: Held) -> None:
+def _unequal(
+    search: _Search, result: OpenReach, holders: LevelHolders, files: LevelHolders, labels: LevelHolders
+) -> None:
     below = compare({**labels.first, **files.first, **holders.first}).below
     for key in {*below, *files.first}:
         reaching = holders.of(key)
-        victims = owned([one for k in (*below.get(key, ()), key) for one in files.of(k)], reaching)
-        victims += [one for k in below.get(key, ()) for one in holders.of(k)]
-        result.now.update(one.host for one in search.meet(reaching, victims, result.now))
+        victims = owned([party for k in (*below.get(key, ()), key) for party in files.of(k)], reaching)
+        victims += [party for k in below.get(key, ()) for party in holders.of(k)]
+        result.now.update(party.host for party in search.meet(reaching, victims, result.now))
     for key, lower in below.items():
-        victims = [one for k in lower for one in labels.of(k)]
-        result.once_moved.update(one.host for one in search.meet(labels.of(key), victims, result.once_moved))
+        victims = [party for k in lower for party in labels.of(k)]
+        result.once_moved.update(party.host for party in search.meet(labels.of(key), victims, result.once_moved))
 
 
 class _Search:
-    """Looks for pairs between which it is open that storage is shared."""
+    """Search for pairs for which it is unknown whether they share storage."""
 
     def __init__(self, sharing: Sharing) -> None:
         self._sharing = sharing
@@ -95,47 +97,51 @@ class _Search:
         self.example: OpenPair | None = None
 
     def meet(
-        self, holders: t.Sequence[Placed], victims: t.Sequence[Placed], settled: t.Container[str] = ()
-    ) -> list[Placed]:
-        """Those holders and victims for which there is a partner; both of ``settled`` hosts need not be looked at."""
+        self, holders: t.Sequence[Party], victims: t.Sequence[Party], settled: t.Container[str] = ()
+    ) -> list[Party]:
+        """Holders and victims with a partner; pairs with both hosts in ``settled`` are skipped."""
         if len(holders) == 2 and holders is victims:
-            one, other = holders
-            if one.host == other.host or one.who == other.who or not self._pair(one, other):
+            first, second = holders
+            if first.host == second.host or first.identity == second.identity or not self._pair(first, second):
                 return []
-            found = [one, other]
+            met = [first, second]
         else:
-            found = self._groups(
-                [one for one in holders if one.host not in settled or any(two.host not in settled for two in victims)],
+            met = self._groups(
+                [
+                    holder
+                    for holder in holders
+                    if holder.host not in settled or any(victim.host not in settled for victim in victims)
+                ],
                 victims,
             )
-        if found and self.example is None:
-            self.example = self._example(found)
-        return found
+        if met and self.example is None:
+            self.example = self._example(met)
+        return met
 
-    def _pair(self, one: Placed, other: Placed) -> bool:
-        return self._open(self._storage(one), self._of(other.host)) or self._open(
-            self._storage(other), self._of(one.host)
+    def _pair(self, first: Party, second: Party) -> bool:
+        return self._open(self._storage(first), self._of(second.host)) or self._open(
+            self._storage(second), self._of(first.host)
         )
 
-    def _groups(self, holders: t.Sequence[Placed], victims: t.Sequence[Placed]) -> list[Placed]:
-        if len({one.host for one in (*holders, *victims)}) < 2:
+    def _groups(self, holders: t.Sequence[Party], victims: t.Sequence[Party]) -> list[Party]:
+        if len({party.host for party in (*holders, *victims)}) < 2:
             return []
-        by_access: dict[tuple[int, ...], list[Placed]] = defaultdict(list)
-        for one in holders:
-            by_access[self._of(one.host)].append(one)
-        by_storage: dict[tuple[int, ...], list[Placed]] = defaultdict(list)
-        for one in victims:
-            by_storage[self._storage(one)].append(one)
-        found: dict[int, Placed] = {}
+        by_access: dict[tuple[int, ...], list[Party]] = defaultdict(list)
+        for holder in holders:
+            by_access[self._of(holder.host)].append(holder)
+        by_storage: dict[tuple[int, ...], list[Party]] = defaultdict(list)
+        for victim in victims:
+            by_storage[self._storage(victim)].append(victim)
+        met: dict[int, Party] = {}
         pairs = 0
         for storage, owners in by_storage.items():
             for access, attackers in by_access.items():
                 pairs += 1
                 if pairs > _MAX_PAIRS or self._open(storage, access):
                     hit = with_another_elsewhere(owners, attackers)
-                    found.update((id(one), one) for one in hit)
-                    found.update((id(one), one) for one in with_another_elsewhere(attackers, hit))
-        return list(found.values())
+                    met.update((id(party), party) for party in hit)
+                    met.update((id(party), party) for party in with_another_elsewhere(attackers, hit))
+        return list(met.values())
 
     def _of(self, host: str) -> tuple[int, ...]:
         access = self._access.get(host)
@@ -143,31 +149,31 @@ class _Search:
             access = self._access[host] = tuple(self._sharing.numbers_of(host))
         return access
 
-    def _storage(self, one: Placed) -> tuple[int, ...]:
-        files = one.files
-        if files is None or len(files) != 1 or self._sharing.exports_any(one.host):
-            return tuple(self._sharing.numbers_of_files(one.host, files))
-        place = one.host, files[0][0]
+    def _storage(self, party: Party) -> tuple[int, ...]:
+        files = party.files
+        if files is None or len(files) != 1 or self._sharing.exports_any(party.host):
+            return tuple(self._sharing.numbers_of_files(party.host, files))
+        place = party.host, files[0][0]
         storage = self._mounts.get(place)
         if storage is None:
-            storage = self._mounts[place] = tuple(self._sharing.numbers_of_files(one.host, files))
+            storage = self._mounts[place] = tuple(self._sharing.numbers_of_files(party.host, files))
         return storage
 
     def _open(self, storage: tuple[int, ...], access: tuple[int, ...]) -> bool:
         if not storage or not access:
             return False
         key = storage, access
-        known = self._known.get(key)
-        if known is None:
-            known = any(self._sharing.is_open(one, other) for one in storage for other in access)
-            self._known[key] = known
-        return known
+        is_open = self._known.get(key)
+        if is_open is None:
+            is_open = any(self._sharing.is_open(first, second) for first in storage for second in access)
+            self._known[key] = is_open
+        return is_open
 
-    def _example(self, parties: t.Sequence[Placed]) -> OpenPair | None:
-        for one in parties:
-            for other in parties:
-                for mine in self._sharing.numbers_of_files(one.host, one.files):
-                    for theirs in self._sharing.numbers_of(other.host) if other.host != one.host else ():
-                        if self._sharing.is_open(mine, theirs):
-                            return self._sharing.pair(one.host, mine, other.host, theirs)
+    def _example(self, parties: t.Sequence[Party]) -> OpenPair | None:
+        for owner in parties:
+            for user in parties:
+                for own in self._sharing.numbers_of_files(owner.host, owner.files):
+                    for number in self._sharing.numbers_of(user.host) if user.host != owner.host else ():
+                        if self._sharing.is_open(own, number):
+                            return self._sharing.pair(owner.host, own, user.host, number)
         return None

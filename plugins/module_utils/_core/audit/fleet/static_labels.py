@@ -14,28 +14,26 @@ from ...allocate.ledger import Row
 from ...errors import LabelError
 from ...selinux.context import CategorySet, parse_level
 from ..finding import FleetHit
-from .labelled import Placed
-from .reach_now import Held, in_order, listed
+from .labelled import Party
+from .reach_now import LevelHolders, in_order, listed
 
 #: Examples in the documentation of libvirt and of distributions.
 EXAMPLES = frozenset(CategorySet.of(pair) for pair in ((392, 662), (87, 520), (100, 200)))
 
 _MAX_SHOWN = 200
-#: Rows that a guest should have in the fleet.
+#: States of rows whose label a guest should have.
 _GIVEN = ("published", "observed")
 
 
-def copied(
-    statics: t.Iterable[Placed], reported: t.Mapping[str, t.Sequence[t.Sequence[Placed]]]
-) -> t.Iterator[FleetHit]:
+def copied(statics: t.Iterable[Party], reported: t.Mapping[str, t.Sequence[t.Sequence[Party]]]) -> t.Iterator[FleetHit]:
     """One hit per example, unless one finding about reach names all its guests."""
-    for key, group in sorted(Held(one for one in statics if one.level.categories in EXAMPLES).items()):
-        places = {(one.uuid, one.host) for one in group}
-        if any(places <= {(one.uuid, one.host) for one in members} for members in reported.get(key, ())):
+    for key, group in sorted(LevelHolders(party for party in statics if party.level.categories in EXAMPLES).items()):
+        places = {(party.uuid, party.host) for party in group}
+        if any(places <= {(party.uuid, party.host) for party in members} for members in reported.get(key, ())):
             continue
         members = in_order(group)
-        evidence = {"level": key, **listed("guests", members), "hosts": sorted({one.host for one in members})}
-        names = sorted({one.uuid for one in members})
+        evidence = {"level": key, **listed("guests", members), "hosts": sorted({party.host for party in members})}
+        names = sorted({party.uuid for party in members})
         yield FleetHit(key, "\0".join([key, *names]), evidence)
 
 
@@ -48,11 +46,11 @@ def is_example(key: str) -> bool:
 
 
 def drift(
-    ledger: t.Sequence[Row], statics: t.Iterable[Placed], running: t.Collection[str], whole: bool
+    ledger: t.Sequence[Row], statics: t.Iterable[Party], running: t.Collection[str], whole: bool
 ) -> t.Iterator[FleetHit]:
-    """What ledger and fleet say differently, by kind. An empty ledger is one that is not used.
+    """Differences between ledger and fleet, by kind. An empty ledger is not in use.
 
-    ``running`` are uuids of guests that run; ``whole``: all hosts were read, so who is not seen is gone.
+    ``running`` are uuids of guests that run; ``whole``: all hosts were read, so a guest that was not seen is gone.
     """
     if not ledger:
         return
@@ -60,20 +58,20 @@ def drift(
     owner = {_canonical(row.level): row for row in rows.values()}
     kinds: dict[str, list[dict[str, t.Any]]] = defaultdict(list)
     seen: set[str] = set(running)
-    #: Levels by uuid and host: what one host reports settles nothing about another.
+    #: Levels by uuid and host: the report of one host decides nothing about another.
     holding: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for one in in_order(statics):
-        seen.add(one.uuid)
-        holding[one.uuid][one.host].add(one.key)
-        row, other = rows.get(one.uuid), owner.get(one.key)
-        if other is not None and other.uuid != one.uuid:
-            kinds["taken"].append({**one.told(), "given_to": other.name or other.uuid})
+    for party in in_order(statics):
+        seen.add(party.uuid)
+        holding[party.uuid][party.host].add(party.key)
+        row, holder = rows.get(party.uuid), owner.get(party.key)
+        if holder is not None and holder.uuid != party.uuid:
+            kinds["taken"].append({**party.evidence(), "given_to": holder.name or holder.uuid})
         elif row is None:
-            kinds["unknown"].append(one.told())
+            kinds["unknown"].append(party.evidence())
     for row in sorted(rows.values(), key=lambda row: (row.host, row.name, row.uuid)):
-        held = holding[row.uuid].values()
-        without = [levels for levels in held if _canonical(row.level) not in levels]
-        if row.state in _GIVEN and row.uuid in seen and (without or not held):
+        levels_by_host = holding[row.uuid].values()
+        without = [levels for levels in levels_by_host if _canonical(row.level) not in levels]
+        if row.state in _GIVEN and row.uuid in seen and (without or not levels_by_host):
             kinds["other"].append(_row(row, sorted(set().union(*without))))
         elif row.state == "observed" and row.uuid not in seen and whole:
             kinds["gone"].append(_row(row, []))
@@ -81,7 +79,7 @@ def drift(
         yield _drift(kind, entries)
 
 
-#: What each kind of drift is called, and how bad it is where it is not as bad as the rule says.
+#: Subject of each kind of drift, and its severity where that differs from the rule's.
 _KINDS = {
     "gone": ("guests of the ledger that no host has", "low"),
     "other": ("guests without the label that the ledger gave them", None),
@@ -102,9 +100,9 @@ def _drift(kind: str, entries: list[dict[str, t.Any]]) -> FleetHit:
     return FleetHit(subject, "\0".join([kind, *names]), evidence, severity=severity)
 
 
-def _row(row: Row, found: list[str]) -> dict[str, t.Any]:
-    told = {"guest": row.name, "host": row.host, "level": row.level, "uuid": row.uuid, "state": row.state}
-    return {**told, "found": found} if found else told
+def _row(row: Row, levels: list[str]) -> dict[str, t.Any]:
+    entry = {"guest": row.name, "host": row.host, "level": row.level, "uuid": row.uuid, "state": row.state}
+    return {**entry, "found": levels} if levels else entry
 
 
 def _canonical(level: str) -> str:

@@ -53,7 +53,7 @@ def _by_chance(fleet: Comparison) -> t.Iterable[f.FleetHit]:
 
 
 def _overlapping(fleet: Comparison) -> t.Iterable[f.FleetHit]:
-    return category_ranges.overlapping(fleet.ranges, fleet.statics, fleet.near)
+    return category_ranges.overlapping(fleet.ranges, fleet.statics, fleet.host_groups)
 
 
 def _narrow(fleet: Comparison) -> t.Iterable[f.FleetHit]:
@@ -73,7 +73,7 @@ def _copied(fleet: Comparison) -> t.Iterable[f.FleetHit]:
 
 
 def _twofold(fleet: Comparison) -> t.Iterable[f.FleetHit]:
-    return duplicate_uuids.hits(fleet.twice.values())
+    return duplicate_uuids.hits(fleet.duplicates.values())
 
 
 SHARED = FleetRule(
