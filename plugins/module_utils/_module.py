@@ -115,6 +115,6 @@ def finish(module: AnsibleModule, result: dict[str, t.Any]) -> t.NoReturn:
 
 
 def fail(module: AnsibleModule, error: SvirtError) -> t.NoReturn:
-    """Fail with an expected error; its message says what was seen and what to do."""
+    """Fail with an expected error; its message has the fault and the remedy."""
     result = error.result if isinstance(error, FailedError) else {}
     module.fail_json(msg=visible_text(str(error)), **clean(result))

@@ -49,7 +49,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "check that the host is up and that ansible_host and ansible_port are right",
     ),
 )
-#: Messages of ansible-core that only say that the output was no result.
+#: Messages of ansible-core that only report that the output was no result.
 _NO_RESULT = re.compile(r"MODULE FAILURE|no start of json char found|result deserialization failed", re.IGNORECASE)
 #: Keys of a result that hold what a host printed, most telling first.
 _PRINTED = ("module_stderr", "module_stdout", "stderr", "stdout")

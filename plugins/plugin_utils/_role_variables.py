@@ -33,7 +33,7 @@ def specs() -> dict[str, dict[str, t.Any]]:
 
 @functools.cache
 def _prefixes() -> tuple[str, ...]:
-    """Beginnings of these names that are the roles' own words, longest first."""
+    """Prefixes of these names that belong to the roles, longest first."""
     names = {path.parent.parent.name for path in ROLES.glob("*/meta/argument_specs.yml")}
     return tuple(f"{name}_" for name in sorted(names, key=len, reverse=True))
 

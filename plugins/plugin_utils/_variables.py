@@ -26,7 +26,7 @@ from ._tenants import tenants
 
 PREFIX = "svirt_"
 DAY = 86400
-#: Returns a problem in words, or an empty string.
+#: Returns a problem as text, or an empty string.
 Check = Callable[[t.Any], str]
 
 
@@ -46,7 +46,7 @@ class Problem:
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The question for the nearest known word, or an empty string."""
+    """A question with the nearest known name, or an empty string."""
     by_case = {name.casefold(): name for name in known}
     matches = difflib.get_close_matches(word.casefold()[:100], by_case, 1, cutoff)
     return f"did you mean {by_case[matches[0]]}?" if matches else ""

@@ -36,26 +36,26 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the host, plan, test, install or remove unless in check mode. Raises SvirtError."""
     guard = Guard(call.root, call.run_command)
-    wanted = call.params["state"] == "present"
-    refusal = guard.refusal() if wanted else None
-    view = guard.view() if wanted and not refusal else GuardView()
+    install = call.params["state"] == "present"
+    refusal = guard.refusal() if install else None
+    view = guard.view() if install and not refusal else GuardView()
     for last in (False,) * (_TRIES - 1) + (True,):
-        seen = guard.look()
-        steps = [] if refusal else _plan(call, guard, seen, view)
+        facts = guard.look()
+        steps = [] if refusal else _plan(call, guard, facts, view)
         if not steps or call.check_mode:
             break
         try:
             with journals.open("guard_hook") as journal:
-                (guard.install if wanted else guard.remove)(steps, journal)
+                (guard.install if install else guard.remove)(steps, journal)
             break
         except HostWriteError as error:
             if last or error.code != CHANGED_MEANWHILE:  # else planned again from what somebody else saved
                 raise
-    after = guard_plan.applied(seen, steps)
-    waits = guard.pending(now=seen.link != after.link) if after.link else None
+    after = guard_plan.applied(facts, steps)
+    waits = guard.pending(now=facts.link != after.link) if after.link else None
     result = Result(
-        guard_plan.facts(seen),
-        guard_plan.facts(after),
+        guard_plan.summary(facts),
+        guard_plan.summary(after),
         plan=[step.step for step in steps],
         pending=[Pending(LINK, "daemon_restart", waits)] if waits else [],
         refused=[Refusal(LINK, refusal)] if refusal else [],
@@ -64,23 +64,23 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     if steps:
         call.warnings += [f"guard: {limit}" for limit in view.limits]
     if call.diff:
-        result.extra["diff"] = guard_plan.diff(seen, after)
+        result.extra["diff"] = guard_plan.diff(facts, after)
     return result.as_dict()
 
 
-def _plan(call: Call, guard: Guard, seen: GuardFacts, view: GuardView) -> list[GuardStep]:
+def _plan(call: Call, guard: Guard, facts: GuardFacts, view: GuardView) -> list[GuardStep]:
     """The changes, once they are known to work. Raises PlanError and HostWriteError."""
     params = call.params
     if params["state"] == "absent":
-        return guard_plan.remove(seen)
+        return guard_plan.remove(facts)
     keys = ("collision", "errors", "time_limit", "log")
     chosen = {key: params[key] for key in keys}
     options = GuardOptions(params["content"], **chosen, readable=view.readable, ask=view.ask)
-    steps = guard_plan.install(options, seen)
+    steps = guard_plan.install(options, facts)
     foreseen = call.check_mode and params["foreseen_policy"]
-    objections = [] if foreseen else guard.objections(seen)
+    objections = [] if foreseen else guard.objections(facts)
     if objections:
-        state = "is in place, so take it away (state=absent)" if seen.link else "was not put in place"
+        state = "is in place, so take it away (state=absent)" if facts.link else "was not put in place"
         text = f"libvirt's daemon could not run the guard, which {state}: {'; '.join(map(str, objections))}"
         raise PlanError(text, "daemon_may_not_run_it")
     if any(step.path == guard_plan.SCRIPT for step in steps):

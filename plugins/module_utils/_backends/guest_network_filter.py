@@ -58,17 +58,17 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
         learning=params["ip_learning"],
         live=params["live"],
     )
-    known = definitions.facts(call.root)
-    if not known.installed:
+    facts = definitions.facts(call.root)
+    if not facts.installed:
         if wishes.choices:
             text = f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}"
             raise PlanError(text, "no_libvirt")
         return GuestPlan().document(call.diff)
     if call.check_mode and params["foreseen_policy"]:
-        known = replace(known, deaf="")
+        facts = replace(facts, deaf="")
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        result = network_filter.plan(definitions.survey(session, known), wishes)
+        result = network_filter.plan(definitions.survey(session, facts), wishes)
         if result.changes and not call.check_mode:
             with journals.open("guest_network_filter") as journal:
                 result.not_made += definitions.apply(session, result.changes, journal)

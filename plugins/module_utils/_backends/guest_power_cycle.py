@@ -40,10 +40,10 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     for name in ("timeout", "shutdown_timeout"):
         if params[name] < 1:
             raise PlanError(f"{name} is {params[name]}; give at least 1 second", "bad_timeout")
-    known = definitions.facts(call.root) if params["guests"] else None
-    if known is None or not known.installed:
+    facts = definitions.facts(call.root) if params["guests"] else None
+    if facts is None or not facts.installed:
         return {**PowerCyclePlan().document(call.diff), "absent": list(params["guests"])}
-    host, foreseen = known, None
+    host, foreseen = facts, None
     if call.check_mode:
         foreseen = Foreseen(params["foreseen_seclabels"], params["foreseen_filters"], params["foreseen_guard"])
     guarded = foreseen.guarded if foreseen and foreseen.guard else hooks.guarded(call.root)

@@ -42,20 +42,20 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     wishes = [seclabel.SeclabelWish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
-    known = definitions.facts(call.root)
-    if not known.installed:
+    facts = definitions.facts(call.root)
+    if not facts.installed:
         if wishes:
             text = f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}"
             raise PlanError(text, "no_libvirt")
         return GuestPlan().document(call.diff)
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        seen = definitions.survey(session, known)
+        survey = definitions.survey(session, facts)
         if call.check_mode and params["foreseen_driver"]:
-            seen = definitions.with_driver(seen, known)
+            survey = definitions.with_driver(survey, facts)
         if call.check_mode and params["foreseen_context"]:
-            seen = replace(seen, daemon=params["foreseen_context"])
-        result = seclabel.plan(seen, wishes, params["repair"])
+            survey = replace(survey, daemon=params["foreseen_context"])
+        result = seclabel.plan(survey, wishes, params["repair"])
         if result.changes and not call.check_mode:
             with journals.open("guest_seclabel") as journal:
                 result.not_made += definitions.apply(session, result.changes, journal)

@@ -15,7 +15,7 @@ from .._core.harden.images.model import REPAIRS, ImageKey
 from .._core.harden.images.outcome import diff, result
 from .._core.harden.images.settle import not_foreseen, settle
 from .._core.harden.images.wishes import FALLBACK, ImageWish, ImageWishes, checked, unknown_labels
-from .._core.harden.shared_use import Elsewhere
+from .._core.harden.shared_use import FolderUse
 from .._core.result import Reason
 from .._core.selinux import file_contexts as context_rules
 from .._core.selinux.context import parse_context
@@ -115,7 +115,7 @@ def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ..
         labels=tuple(checked(wish) for wish in wishes),
         within=tuple(params["within"]),
         fallback=at_rest if params["fallback"] == FALLBACK else params["fallback"],
-        elsewhere=tuple(Elsewhere.of(item) for item in params["elsewhere"]),
+        elsewhere=tuple(FolderUse.of(item) for item in params["elsewhere"]),
         rules=rules,
     )
 

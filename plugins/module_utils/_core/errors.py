@@ -57,7 +57,7 @@ class HostReadError(SvirtError):
 
 
 class HostWriteError(SvirtError):
-    """Something on a host could not be changed; the message says in which state it is now."""
+    """A change on a host failed; the message names the present state."""
 
 
 class JournalError(SvirtError):
@@ -77,7 +77,7 @@ class StoreError(SvirtError):
 
 
 class FailedError(SvirtError):
-    """Work that did not come out well, with all that a module tells of it."""
+    """Failed work, with the module's whole result."""
 
     def __init__(self, message: str, result: dict[str, t.Any]) -> None:
         super().__init__(message)

@@ -26,7 +26,7 @@ class Reason:
         return self.text
 
     def about(self, subject: str) -> Reason:
-        """The same reason, with what it is about before its text."""
+        """The same reason, with its subject before its text."""
         return Reason(self.code, f"{subject}: {self.text}")
 
 

@@ -21,7 +21,7 @@ from .label_code import Code
 _Part = tuple[int, int, int, int]
 
 
-class TakenSets:
+class CategorySetIndex:
     """Sets in use, indexed by the bands of a code."""
 
     def __init__(self, code: Code) -> None:

@@ -90,11 +90,11 @@ def stored(use: HostUse) -> dict[str, t.Any]:
     }
 
 
-def recalled(host: str, document: t.Mapping[str, t.Any]) -> HostUse:
+def from_stored(host: str, document: t.Mapping[str, t.Any]) -> HostUse:
     """The data of ``stored``. Raises LabelError, KeyError, TypeError or AttributeError for anything else."""
     guests = tuple(
-        GuestUse(host, uuid, uuid, held=_read(held), files=_read(document["images"].get(uuid, ())))
-        for uuid, held in document["guests"].items()
+        GuestUse(host, uuid, uuid, held=_read(levels), files=_read(document["images"].get(uuid, ())))
+        for uuid, levels in document["guests"].items()
     )
     return HostUse(host, guests, _read(document["strangers"]), _read(document["files"]))
 

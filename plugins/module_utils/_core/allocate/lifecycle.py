@@ -22,7 +22,7 @@ from .ledger import HELD, NO_RANK, OBSERVED, PUBLISHED, QUARANTINED, RELEASED, R
 
 
 @dataclass(frozen=True)
-class Sightings:
+class Observations:
     """Guests of the fleet by the snapshots."""
 
     #: Places of guests by uuid, the one where it runs first.
@@ -45,7 +45,7 @@ def publish(rows: t.Iterable[Row], uuids: t.Container[str] | None, hosts: t.Cont
     return plan
 
 
-def observe(rows: t.Iterable[Row], seen: Sightings, quarantine: float, time: LedgerTime) -> LedgerPlan:
+def observe(rows: t.Iterable[Row], observed: Observations, quarantine: float, time: LedgerTime) -> LedgerPlan:
     """Update rows from the snapshots. A quarantine lasts so many seconds."""
     plan = LedgerPlan()
     _report_clock(plan, time)
@@ -53,9 +53,9 @@ def observe(rows: t.Iterable[Row], seen: Sightings, quarantine: float, time: Led
     homes = {(row.uuid, row.domain) for row in rows if row.state in HELD}
     for row in rows:
         if row.state in HELD:
-            _observe_held(row, seen, homes, quarantine, time, plan)
+            _observe_held(row, observed, homes, quarantine, time, plan)
         elif row.state == QUARANTINED:
-            _observe_quarantined(row, seen, time, plan)
+            _observe_quarantined(row, observed, time, plan)
     return plan
 
 
@@ -81,33 +81,33 @@ def _report_clock(plan: LedgerPlan, time: LedgerTime) -> None:
 def seen_state(row: Row, places: t.Sequence[GuestUse]) -> str:
     """The state that the guest's definitions and processes show for the row's label."""
     own = parse_level(row.level).categories
-    written = [place for place in places if place.defined is not None and place.defined.categories == own]
-    if len(written) < len(places) or not all(place.relabels for place in written):
+    defined = [place for place in places if place.defined is not None and place.defined.categories == own]
+    if len(defined) < len(places) or not all(place.relabels for place in defined):
         return RESERVED
-    others = {categories for place in places for categories in (*place.held, *place.files)} - {own}
+    other_labels = {categories for place in places for categories in (*place.held, *place.files)} - {own}
     runs = all(place.running == own for place in places if place.active)
     # Old labels of its files count as long as they are seen. Those of a tenant's shared files lie within the label.
-    foreign = any(not own.dominates(categories) for categories in others)
+    foreign = any(not own.dominates(categories) for categories in other_labels)
     return OBSERVED if runs and not foreign else PUBLISHED
 
 
 def _observe_held(
     row: Row,
-    seen: Sightings,
+    observed: Observations,
     homes: t.Collection[tuple[str, str]],
     quarantine: float,
     time: LedgerTime,
     plan: LedgerPlan,
 ) -> None:
-    domain = row.domain if row.domain in seen.hosts else seen.domain_of.get(row.host, "")
-    hosts = seen.hosts.get(domain, ())
+    domain = row.domain if row.domain in observed.hosts else observed.domain_of.get(row.host, "")
+    hosts = observed.hosts.get(domain, ())
     if not hosts:
         why = f"it was last seen on {row.host}, which is no host of a domain here; if that is gone, name it in release"
         plan.refuse(row.subject, "host_of_no_domain", why)
         return
-    places = [place for place in seen.guests.get(row.uuid, ()) if place.host in hosts]
+    places = [place for place in observed.guests.get(row.uuid, ()) if place.host in hosts]
     if not places:
-        unread = sorted(host for host in hosts if host not in seen.read)
+        unread = sorted(host for host in hosts if host not in observed.read)
         if unread:
             why = f"not seen, but {some(unread)} could not be read, so it keeps its label"
             plan.wait(row.subject, "host_read", "hosts_unread", why)
@@ -116,7 +116,7 @@ def _observe_held(
         return
     if domain != row.domain and (row.uuid, domain) in homes:
         # The domain has another name now, and the guest another label there.
-        moved = not any(_holds(place, row) for place in places) and all(host in seen.read for host in hosts)
+        moved = not any(_holds(place, row) for place in places) and all(host in observed.read for host in hosts)
         if moved and time.ahead is None:
             plan.changes.append(_to_quarantine(row, quarantine, time))
         return
@@ -141,9 +141,9 @@ def _observe_places(row: Row, places: t.Sequence[GuestUse], plan: LedgerPlan) ->
         plan.changes.append(LedgerChange("locate", row.subject, row.host, after.host, after, row))
 
 
-def _observe_quarantined(row: Row, seen: Sightings, time: LedgerTime, plan: LedgerPlan) -> None:
+def _observe_quarantined(row: Row, observed: Observations, time: LedgerTime, plan: LedgerPlan) -> None:
     """Release a label whose quarantine is over, unless its guest is seen with it: then reserve revives it."""
-    if any(_holds(place, row) for place in seen.guests.get(row.uuid, ())):
+    if any(_holds(place, row) for place in observed.guests.get(row.uuid, ())):
         why = f"its label {row.level} is in quarantine, but the guest is seen with it; reserve gives it back"
         plan.wait(row.subject, "reserve", "quarantined_label_seen", why)
     elif _is_over(row, time):

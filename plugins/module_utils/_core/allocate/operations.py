@@ -23,7 +23,7 @@ from . import ledger_check, lifecycle, ranges
 from .clock import DAY, LedgerTime, ledger_time
 from .host_orders import orders
 from .label_code import Code
-from .label_domains import NONE, RANGE, STATIC, LabelDomain, Named, derive
+from .label_domains import NONE, RANGE, STATIC, LabelDomain, NamedDomain, derive
 from .labels_in_use import HostUse
 from .ledger import NO_RANK, RELEASED, STATES, LedgerChange, LedgerPlan, Row
 from .static_labels import DomainLedger, DomainUse, LabelWishes, allocate, homes, level_of, rebuild
@@ -38,7 +38,7 @@ class FleetRead:
     storage: t.Sequence[HostStorage] = ()
     #: Reasons for unread hosts.
     unread: t.Mapping[str, str] = field(default_factory=dict)
-    named: t.Sequence[Named] = ()
+    named: t.Sequence[NamedDomain] = ()
     strategy: str = STATIC
     #: The operator's statements about storage.
     statements: StorageStatements = NOTHING
@@ -161,17 +161,17 @@ def reserve(state: LedgerState, fleet: FleetRead, wishes: LabelWishes) -> Operat
 
 
 def observe(state: LedgerState, fleet: FleetRead, days: float, now: float, confirm_clock: bool = False) -> Operation:
-    """Update states and hosts of rows from the snapshots; quarantine labels of guests that are gone."""
+    """Update states and hosts of rows from the snapshots; quarantine labels of guests that no longer exist."""
     work = _Work(state)
     usages = work.usages(fleet)
-    seen = lifecycle.Sightings(
+    observed = lifecycle.Observations(
         homes(fleet.uses),
         {use.host for use in fleet.uses if use.complete},
         {usage.domain.name: frozenset(usage.domain.hosts) for usage in usages},
         {host: usage.domain.name for usage in usages for host in usage.domain.hosts},
     )
     time = ledger_time(state.latest, now, confirm_clock)
-    work.apply("", lifecycle.observe(work.all_rows(), seen, days * DAY, time))
+    work.apply("", lifecycle.observe(work.all_rows(), observed, days * DAY, time))
     for usage in usages:
         name = usage.domain.name
         work.result.pending += orders(usage.uses, work.rows(name)).pending
@@ -199,7 +199,7 @@ def release(
     now: float,
     confirm_clock: bool = False,
 ) -> Operation:
-    """Quarantine the labels of guests and hosts that are gone for good, and free the hosts' ranges."""
+    """Quarantine the labels of guests and hosts that were removed for good, and free the hosts' ranges."""
     work = _Work(state)
     work.refuse_unlisted(guests)
     time = ledger_time(state.latest, now, confirm_clock)
@@ -347,7 +347,7 @@ class _Work:
                 self._update.memories.append(HostMemory(self._home.get(use.host, ""), use))
 
     def forget(self, hosts: t.Collection[str]) -> None:
-        """Free the ranges of hosts that are gone, and delete the memory of labels in use there."""
+        """Free the ranges of removed hosts, and delete the stored labels in use there."""
         known = self._state.domain_of
         for domain, slots in self._slots.items():
             for host in sorted(set(hosts) & set(slots)):

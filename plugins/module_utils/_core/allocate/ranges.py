@@ -49,27 +49,29 @@ def allot(usage: DomainUse, slots: t.Sequence[Slot], rows: t.Sequence[Row]) -> L
     """Assign a range to each host of a domain of strategy range."""
     domain, width = usage.domain, usage.domain.range_width
     plan = LedgerPlan()
-    held = {slot.host: slot for slot in slots}
+    slot_of = {slot.host: slot for slot in slots}
     statics = {parse_level(row.level).categories for row in rows if row.rank != NO_RANK}
     for use in usage.uses:
         statics.update(guest.defined.categories for guest in use.guests if guest.defined is not None)
     free = _free(width, slots, statics)
-    left: list[str] = []
+    without_slot: list[str] = []
     for host in domain.hosts:
-        slot = held.get(host)
+        slot = slot_of.get(host)
         if slot is not None:
             if slot.high - slot.low + 1 != width:
                 plan.refuse(host, "range_of_other_width", _other_width(slot, width))
             continue
         low = next(free, None)
         if low is None:
-            left.append(host)
+            without_slot.append(host)
             continue
-        held[host] = Slot(domain.name, host, low, low + width - 1)
-        plan.changes.append(LedgerChange("range", host, "", str(held[host]), host=host, range=(low, low + width - 1)))
-    if left:
-        plan.refuse(domain.name, "no_range_left", _outgrown(domain.name, width, len(domain.hosts), left))
-    plan.pending += _outside(usage, held)
+        slot_of[host] = Slot(domain.name, host, low, low + width - 1)
+        plan.changes.append(
+            LedgerChange("range", host, "", str(slot_of[host]), host=host, range=(low, low + width - 1))
+        )
+    if without_slot:
+        plan.refuse(domain.name, "no_range_left", _outgrown(domain.name, width, len(domain.hosts), without_slot))
+    plan.pending += _outside(usage, slot_of)
     return plan
 
 
@@ -89,9 +91,9 @@ def _within(categories: CategorySet, mask: int) -> bool:
     return len(inside) >= 2 or (len(inside) == 1 and inside == categories)
 
 
-def _outside(usage: DomainUse, held: t.Mapping[str, Slot]) -> t.Iterator[Pending]:
+def _outside(usage: DomainUse, slot_of: t.Mapping[str, Slot]) -> t.Iterator[Pending]:
     for use in usage.uses:
-        slot = held.get(use.host)
+        slot = slot_of.get(use.host)
         for guest in use.guests:
             pair = guest.running
             if slot is None or pair is None or guest.static or not guest.active or guest.defined is not None:
@@ -125,18 +127,18 @@ def rebuild(usage: DomainUse, slots: t.Sequence[Slot]) -> LedgerPlan:
     """Add the ranges that daemons draw from already, if of the domain's width and without overlap."""
     width = usage.domain.range_width
     plan = LedgerPlan()
-    held = list(slots)
-    known = {slot.host for slot in slots}
+    assigned = list(slots)
+    hosts = {slot.host for slot in slots}
     for use in sorted(usage.uses, key=lambda item: item.host):
-        seen = use.range
-        if use.host in known or seen is None or seen.categories != width or seen.low % width:
+        drawn = use.range
+        if use.host in hosts or drawn is None or drawn.categories != width or drawn.low % width:
             continue
-        if any(slot.meets(seen.low, seen.high) for slot in held):
-            why = f"its range {seen} overlaps that of another host; reserve gives it its own"
+        if any(slot.meets(drawn.low, drawn.high) for slot in assigned):
+            why = f"its range {drawn} overlaps that of another host; reserve gives it its own"
             plan.refuse(use.host, "range_overlaps", why)
             continue
-        held.append(Slot(usage.domain.name, use.host, seen.low, seen.high))
+        assigned.append(Slot(usage.domain.name, use.host, drawn.low, drawn.high))
         plan.changes.append(
-            LedgerChange("rebuild", use.host, "", str(seen), host=use.host, range=(seen.low, seen.high))
+            LedgerChange("rebuild", use.host, "", str(drawn), host=use.host, range=(drawn.low, drawn.high))
         )
     return plan

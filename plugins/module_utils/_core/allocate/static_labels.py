@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from ..result import Reason, Refusal
 from ..selinux.context import CategorySet, Level, parse_level
 from ..words import some
-from .conflicts import TakenSets
+from .conflicts import CategorySetIndex
 from .label_code import Code
 from .label_domains import LabelDomain
 from .labels_in_use import GuestUse, HostUse
@@ -108,7 +108,7 @@ class LabelsInUse:
 
     def __init__(self, code: Code, tenants: t.Mapping[str, int]) -> None:
         self.code = code
-        self.others = TakenSets(code)
+        self.others = CategorySetIndex(code)
         self._holder: dict[int, str] = {}
         self._files: set[int] = set()
         self._shared = {code.shared(number) for number in tenants.values() if number < code.tenants}
@@ -275,14 +275,14 @@ class _Allocation:
             numbers = self._candidate(guest)
             if numbers is not None and self._in_use.alone(self._code.rank(*numbers), guest.uuid):
                 used[numbers[0]] += 1
-        taken = set(self._tenants.values())
+        assigned = set(self._tenants.values())
         common = sorted(used, key=lambda number: (-used[number], number))
         lowest = (
             number
             for number in range(self._code.tenants)
             if self._in_use.others.tenant_conflict(self._code.shared(number)) is None
         )
-        free = (number for numbers in (common, lowest) for number in numbers if number not in taken)
+        free = (number for numbers in (common, lowest) for number in numbers if number not in assigned)
         return next(free, None)
 
     def _candidate(self, guest: GuestUse) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rows of the ledger's tables as values. A damaged row is refused and named: a label must never be taken for another.
+"""Rows of the ledger's tables as values. A damaged row is refused and named: no label may be mistaken for another.
 
 SQLite hardly checks types, and no database checks meaning: level and rank must be the same label of the domain's code,
 and the code must be readable.
@@ -17,7 +17,7 @@ import typing as t
 from ..errors import CodeError, LabelError, StoreError
 from ..selinux.context import MAX_CATEGORY, parse_level
 from .label_code import Code
-from .labels_in_use import HostUse, recalled
+from .labels_in_use import HostUse, from_stored
 from .ledger import NO_RANK, QUARANTINED, RELEASED, STATES, Row
 from .ranges import Slot
 from .static_labels import level_of
@@ -76,7 +76,7 @@ def domains_of_hosts(rows: t.Iterable[Values]) -> dict[str, str]:
 def memory(host: str, content: bytes) -> HostUse:
     """Labels in use on a host, from the JSON that ``stored`` gave."""
     try:
-        return recalled(host, json.loads(content))
+        return from_stored(host, json.loads(content))
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError, LabelError) as error:
         raise damaged("svirt_hosts", host, f"its sets cannot be read ({error})") from None
 

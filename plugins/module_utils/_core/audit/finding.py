@@ -30,7 +30,7 @@ COSTS = {
 }
 PROFILES = ("local", "nfs", "ovirt")
 
-#: Doubts of a rule that its outcome words.
+#: Doubts of a rule in the text of its outcome.
 MAX_DOUBTS = 5
 #: Codes that are taken from one area of a snapshot.
 MAX_CODES = 20

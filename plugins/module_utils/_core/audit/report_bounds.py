@@ -142,5 +142,7 @@ def _owners(finding: Finding) -> set[str]:
 
 def _vanishes(entries: t.Sequence[tuple[str, t.Any, str]], host: str) -> bool:
     """Whether too few parties are left for a finding without this host."""
-    others = [entry for entry in entries if entry[0] != host]
-    return len({who for _host, who, _name in others}) < 2 or not any(name == _OWN for _host, _who, name in others)
+    remaining = [entry for entry in entries if entry[0] != host]
+    return len({party for _host, party, _name in remaining}) < 2 or not any(
+        name == _OWN for _host, _who, name in remaining
+    )

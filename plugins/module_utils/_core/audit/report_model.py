@@ -99,7 +99,7 @@ class ReportedWaiver(Additive):
 
     @property
     def target(self) -> str:
-        """The waived finding or subject, in words."""
+        """The waived finding or subject, as text."""
         if self.fingerprint:
             return f"finding {self.fingerprint}"
         return f"{self.rule} on {self.subject}" + (f" of {self.host}" if self.host else "")

@@ -253,7 +253,7 @@ def _value(value: t.Any, width: int, terminal: Terminal) -> str:
 
 
 def _plain(value: t.Any) -> str:
-    """A value of evidence in words."""
+    """A value of evidence as text."""
     if value is None:
         return "not set"
     if isinstance(value, bool):

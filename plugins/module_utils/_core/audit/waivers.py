@@ -40,7 +40,7 @@ class Waiver:
 
     @property
     def target(self) -> str:
-        """The waived finding or subject, in words."""
+        """The waived finding or subject, as text."""
         if self.fingerprint:
             return f"finding {self.fingerprint}"
         return f"{self.rule} on {self.subject}" + (f" of {self.host}" if self.host else "")
@@ -52,7 +52,7 @@ class AppliedWaivers:
 
     active: tuple[Finding, ...]
     waived: tuple[tuple[Finding, Waiver], ...]
-    #: Waivers in force that match no finding: the fault is gone, or the waiver is misspelt.
+    #: Waivers in force that match no finding: the fault was repaired, or the waiver is misspelt.
     unused: tuple[Waiver, ...]
 
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connected parts: things that groups join, directly or by way of others (union-find).
+"""Connected components of groups that have members in common (union-find).
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -9,35 +9,35 @@ from __future__ import annotations
 
 import typing as t
 
-Thing = t.TypeVar("Thing", str, int)
+Member = t.TypeVar("Member", str, int)
 
 
-class Parts(t.Generic[Thing]):
-    """Things in connected parts. Each part is known by its least member."""
+class DisjointSets(t.Generic[Member]):
+    """Union-find: disjoint sets, each represented by its least member."""
 
-    def __init__(self, groups: t.Iterable[t.Sequence[Thing]] = ()) -> None:
-        self._above: dict[Thing, Thing] = {}
+    def __init__(self, groups: t.Iterable[t.Sequence[Member]] = ()) -> None:
+        self._parent: dict[Member, Member] = {}
         for group in groups:
-            for other in group[1:]:
-                self.join(group[0], other)
+            for member in group[1:]:
+                self.join(group[0], member)
 
-    def join(self, one: Thing, other: Thing) -> None:
-        """Put two things into one part."""
-        first, second = sorted((self.part(one), self.part(other)))
-        if first != second:
-            self._above[second] = first
+    def join(self, first: Member, second: Member) -> None:
+        """Join the sets of two members."""
+        least, larger = sorted((self.find(first), self.find(second)))
+        if least != larger:
+            self._parent[larger] = least
 
-    def part(self, thing: Thing) -> Thing:
-        """The least member of the thing's part."""
-        while thing in self._above:
-            above = self._above[thing]
-            self._above[thing] = self._above.get(above, above)  # halve the way for the next call
-            thing = above
-        return thing
+    def find(self, member: Member) -> Member:
+        """The least member of the member's set."""
+        while member in self._parent:
+            parent = self._parent[member]
+            self._parent[member] = self._parent.get(parent, parent)  # shorten the path for the next call
+            member = parent
+        return member
 
-    def groups(self, things: t.Iterable[Thing]) -> list[tuple[Thing, ...]]:
-        """The parts of these things, each sorted."""
-        members: dict[Thing, list[Thing]] = {}
-        for thing in sorted(set(things)):
-            members.setdefault(self.part(thing), []).append(thing)
-        return [tuple(group) for group in members.values()]
+    def groups(self, members: t.Iterable[Member]) -> list[tuple[Member, ...]]:
+        """The sets of these members, each sorted."""
+        groups: dict[Member, list[Member]] = {}
+        for member in sorted(set(members)):
+            groups.setdefault(self.find(member), []).append(member)
+        return [tuple(group) for group in groups.values()]

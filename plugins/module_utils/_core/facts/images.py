@@ -113,7 +113,7 @@ class FileStatus:
 
     @property
     def why(self) -> str:
-        """The reason in words; empty where there is none."""
+        """The reason as text; empty where there is none."""
         return "" if self.reason is None else self.reason.text
 
 
@@ -193,7 +193,7 @@ def _is_open(snapshot: Snapshot, file: File, label: str, types: file_labels.Imag
         return _is_written_by_all(snapshot, file, label)
     if any(use.resource.shareable or use.resource.role == file_labels.SHARED for use in file.active or file.uses):
         return False
-    # A guest without categories has such files by right: the fault is its own label, which has a rule of its own.
+    # Such files are normal for a guest without categories: the fault is its own label, which has its own rule.
     return not any(
         use.resource.role == file_labels.IMAGE and file_labels.same(label, use.resource.expected or "")
         for use in file.active
@@ -201,7 +201,7 @@ def _is_open(snapshot: Snapshot, file: File, label: str, types: file_labels.Imag
 
 
 def _is_written_by_all(snapshot: Snapshot, file: File, label: str) -> bool:
-    """Whether the loaded policy lets every guest write a file that libvirt was told not to label."""
+    """Whether the loaded policy lets every guest write a file that libvirt is configured not to label."""
     if any(use.resource.role != file_labels.UNTOUCHED or use.resource.shareable for use in file.uses):
         return False
     if not any(use.resource.kind in _DATA_KINDS for use in file.uses) or file.facts.kind in SPECIAL:
@@ -257,7 +257,7 @@ def _lets_in(snapshot: Snapshot, guest: Guest, wanted: Context, actual: Context,
     """Whether a process with the guest's own categories may write a file of this label."""
     if not wanted.high.dominates(actual.high):
         return False
-    # Guests write their image type; for any other type the loaded policy's word is needed.
+    # Guests write their image type; for any other type the loaded policy must be asked.
     return actual.type == wanted.type or any(
         access.write for access in snapshot.selinux.access if access.target == label and _of_type(access.source, guest)
     )
@@ -358,18 +358,18 @@ def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, FileStatus]]:
 
 def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bool | Reason:
     """Whether every guest's QEMU may read an image at rest that is its own guest's only, or why that is unknown."""
-    meant = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
-    if judgement.status != FITS or file.active or meant or not judgement.use.own:
+    shared = any(use.resource.role in (file_labels.CONTENT, file_labels.SHARED) for use in file.uses)
+    if judgement.status != FITS or file.active or shared or not judgement.use.own:
         return False
     if file.facts.kind in ("dir", "char"):
         return False  # a directory (a TPM's state) depends on the files in it; a device is no image
     if any(use.keeps_owner for use in file.uses):
         return False  # <seclabel model='dac' relabel='no'/>: owner and mode are the operator's own choice
     let_in = owner_lets_in(snapshot, file.facts)
-    asked = [access for access in asked_by_guests(snapshot) if access.target == file.facts.label]
-    if let_in is False or (asked and not any(access.read for access in asked)):
+    accesses = [access for access in asked_by_guests(snapshot) if access.target == file.facts.label]
+    if let_in is False or (accesses and not any(access.read for access in accesses)):
         return False
-    if not asked:
+    if not accesses:
         return Reason("label_not_asked", "the loaded policy was not asked whether guests may read its label")
     if let_in is None:
         return Reason("owner_access_unknown", "whether owner and mode let guests' QEMU read it is not known")

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that carry the label of no guest of their host, by who reports them: each is reported once.
+"""Files that carry the label of no guest of their host, by reporter: each is reported once.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """

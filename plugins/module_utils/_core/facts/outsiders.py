@@ -27,7 +27,7 @@ PROBE = "probe"
 CONTAINER = "container"
 #: With a guest's type and categories of its own, of a user other than root and the guests' user: a session daemon's.
 SESSION = "session"
-#: With a guest's type and categories of its own, by whoever started it.
+#: With a guest's type and categories of its own, given by the program that started it.
 CONFINED = "confined"
 UNCONFINED = "unconfined"
 #: SELinux is off, and an AppArmor profile is enforced on it.
@@ -119,6 +119,6 @@ def _of_an_engine(snapshot: Snapshot, process: Process, type_: str) -> bool:
 def _of_a_session(snapshot: Snapshot, process: Process) -> bool:
     if process.uid in (None, 0, snapshot.libvirt.qemu_uid):
         return False
-    # Where the guests' user is not known, only a control group of a user's session tells the two apart.
+    # Where the guests' user is unknown, only the control group of a user's session distinguishes the two.
     known = snapshot.libvirt.qemu_uid is not None
     return known or any(part in (process.cgroup or "") for part in _USER_SESSION)

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 
 from ..paths import below
 from . import storage_identity as ids
-from .connected import Parts
+from .connected import DisjointSets
 from .storage import FileName, HostStorage, names_of
 from .storage_identity import DIFFERENT, OPEN, SHARED, StorageIdentity
 from .storage_proofs import check_statements
@@ -115,7 +115,7 @@ class Sharing:
         self._exports: dict[int, SharedExport] = {}
         self._proofs: dict[str, str] = {}
         #: Identities with a file in common.
-        self._proved: Parts[int] = Parts()
+        self._proved: DisjointSets[int] = DisjointSets()
         #: Exports that an identity is shared with, and how that is known.
         self._linked: dict[int, dict[int, str]] = defaultdict(dict)
         #: Exports of which that is open, by identity.
@@ -212,7 +212,7 @@ class Sharing:
         return None
 
     def pair(self, host: str, number: int, other: str, other_number: int) -> OpenPair:
-        """Two storages in words."""
+        """Two storages as text."""
         return OpenPair(host, self._text(number), other, self._text(other_number))
 
     def places_of(self, host: str) -> list[Place]:
@@ -234,11 +234,11 @@ class Sharing:
             places += [Place(item.number, item.path) for item in inside]
         return places
 
-    def _relation(self, one: int, other: int) -> str:
+    def _relation(self, first: int, second: int) -> str:
         """The relation of two identities, or an identity and an export, without a look at files."""
-        if one >= 0 and other >= 0:
-            return ids.relation(self._identities[one], self._identities[other])
-        identity, export = max(one, other), min(one, other)
+        if first >= 0 and second >= 0:
+            return ids.relation(self._identities[first], self._identities[second])
+        identity, export = max(first, second), min(first, second)
         proof = self._linked.get(identity, {}).get(export, "")
         if proof in _PROOFS:
             return SHARED
@@ -265,7 +265,7 @@ class Sharing:
         return self._users[number] if number >= 0 else [self._exports[number].host]
 
     def _text(self, number: int) -> str:
-        """An identity or export in words."""
+        """An identity or export as text."""
         return f"the export {self._exports[number].path}" if number < 0 else str(self._identities[number])
 
     # -- what is open --------------------------------------------------------------------------------------------------
@@ -285,21 +285,21 @@ class Sharing:
         """Numbers of the storage of files, given as (mount point, path); None: any file of the host."""
         return [place.number for place in self.places_of_files(name, files)]
 
-    def is_open(self, one: int, other: int) -> bool:
+    def is_open(self, first: int, second: int) -> bool:
         """Whether the relation of two identities, or an identity and an export, is open, and no key is in common."""
-        return self._relation(one, other) == OPEN and not self._has_common_key(one, other)
+        return self._relation(first, second) == OPEN and not self._has_common_key(first, second)
 
     def is_open_between(self, name: str, files: t.Iterable[tuple[str, str]] | None, other: str) -> bool:
-        """Whether it is open that another host has the storage of files."""
-        theirs = self.numbers_of(other)
-        mine = self.numbers_of_files(name, files) if theirs else ()
-        return any(self.is_open(one, number) for one in mine for number in theirs)
+        """Whether it is unknown if another host has the storage of files."""
+        other_numbers = self.numbers_of(other)
+        numbers = self.numbers_of_files(name, files) if other_numbers else ()
+        return any(self.is_open(number, other_number) for number in numbers for other_number in other_numbers)
 
-    def _has_common_key(self, one: int, other: int) -> bool:
-        """Whether two storages of an open relation are taken for one."""
-        if one < 0 or other < 0:
-            return min(one, other) in self._linked.get(max(one, other), ())
-        return one != other and self._proved.part(one) == self._proved.part(other)
+    def _has_common_key(self, first: int, second: int) -> bool:
+        """Whether two storages of an open relation are treated as one."""
+        if first < 0 or second < 0:
+            return min(first, second) in self._linked.get(max(first, second), ())
+        return first != second and self._proved.find(first) == self._proved.find(second)
 
     def _open_identities(self) -> list[list[int]]:
         alone = [[n] for n, identity in enumerate(self._identities) if not identity.names_storage]
@@ -340,7 +340,7 @@ class Sharing:
                 for name in entry.inodes.get(point, ()):
                     self._proved.join(first.setdefault(name, mount.number), mount.number)
         for number in range(len(self._identities)):
-            part = self._proved.part(number)
+            part = self._proved.find(number)
             if part != number:
                 keys = self._identities[part].keys() or (f"storage {part}",)
                 self._proofs.update(dict.fromkeys(keys, INODE))

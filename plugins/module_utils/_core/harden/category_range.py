@@ -26,7 +26,7 @@ from ..system.unit_files import UnitAssignment, UnitFile, applied, assignments
 PRESENT, ABSENT, REPAIRED = "present", "absent", "repaired"
 STATES = (PRESENT, ABSENT, REPAIRED)
 FOLDER = "/etc/systemd/system"
-#: Sorts after the drop-ins of packages and before those of an operator who wants the last word.
+#: Sorts after the drop-ins of packages and before those of an operator that must take precedence.
 NAME = "60-svirt-fleet.conf"
 KEY = "SELinuxContext"
 #: Pairs per running guest: libvirt tries random pairs until one is free; with half of them free it ends soon.
@@ -66,7 +66,7 @@ class RangeFacts:
     awake: bool = False
     context: str | None = None
     #: Label that the policy gives it when systemd starts it without a drop-in; None: not known.
-    given: str | None = None
+    default_context: str | None = None
     #: Types that the policy has for the daemon; None: it was not asked, and the shipped names count.
     types: t.Collection[str] | None = None
     #: Label of systemd.
@@ -74,7 +74,7 @@ class RangeFacts:
     #: Files of its unit, without the drop-in.
     files: tuple[UnitFile, ...] = ()
     #: Text of the drop-in; None where there is none.
-    ours: str | None = None
+    drop_in: str | None = None
     #: Why the drop-in must not be written; empty when it may be.
     taken: str = ""
     #: None: not asked.
@@ -96,9 +96,9 @@ class RangeFacts:
         """Whether the policy has this type for the daemon."""
         return type_ in (SHIPPED_DAEMON_TYPES if self.types is None else self.types)
 
-    def settings(self, ours: str | None) -> list[UnitAssignment]:
+    def settings(self, drop_in: str | None) -> list[UnitAssignment]:
         """Settings of the daemon's label in systemd's order, with this text for the drop-in."""
-        files = [*self.files, *([UnitFile(self.path, ours)] if ours is not None else [])]
+        files = [*self.files, *([UnitFile(self.path, drop_in)] if drop_in is not None else [])]
         return assignments(applied(self.unit, files), KEY)
 
 
@@ -107,7 +107,7 @@ class RangePlan:
     """The drop-in as it is to be: ``text`` is the present one where nothing changes."""
 
     text: str | None
-    #: Label that the daemon is to run with; None: the one that the policy and other files give it.
+    #: Label that the daemon is to run with; None: the default of the policy and other files.
     context: str | None = None
     refused: Reason | None = None
     warnings: tuple[str, ...] = ()
@@ -159,12 +159,12 @@ def recorded(text: str | None) -> DaemonRange | None:
     return DaemonRange(low, high) if low + MIN_CATEGORIES - 1 <= high <= MAX_CATEGORY else None
 
 
-def is_sound(seen: RangeFacts, text: str) -> bool:
+def is_sound(facts: RangeFacts, text: str) -> bool:
     """Whether a drop-in of this module is unchanged, and for a daemon of libvirt."""
     settings = assignments([UnitFile("", text)], KEY)
     try:
         context = parse_context(settings[-1].value) if len(settings) == 1 else None
-        return context is not None and seen.is_daemon_type(context.type) and text_of(context) == text
+        return context is not None and facts.is_daemon_type(context.type) and text_of(context) == text
     except LabelError:
         return False
 
@@ -182,16 +182,16 @@ def drawing_guests(snapshot: Snapshot) -> tuple[DrawingGuests | None, str]:
     return DrawingGuests(sum(process.role == "qemu" for process in snapshot.processes), None), ""
 
 
-def plan(seen: RangeFacts, wanted: RangeWish) -> RangePlan:
+def plan(facts: RangeFacts, request: RangeWish) -> RangePlan:
     """The drop-in as it is to be."""
-    if seen.daemon is None:
+    if facts.daemon is None:
         text = "no libvirt daemon for QEMU runs, and no socket would start one, so the unit is not known"
-        return RangePlan(None, refused=None if wanted.state == REPAIRED else Reason("no_daemon", text))
-    if wanted.state == REPAIRED:
-        return _repair(seen)
-    if wanted.state == ABSENT:
-        return RangePlan(seen.ours, refused=_taken(seen)) if seen.taken else RangePlan(None)
-    return _set(seen, wanted.range or DaemonRange(0, MAX_CATEGORY))
+        return RangePlan(None, refused=None if request.state == REPAIRED else Reason("no_daemon", text))
+    if request.state == REPAIRED:
+        return _repair(facts)
+    if request.state == ABSENT:
+        return RangePlan(facts.drop_in, refused=_refused(facts)) if facts.taken else RangePlan(None)
+    return _set(facts, request.range or DaemonRange(0, MAX_CATEGORY))
 
 
 def drawn_from(context: str | None) -> str | None:
@@ -204,129 +204,133 @@ def drawn_from(context: str | None) -> str | None:
         return str(error)
 
 
-def restart_needed(seen: RangeFacts, planned: RangePlan) -> bool:
+def restart_needed(facts: RangeFacts, planned: RangePlan) -> bool:
     """Whether the running daemon has another label than it is to have."""
-    if not seen.awake or planned.refused or seen.daemon is None:
+    if not facts.awake or planned.refused or facts.daemon is None:
         return False
-    wanted = planned.context
-    if wanted is None:
-        left = seen.settings(planned.text)
-        wanted = left[-1].value.lstrip("-") if left else seen.given
-    if wanted is None or seen.context is None:
-        return planned.text != seen.ours
-    return not _alike(wanted, seen.context)
+    label = planned.context
+    if label is None:
+        remaining = facts.settings(planned.text)
+        label = remaining[-1].value.lstrip("-") if remaining else facts.default_context
+    if label is None or facts.context is None:
+        return planned.text != facts.drop_in
+    return not _alike(label, facts.context)
 
 
-def _repair(seen: RangeFacts) -> RangePlan:
-    if seen.ours is None or seen.taken or is_sound(seen, seen.ours):
-        return RangePlan(seen.ours)
-    drawn = recorded(seen.ours)
+def _repair(facts: RangeFacts) -> RangePlan:
+    if facts.drop_in is None or facts.taken or is_sound(facts, facts.drop_in):
+        return RangePlan(facts.drop_in)
+    drawn = recorded(facts.drop_in)
     if drawn is None:
         text = (
-            f"{seen.path} was edited by hand, and the range that it was written for cannot be read from it any more; "
+            f"{facts.path} was edited by hand, and the range that it was written for cannot be read from it any more; "
             "give the range again, or remove it (state absent)"
         )
-        return RangePlan(seen.ours, refused=Reason("range_not_recorded", text))
-    return _set(seen, drawn)
+        return RangePlan(facts.drop_in, refused=Reason("range_not_recorded", text))
+    return _set(facts, drawn)
 
 
-def _set(seen: RangeFacts, drawn: DaemonRange) -> RangePlan:
-    base = _not_now(seen) or _base(seen)
+def _set(facts: RangeFacts, drawn: DaemonRange) -> RangePlan:
+    base = _not_now(facts) or _base(facts)
     if isinstance(base, Reason):
-        return RangePlan(seen.ours, refused=base)
+        return RangePlan(facts.drop_in, refused=base)
     level = Level(0, CategorySet.of(range(drawn.low, drawn.high + 1)))
     context = Context(base.user, base.role, base.type, Level(0, CategorySet()), level)
     text = text_of(context)
-    settings = seen.settings(text)
-    if not settings or settings[-1].path != seen.path:
-        return RangePlan(seen.ours, refused=_overruled(seen, settings))
-    narrow = _too_narrow(seen, drawn)
-    if text == seen.ours:
+    settings = facts.settings(text)
+    if not settings or settings[-1].path != facts.path:
+        return RangePlan(facts.drop_in, refused=_overruled(facts, settings))
+    narrow = _too_narrow(facts, drawn)
+    if text == facts.drop_in:
         return RangePlan(text, str(context), warnings=(narrow.text,) if narrow else ())
     if narrow:
-        return RangePlan(seen.ours, refused=narrow)
+        return RangePlan(facts.drop_in, refused=narrow)
     others = sorted({item.path for item in settings[:-1]})
-    warnings = tuple(f"{path} sets {KEY} too; {seen.path} takes precedence" for path in others)
+    warnings = tuple(f"{path} sets {KEY} too; {facts.path} takes precedence" for path in others)
     return RangePlan(text, str(context), warnings=warnings)
 
 
-def _taken(seen: RangeFacts) -> Reason:
-    return Reason("not_ours", seen.taken)
+def _refused(facts: RangeFacts) -> Reason:
+    return Reason("not_ours", facts.taken)
 
 
-def _not_now(seen: RangeFacts) -> Reason | None:
-    if not seen.selinux:
+def _not_now(facts: RangeFacts) -> Reason | None:
+    if not facts.selinux:
         text = "SELinux is off, so the daemon has no label to draw from; turn it on first (selinux_state)"
         return Reason("selinux_off", text)
-    if not seen.mls:
+    if not facts.mls:
         text = "the loaded policy has no categories; load one that has (targeted, or Debian's default)"
         return Reason("no_categories", text)
-    return _taken(seen) if seen.taken else None
+    return _refused(facts) if facts.taken else None
 
 
-def _base(seen: RangeFacts) -> Context | Reason:
+def _base(facts: RangeFacts) -> Context | Reason:
     """The daemon's label apart from its range, or why it must not be used."""
-    if not seen.awake:
-        return _given(seen, f"{seen.daemon} does not run")
-    context = _known(seen.context)
+    if not facts.awake:
+        return _started_by_policy(facts, f"{facts.daemon} does not run")
+    context = _parsed(facts.context)
     if context is None:
-        return Reason("label_unreadable", f"the label of {seen.daemon} could not be read: {seen.context}")
-    fault = _fault(seen, context)
+        return Reason("label_unreadable", f"the label of {facts.daemon} could not be read: {facts.context}")
+    fault = _fault(facts, context)
     if fault is None:
         return context
-    if _is_ours(seen):
-        return _given(seen, f"{fault.text}; {seen.path} gave it that label")
+    if _is_label_of_drop_in(facts):
+        return _started_by_policy(facts, f"{fault.text}; {facts.path} gave it that label")
     text = f"{fault.text}; see where it comes from, and start the daemon by its unit alone (LIB-007)"
     return Reason(fault.code, text)
 
 
-def _given(seen: RangeFacts, why: str) -> Context | Reason:
+def _started_by_policy(facts: RangeFacts, why: str) -> Context | Reason:
     """The label that the policy gives the daemon at its start."""
-    context = _known(seen.given)
-    if context is not None and seen.is_daemon_type(context.type):
+    context = _parsed(facts.default_context)
+    if context is not None and facts.is_daemon_type(context.type):
         return context
-    policy = f"would start it as {seen.given}" if seen.given else "does not say as what it would start it"
+    policy = (
+        f"would start it as {facts.default_context}"
+        if facts.default_context
+        else "does not say as what it would start it"
+    )
     text = f"{why}, and the policy {policy}; check that its program has the label of its package (restorecon)"
     return Reason("policy_gives_no_daemon_label", text)
 
 
-def _fault(seen: RangeFacts, context: Context) -> Reason | None:
+def _fault(facts: RangeFacts, context: Context) -> Reason | None:
     """The fault of the running daemon's label; None when it has none."""
-    runs = f"{seen.daemon} runs as {seen.context}"
-    if not seen.is_daemon_type(context.type):
+    runs = f"{facts.daemon} runs as {facts.context}"
+    if not facts.is_daemon_type(context.type):
         return Reason("foreign_type", f"{runs}, whose type is not that of a libvirt daemon")
-    init = _known(seen.init)
+    init = _parsed(facts.init)
     if init is not None and init.user != context.user:
         return Reason("foreign_user", f"{runs}, which is not what systemd starts (as user {init.user})")
     try:
-        drawn = libvirt_range(str(seen.context))
+        drawn = libvirt_range(str(facts.context))
     except LabelError as error:
         return Reason("range_unusable", f"{runs}, from which libvirt cannot draw: {error}")
     extra = [number for number in context.categories if not drawn.low <= number <= drawn.high]
     return Reason("range_in_parts", f"{runs}, of which libvirt draws from {drawn} only") if extra else None
 
 
-def _is_ours(seen: RangeFacts) -> bool:
-    """Whether the daemon's label is the one that the drop-in sets."""
-    settings = seen.settings(seen.ours)
-    return bool(settings) and settings[-1].path == seen.path and _alike(settings[-1].value, seen.context or "")
+def _is_label_of_drop_in(facts: RangeFacts) -> bool:
+    """Whether the drop-in sets the daemon's label."""
+    settings = facts.settings(facts.drop_in)
+    return bool(settings) and settings[-1].path == facts.path and _alike(settings[-1].value, facts.context or "")
 
 
 def _alike(label: str, other: str) -> bool:
-    first, second = _known(label), _known(other)
+    first, second = _parsed(label), _parsed(other)
     return first == second if first is not None and second is not None else label == other
 
 
-def _known(label: str | None) -> Context | None:
+def _parsed(label: str | None) -> Context | None:
     try:
         return parse_context(label) if label else None
     except LabelError:
         return None
 
 
-def _overruled(seen: RangeFacts, settings: t.Sequence[UnitAssignment]) -> Reason:
+def _overruled(facts: RangeFacts, settings: t.Sequence[UnitAssignment]) -> Reason:
     if not settings:
-        text = f"a file of {seen.unit} that sorts after {NAME} resets {KEY}; take {KEY} out of that file"
+        text = f"a file of {facts.unit} that sorts after {NAME} resets {KEY}; take {KEY} out of that file"
         return Reason("overruled", text)
     last = settings[-1]
     text = (
@@ -336,11 +340,11 @@ def _overruled(seen: RangeFacts, settings: t.Sequence[UnitAssignment]) -> Reason
     return Reason("overruled", text)
 
 
-def _too_narrow(seen: RangeFacts, drawn: DaemonRange) -> Reason | None:
-    if seen.guests is None:
-        text = f"whether {drawn} is wide enough for the running guests is not known: {seen.unknown}"
+def _too_narrow(facts: RangeFacts, drawn: DaemonRange) -> Reason | None:
+    if facts.guests is None:
+        text = f"whether {drawn} is wide enough for the running guests is not known: {facts.unknown}"
         return Reason("guests_unknown", text)
-    dynamic, drawing = seen.guests.dynamic, seen.guests.drawing
+    dynamic, drawing = facts.guests.dynamic, facts.guests.drawing
     if drawn.pairs <= ROOM * dynamic:
         text = (
             f"{drawn} has {drawn.pairs} pairs and {dynamic} guests run with drawn labels; libvirt's search for a free "

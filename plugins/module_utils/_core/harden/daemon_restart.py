@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Restart of libvirt's daemon: why it is needed, what speaks against it, and what it did to the guests.
+"""Restart of libvirt's daemon: why it is needed, objections to it, and its effect on the guests.
 
 At its start the daemon reserves the categories of each running dynamic guest again. For a second guest with the same
 range that fails, and the daemon kills this guest. With a qemu.conf that it refuses, the daemon does not start and the
@@ -219,11 +219,11 @@ def shortfalls(look: RestartFacts) -> list[Reason]:
     if look.context is not None and (daemon is None or daemon.context != look.context):
         text = f"the daemon runs as {daemon.context if daemon else None}, not as {look.context}"
         missing.append(Reason("other_context", text))
-    asked = conf is not None and qemu_conf.security_driver(conf).selinux
-    if asked and models is None:
+    names_selinux = conf is not None and qemu_conf.security_driver(conf).selinux
+    if names_selinux and models is None:
         text = "whether the daemon came back with SELinux, which qemu.conf names, is not known"
         missing.append(Reason("driver_unknown", text))
-    elif asked and "selinux" not in [model.model for model in models or ()]:
+    elif names_selinux and "selinux" not in [model.model for model in models or ()]:
         text = "the daemon came back without SELinux though qemu.conf names it"
         missing.append(Reason("driver_missing", text))
     return missing

@@ -49,7 +49,7 @@ class HostLabels:
     """Labels in use on a host, and its guests with a static label."""
 
     host: str
-    taken: frozenset[CategorySet]
+    in_use: frozenset[CategorySet]
     guests: tuple[StaticGuest, ...]
     #: All guests of the host were read.
     complete: bool = True
@@ -64,10 +64,10 @@ def labels(host: str, snapshot: Snapshot) -> HostLabels:
         contexts += [guest.context, *(item.label for item in (*guest.live, *guest.persistent_labels))]
         contexts += [item.file.label for item in guest.resources]
     sets = {context.categories for context in map(_context, set(contexts)) if context is not None}
-    taken = frozenset(categories for categories in sets if categories.mask and not categories.dominates(_ALL))
+    in_use = frozenset(categories for categories in sets if categories.mask and not categories.dominates(_ALL))
     guests = (_static_guest(host, guest) for guest in snapshot.guests)
     complete = snapshot.coverage["guests"].status != UNKNOWN and not any(guest.error for guest in snapshot.guests)
-    return HostLabels(host, taken, tuple(guest for guest in guests if guest is not None), complete)
+    return HostLabels(host, in_use, tuple(guest for guest in guests if guest is not None), complete)
 
 
 def propose(
@@ -84,16 +84,16 @@ def propose(
     hosts = list(hosts)
     orders: dict[str, list[dict[str, str]]] = {host.host: [] for host in hosts}
     rows = [row for row in ledger if row.state != RELEASED]
-    taken = {categories for host in hosts for categories in host.taken}
-    taken.update(parse_level(row.level).categories for row in rows)
+    in_use = {categories for host in hosts for categories in host.in_use}
+    in_use.update(parse_level(row.level).categories for row in rows)
     own = levels(rows)
     for guest in movers(hosts, findings, allowed, unread, own):
         categories = own.get(guest.uuid)
         if categories is None or categories == guest.context.categories:
-            categories = _fresh(guest.uuid, taken)
+            categories = _fresh(guest.uuid, in_use)
         if categories is None:
             continue
-        taken.add(categories)
+        in_use.add(categories)
         level = Level(guest.context.high.sensitivity, categories)
         label = str(replace(guest.context, low=level, high=level))
         orders[guest.host].append({"guest": guest.uuid, "type": "static", "label": label})
@@ -134,12 +134,12 @@ def movers(
     return [chosen[member] for member in sorted(chosen)]
 
 
-def _fresh(uuid: str, taken: t.Collection[CategorySet]) -> CategorySet | None:
+def _fresh(uuid: str, in_use: t.Collection[CategorySet]) -> CategorySet | None:
     for attempt in range(_TRIES):
         digest = hashlib.sha256(f"{uuid}/{attempt}".encode()).digest()
         words = (int.from_bytes(digest[4 * place : 4 * place + 4], "big") for place in range(len(_BANDS)))
         label = CategorySet.of(band.first + word % band.size for band, word in zip(_BANDS, words))
-        if not any(label.dominates(other) or other.dominates(label) for other in taken):
+        if not any(label.dominates(other) or other.dominates(label) for other in in_use):
             return label
     return None
 

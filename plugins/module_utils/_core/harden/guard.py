@@ -130,11 +130,11 @@ class GuardOptions:
 
 @dataclass(frozen=True)
 class GuardView:
-    """What the guard may see and say, in the domain of libvirt's daemon."""
+    """What the policy lets the guard read and log in the domain of libvirt's daemon."""
 
     readable: tuple[str, ...] = ()
     ask: bool = False
-    #: What it does without.
+    #: Missing permissions and their effect.
     limits: tuple[Reason, ...] = ()
 
 
@@ -200,7 +200,7 @@ def program_text(options: GuardOptions) -> str:
     )
 
 
-def wanted(options: GuardOptions) -> dict[str, bytes]:
+def contents(options: GuardOptions) -> dict[str, bytes]:
     """The content of each file."""
     return {
         SCRIPT: options.content.encode("utf-8"),
@@ -209,7 +209,7 @@ def wanted(options: GuardOptions) -> dict[str, bytes]:
     }
 
 
-def install(options: GuardOptions, seen: GuardFacts) -> list[GuardStep]:
+def install(options: GuardOptions, facts: GuardFacts) -> list[GuardStep]:
     """The changes that install the guard, in order. Raises PlanError for a file that belongs to somebody else."""
     if not 1 <= options.time_limit <= 60:
         text = f"time_limit is {options.time_limit}; give 1 to 60 seconds, for libvirt waits that long"
@@ -217,28 +217,28 @@ def install(options: GuardOptions, seen: GuardFacts) -> list[GuardStep]:
     if not options.content.strip():
         text = "content is empty; give the text of the guard's script, as the role svirt.fleet.guard does"
         raise PlanError(text, "no_content")
-    _ours(seen)
-    steps = [GuardStep("folder", path, after="there") for path in seen.missing_folders]
-    for path, content in wanted(options).items():
-        _add(steps, seen, path, content)
+    _refuse_foreign_files(facts)
+    steps = [GuardStep("folder", path, after="there") for path in facts.missing_folders]
+    for path, content in contents(options).items():
+        _add(steps, facts, path, content)
     steps.sort(key=lambda step: (step.action != "folder", ORDER.index(step.path) if step.path in ORDER else 0))
-    if seen.link != PROGRAM:
+    if facts.link != PROGRAM:
         steps.append(GuardStep("link", LINK, after=PROGRAM))
     return steps
 
 
-def remove(seen: GuardFacts) -> list[GuardStep]:
+def remove(facts: GuardFacts) -> list[GuardStep]:
     """The changes that remove the guard: first the link that libvirt sees. Folders stay."""
-    _ours(seen)
-    steps = [GuardStep("unlink", LINK, before=PROGRAM)] if seen.link == PROGRAM else []
-    gone = [path for path in reversed(ORDER) if seen.files[path].content is not None]
-    return steps + [GuardStep("remove", path, before=_facts(seen.files[path]), after="absent") for path in gone]
+    _refuse_foreign_files(facts)
+    steps = [GuardStep("unlink", LINK, before=PROGRAM)] if facts.link == PROGRAM else []
+    present = [path for path in reversed(ORDER) if facts.files[path].content is not None]
+    return steps + [GuardStep("remove", path, before=_facts(facts.files[path]), after="absent") for path in present]
 
 
-def applied(seen: GuardFacts, steps: t.Sequence[GuardStep]) -> GuardFacts:
+def applied(facts: GuardFacts, steps: t.Sequence[GuardStep]) -> GuardFacts:
     """The facts after the steps."""
-    files = dict(seen.files)
-    link = seen.link
+    files = dict(facts.files)
+    link = facts.link
     for step in steps:
         if step.action == "file":
             files[step.path] = GuardFile(step.content, MODES[step.path], (0, 0), step.label)
@@ -246,18 +246,18 @@ def applied(seen: GuardFacts, steps: t.Sequence[GuardStep]) -> GuardFacts:
             files[step.path] = GuardFile()
         elif step.path == LINK:
             link = PROGRAM if step.action == "link" else None
-    return replace(seen, files=files, link=link, missing_folders=())
+    return replace(facts, files=files, link=link, missing_folders=())
 
 
-def facts(seen: GuardFacts) -> dict[str, t.Any]:
+def summary(facts: GuardFacts) -> dict[str, t.Any]:
     """The guard in short, for before and after."""
-    content = seen.files[SETTINGS].content
+    content = facts.files[SETTINGS].content
     try:
         settings = json.loads(content) if content is not None else None
     except ValueError:
         settings = None  # the guard uses its defaults
     return {
-        "installed": seen.link == PROGRAM,
+        "installed": facts.link == PROGRAM,
         "settings": settings,
         "files": {
             path: None
@@ -267,7 +267,7 @@ def facts(seen: GuardFacts) -> dict[str, t.Any]:
                 "mode": f"{file.mode:04o}",
                 "label": file.label,
             }
-            for path, file in sorted(seen.files.items())
+            for path, file in sorted(facts.files.items())
         },
     }
 
@@ -285,11 +285,11 @@ def diff(before: GuardFacts, after: GuardFacts) -> list[dict[str, str]]:
     return parts
 
 
-def label_for(path: str, seen: GuardFacts) -> str | None:
+def label_for(path: str, facts: GuardFacts) -> str | None:
     """The label that the file is to have; None where SELinux is off."""
-    if not seen.labels:
+    if not facts.labels:
         return None
-    return f"system_u:object_r:{TYPES[path]}" + (":s0" if seen.levels else "")
+    return f"system_u:object_r:{TYPES[path]}" + (":s0" if facts.levels else "")
 
 
 def questions(domain: str, labels: t.Mapping[str, str | None]) -> list[Check]:
@@ -322,7 +322,7 @@ def view_of(
     asking: t.Sequence[AccessVerdict],
     logging: t.Sequence[AccessVerdict],
 ) -> GuardView:
-    """What the guard may see and say, by the policy's answers.
+    """What the guard may read and log, by the policy's answers.
 
     ``processes`` are those about each type of guests, ``own`` those about the daemon's own type, which guests have that
     libvirt does not confine. A permissive domain is not held back, but each denial would be logged: it counts like any
@@ -347,18 +347,18 @@ def _allowed(verdicts: t.Iterable[AccessVerdict]) -> bool:
     return all(item.status == "allowed" for item in verdicts)
 
 
-def _ours(seen: GuardFacts) -> None:
-    if seen.link_taken or seen.link not in (None, PROGRAM):
+def _refuse_foreign_files(facts: GuardFacts) -> None:
+    if facts.link_taken or facts.link not in (None, PROGRAM):
         text = f"{LINK} is there and is not the guard's link; move it away, or leave the guard out"
         raise PlanError(text, "not_ours")
-    program = seen.files[PROGRAM].content
+    program = facts.files[PROGRAM].content
     if program is not None and MARK.encode() not in program:
         text = f"{PROGRAM} is there and was not written by this collection; move it away"
         raise PlanError(text, "not_ours")
 
 
-def _add(steps: list[GuardStep], seen: GuardFacts, path: str, content: bytes) -> None:
-    old, label = seen.files[path], label_for(path, seen)
+def _add(steps: list[GuardStep], facts: GuardFacts, path: str, content: bytes) -> None:
+    old, label = facts.files[path], label_for(path, facts)
     right_label = label is None or (old.label or "").split(":")[2:3] == label.split(":")[2:3]
     if old.content == content and old.mode == MODES[path] and old.owner == (0, 0) and right_label:
         return

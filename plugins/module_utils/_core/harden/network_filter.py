@@ -238,7 +238,7 @@ class _Planner:
 
     @staticmethod
     def _same_or(current: Filter | None, wanted: Filter) -> Filter:
-        """The current filter where it says the same in another order."""
+        """The current filter where it differs in order alone."""
         same = current is not None and (current.name, sorted(current.parameters)) == (
             wanted.name,
             sorted(wanted.parameters),

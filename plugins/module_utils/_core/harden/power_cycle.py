@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plan of power cycles: which of the named guests need one for what their persistent XML already says.
+"""Plan of power cycles: which of the named guests need one to apply their persistent XML.
 
 A guest that was stopped must be able to start again. The guard lets no guest start beside one that reaches all others,
 or is reached by all, as an unconfined guest is: such guests come first, and all of them are off before the first of
@@ -236,7 +236,7 @@ def _running_then(survey: Survey, cycle: Cycle, left: t.Sequence[Cycle]) -> t.It
 
 
 def _meeting(survey: Survey, own: Context | None, other: Context, guarded: bool) -> str:
-    """Why a guest with this label, or with one that libvirt draws (None), must not start beside the other."""
+    """Why a guest with this label (None: drawn by libvirt) must not start beside the other."""
     if guarded and _blocks(str(other), survey):
         return "the guard lets no guest start beside"
     if own is None or (not guarded and fault_of(other, survey.guest_types, survey.daemon) is not None):

@@ -159,7 +159,7 @@ def _refuse_new_problems(before: QemuConf, after: QemuConf, wanted: t.Collection
 
 
 def result_of(plan: QemuConfPlan, daemon: Daemon | None, stale: bool) -> Result:
-    """The module's result. ``daemon`` is the one that runs; ``stale``: the file changed after it started."""
+    """The module's result. ``daemon`` is the running daemon; ``stale``: the file changed after it started."""
     needed = daemon is not None and (bool(plan.edits) or stale)
     reads = Reason("read_at_start", f"{daemon.name} reads the file when it starts" if daemon else "")
     return Result(

@@ -67,7 +67,7 @@ E = t.TypeVar("E", bound=JournalEntry)
 
 @dataclass(frozen=True)
 class RollbackRun(t.Generic[E]):
-    """One run of a module with its entries; ``problem`` says why its journal cannot be read."""
+    """One run of a module with its entries; ``problem`` is the reason why its journal cannot be read."""
 
     path: str
     entries: tuple[E, ...]
@@ -187,7 +187,7 @@ def judged_path(entry: JournalEntry, now: t.Mapping[str, t.Any]) -> Reason | boo
         return True if absent else Reason("not_ours", text)
     if absent:
         return False
-    # A link or a folder was created; older journals do not say which.
+    # A link or a folder was created; older journals do not record which.
     ours = entry.after or ({"link": PROGRAM} if entry.subject.endswith(LINK) else {"folder": True})
     if now["link"] is not None and now["link"] != ours.get("link"):
         text = f"{entry.subject} is a link to {now['link'][:200]} by now; it was left alone"

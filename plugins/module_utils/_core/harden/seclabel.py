@@ -266,7 +266,7 @@ def _first_conflict(survey: Survey, targets: t.Mapping[str, _Target]) -> tuple[s
         if own is None:
             continue
         for other in survey.guests:
-            # Of two wishes that meet, the one that came first stands.
+            # Of two requests in conflict, the first takes precedence.
             if other.uuid == uuid or order.get(other.uuid, -1) > order[uuid]:
                 continue
             for label, when in _labels_of(other, targets.get(other.uuid)):

@@ -99,7 +99,7 @@ def _pending(needs: str, code: str, why: str) -> Pending:
 
 
 def plan_mode(facts: ModeFacts, wanted: str, verdict: SoakVerdict) -> ModePlan:
-    """The next step from what the host is to what it should be. Raises PlanError for a step that weakens it."""
+    """The next step from the present to the requested mode. Raises PlanError for a step that weakens the host."""
     if wanted not in STATES:
         raise PlanError(
             f"state is {wanted!r}: SELinux is never switched off here; it is enforcing or permissive", "state_invalid"
@@ -302,7 +302,7 @@ class BooleanPlan:
 
 
 def wanted_booleans(profile: str | None, own: dict[str, bool]) -> dict[str, bool]:
-    """Values that booleans should have. Raises PlanError for one that opens a door which the profile keeps closed.
+    """Values that booleans should have. Raises PlanError for a value that grants what the profile denies.
 
     Without a profile, doors are left as they are, and none may be opened.
     """

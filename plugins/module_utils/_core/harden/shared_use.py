@@ -28,27 +28,27 @@ _DEVICES = ("block", "char")
 
 
 @dataclass(frozen=True)
-class InUse:
+class FileUse:
     """A file that a running guest of another host uses."""
 
     #: Inode number, the same on every host that sees the file; None when it could not be read.
     inode: int | None
-    #: Its path as the host that is told would see it; empty where that cannot be said.
+    #: Its path on the receiving host; empty where that is unknown.
     path: str
-    #: Who uses it.
+    #: The guest that uses it.
     by: str
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """What is known of one shared folder of a host: a mount point, or a folder that the host exports."""
+class FolderUse:
+    """Known use of a host's shared folder by other hosts: of a mount point, or of a folder that the host exports."""
 
     folder: str
-    #: Every host that uses the storage was read wholly: what is not told here is not in use there.
+    #: Every host that uses the storage was read completely: files not listed here are not in use there.
     complete: bool
     #: Why it is not complete.
     why: str = ""
-    in_use: tuple[InUse, ...] = ()
+    in_use: tuple[FileUse, ...] = ()
     #: Levels that guests run with on the other hosts.
     levels: tuple[str, ...] = ()
 
@@ -57,10 +57,10 @@ class Elsewhere:
         return {**asdict(self), "in_use": [asdict(item) for item in self.in_use], "levels": list(self.levels)}
 
     @classmethod
-    def of(cls, document: t.Mapping[str, t.Any]) -> Elsewhere:
+    def of(cls, document: t.Mapping[str, t.Any]) -> FolderUse:
         """From an option of image_label, whose shape Ansible has checked."""
         in_use = tuple(
-            InUse(item.get("inode"), item.get("path") or "", item.get("by") or "a guest of another host")
+            FileUse(item.get("inode"), item.get("path") or "", item.get("by") or "a guest of another host")
             for item in document.get("in_use") or ()
         )
         levels = tuple(document.get("levels") or ())
@@ -78,7 +78,7 @@ class _File:
 
 @dataclass(frozen=True)
 class HostUsage:
-    """Use of a host's storage by its guests: small, so that a fleet's snapshots need not be held."""
+    """Use of a host's storage by its guests: small, so that a fleet's snapshots need not be held in memory."""
 
     host: str
     storage: HostStorage
@@ -107,30 +107,32 @@ def usage(host: str, snapshot: Snapshot) -> HostUsage:
 def documents(
     usages: t.Sequence[HostUsage], unread: t.Sequence[str] = (), statements: StorageStatements = NOTHING
 ) -> dict[str, list[dict[str, t.Any]]]:
-    """For each host what to tell it. ``unread`` are hosts of the fleet that could not be read.
+    """Use by other hosts, for each host. ``unread`` are hosts of the fleet that could not be read.
 
     A folder is complete where all hosts of the fleet were read, and each of them by its own snapshot and the owner's
     either has its storage or has not; or where the operator states all hosts that use it, and those were read.
     Raises StorageStatementError where a proof contradicts a statement.
     """
-    fleet = _Fleet(usages, unread, Sharing([one.storage for one in usages], statements))
+    fleet = _Fleet(usages, unread, Sharing([host_usage.storage for host_usage in usages], statements))
     return {
-        one.host: [_Folder(one, mount, folder, fleet).elsewhere().document() for mount, folder in one.shared]
-        for one in usages
+        host_usage.host: [
+            _Folder(host_usage, mount, folder, fleet).elsewhere().document() for mount, folder in host_usage.shared
+        ]
+        for host_usage in usages
     }
 
 
 class _Fleet:
-    """Hosts, and who shares storage with whom."""
+    """Hosts, and the storage that they share."""
 
     def __init__(self, usages: t.Sequence[HostUsage], unread: t.Sequence[str], sharing: Sharing) -> None:
         self.sharing = sharing
         self.unread = sorted(unread)
-        self.by_host = {one.host: one for one in usages}
+        self.by_host = {host_usage.host: host_usage for host_usage in usages}
         self.sharers = sharing.sharers()
 
     def open_storage(self, host: str, folder: tuple[str, str]) -> str:
-        """Why it is open whether another host has a folder's storage; empty when it is not."""
+        """Why it is unknown whether another host has a folder's storage; empty when it is known."""
         example = self.sharing.open_pair(host, self.sharing.places_of_files(host, [folder]))
         if example is None:
             return ""
@@ -142,24 +144,24 @@ class _Fleet:
 
 @dataclass(frozen=True)
 class _Folder:
-    """One shared folder of a host, and how other hosts' files come to lie in it."""
+    """A shared folder of a host, and files of other hosts' guests in it."""
 
     owner: HostUsage
     mount: str
     folder: str
     fleet: _Fleet
 
-    def elsewhere(self) -> Elsewhere:
-        """What is known of the folder."""
+    def elsewhere(self) -> FolderUse:
+        """Use of the folder by other hosts."""
         keys = self._sharing.keys_of_files(self.owner.host, [(self.mount, self.folder)])
         hosts = sorted({host for key in keys for host in self.fleet.sharers[key]} - {self.owner.host})
         others = [self.fleet.by_host[host] for host in hosts]
         used = [(other, file) for other in others for file in other.files if self._holds(other, file, keys)]
-        in_use = [InUse(file.inode, self._path(other, file), file.by) for other, file in used]
+        in_use = [FileUse(file.inode, self._path(other, file), file.by) for other, file in used]
         levels = sorted({str(level) for other in others for level in other.levels})
         blind = sorted({file.by for _other, file in used if file.inode is None})
         why = self._why(others, blind)
-        return Elsewhere(self.folder, not why, why, tuple(in_use), tuple(levels))
+        return FolderUse(self.folder, not why, why, tuple(in_use), tuple(levels))
 
     @property
     def _sharing(self) -> Sharing:
@@ -176,7 +178,7 @@ class _Folder:
         return posixpath.normpath(posixpath.join(self.folder, posixpath.relpath(file.path, file.mount)))
 
     def _why(self, others: t.Sequence[HostUsage], blind: t.Sequence[str]) -> str:
-        """Why the knowledge is not complete; empty when it is."""
+        """Why the use is not completely known; empty when it is."""
         stated = self._stated()
         unread = [host for host in self.fleet.unread if not stated or host in stated]
         unread += [host for host in stated if host not in self.fleet.by_host and host not in self.fleet.unread]
@@ -213,9 +215,9 @@ def _shared(storage: Storage) -> t.Iterator[tuple[str, str]]:
         yield storage.mount, folder
 
 
-def _identity(one: HostUsage, mount: str) -> str | None:
-    found = next((item for item in one.storage.storage if item.mount == mount), None)
-    return found.identity if found is not None and found.remote else None
+def _identity(host_usage: HostUsage, mount: str) -> str | None:
+    storage = next((item for item in host_usage.storage.storage if item.mount == mount), None)
+    return storage.identity if storage is not None and storage.remote else None
 
 
 def _files(host: str, guests: t.Iterable[Guest]) -> t.Iterator[_File]:

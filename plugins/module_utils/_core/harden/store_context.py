@@ -48,7 +48,7 @@ class StoreRun:
         return _with_user(self.domain, store.user)
 
     def relabel_questions(self) -> list[Check]:
-        """What it would have to do to each file that it creates."""
+        """What the program would have to do to each file that it creates."""
         domain, store = read_context(self.domain), read_context(self.store)
         if domain is None or store is None:
             return []

@@ -25,7 +25,7 @@ MAX_REASONS = 50
 class MoveAnswer:
     """Whether one guest may move."""
 
-    #: As it was asked for.
+    #: Name or uuid, as given.
     asked: str
     target: str
     objections: tuple[Objection, ...] = ()
@@ -58,28 +58,28 @@ def has_any(snapshot: Snapshot, guests: t.Collection[str]) -> bool:
 
 
 def check(guests: t.Iterable[str], fleet: MoveFleet) -> list[MoveAnswer]:
-    """An answer for each guest, in the order in which they were asked for."""
-    return [_check(asked, fleet) for asked in dict.fromkeys(guests)]
+    """An answer for each guest, in the given order."""
+    return [_check(guest, fleet) for guest in dict.fromkeys(guests)]
 
 
-def _check(asked: str, fleet: MoveFleet) -> MoveAnswer:
-    moves = _find(asked, fleet)
+def _check(query: str, fleet: MoveFleet) -> MoveAnswer:
+    moves = _find(query, fleet)
     if isinstance(moves, Objection):
-        return MoveAnswer(asked, fleet.target, (moves,))
+        return MoveAnswer(query, fleet.target, (moves,))
     move = moves[0]
     distinct = dict.fromkeys(_objections(move))
-    for other in moves[1:]:
-        # No host settles by its word what another one reports of the guest.
+    for report in moves[1:]:
+        # One host's report does not override what another host reports about the guest.
         if move.target in move.fleet.snapshots:
-            distinct.update(dict.fromkeys(_elsewhere_objections(other)))
+            distinct.update(dict.fromkeys(_elsewhere_objections(report)))
     objections = sorted(distinct, key=lambda objection: objection.status != REFUSED)[:MAX_REASONS]
-    return MoveAnswer(asked, fleet.target, tuple(objections), move.guest.name, move.guest.uuid, move.source)
+    return MoveAnswer(query, fleet.target, tuple(objections), move.guest.name, move.guest.uuid, move.source)
 
 
-def _find(asked: str, fleet: MoveFleet) -> list[Move] | Objection:
+def _find(query: str, fleet: MoveFleet) -> list[Move] | Objection:
     """The guest by uuid, else by name, on each host that has it; where it runs first."""
-    every = [(guest, host) for host, one in sorted(fleet.snapshots.items()) for guest in one.guests]
-    matches = [pair for pair in every if pair[0].uuid == asked] or [pair for pair in every if pair[0].name == asked]
+    guests = [(guest, host) for host, snapshot in sorted(fleet.snapshots.items()) for guest in snapshot.guests]
+    matches = [pair for pair in guests if pair[0].uuid == query] or [pair for pair in guests if pair[0].name == query]
     if not matches:
         if fleet.unread:
             return unknown(
@@ -98,7 +98,7 @@ def _find(asked: str, fleet: MoveFleet) -> list[Move] | Objection:
 
 
 def _elsewhere_objections(move: Move) -> t.Iterator[Objection]:
-    """Objections by what another host reports of the guest."""
+    """Objections by another host's report about the guest."""
     if move.guest.kind not in QEMU_KINDS:
         yield refused("not_qemu", f"it is of kind {move.guest.kind} on {move.source}; only QEMU guests are checked")
         return
@@ -151,8 +151,8 @@ def _domains(move: Move) -> t.Iterator[Objection]:
         return
     if here is None or there is None or here.name != there.name:
         places = [
-            f"{host} is in {f'label domain {one.name}' if one else 'none'}"
-            for host, one in ((move.source, here), (move.target, there))
+            f"{host} is in {f'label domain {domain.name}' if domain else 'none'}"
+            for host, domain in ((move.source, here), (move.target, there))
         ]
         yield refused("other_label_domain", f"{' and '.join(places)}: labels are kept apart within a domain only")
     elif not here.pool:

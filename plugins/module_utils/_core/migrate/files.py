@@ -40,7 +40,7 @@ def objections(move: Move) -> t.Iterator[Objection]:
         yield from _exported(move)
 
 
-# -- is it there -------------------------------------------------------------------------------------------------------
+# -- files on the target -----------------------------------------------------------------------------------------------
 
 
 def _reached(move: Move, item: Resource) -> t.Iterator[Objection]:
@@ -90,7 +90,7 @@ def _of_device(snapshot: Snapshot, path: str) -> Storage | None:
     return next((entry for entry in snapshot.storage if entry.type == _BLOCK and entry.mount == path), None)
 
 
-# -- does it keep its label --------------------------------------------------------------------------------------------
+# -- labels of exported files ------------------------------------------------------------------------------------------
 
 
 def _exported(move: Move) -> t.Iterator[Objection]:

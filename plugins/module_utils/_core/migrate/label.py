@@ -95,7 +95,7 @@ def _base(move: Move) -> str | None:
     return type_of(label) if label else None
 
 
-def _type(move: Move, type_: str, what: str) -> t.Iterator[Objection]:
+def _type(move: Move, type_: str, giver: str) -> t.Iterator[Objection]:
     base = _base(move)
     if base is None:
         yield unknown(
@@ -108,16 +108,16 @@ def _type(move: Move, type_: str, what: str) -> t.Iterator[Objection]:
         )
     facts = next((entry for entry in move.there.selinux.types if entry.name == type_), TypeFacts(type_))
     if facts.known is False:
-        yield refused("type_not_in_policy", f"{what} type {type_}, which the policy of {move.target} does not know")
+        yield refused("type_not_in_policy", f"{giver} type {type_}, which the policy of {move.target} does not know")
     elif facts.permissive:
-        yield refused("type_permissive", f"{what} type {type_}, which is permissive on {move.target}")
+        yield refused("type_permissive", f"{giver} type {type_}, which is permissive on {move.target}")
     elif facts.constrained is False:
-        yield refused("type_unconstrained", f"{what} type {type_}, which categories do not bind on {move.target}")
+        yield refused("type_unconstrained", f"{giver} type {type_}, which categories do not bind on {move.target}")
     elif None in (facts.known, facts.permissive, facts.constrained):
         yield unknown("type_unread", f"what the policy of {move.target} says of type {type_} is not known")
 
 
-# -- who is there already ----------------------------------------------------------------------------------------------
+# -- labels on the target ----------------------------------------------------------------------------------------------
 
 
 def _on_target(move: Move, own: Context) -> t.Iterator[Objection]:
@@ -125,33 +125,35 @@ def _on_target(move: Move, own: Context) -> t.Iterator[Objection]:
         entry = move.there.coverage[area]
         if entry.status == UNKNOWN:
             yield unknown("area_unread", f"not all {area} of {move.target} are known: {entry.why}")
-    for who, label in _labels(move.there, move.guest.uuid):
+    for holder, label in _labels(move.there, move.guest.uuid):
         if label is None:
-            yield unknown("neighbour_unread", f"{who} on {move.target} has a label that was not read")
+            yield unknown("neighbour_unread", f"{holder} on {move.target} has a label that was not read")
             continue
         try:
-            other = parse_context(label)
+            context = parse_context(label)
         except LabelError as error:
-            yield unknown("neighbour_invalid", f"{who} on {move.target} has a label that cannot be understood: {error}")
+            yield unknown(
+                "neighbour_invalid", f"{holder} on {move.target} has a label that cannot be understood: {error}"
+            )
             continue
-        if who.startswith("container") and len(other.categories) < 2:
+        if holder.startswith("container") and len(context.categories) < 2:
             continue  # of no guest's kind: such a label is every container's
-        why = _meeting(own.categories, other.categories)
+        why = _meeting(own.categories, context.categories)
         if why:
-            yield refused("label_meets_neighbour", f"its label {own} {why} {who} on {move.target} ({label})")
+            yield refused("label_meets_neighbour", f"its label {own} {why} {holder} on {move.target} ({label})")
 
 
 def _labels(snapshot: Snapshot, uuid: str) -> t.Iterator[tuple[str, str | None]]:
-    """All labels there except the guest's own; None: not read."""
+    """All labels of a host except the guest's own; None: not read."""
     for guest in qemu_guests(snapshot):
         if guest.uuid == uuid:
             continue
-        who = f"guest {guest.name}"
+        holder = f"guest {guest.name}"
         if guest.active or guest.error:
-            yield who, guest.context
+            yield holder, guest.context
         label = _defined(guest)
         if label:
-            yield f"{who}, which is defined so", label
+            yield f"{holder}, which is defined so", label
     for process in snapshot.processes:
         if process.guest is None:
             yield f"process {process.pid} ({process.role})", process.context
@@ -174,7 +176,7 @@ def _meeting(own: CategorySet, other: CategorySet) -> str:
     return "lies within the categories of" if other.dominates(own) else ""
 
 
-# -- who is reached from there -----------------------------------------------------------------------------------------
+# -- guests on shared storage ------------------------------------------------------------------------------------------
 
 
 def _on_storage(move: Move, own: Context) -> t.Iterator[Objection]:
@@ -198,20 +200,20 @@ def _on_storage(move: Move, own: Context) -> t.Iterator[Objection]:
                 "sharer_unread",
                 f"{view.host} shares labelled storage with {target}{'' if shares else ', or may'}: {doubt}",
             )
-        for other in view.guests:
-            if other.uuid == move.guest.uuid and other.disks == disks:
+        for guest in view.guests:
+            if guest.uuid == move.guest.uuid and guest.disks == disks:
                 continue
-            why = _meeting(own.categories, other.level.categories)
-            if why and reach & sharing.keys_of_files(view.host, other.files):
+            why = _meeting(own.categories, guest.level.categories)
+            if why and reach & sharing.keys_of_files(view.host, guest.files):
                 yield refused(
                     "label_meets_on_storage",
-                    f"its label {own} {why} guest {other.name} on {view.host} ({other.level}), which has files on "
+                    f"its label {own} {why} guest {guest.name} on {view.host} ({guest.level}), which has files on "
                     f"labelled storage that {target} mounts",
                 )
-            elif why and sharing.is_open_between(view.host, other.files, target):
+            elif why and sharing.is_open_between(view.host, guest.files, target):
                 yield unknown(
                     "label_may_meet_on_storage",
-                    f"its label {own} {why} guest {other.name} on {view.host} ({other.level}), and whether its files "
+                    f"its label {own} {why} guest {guest.name} on {view.host} ({guest.level}), and whether its files "
                     f"are on storage that {target} has is not known; name in svirt_storage which mounts are one "
                     "storage and which are not",
                 )

@@ -18,16 +18,16 @@ _LXC_LINE = re.compile(r'^\s*(\w+)\s*=\s*"([^"\n]*)"', re.MULTILINE)
 
 @dataclass(frozen=True)
 class SelinuxConf:
-    """What /etc/selinux/config says."""
+    """Settings of /etc/selinux/config."""
 
-    #: enforcing, permissive or disabled; None when no line says it.
+    #: enforcing, permissive or disabled; None when no line sets it.
     mode: str | None
-    #: Name of the policy; None when no line says it.
+    #: Name of the policy; None when no line sets it.
     policy: str | None
 
     @property
     def mode_at_boot(self) -> str:
-        """The mode that the policy is loaded in: without a line that says it, libselinux does not enforce."""
+        """The mode at the load of the policy: without a line that sets it, libselinux does not enforce."""
         return self.mode or "permissive"
 
 
@@ -41,7 +41,7 @@ def parse_config(text: str) -> SelinuxConf:
     for line in text.split("\n"):
         if mode is None and line.startswith("SELINUX="):
             value = line[len("SELINUX=") :].lstrip().lower()
-            mode = next((known for known in MODES if value.startswith(known)), None)
+            mode = next((name for name in MODES if value.startswith(name)), None)
         stripped = line.strip()
         if stripped.upper().startswith("SELINUXTYPE="):
             policy = stripped[len("SELINUXTYPE=") :].strip() or policy
@@ -51,20 +51,20 @@ def parse_config(text: str) -> SelinuxConf:
 def with_mode(text: str, mode: str) -> str:
     """The file's text with this mode in the line that counts; everything else stays as it is."""
     lines = text.split("\n")
-    for place, line in enumerate(lines):
-        seen = parse_config(line).mode
-        if seen is not None:
+    for index, line in enumerate(lines):
+        current = parse_config(line).mode
+        if current is not None:
             rest = line[len("SELINUX=") :]
             start = len(rest) - len(rest.lstrip())
-            lines[place] = f"SELINUX={rest[:start]}{mode}{rest[start + len(seen) :]}"
+            lines[index] = f"SELINUX={rest[:start]}{mode}{rest[start + len(current) :]}"
             return "\n".join(lines)
     return text + ("" if text.endswith("\n") or not text else "\n") + f"SELINUX={mode}\n"
 
 
 def parse_contexts(text: str) -> list[str]:
     """Types of virtual_domain_context or virtual_image_context, one a line; libvirt uses the first two lines."""
-    found = (type_of(line.strip()) for line in text.split("\n")[:2])
-    return [type_ for type_ in found if type_ is not None]
+    types = (type_of(line.strip()) for line in text.split("\n")[:2])
+    return [type_ for type_ in types if type_ is not None]
 
 
 def parse_lxc_contexts(text: str) -> tuple[list[str], str | None]:

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SELinux contexts, levels and category sets, and who dominates whom.
+"""SELinux contexts, levels and category sets, and dominance between them.
 
 Labels are compared as sets, never as text: ``s0:c2,c1``, ``s0:c1,c2`` and ``s0:c1.c2`` are one level.
 Only raw labels are understood. ``mcstransd`` may translate a level to a name such as ``SystemLow``; such a
@@ -23,7 +23,7 @@ from ..errors import LabelError
 
 #: Highest category that MCS policies define (c0 to c1023).
 MAX_CATEGORY = 1023
-#: A context longer than this is not one that a kernel would give (its own bound is one page).
+#: A context longer than this cannot come from a kernel (whose bound is one page).
 MAX_TEXT = 4096
 
 _CATEGORY = re.compile(r"c(0|[1-9][0-9]{0,4})\Z")

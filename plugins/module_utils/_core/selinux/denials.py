@@ -148,7 +148,7 @@ class Soak:
     denials: tuple[Denial, ...] = ()
     #: Of all others, those of domains that stay permissive among them.
     others: tuple[Denial, ...] = ()
-    #: Of the guard, which does without what it is denied.
+    #: Denials of the guard, which works without these permissions.
     own: tuple[Denial, ...] = ()
     #: Why the log is no evidence; None when it is complete.
     problem: Reason | None = None
@@ -199,7 +199,7 @@ def counts(
 
 
 def _is_own(log: DenialLog, item: LoggedDenial, types: t.Collection[str]) -> bool:
-    """Whether the guard was denied. It runs in the daemon's domain; a guest may call itself what it likes."""
+    """Whether the guard was denied. It runs in the daemon's domain; a guest may choose any name."""
     if item.source in types or item.source == "?":
         return False
     return item.program == _GUARD or (bool(item.event) and item.event in log.by_guard)

@@ -60,7 +60,7 @@ class _Index:
     singles: dict[int, list[_Entry]] = field(default_factory=dict)
     empty: list[_Entry] = field(default_factory=list)
     size: int = 0
-    #: Weight by which a level must be heavier than one that it dominates; 0 where sensitivities differ.
+    #: Least difference in weight between a level and a dominated one; 0 where sensitivities differ.
     step: int = 1
 
     def add(self, key: str, entry: HasLevel, bits: tuple[int, ...]) -> None:
@@ -104,30 +104,30 @@ def _lighter(by_weight: t.Mapping[int, list[_Entry]], most: int) -> t.Iterator[_
 
 
 def few(categories: CategorySet) -> tuple[int, ...]:
-    """The categories one by one, when they are at most FEW; empty for more, whose mask alone is used."""
+    """The categories in order, when they are at most FEW; else empty, and the mask is used."""
     return tuple(categories) if len(categories) <= FEW else ()
 
 
 def compare(levels: t.Mapping[str, HasLevel], budget: int = BUDGET) -> Dominance:
-    """For each level those that it strictly dominates. Equal keys stand for equal levels."""
+    """The levels that each level strictly dominates. Equal keys mean equal levels."""
     one_sensitivity = len({entry.level.sensitivity for entry in levels.values()}) < 2
-    index, exact, others = _Index(), {}, {}
+    index, exact, larger = _Index(), {}, {}
     for key, entry in levels.items():
         bits = entry.bits
         if len(bits) == 2 and one_sensitivity:
             exact[bits[0] << 10 | bits[1]] = key
         else:
-            others[key] = entry
-    if not others:
+            larger[key] = entry
+    if not larger:
         return Dominance({})
     index.exact, index.step = exact, int(one_sensitivity)
-    weights = [len(entry.bits) or len(entry.level.categories) for entry in others.values()]
+    weights = [len(entry.bits) or len(entry.level.categories) for entry in larger.values()]
     # Nothing dominates the heaviest, the pairs among them, unless sensitivities differ.
     heaviest = max([*weights, 2] if exact else weights) + (not one_sensitivity)
-    for (key, entry), weight in zip(others.items(), weights):
+    for (key, entry), weight in zip(larger.items(), weights):
         if weight < heaviest:
             index.add(key, entry, entry.bits or tuple(entry.level.categories))
-    upper = others if min(weights) > 1 and one_sensitivity else levels  # pairs dominate what has fewer categories
+    upper = larger if min(weights) > 1 and one_sensitivity else levels  # pairs dominate what has fewer categories
     return _compared(index, upper, budget)
 
 
@@ -159,9 +159,9 @@ def _add_dominated(
 ) -> None:
     mask, sensitivity = entry.level.categories.mask, entry.level.sensitivity
     lower = [key for key in pairs if key != own]
-    for key, other in candidates:
-        theirs = other.level.categories.mask
-        if mask & theirs == theirs and sensitivity >= other.level.sensitivity and key != own:
+    for key, candidate in candidates:
+        candidate_mask = candidate.level.categories.mask
+        if mask & candidate_mask == candidate_mask and sensitivity >= candidate.level.sensitivity and key != own:
             lower.append(key)
     if lower:
         below[own] = sorted(lower)

@@ -107,14 +107,14 @@ def _must_be_ascii(what: str, text: str) -> None:
 
 def changes(present: t.Iterable[ContextRule], wished: t.Iterable[ContextRule]) -> list[tuple[ContextRule, ContextRule]]:
     """Present and wanted rule, where they differ, by target. Raises PlanError for wanted rules that contradict."""
-    there = {rule.key: rule for rule in present}
-    asked: dict[tuple[str, str], ContextRule] = {}
+    present_rules = {rule.key: rule for rule in present}
+    rules: dict[tuple[str, str], ContextRule] = {}
     for rule in wished:
-        other = asked.setdefault(rule.key, rule)
-        if other != rule:
-            why = f"{rule.subject} is given twice, with {other.context} and {rule.context}; give it once"
+        first = rules.setdefault(rule.key, rule)
+        if first != rule:
+            why = f"{rule.subject} is given twice, with {first.context} and {rule.context}; give it once"
             raise PlanError(why, "rule_given_twice")
-    pairs = [(there.get(key, ContextRule(*key, None)), rule) for key, rule in sorted(asked.items())]
+    pairs = [(present_rules.get(key, ContextRule(*key, None)), rule) for key, rule in sorted(rules.items())]
     return [(old, new) for old, new in pairs if old.context != new.context]
 
 

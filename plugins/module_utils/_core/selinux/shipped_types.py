@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names of types in the shipped policies: hints, where the loaded policy was not asked or does not say.
+"""Names of types in the shipped policies: hints, where the loaded policy was not asked or has no answer.
 
 A policy may give its types any name. What a type is on a host is in facts/process_types.py, by the policy's answers and
 its contexts files.

@@ -148,7 +148,7 @@ class _Reader:
         folders = [f"{library}/libvirt" for library in _library_folders(self._root)]
         if any(self._root.exists(f"{folder}/lock-driver/{name}.so") for folder in folders):
             return True
-        # libvirt's own modules lie in the same folder; without them nobody knows where it looks.
+        # libvirt's own modules lie in the same folder; without them its folder of modules is unknown.
         return False if any(self._root.exists(folder) for folder in folders) else None
 
     def _schedules_cores(self) -> bool | None:

@@ -36,10 +36,10 @@ _MOST_TIMES = 10
 _PAUSE = 0.2
 
 ITEM, END, ERROR, BUG, ALIVE = "item", "end", "error", "bug", "alive"
-#: Code of an error that nobody foresaw.
+#: Code of an unexpected error.
 UNEXPECTED = "unexpected_error"
 
-#: In a child: reports what it does next, and gives it its whole time again.
+#: In a child: report the next step, and restart its time limit.
 _reports: list[t.Callable[[str, float], None]] = []
 
 
@@ -53,7 +53,7 @@ def alive(step: str, seconds: float = 0.0) -> None:
 
 
 class Job:
-    """Work in its own child. ``items`` yields what it sends; then ``problem`` says how it ended."""
+    """Work in a child process. ``items`` yields its items; afterwards ``problem`` says how it ended."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Job:
         gives the identity of an item, so that those which came already are left out then.
         """
         self.problem: Reason | None = None
-        #: The child ended by an error that nobody foresaw.
+        #: The child ended by an unexpected error.
         self.bug = False
         self._work = work
         self._timeout = timeout
@@ -99,25 +99,25 @@ class Job:
             fcntl.fcntl(self._pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
 
     def items(self) -> t.Iterator[t.Any]:
-        """What the child sends, as it comes; ends when the child does, at its deadline, or at the bound."""
-        came: set[t.Hashable] = set()
+        """Items of the child as they arrive, until it ends, its deadline, or the bound."""
+        sent: set[t.Hashable] = set()
         killed: Reason | None = None
         while True:
             for item in self._attempt():
                 identity = self._again(item) if self._again is not None else None
-                if self._again is None or identity not in came:
-                    came.add(identity)
+                if self._again is None or identity not in sent:
+                    sent.add(identity)
                     self._deadline = max(self._deadline, min(time.monotonic() + self._timeout, self._latest))
                     yield item
             if killed and self.problem and not self._killed:
                 self.problem = Reason(self.problem.code, f"{self.problem}, and before that: {killed}")
-            left = self._deadline - time.monotonic() - _PAUSE
-            if self._again is None or not self._killed or left <= 0:
+            remaining = self._deadline - time.monotonic() - _PAUSE
+            if self._again is None or not self._killed or remaining <= 0:
                 return
             time.sleep(_PAUSE)
             killed = self.problem
             self.problem, self._left, self._status = None, self._limit, None
-            self._start(left)
+            self._start(remaining)
 
     def _attempt(self) -> t.Iterator[t.Any]:
         """The items of one child."""
@@ -187,7 +187,7 @@ class Job:
         return part
 
     def _reap(self, kill: bool) -> None:
-        """Let go of the child, without a long wait: one that hangs in the kernel dies when it can."""
+        """Release the child without a long wait: a child that hangs in the kernel dies when it can."""
         until = time.monotonic() + _GRACE
         pause = 0.001
         if kill and not self._ended():
@@ -197,7 +197,7 @@ class Job:
             pause = min(pause * 2, 0.05)
 
     def _ended(self) -> bool:
-        """Whether the child is gone; keeps how it ended."""
+        """Whether the child has ended; stores its status."""
         if self._status is None:
             try:
                 pid, status = os.waitpid(self._pid, os.WNOHANG)
@@ -223,7 +223,7 @@ def _signal_name(number: int) -> str:
 def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int, timeout: float) -> t.NoReturn:
     try:
         os.setsid()
-        # Whoever started it may be killed first; it must not keep what it holds, the journal's lock above all.
+        # The parent may be killed first; the child must not keep its open files, above all the journal's lock.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         _wind_up(timeout)
         _close_all_but(out)
@@ -244,7 +244,7 @@ def _child(work: t.Callable[[], t.Iterable[t.Any]], out: int, timeout: float) ->
 
 
 def _wind_up(timeout: float) -> None:
-    """The child ends itself, should nobody be left to end it."""
+    """Let the child end itself when its parent is gone."""
     signal.setitimer(signal.ITIMER_REAL, max(timeout, 0) + _GRACE)
 
 

@@ -84,7 +84,7 @@ class FileState:
         return cls(base64.b64decode(document["content"]), document["mode"], document["uid"], document["gid"], xattrs)
 
     def mark(self) -> dict[str, t.Any]:
-        """What tells whether a file still has this state, for the journal: its content as a digest."""
+        """The state for the journal, to recognize it later: the content as a digest."""
         if self.content is None:
             return {"sha256": None}
         xattrs = {name: _text(value) for name, value in sorted(self.xattrs.items()) if name not in _COMPUTED}

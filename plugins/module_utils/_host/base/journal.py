@@ -42,7 +42,7 @@ _NAME = re.compile(r"(\d{6})-([a-z_]+)\.jsonl\Z")
 class Entry:
     """One object before a change."""
 
-    #: Kind of the object, which decides who can restore it: file, label, guest, interface, fcontext, …
+    #: Kind of the object, which decides which actor restores it: file, label, guest, interface, fcontext, …
     kind: str
     #: The object: a path, a uuid, a name.
     subject: str

@@ -47,14 +47,14 @@ class LoadedPolicy:
             return AccessVerdict(check, problem=OFF)
         facts = self._class(check.tclass)
         answer = AccessVector() if facts.problem else self._ask(check.source, check.target, check.tclass, facts.index)
-        found = verdict(check, self._with_bits(facts, check), answer)
-        self._note(found.problem)
-        return found
+        result = verdict(check, self._with_bits(facts, check), answer)
+        self._note(result.problem)
+        return result
 
     def may(self, source: str, target: str, permission: str) -> bool | None:
         """Whether a process may do this to a file; None: unknown."""
-        found = self.verdict(Check(source, target, "file", (permission,)))
-        return None if found.problem else bool(found.allowed)
+        result = self.verdict(Check(source, target, "file", (permission,)))
+        return None if result.problem else bool(result.allowed)
 
     def permissive(self, source: str) -> AccessVerdict:
         """Whether a domain is permissive; unknown where the policy does not know the label."""

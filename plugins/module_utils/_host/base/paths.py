@@ -19,7 +19,7 @@ from .root import Root
 _MAX_LINKS = 40
 #: Longer paths of folders are not kept: a path of a thousand folders would cost megabytes.
 _MAX_REMEMBERED = 1024
-#: Deeper paths are held against the mount points one by one, not folder by folder.
+#: Deeper paths are compared with each mount point, not folder by folder.
 _DEEP = 64
 
 
@@ -68,7 +68,7 @@ class MountTable:
 
 
 def may_hang(mount: Mount | None) -> bool:
-    """Whether looking at a file there may take for ever: a network, a cluster, or a daemon stands behind it."""
+    """Whether reading a file there may hang: its storage is a network, a cluster or a daemon."""
     return mount is not None and (mount.remote or mount.type.startswith("fuse") or mount.type == "autofs")
 
 

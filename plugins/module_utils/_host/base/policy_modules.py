@@ -58,14 +58,14 @@ def shipped_permissive(root: Root, policy: str, wanted: t.Collection[str]) -> se
     shipped = [number for number in priorities(root, policy) if number in SHIPPED_PRIORITIES]
     if not shipped:
         return None
-    found: set[str] = set()
+    permissive: set[str] = set()
     for path in _by_likelihood(root, policy, shipped):
         cil = content(root, path) or b""
         if b"typepermissive" in cil:
-            found.update(permissive_types(cil)[0])
-        if found.issuperset(wanted):
+            permissive.update(permissive_types(cil)[0])
+        if permissive.issuperset(wanted):
             break
-    return found & set(wanted)
+    return permissive & set(wanted)
 
 
 def _by_likelihood(root: Root, policy: str, shipped: t.Iterable[int]) -> t.Iterator[str]:

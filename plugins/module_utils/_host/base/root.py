@@ -16,7 +16,7 @@ from ..._core.result import Reason
 
 #: The largest file that a reader takes whole.
 MAX_FILE = 4 * 1024 * 1024
-#: The most names that are taken from one folder.
+#: Names read from one folder at most.
 MAX_NAMES = 100_000
 
 # A special file under a configuration file's name must not hold the reader up.
@@ -129,7 +129,7 @@ class Root:
         return os.lstat(path)
 
     def readlink(self, path: str) -> str:
-        """The text of a link. Raises OSError; EINVAL says that it is no link."""
+        """The text of a link. Raises OSError; EINVAL: it is no link."""
         return os.readlink(path)
 
     def getxattr(self, path: str, name: str, follow: bool = True) -> bytes | None:
@@ -195,7 +195,7 @@ def trouble(error: BaseException, code: str = "unreadable") -> Reason:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, bounded, for coverage."""
+    """The text of an error, bounded, for coverage."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}"[:500]

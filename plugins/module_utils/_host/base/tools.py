@@ -33,7 +33,7 @@ class HostTools:
     at: t.Callable[[str], str] = lambda path: path
 
     def run_reader(self, args: list[str], seconds: int, *, data: str | None = None) -> tuple[int, str, str]:
-        """Run a program that changes nothing, and end it when it hangs; the limit is many times what it needs.
+        """Run a program that changes nothing, and end it when it hangs; the limit is many times its usual time.
 
         Output that is complete counts, whatever came after it: only status and errors tell that the limit was reached.
         """

@@ -62,25 +62,25 @@ class CategoryRange:
             return RangeFacts(None, policy.loaded)
         drawing, unknown = plan.drawing_guests(snapshot) if snapshot else (None, "not asked")
         init = (self.root.line("/proc/1/attr/current") or "").rstrip("\0") or None
-        given = daemon.given_label(self.root, policy, running.name)
-        seen = RangeFacts(
+        default_context = daemon.given_label(self.root, policy, running.name)
+        own = RangeFacts(
             daemon=running.name,
             selinux=policy.loaded,
             mls=self.root.line(f"{FS}/mls") != "0",
             awake=running.pid is not None,
             context=running.context,
-            given=given,
-            types=selinux.daemon_types(policy, given, facts),
+            default_context=default_context,
+            types=selinux.daemon_types(policy, default_context, facts),
             init=init,
             guests=drawing,
             unknown=unknown,
         )
-        ours, taken = self._drop_in(seen.path)
-        taken = taken or daemon.host_files_unread(running) or str(daemon.setup_doubt(self.root, running) or "")
-        files = tuple(self._files(seen.unit, seen.path))
-        return RangeFacts(**{**vars(seen), "files": files, "ours": ours, "taken": taken})
+        drop_in, objection = self._drop_in(own.path)
+        objection = objection or daemon.host_files_unread(running) or str(daemon.setup_doubt(self.root, running) or "")
+        files = tuple(self._files(own.unit, own.path))
+        return RangeFacts(**{**vars(own), "files": files, "drop_in": drop_in, "taken": objection})
 
-    def objection(self, seen: RangeFacts, context: str) -> Reason | None:
+    def objection(self, facts: RangeFacts, context: str) -> Reason | None:
         """Why systemd could not start the daemon with this label, by the loaded policy; None when it can."""
         try:
             self.root.transact(f"{FS}/context", context.encode() + b"\0")
@@ -89,49 +89,51 @@ class CategoryRange:
                 return Reason("invalid_label", f"the loaded policy has no label {context}")
             text = f"whether the loaded policy has a label {context} is not known: {reason(error)}"
             return Reason("policy_unreadable", text)
-        if seen.init is None:
+        if facts.init is None:
             text = "the label of systemd could not be read, so whether it may start the daemon is not known"
             return Reason("policy_unreadable", text)
-        verdict = LoadedPolicy(self.root).verdict(Check(seen.init, context, "process", ("transition",)))
+        verdict = LoadedPolicy(self.root).verdict(Check(facts.init, context, "process", ("transition",)))
         if verdict.status == "allowed" or verdict.permissive:
             return None
-        why = verdict.problem or f"the loaded policy denies {seen.init} the transition"
-        return Reason("transition_denied", f"systemd could not start {seen.daemon} as {context}: {why}")
+        why = verdict.problem or f"the loaded policy denies {facts.init} the transition"
+        return Reason("transition_denied", f"systemd could not start {facts.daemon} as {context}: {why}")
 
-    def write(self, seen: RangeFacts, text: str | None, context: str | None, journal: Journal) -> None:
+    def write(self, facts: RangeFacts, text: str | None, context: str | None, journal: Journal) -> None:
         """Put the drop-in there, or take it away (None), and have systemd read it.
 
         Raises HostWriteError and JournalError; the drop-in is then as it was.
         """
-        path = self.top + seen.path
-        if self._drop_in(seen.path) != (seen.ours, ""):
+        path = self.top + facts.path
+        if self._drop_in(facts.path) != (facts.drop_in, ""):
             raise HostWriteError(f"{path} was changed by someone else just now; run this again", "changed_meanwhile")
         if text is not None:
             self._make_folder(os.path.dirname(path), journal)
         content = None if text is None else text.encode()
-        basis = file_write.FileState(None if seen.ours is None else seen.ours.encode("utf-8", "surrogateescape"))
+        basis = file_write.FileState(
+            None if facts.drop_in is None else facts.drop_in.encode("utf-8", "surrogateescape")
+        )
         before = file_write.change_file(path, content, journal, basis=basis)
         try:
             systemctl(self.tools.run_command, self.timeout, "daemon-reload")
-            self._check(seen, context)
+            self._check(facts, context)
         except HostWriteError as error:
             file_write.take_back(os.path.realpath(path), before, content)
             with contextlib.suppress(HostWriteError):
                 systemctl(self.tools.run_command, self.timeout, "daemon-reload")
             raise HostWriteError(f"{error}; {path} is as it was", error.code) from error
 
-    def _check(self, seen: RangeFacts, context: str | None) -> None:
+    def _check(self, facts: RangeFacts, context: str | None) -> None:
         """Ask systemd for the label and drop-ins of the unit. Raises HostWriteError."""
         if context is None:
             return
-        shown = systemctl(self.tools.run_command, self.timeout, "show", "-p", ",".join(_SHOWN), seen.unit)
-        facts = dict(line.partition("=")[::2] for line in shown.split("\n"))
-        paths, value = facts.get("DropInPaths"), facts.get("SELinuxContext", "")
-        if paths is not None and seen.path not in paths.split():
-            text = f"systemd does not read {seen.path}; it reads {paths or 'no drop-in'} of {seen.unit}"
+        shown = systemctl(self.tools.run_command, self.timeout, "show", "-p", ",".join(_SHOWN), facts.unit)
+        properties = dict(line.partition("=")[::2] for line in shown.split("\n"))
+        paths, value = properties.get("DropInPaths"), properties.get("SELinuxContext", "")
+        if paths is not None and facts.path not in paths.split():
+            text = f"systemd does not read {facts.path}; it reads {paths or 'no drop-in'} of {facts.unit}"
             raise HostWriteError(text, "drop_in_not_read")
         if value not in ("", _UNPRINTABLE) and value != context:
-            text = f"systemd starts {seen.unit} as {value} all the same, not as {context}"
+            text = f"systemd starts {facts.unit} as {value} all the same, not as {context}"
             raise HostWriteError(text, "drop_in_without_effect")
 
     def _snapshot(self) -> Snapshot:
@@ -151,7 +153,7 @@ class CategoryRange:
         content = file_write.state_of(self.top + path).content or b""
         return content.decode("utf-8", "surrogateescape"), ""
 
-    def _files(self, unit: str, ours: str) -> list[UnitFile]:
+    def _files(self, unit: str, drop_in: str) -> list[UnitFile]:
         """All files that systemd may read for the unit, but the drop-in. Raises HostReadError."""
         files = [file for path in units(unit) if (file := self._file(path)) is not None]
         for folder in folders(unit):
@@ -160,7 +162,7 @@ class CategoryRange:
             except OSError as error:
                 raise HostReadError(f"{folder} cannot be read: {reason(error)}") from error
             paths = [posixpath.join(folder, name) for name in names]
-            files += [file for path in paths if path != ours and (file := self._file(path)) is not None]
+            files += [file for path in paths if path != drop_in and (file := self._file(path)) is not None]
         return files
 
     def _file(self, path: str) -> UnitFile | None:

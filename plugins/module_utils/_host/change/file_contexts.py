@@ -86,19 +86,19 @@ def _rules(document: t.Mapping[str, t.Any]) -> list[ContextRule]:
     return [ContextRule(item["target"], item["ftype"], item["context"]) for item in document["rules"]]
 
 
-def restore(found: Entry, root: Root | None = None, dry: bool = False) -> None:
-    """Restore rules from the journal, while they are still as this collection left them; ``dry``: only see whether.
+def restore(entry: Entry, root: Root | None = None, dry: bool = False) -> None:
+    """Restore rules from the journal, unless they were changed since; ``dry``: only check.
 
     Raises PlanError and HostWriteError.
     """
     try:
-        rules = _rules(found.before)
+        rules = _rules(entry.before)
         known = all(rule.ftype in _TYPES for rule in rules)
-        changed = _changed(found, rules, root or Root()) if known else ""
+        changed = _changed(entry, rules, root or Root()) if known else ""
     except (KeyError, TypeError):
         known = False
     if not known:
-        text = f"{found.subject}: the journal's entry is none of file contexts; it was left alone"
+        text = f"{entry.subject}: the journal's entry is none of file contexts; it was left alone"
         raise PlanError(text, "bad_journal_entry")
     if changed:
         text = f"{changed}: somebody changed the rule after this collection set it; it was left alone"
@@ -107,12 +107,12 @@ def restore(found: Entry, root: Root | None = None, dry: bool = False) -> None:
         commit(rules)
 
 
-def _changed(found: Entry, before: t.Sequence[ContextRule], root: Root) -> str:
+def _changed(entry: Entry, before: t.Sequence[ContextRule], root: Root) -> str:
     """A rule that is neither as it was nor as it was set; empty when there is none."""
-    if found.after is None:
+    if entry.after is None:
         return ""
-    now = {rule.key: rule.context for rule in local_rules(root, found.after["policy"])}
-    for old, new in zip(before, _rules(found.after)):
+    now = {rule.key: rule.context for rule in local_rules(root, entry.after["policy"])}
+    for old, new in zip(before, _rules(entry.after)):
         if now.get(new.key) not in (old.context, new.context):
             return new.subject
     return ""
@@ -236,7 +236,7 @@ class _Lookup:
         self._handle = ctypes.c_void_p(handle)
 
     def label(self, path: str, mode: int) -> str | None:
-        """The raw label, never one that mcstransd translated."""
+        """The raw label, not translated by mcstransd."""
         label = ctypes.c_char_p()
         code = self._library.selabel_lookup_raw(self._handle, ctypes.byref(label), os.fsencode(path), mode)
         if code == 0:

@@ -83,14 +83,14 @@ class Guard:
         """The guard's files as they are. Raises HostWriteError."""
         files = {path: self._file(path) for path in plan.ORDER}
         missing = tuple(path for path in _FOLDERS if not os.path.isdir(self.top + path))
-        link, taken = None, False
+        link, occupied = None, False
         try:
             link = os.readlink(self.top + LINK)
         except OSError as error:
-            taken = error.errno == errno.EINVAL  # a file, no link
+            occupied = error.errno == errno.EINVAL  # a file, no link
             if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
                 raise HostWriteError(f"{LINK} cannot be read: {reason(error)}") from error
-        return GuardFacts(files, missing, link, taken, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
+        return GuardFacts(files, missing, link, occupied, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
 
     def refusal(self) -> Reason | None:
         """Why the host gets no guard; None when it may have one."""
@@ -108,7 +108,7 @@ class Guard:
             raise HostWriteError(text, "program_missing")
         self._run([PYTHON, "-ISB", "-", "--self-test"], script)
 
-    def objections(self, seen: GuardFacts) -> list[Reason]:
+    def objections(self, facts: GuardFacts) -> list[Reason]:
         """Why libvirt's daemon could not run the guard, by the loaded policy; empty where none is loaded."""
         if not self._policy.loaded:
             return []
@@ -118,7 +118,7 @@ class Guard:
             return [Reason("daemon_domain_unknown", text)]
         labels: dict[str, str | None] = {path: self._label(path) for path in _HOST_PATHS}
         for path in plan.ORDER:
-            old, new = seen.files[path].label, plan.label_for(path, seen)
+            old, new = facts.files[path].label, plan.label_for(path, facts)
             labels[path] = old if old and new and type_of(old) == type_of(new) else new
         # A link gets its type from its folder, and that from the one above, as far down as there are any.
         folder = LINK
@@ -128,7 +128,7 @@ class Guard:
         return objections(self._policy.verdicts(plan.questions(domain, labels)))
 
     def view(self) -> GuardView:
-        """What the guard may see and say on this host, by the loaded policy."""
+        """What the guard may read and log on this host, by the loaded policy."""
         domain = self._domain() if self._policy.loaded else None
         if domain is None:
             return GuardView()
@@ -264,19 +264,19 @@ class Guard:
             raise HostWriteError(f"{path} cannot be made: {reason(error)}; libvirt does not see the guard") from error
 
     def _run(self, command: list[str], stdin: bytes | None) -> None:
-        """Run a self-test. One that said that all is well is well, however long its end took."""
+        """Run a self-test. A test that printed success has passed, however long its end took."""
         for last in (False,) * (_TRIES - 1) + (True,):
             status, out, error = self.run_command(command, data=stdin, binary_data=True)
             if status == 0 or (status in _TIMED_OUT and _OK in out.splitlines()):
                 return
-            said = (error or out).strip()[-500:]
+            output = (error or out).strip()[-500:]
             if status not in _TIMED_OUT:
-                text = f"{' '.join(command)} ended with status {status}: {said}; no guard was put in place"
+                text = f"{' '.join(command)} ended with status {status}: {output}; no guard was put in place"
                 raise HostWriteError(text, "self_test_failed")
             if last:
                 text = (
                     f"{' '.join(command)} did not end within {plan.TEST_LIMIT} s, {_TRIES} times in a row "
-                    f"(status {status}); it said: {said or 'nothing'}; no guard was put in place"
+                    f"(status {status}); it said: {output or 'nothing'}; no guard was put in place"
                 )
                 raise HostWriteError(text, "self_test_timed_out")
 

@@ -172,7 +172,7 @@ def _deaf(root: Root, running: Daemon | None) -> str:
     return f"the loaded policy does not let libvirt's daemon watch packets (packet_socket {missing} to itself)"
 
 
-def survey(session: Session, known: LibvirtFacts) -> Survey:
+def survey(session: Session, libvirt_facts: LibvirtFacts) -> Survey:
     """All guests with their XML, and the host's filters and networks. Raises HostReadError."""
     try:
         alive(readings.CAPABILITIES, readings.CAPABILITIES_SECONDS)
@@ -184,25 +184,25 @@ def survey(session: Session, known: LibvirtFacts) -> Survey:
             models=models,
             filters=readings.filters(readings.texts(session.libvirt, session.handle.listAllNWFilters)),
             networks=readings.networks(readings.texts(session.libvirt, session.handle.listAllNetworks)),
-            guest_types=known.guest_types | {base for base in bases if base},
-            daemon=known.daemon,
-            deaf=known.deaf,
+            guest_types=libvirt_facts.guest_types | {base for base in bases if base},
+            daemon=libvirt_facts.daemon,
+            deaf=libvirt_facts.deaf,
         )
     except session.error as error:
         raise HostReadError(f"libvirt: {_brief(error)}", "libvirt_error") from error
 
 
-def with_driver(seen: Survey, known: LibvirtFacts) -> Survey:
+def with_driver(host_survey: Survey, libvirt_facts: LibvirtFacts) -> Survey:
     """The survey as it would be if libvirt ran with the SELinux driver."""
-    if not known.base_types or any(model.model == "selinux" for model in seen.models):
-        return seen
-    kinds = {"kvm": known.base_types[0], "qemu": known.base_types[-1]}
+    if not libvirt_facts.base_types or any(model.model == "selinux" for model in host_survey.models):
+        return host_survey
+    kinds = {"kvm": libvirt_facts.base_types[0], "qemu": libvirt_facts.base_types[-1]}
     bases = {kind: f"system_u:system_r:{type_}:s0" for kind, type_ in kinds.items()}
-    return replace(seen, models=[SecurityModel("selinux", "0", bases), *seen.models])
+    return replace(host_survey, models=[SecurityModel("selinux", "0", bases), *host_survey.models])
 
 
 def definition(session: Session, domain: t.Any) -> Definition | None:
-    """One guest; None for one that is gone meanwhile."""
+    """One guest; None if it was removed meanwhile."""
     alive("reading the guests")
     try:
         active, persistent = bool(domain.isActive()), bool(domain.isPersistent())
@@ -221,14 +221,16 @@ def definition(session: Session, domain: t.Any) -> Definition | None:
         raise
 
 
-def with_jobs(session: Session, seen: Survey, keys: t.Iterable[str]) -> Survey:
+def with_jobs(session: Session, host_survey: Survey, keys: t.Iterable[str]) -> Survey:
     """The survey with the jobs of these guests (names or uuids) that are under way."""
-    wanted = {guest.uuid for key in keys if (guest := seen.find(key)) is not None and guest.active}
+    running = {guest.uuid for key in keys if (guest := host_survey.find(key)) is not None and guest.active}
     return replace(
-        seen,
+        host_survey,
         guests=[
-            replace(guest, jobs=jobs(session, session.guest(guest.uuid), guest.live)) if guest.uuid in wanted else guest
-            for guest in seen.guests
+            replace(guest, jobs=jobs(session, session.guest(guest.uuid), guest.live))
+            if guest.uuid in running
+            else guest
+            for guest in host_survey.guests
         ],
     )
 
@@ -363,15 +365,15 @@ RunInChild = t.Callable[[float, t.Callable[[Session], t.Any]], t.Any]
 
 
 def restore(entry: Entry, run: RunInChild | None = None) -> None:
-    """Restore a definition or an interface's filter from the journal, while it is still as this collection left it.
+    """Restore a definition or an interface's filter from the journal, unless it was changed since.
 
     Raises PlanError where it is not, and HostWriteError.
     """
-    put = {GUEST: _restore_guest, INTERFACE: _restore_interface}[entry.kind]
+    restore_subject = {GUEST: _restore_guest, INTERFACE: _restore_interface}[entry.kind]
 
     def work(session: Session) -> dict[str, str] | None:
         try:
-            refused = put(session, entry)
+            refused = restore_subject(session, entry)
         except (session.error, DomainXmlError) as error:
             return {"failed": _brief(error)}
         return {"why": refused.text, "code": refused.code} if refused is not None else None
@@ -385,7 +387,7 @@ def restore(entry: Entry, run: RunInChild | None = None) -> None:
 
 
 def look(entries: t.Sequence[Entry], run: RunInChild | None = None) -> list[t.Any]:
-    """The present states of guests and interfaces of the journal, by one connection; None for those that are gone.
+    """The present states of the journal's guests and interfaces, by one connection; None for those that are gone.
 
     The persistent XML of a guest; the filters of an interface, ``now`` and ``defined``; an HostReadError for a state
     that cannot be read. Raises HostWriteError.

@@ -70,7 +70,7 @@ def judged(root: Root, hooks: t.Iterable[Hook], domain: str) -> list[Hook]:
 
 
 def examined(root: Root, hooks: t.Iterable[Hook]) -> list[Hook]:
-    """The hooks, each with what it does when the daemon calls it for a running guest at its start."""
+    """The hooks, each with its effect when the daemon calls it for running guests at its own start."""
     return [replace(hook, at_reconnect=_at_reconnect(root, hook.path)) for hook in hooks]
 
 

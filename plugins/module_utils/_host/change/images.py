@@ -161,36 +161,36 @@ class ImageSurvey:
         """Each file as it is now. A file that cannot be read has its ``error`` set."""
         mounts, problem = mount_table(self.root)
         if problem:
-            seen = {target.key: SurveyedFile(error=problem.text) for target in targets}
+            files = {target.key: SurveyedFile(error=problem.text) for target in targets}
         else:
-            seen = self._look(targets, mounts)
-        self._defaults(targets, seen)
-        self._holders(targets, seen)
-        return seen
+            files = self._look(targets, mounts)
+        self._defaults(targets, files)
+        self._holders(targets, files)
+        return files
 
     def _look(self, targets: t.Sequence[ImageTarget], mounts: MountTable) -> dict[ImageKey, SurveyedFile]:
         far: dict[str, list[ImageTarget]] = {}
-        seen: dict[ImageKey, SurveyedFile] = {}
+        files: dict[ImageKey, SurveyedFile] = {}
         for target in targets:
             mount = mounts.of(self._real(target)) if target.pid is None else None
             if mount is not None and may_hang(mount):
                 far.setdefault(mount.mount, []).append(target)
             else:
-                seen[target.key] = self._read(target)
-            if mount is not None and target.key in seen:
-                seen[target.key].labelled = mount.labelled
-        jobs = [(point, wanted, Job(self._far(wanted), self.timeout)) for point, wanted in sorted(far.items())]
-        for point, wanted, job in jobs:
+                files[target.key] = self._read(target)
+            if mount is not None and target.key in files:
+                files[target.key].labelled = mount.labelled
+        jobs = [(point, group, Job(self._far(group), self.timeout)) for point, group in sorted(far.items())]
+        for point, group, job in jobs:
             mount = mounts.of(point)
             for index, plain in job.items():
                 plain["holders"] = []
-                seen[wanted[index].key] = SurveyedFile(**plain)
-            for target in wanted:
+                files[group[index].key] = SurveyedFile(**plain)
+            for target in group:
                 problem = f"{point}: {job.problem or 'no answer for this file'}"
-                surveyed = seen.setdefault(target.key, SurveyedFile(error=problem))
+                surveyed = files.setdefault(target.key, SurveyedFile(error=problem))
                 surveyed.remote = mount is not None and mount.remote
                 surveyed.labelled = mount is not None and mount.labelled
-        return seen
+        return files
 
     def _real(self, target: ImageTarget) -> str:
         """Where the file lies, with the links in the path of its folder followed."""
@@ -216,31 +216,31 @@ class ImageSurvey:
         facts = (state.kind, state.device, state.inode, state.links, state.label, state.uid, state.gid, state.mode)
         return SurveyedFile("", *facts, memory=memory)
 
-    def _defaults(self, targets: t.Sequence[ImageTarget], seen: t.Mapping[ImageKey, SurveyedFile]) -> None:
-        wanted = [
-            target for target in targets if target.relabel and target.label is None and not seen[target.key].error
+    def _defaults(self, targets: t.Sequence[ImageTarget], files: t.Mapping[ImageKey, SurveyedFile]) -> None:
+        unlabelled = [
+            target for target in targets if target.relabel and target.label is None and not files[target.key].error
         ]
         try:
             labels = file_contexts.defaults(
-                [(target.path, seen[target.key].kind or "") for target in wanted], self.timeout, self.contexts
+                [(target.path, files[target.key].kind or "") for target in unlabelled], self.timeout, self.contexts
             )
         except HostReadError as error:
-            for target in wanted:
-                seen[target.key].error = reason(error)
+            for target in unlabelled:
+                files[target.key].error = reason(error)
             return
-        for target in wanted:
-            seen[target.key].default = labels[(target.path, seen[target.key].kind or "")]
+        for target in unlabelled:
+            files[target.key].default = labels[(target.path, files[target.key].kind or "")]
 
-    def _holders(self, targets: t.Sequence[ImageTarget], seen: t.Mapping[ImageKey, SurveyedFile]) -> None:
-        files = {
+    def _holders(self, targets: t.Sequence[ImageTarget], files: t.Mapping[ImageKey, SurveyedFile]) -> None:
+        paths = {
             (item.device, item.inode): target.path
             for target in targets
-            if not (item := seen[target.key]).error and target.pid is None and item.kind == "file"
+            if not (item := files[target.key]).error and target.pid is None and item.kind == "file"
             if item.device is not None and item.inode is not None
         }
-        opened_files = open_files.find(self.root, files, self.timeout)
-        for item in seen.values():
-            if (item.device, item.inode) in files:
+        opened_files = open_files.find(self.root, paths, self.timeout)
+        for item in files.values():
+            if (item.device, item.inode) in paths:
                 item.holders = list(opened_files.of((item.device or "", item.inode or 0)))
                 item.blind = opened_files.problem
 
@@ -276,16 +276,16 @@ def apply(
 def _opened_since(changes: t.Iterable[ImageChange], root: Root) -> dict[ImageKey, Reason]:
     """Files opened since the survey: waiting for the journal and compiling rules takes time."""
     files = {
-        (change.seen.device, change.seen.inode): change
+        (change.file.device, change.file.inode): change
         for change in changes
-        if change.target.pid is None and change.seen.kind == "file"
-        if change.seen.device is not None and change.seen.inode is not None
+        if change.target.pid is None and change.file.kind == "file"
+        if change.file.device is not None and change.file.inode is not None
     }
     paths = {identity: change.target.path for identity, change in files.items()}
     opened_files = open_files.find(root, paths, _SCAN_TIMEOUT)
     refused = {}
     for identity, change in files.items():
-        fresh = [holder for holder in opened_files.of(identity) if holder not in change.seen.holders]
+        fresh = [holder for holder in opened_files.of(identity) if holder not in change.file.holders]
         if fresh:
             refused[change.target.key] = Reason("open", f"in use since just now: open by {_names(fresh)}")
         elif opened_files.problem:
@@ -327,18 +327,18 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _as_planned(handle: int, change: ImageChange) -> ImageState:
-    """The file, when it is the one that was planned, in the state that was planned."""
-    state, seen = state_of(handle), change.seen
-    if (state.device, state.inode) != (seen.device, seen.inode):
+    """The file's state, when file and state are as planned."""
+    state, file = state_of(handle), change.file
+    if (state.device, state.inode) != (file.device, file.inode):
         raise _RefusedError("another file is in its place now; it was left alone", "another_file")
     if state.kind != "dir" and state.links != 1:
         raise _RefusedError(f"it has {state.links} names (hard links) now; it was left alone", "hard_links")
-    if state.label != seen.label:
+    if state.label != file.label:
         raise _RefusedError(
             f"its label is {state.label} now, so somebody else is at work; it was left alone", "label_changed"
         )
     memory = {name: text_of(value).rstrip("\0") for name, value in state.xattrs.items() if name != LABEL}
-    if memory != seen.memory:
+    if memory != file.memory:
         raise _RefusedError("what libvirt remembers of it changed just now; it was left alone", "remembered_changed")
     return state
 

@@ -105,7 +105,7 @@ class PolicyStore:
         subject = " ".join(types)
         journal.record([Entry(PERMISSIVE_KIND, subject, {"policy": _text(zlib.compress(policy))})])
         _run(self.tools, ["load_policy"], "the policy that was loaded stays")
-        # What was loaded is known only now. This entry restores nothing: it says whether the policy is still ours.
+        # What was loaded is known only now. This entry restores nothing: it identifies the loaded policy.
         loaded = _loaded(self.tools)
         if loaded is not None:
             journal.record([Entry(PERMISSIVE_KIND, subject, {"policy": None}, {"sha256": digest(loaded)})])
@@ -251,7 +251,7 @@ def _loaded(tools: HostTools) -> bytes | None:
 
 
 def digest(content: bytes) -> str:
-    """What tells one module or policy from another."""
+    """Digest that identifies a module or policy."""
     return hashlib.sha256(content.strip()).hexdigest()
 
 
@@ -306,7 +306,7 @@ def _run_writer(tools: HostTools, words: list[str], then: str, policy: str, root
         status, _out, _err = tools.run_command([runcon, label, program, *words[1:]])
         if status == 0:
             return
-        # It did not start, or it failed and changed nothing: the ordinary way says why.
+        # It did not start, or it failed and changed nothing: the ordinary run reports the reason.
     _run(tools, words, then)
 
 

@@ -56,7 +56,7 @@ class CycleOutcome:
 
 
 def cycle(session: Session, survey: Survey, cycles: t.Sequence[Cycle], method: CycleMethod) -> CycleOutcome:
-    """Stop and start each guest. After one that does not run again as it should, no other is stopped.
+    """Stop and start each guest. After a guest that does not run again as planned, no other is stopped.
 
     Guests that block every start are stopped together, before the first of them starts.
     """

@@ -62,7 +62,7 @@ def _path(entry: Entry) -> None:
     restore(entry)
 
 
-#: Who restores what, by the kind of an entry; selinux_state's restorers come with programs of the host.
+#: Restorers by the kind of an entry; those of selinux_state depend on programs of the host.
 RESTORERS: dict[str, Restore] = {
     file_write.KIND: file_write.restore,
     "label": _label,
@@ -192,7 +192,7 @@ def put_back(wanted: t.Iterable[Run], journal: Journal, by_kind: t.Mapping[str, 
 def foresee(
     wanted: t.Sequence[Run], kinds: t.Iterable[str] = RESTORERS, by_kind: t.Mapping[str, Inspector] | None = None
 ) -> Outcome:
-    """The outcome that ``put_back`` would have, as far as objects can be looked at without a change.
+    """Predict the outcome of ``put_back``, as far as objects can be inspected without a change.
 
     ``kinds``: those that can be restored.
     """
@@ -233,7 +233,7 @@ class _Chain:
     stuck: set[tuple[str, str]] = field(default_factory=set)
 
     def completed(self, entry: Entry) -> Entry:
-        """The entry with what it had set, where its journal does not have it and a newer entry does."""
+        """The entry with the value that it set, from a newer entry where its own journal lacks it."""
         newer = self.before.get((entry.kind, entry.subject))
         if entry.after is not None or newer is None:
             return entry

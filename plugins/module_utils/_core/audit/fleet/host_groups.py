@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from collections import defaultdict
 
-from ...facts.connected import Parts
+from ...facts.connected import DisjointSets
 from ...facts.sharing import Sharing
 
 
@@ -23,10 +23,10 @@ class HostGroups:
         sharers = sharing.sharers()
         self.sharing = sharing
         self._shared_keys = {key for key, names in sharers.items() if len(names) > 1}
-        parts = Parts([*(names for names in sharers.values() if len(names) > 1), *self.pools])
+        parts = DisjointSets([*(names for names in sharers.values() if len(names) > 1), *self.pools])
         numbers: dict[str, int] = {}
         #: Number of each host's group.
-        self.domains = {host: numbers.setdefault(parts.part(host), len(numbers)) for host in sorted(hosts)}
+        self.domains = {host: numbers.setdefault(parts.find(host), len(numbers)) for host in sorted(hosts)}
         #: Hosts of the operator's migration pools.
         self.pooled = {host for pool in self.pools if len(pool) > 1 for host in pool}
 

@@ -20,7 +20,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
 from ...errors import LabelError
-from ...facts.connected import Parts
+from ...facts.connected import DisjointSets
 from ...facts.orphans import by_reporter
 from ...facts.sharing import Sharing
 from ...facts.storage import FileName, file_name, file_path
@@ -116,7 +116,7 @@ class _Group:
 
 def _groups(stocks: t.Sequence[Stock], sharing: Sharing) -> t.Iterable[_Group]:
     """Orphans by file and label. A report with another label than others does not replace theirs."""
-    parts: Parts[int] = Parts()
+    parts: DisjointSets[int] = DisjointSets()
     entries: list[tuple[Stock, Orphan, set[str]]] = []
     first: dict[tuple[str, FileName, str], int] = {}
     for host_stock in sorted(stocks, key=lambda item: item.host):
@@ -128,7 +128,7 @@ def _groups(stocks: t.Sequence[Stock], sharing: Sharing) -> t.Iterable[_Group]:
             entries.append((host_stock, orphan, keys))
     groups: dict[int, _Group] = defaultdict(_Group)
     for number, (host_stock, orphan, keys) in enumerate(entries):
-        group = groups[parts.part(number)]
+        group = groups[parts.find(number)]
         group.seen.append((host_stock, orphan))
         group.keys |= keys
     return groups.values()

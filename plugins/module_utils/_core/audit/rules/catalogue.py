@@ -66,13 +66,13 @@ def _apply(rule: f.Rule, name: str, snapshot: Snapshot, settings: f.Settings) ->
 
 
 def _not_applicable(rule: f.Rule, absent: t.Mapping[str, Coverage]) -> f.Outcome:
-    """Result of a rule about an area that the host does not have: of several, the first says why."""
+    """Result of a rule about an area that the host does not have; the first such area is the reason."""
     first = next(iter(absent.values()))
     return f.Outcome(rule.id, f.NOT_APPLICABLE, first.why, tuple(first.codes[: f.MAX_CODES]))
 
 
 def _where_libvirt_is(rule: f.Rule, snapshot: Snapshot, result: f.Hit | f.Unsure) -> f.Hit | f.Unsure:
-    """Say of a repair of libvirt itself that it belongs into the container that the daemon runs in."""
+    """Append to a repair of libvirt itself that it belongs into the container of the daemon."""
     daemon = snapshot.libvirt.daemon
     if isinstance(result, f.Unsure) or rule not in LIBVIRT_RULES or daemon is None or daemon.own_files is False:
         return result

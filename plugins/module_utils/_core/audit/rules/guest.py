@@ -181,7 +181,7 @@ def _confined_next(judged: _JudgedGuest) -> bool:
 
 
 def _unmanaged(snapshot: Snapshot, _settings: Settings) -> Results:
-    """Also while SELinux is off, and on a host without libvirt: nobody else reports these."""
+    """Report these also while SELinux is off and on a host without libvirt: no other rule does."""
     outside = outsiders.outside_qemus(snapshot)
     names = Counter((process.exe, process.name) for process, _kind in outside)
     for process, kind in outside:

@@ -232,7 +232,7 @@ def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
             yield Unsure(image_name(file.path), why)
     for mount, (storage, paths) in sorted(by_mount.items()):
         evidence = {"type": storage.type, "source": storage.source, "context": storage.context, **_some(paths)}
-        # A fleet that chose such storage has said so by its profile; it stays no more than owner and mode.
+        # The profile states that the fleet chose such storage; owner and mode alone protect it.
         chosen = storage.type.startswith(_CHOSEN.get(settings.profile, ()))
         severity = "low" if chosen else None if settings.profile == "local" else "medium"
         yield Hit(f"storage {mount}", mount, evidence, severity=severity)
@@ -274,7 +274,7 @@ _BACK = (
     "in use."
 )
 
-#: The fleet's analysis settles orphans on shared storage with this rule's words.
+#: The fleet analysis judges orphans on shared storage by this rule.
 ORPHAN = Rule(
     id="IMG-005",
     title="A file carries a guest's label and belongs to no guest",

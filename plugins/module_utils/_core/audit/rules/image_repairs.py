@@ -145,7 +145,7 @@ def _shared_folder(file: images.File) -> Repair:
 
 
 def _is_unconfined(guest: Guest) -> bool:
-    """libvirt gives the guest no label at all: its <seclabel> says none, or the driver was off when it started."""
+    """Whether libvirt gives the guest no label: its <seclabel> has type none, or the driver was off at its start."""
     seclabel = file_labels.confinement(guest.live if guest.active else guest.persistent_labels)
     return guest.active if seclabel is None else seclabel.type == "none"
 

@@ -239,7 +239,7 @@ def _daemon_label(snapshot: Snapshot, _settings: Settings) -> Results:
 def _daemon_faults(daemon: Daemon, context: str) -> t.Iterator[tuple[str, str]]:
     """Severity and description of each fault in a daemon's label."""
     type_ = type_of(context)
-    # A container gives its daemon another type by right.
+    # In a container the daemon has another type by design.
     if daemon.own_files is not True and daemon.types != [] and not is_daemon_type(daemon, type_):
         yield "medium", f"type {type_} is not a libvirt daemon's; it was started by hand or by a custom unit"
     try:

@@ -74,7 +74,7 @@ def _next_boot(snapshot: Snapshot, _settings: Settings) -> Results:
         if not selinux_off(snapshot):
             yield Unsure(HOST, Reason("config_unread", "SELINUX= of /etc/selinux/config could not be read"))
         return
-    # libselinux takes any word that it does not know for permissive.
+    # libselinux treats any unknown value as permissive.
     strength = _STRENGTH.get(selinux.configured_mode.strip().lower(), 1)
     if strength < _STRENGTH.get(selinux.mode, 2):
         yield Hit(HOST, HOST, {"mode": selinux.mode, "configured_mode": selinux.configured_mode})
@@ -193,8 +193,8 @@ def _unconstrained(snapshot: Snapshot, _settings: Settings) -> Results:
 
 def _not_asked(snapshot: Snapshot) -> t.Iterator[Unsure]:
     """Types of guests about which the loaded policy was not asked."""
-    asked = {facts.name for facts in snapshot.selinux.types}
-    for name in sorted(given_types(snapshot) - asked):
+    answered = {facts.name for facts in snapshot.selinux.types}
+    for name in sorted(given_types(snapshot) - answered):
         yield Unsure(f"type {name}", Reason("type_not_asked", "the loaded policy was not asked about this type"))
 
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which files a repair concerns, by what the audit's rules say of the snapshot (facts/images.py).
+"""Which files a repair concerns, by the audit's rules on the snapshot (facts/images.py).
 
 A file in use is never touched, with one exception: the image of a running guest, back to that guest's own label, when
 no other guest uses it anywhere. Storage that other hosts share is left to settle.py, after the survey.
@@ -77,7 +77,7 @@ def _both(first: ImageTarget, second: ImageTarget) -> ImageTarget:
 
 @dataclass(frozen=True)
 class _Repairs:
-    """Repairs of one host, from what the labels of its files say."""
+    """Repairs of one host, by the labels of its files."""
 
     snapshot: Snapshot
     repair: frozenset[str]

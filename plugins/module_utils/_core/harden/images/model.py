@@ -105,7 +105,7 @@ class SurveyedFile:
 
     @property
     def owner(self) -> str:
-        """Owner, group and mode in words."""
+        """Owner, group and mode as text."""
         return owner_text(self.uid, self.gid, self.mode)
 
 
@@ -114,7 +114,7 @@ class ImageChange:
     """The change of one file."""
 
     target: ImageTarget
-    seen: SurveyedFile
+    file: SurveyedFile
     label: str | None = None
     close: bool = False
     forget: tuple[str, ...] = ()
@@ -122,25 +122,25 @@ class ImageChange:
 
     def steps(self) -> list[Step]:
         """Its steps in the plan."""
-        subject, seen = self.target.subject, self.seen
+        subject, file = self.target.subject, self.file
         steps: list[Step] = []
         if self.label is not None:
-            steps.append(Step("relabel", subject, seen.label, self.label))
+            steps.append(Step("relabel", subject, file.label, self.label))
         if self.close:
-            steps.append(Step("close", subject, seen.owner, owner_text(*CLOSED)))
+            steps.append(Step("close", subject, file.owner, owner_text(*CLOSED)))
         if self.forget:
-            memory = {name[len(REMEMBERED) :]: seen.memory[name] for name in self.forget}
+            memory = {name[len(REMEMBERED) :]: file.memory[name] for name in self.forget}
             steps.append(Step("forget_owner", subject, memory, None))
         return steps
 
     def states(self) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
         """The file before and after, as plain data."""
-        seen = self.seen
-        before = {"label": seen.label, "owner": seen.owner, "remembered": sorted(seen.memory)}
+        file = self.file
+        before = {"label": file.label, "owner": file.owner, "remembered": sorted(file.memory)}
         after = {
-            "label": seen.label if self.label is None else self.label,
-            "owner": owner_text(*CLOSED) if self.close else seen.owner,
-            "remembered": sorted(set(seen.memory) - set(self.forget)),
+            "label": file.label if self.label is None else self.label,
+            "owner": owner_text(*CLOSED) if self.close else file.owner,
+            "remembered": sorted(set(file.memory) - set(self.forget)),
         }
         return before, after
 
@@ -155,5 +155,5 @@ class ImagePlan:
 
 
 def owner_text(uid: int, gid: int, mode: int) -> str:
-    """Owner, group and mode in words."""
+    """Owner, group and mode as text."""
     return f"{uid}:{gid} {mode:04o}"

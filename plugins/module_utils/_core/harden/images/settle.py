@@ -22,7 +22,7 @@ from ...selinux.context import read_context, type_of
 from ...selinux.file_contexts import NONE, label_by
 from ...snapshot.model import Snapshot
 from ...words import some
-from ..shared_use import Elsewhere
+from ..shared_use import FolderUse
 from .model import CLOSED, IN_USE, REMEMBERED, FileHolder, ImageChange, ImageKey, ImagePlan, ImageTarget, SurveyedFile
 from .wishes import ImageWishes
 
@@ -35,13 +35,13 @@ def settle(
     snapshot: Snapshot,
     wishes: ImageWishes,
     targets: t.Iterable[ImageTarget],
-    seen: t.Mapping[ImageKey, SurveyedFile],
+    files: t.Mapping[ImageKey, SurveyedFile],
 ) -> ImagePlan:
     """The change of each file, by the survey."""
     plan = ImagePlan()
     judge = _Judge(snapshot, wishes)
     for target in targets:
-        outcome = judge.outcome(target, seen.get(target.key) or SurveyedFile(error="it was not looked at"))
+        outcome = judge.outcome(target, files.get(target.key) or SurveyedFile(error="it was not looked at"))
         if isinstance(outcome, Refusal):
             plan.refused.append(outcome)
         elif outcome is not None:
@@ -68,89 +68,89 @@ class _Judge:
                 name = guest_name(file.active[0].guest)
                 self.running[file.real_path] = self.running[(file.facts.device, file.facts.inode)] = name
 
-    def outcome(self, target: ImageTarget, seen: SurveyedFile) -> ImageChange | Refusal | None:
+    def outcome(self, target: ImageTarget, file: SurveyedFile) -> ImageChange | Refusal | None:
         """The change, why there is none, or None where nothing is to change."""
-        if seen.error:
-            return Refusal(target.subject, Reason("not_readable", seen.error))
-        change = self._change(target, seen)
+        if file.error:
+            return Refusal(target.subject, Reason("not_readable", file.error))
+        change = self._change(target, file)
         if not change.steps():
             return Refusal(target.subject, target.kept) if target.kept else None
         for check in (self._same_as_read, self._bounds, self._in_use, self._remembered, self._shared):
-            reason = check(target, seen)
+            reason = check(target, file)
             if reason is not None:
                 return Refusal(target.subject, reason)
         return Refusal(target.subject, target.kept) if target.kept else change
 
-    def _change(self, target: ImageTarget, seen: SurveyedFile) -> ImageChange:
-        label = (target.label or self._default(target, seen)) if target.relabel else None
-        rests = seen.label if label is None else label
+    def _change(self, target: ImageTarget, file: SurveyedFile) -> ImageChange:
+        label = (target.label or self._default(target, file)) if target.relabel else None
+        rests = file.label if label is None else label
         close = target.close
         if target.close_if_readable:
             close = bool(self.readable.get(rests or "")) or rests not in self.asked
-        if (seen.uid, seen.gid, seen.mode) == CLOSED or target.kept:
+        if (file.uid, file.gid, file.mode) == CLOSED or target.kept:
             close = False
-        forget = tuple(sorted(seen.memory)) if target.forget else ()
-        label = None if label == seen.label else label
-        return ImageChange(target, seen, label, close, forget, self._is_shared(target, seen))
+        forget = tuple(sorted(file.memory)) if target.forget else ()
+        label = None if label == file.label else label
+        return ImageChange(target, file, label, close, forget, self._is_shared(target, file))
 
-    def _default(self, target: ImageTarget, seen: SurveyedFile) -> str:
+    def _default(self, target: ImageTarget, file: SurveyedFile) -> str:
         """The label that the policy gives the path, unless there is none or it lets every guest write."""
-        ftype = _FTYPES.get(seen.kind or "", "f")
-        label = label_by(self.wishes.rules, target.path, ftype) or seen.default
+        ftype = _FTYPES.get(file.kind or "", "f")
+        label = label_by(self.wishes.rules, target.path, ftype) or file.default
         if label is None or label == NONE or type_of(label) == self.types.image:
             return self.wishes.fallback
         return label
 
-    def _same_as_read(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+    def _same_as_read(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
         """Why it is not the file in the snapshot, or none whose label may be set."""
         kinds = {"block", "char", "file"} if target.pid else {"file", "dir"}
-        if seen.kind not in kinds:
-            return Reason("not_a_plain_file", f"it is no plain file but a {seen.kind}")
-        known = target.inode is not None and target.device is not None
-        if known and (seen.device, seen.inode) != (target.device, target.inode):
+        if file.kind not in kinds:
+            return Reason("not_a_plain_file", f"it is no plain file but a {file.kind}")
+        has_identity = target.inode is not None and target.device is not None
+        if has_identity and (file.device, file.inode) != (target.device, target.inode):
             return Reason("another_file", "there is another file now than when the host was read")
-        if target.read_label is not None and seen.label != target.read_label:
-            text = f"its label is {seen.label} now, and was {target.read_label} when the host was read"
+        if target.read_label is not None and file.label != target.read_label:
+            text = f"its label is {file.label} now, and was {target.read_label} when the host was read"
             return Reason("label_changed", text)
-        if seen.kind != "dir" and seen.links != 1:
-            text = f"it has {seen.links} names (hard links), and the others would change with it"
+        if file.kind != "dir" and file.links != 1:
+            text = f"it has {file.links} names (hard links), and the others would change with it"
             return Reason("hard_links", text)
         return None
 
-    def _bounds(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+    def _bounds(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
         if target.pid is not None:
             return None
         if self.wishes.within and not below_any(target.path, self.wishes.within):
             return Reason("out_of_bounds", f"it does not lie in {some(self.wishes.within)}")
-        if target.relabel and not seen.labelled and not selinux_off(self.snapshot):
+        if target.relabel and not file.labelled and not selinux_off(self.snapshot):
             return Reason("storage_without_labels", "its storage keeps no labels of its own")
         return None
 
-    def _in_use(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+    def _in_use(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
         if target.pid is not None:
             return None  # a node that one guest alone sees
         if target.repair != IN_USE:
-            guest = self.running.get(target.path) or self.running.get((seen.device, seen.inode))
+            guest = self.running.get(target.path) or self.running.get((file.device, file.inode))
             if guest:
                 text = f"{guest} runs and uses it; power-cycle the guest when its owner agrees"
                 return Reason("guest_runs", text)
-        if seen.kind == "dir":
+        if file.kind == "dir":
             return None  # what lies in it stays open to whoever has it open
-        if seen.blind:
-            return Reason("holders_unknown", f"it is not known who has it open: {seen.blind}")
-        others = [str(holder) for holder in seen.holders if not self._may_hold(target, holder)]
-        return Reason("open", f"in use: open by {some(others)}") if others else None
+        if file.blind:
+            return Reason("holders_unknown", f"it is not known who has it open: {file.blind}")
+        holders = [str(holder) for holder in file.holders if not self._may_hold(target, holder)]
+        return Reason("open", f"in use: open by {some(holders)}") if holders else None
 
     @staticmethod
     def _may_hold(target: ImageTarget, holder: FileHolder) -> bool:
         return target.repair == IN_USE and (holder.pid in target.users or holder.name in _LOCK_DAEMONS)
 
-    def _remembered(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+    def _remembered(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
         if target.repair == IN_USE:
             return None
         for model in ("selinux", "dac"):
-            count = seen.memory.get(f"{REMEMBERED}ref_{model}", "0")
-            timestamp = seen.memory.get(f"{REMEMBERED}timestamp_{model}")
+            count = file.memory.get(f"{REMEMBERED}ref_{model}", "0")
+            timestamp = file.memory.get(f"{REMEMBERED}timestamp_{model}")
             if count == "0" or images.of_another_boot(self.snapshot, timestamp):
                 continue
             text = (
@@ -160,37 +160,37 @@ class _Judge:
             return Reason("counted_by_libvirt", text)
         return None
 
-    def _is_shared(self, target: ImageTarget, seen: SurveyedFile) -> bool:
-        return target.pid is None and (seen.remote or below_any(target.path, self.exports))
+    def _is_shared(self, target: ImageTarget, file: SurveyedFile) -> bool:
+        return target.pid is None and (file.remote or below_any(target.path, self.exports))
 
-    def _shared(self, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
-        if seen.kind == "dir" or not self._is_shared(target, seen):
+    def _shared(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
+        if file.kind == "dir" or not self._is_shared(target, file):
             return None
-        known = [item for item in self.wishes.elsewhere if below(target.path, item.folder)]
-        if not known:
+        folders = [item for item in self.wishes.elsewhere if below(target.path, item.folder)]
+        if not folders:
             text = "other hosts share its storage, and what they use of it is not known: say it by elsewhere"
             return Reason("use_elsewhere_unknown", text)
-        reasons = (_used_elsewhere(item, target, seen) for item in known)
+        reasons = (_used_elsewhere(use, target, file) for use in folders)
         return next((reason for reason in reasons if reason is not None), None)
 
 
-def _used_elsewhere(known: Elsewhere, target: ImageTarget, seen: SurveyedFile) -> Reason | None:
+def _used_elsewhere(use: FolderUse, target: ImageTarget, file: SurveyedFile) -> Reason | None:
     """Why another host may use the file."""
-    if not known.complete:
-        text = f"other hosts share {known.folder}: {known.why or 'what they use of it is not known'}"
+    if not use.complete:
+        text = f"other hosts share {use.folder}: {use.why or 'what they use of it is not known'}"
         return Reason("use_elsewhere_unknown", text)
-    used = next((use for use in known.in_use if _same_file(use.inode, use.path, target, seen)), None)
+    used = next((entry for entry in use.in_use if _same_file(entry.inode, entry.path, target, file)), None)
     if used is not None:
         return Reason("in_use_elsewhere", f"in use on another host: {used.by}")
-    level = "" if target.repair == IN_USE else _opening_level(known.levels, seen.label)
+    level = "" if target.repair == IN_USE else _opening_level(use.levels, file.label)
     if level:
-        text = f"a guest on another host that shares {known.folder} runs at {level}, which opens it"
+        text = f"a guest on another host that shares {use.folder} runs at {level}, which opens it"
         return Reason("readable_elsewhere", text)
     return None
 
 
-def _same_file(inode: int | None, path: str, target: ImageTarget, seen: SurveyedFile) -> bool:
-    return (inode is not None and inode == seen.inode) or path == target.path
+def _same_file(inode: int | None, path: str, target: ImageTarget, file: SurveyedFile) -> bool:
+    return (inode is not None and inode == file.inode) or path == target.path
 
 
 def _opening_level(levels: t.Iterable[str], label: str | None) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ...errors import PlanError
 from ...selinux.context import parse_context
 from ...selinux.file_contexts import AT_REST, NONE, ContextRule
-from ..shared_use import Elsewhere
+from ..shared_use import FolderUse
 
 #: Label for a path that the policy gives none.
 FALLBACK = AT_REST
@@ -22,7 +22,7 @@ FALLBACK = AT_REST
 
 @dataclass(frozen=True)
 class ImageWish:
-    """A label that the caller wants a file to have; None: the one that the policy gives the path."""
+    """The requested label of a file; None: the policy's default for the path."""
 
     path: str
     label: str | None = None
@@ -38,7 +38,7 @@ class ImageWishes:
     within: tuple[str, ...] = ()
     #: Where the policy has no label for a path, or one that every guest may write.
     fallback: str = FALLBACK
-    elsewhere: tuple[Elsewhere, ...] = ()
+    elsewhere: tuple[FolderUse, ...] = ()
     #: File-context rules that are about to be added: the policy's future answers.
     rules: tuple[ContextRule, ...] = ()
 

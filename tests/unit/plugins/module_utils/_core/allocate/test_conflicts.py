@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.conflicts import TakenSets
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.conflicts import CategorySetIndex
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_code import Band, Code
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet
 from hypothesis import given
@@ -26,7 +26,7 @@ SETS = st.lists(
 
 @given(SETS, st.integers(0, CODE.tenants * CODE.guests - 1))
 def test_a_conflict_is_what_comparing_with_each_finds(sets: list[CategorySet], rank: int) -> None:
-    taken = TakenSets(CODE)
+    taken = CategorySetIndex(CODE)
     taken.update(sets)
     label = CODE.label(*CODE.unrank(rank))
     expected = [
@@ -41,7 +41,7 @@ def test_a_conflict_is_what_comparing_with_each_finds(sets: list[CategorySet], r
 
 @given(SETS, st.integers(0, CODE.tenants - 1))
 def test_a_tenant_is_in_the_way_of_a_set_within_what_it_shares(sets: list[CategorySet], tenant: int) -> None:
-    taken = TakenSets(CODE)
+    taken = CategorySetIndex(CODE)
     taken.update(sets)
     shared = CODE.shared(tenant)
     expected = [one for one in sets if one.mask and shared.dominates(one)]
@@ -51,6 +51,6 @@ def test_a_tenant_is_in_the_way_of_a_set_within_what_it_shares(sets: list[Catego
 
 
 def test_nothing_is_clear_of_a_set_that_holds_all_so_it_does_not_count() -> None:
-    taken = TakenSets(CODE)
+    taken = CategorySetIndex(CODE)
     taken.update([CategorySet.of(range(1024)), CategorySet()])
     assert taken.conflict(CODE.label(0, 0)) is None

@@ -33,7 +33,7 @@ def told(domains: t.Iterable[d.LabelDomain]) -> list[tuple[str, tuple[str, ...]]
 
 
 def test_name_and_hosts_are_enough() -> None:
-    assert d.parse_domains([PROD]) == [d.Named("prod", ("kvm1", "kvm2"), "static", 64, True, Code())]
+    assert d.parse_domains([PROD]) == [d.NamedDomain("prod", ("kvm1", "kvm2"), "static", 64, True, Code())]
     assert d.parse_domains([PROD], "range")[0].strategy == "range"
     assert d.parse_domains([]) == []
 
@@ -48,7 +48,7 @@ def test_every_field_counts() -> None:
         "dynamic": [0, 16],
     }
     code = Code((Band(16, 10), Band(26, 10), Band(36, 10), Band(46, 10)), Band(0, 16))
-    assert d.parse_domains([whole]) == [d.Named("prod", ("kvm1", "kvm2"), "none", 8, False, code)]
+    assert d.parse_domains([whole]) == [d.NamedDomain("prod", ("kvm1", "kvm2"), "none", 8, False, code)]
 
 
 def test_what_is_null_is_not_given() -> None:

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import (
+    from_stored,
     label_use,
-    recalled,
     stored,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange
@@ -69,7 +69,7 @@ def test_every_place_where_a_label_may_be_counts() -> None:
 
 def test_what_is_kept_comes_back() -> None:
     use = label_use("kvm1", everything())
-    back = recalled("kvm1", json.loads(json.dumps(stored(use))))
+    back = from_stored("kvm1", json.loads(json.dumps(stored(use))))
     assert (back.strangers, back.files) == (use.strangers, use.files)
     assert [(one.uuid, one.held, one.files) for one in back.guests] == [
         (one.uuid, one.held, one.files) for one in use.guests

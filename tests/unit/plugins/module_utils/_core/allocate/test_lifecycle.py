@@ -26,13 +26,15 @@ HOSTS = frozenset({"kvm1", "kvm2"})
 NOW = ledger_time(None, 50.0)
 
 
-def sight(*guests: t.Any, read: t.Collection[str] = HOSTS, hosts: t.Any = None) -> life.Sightings:
+def sight(*guests: t.Any, read: t.Collection[str] = HOSTS, hosts: t.Any = None) -> life.Observations:
     uses = [use(host, *(one for one in guests if one.host == host)) for host in ("kvm1", "kvm2", "kvm5")]
     domains = {"prod": HOSTS} if hosts is None else hosts
-    return life.Sightings(a.homes(uses), read, domains, {host: name for name, all_ in domains.items() for host in all_})
+    return life.Observations(
+        a.homes(uses), read, domains, {host: name for name, all_ in domains.items() for host in all_}
+    )
 
 
-def observe(one: Row, seen: life.Sightings, now: float = 50.0) -> LedgerPlan:
+def observe(one: Row, seen: life.Observations, now: float = 50.0) -> LedgerPlan:
     return life.observe([one], seen, 50.0, ledger_time(None, now))
 
 

@@ -96,7 +96,7 @@ WORDS = {
 
 
 def from_lifecycle() -> t.Iterator[Refusal | Pending]:
-    seen = lifecycle.Sightings(
+    seen = lifecycle.Observations(
         static_labels.homes([use("kvm1", guest(3, defined=OWN, running=OWN))]), {"kvm1"}, {"prod": {"kvm1", "kvm2"}}
     )
     rows = [row(1, 0, domain="old", host="kvm9"), row(2, 1), row(3, 0, QUARANTINED, until=90.0)]

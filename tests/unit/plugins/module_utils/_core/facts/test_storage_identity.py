@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts import storage_identity as ids
-from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.connected import Parts
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.connected import DisjointSets
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +76,7 @@ IDENTITIES = st.lists(st.tuples(TEXTS, st.sampled_from(["", "", "one", "two"])),
 @given(IDENTITIES)
 def test_groups_connect_all_that_is_not_different(drawn: list[tuple[str, str]]) -> None:
     made = list(dict.fromkeys(identity(text, declared=declared) for text, declared in drawn))
-    parts = Parts(ids.connected(made))
+    parts = DisjointSets(ids.connected(made))
     for one, other in itertools.combinations(range(len(made)), 2):
         if ids.relation(made[one], made[other]) != ids.DIFFERENT:
-            assert parts.part(one) == parts.part(other)
+            assert parts.find(one) == parts.find(other)

@@ -27,7 +27,7 @@ SEEN = r.RangeFacts(
     selinux=True,
     awake=True,
     context=ALL,
-    given=ALL,
+    default_context=ALL,
     init="system_u:system_r:init_t:s0",
     files=(UnitFile("/usr/lib/systemd/system/libvirtd.service", "[Service]\nType=notify\n"),),
     guests=r.DrawingGuests(3, 5),
@@ -75,16 +75,16 @@ def test_a_wish() -> None:
 @given(st.integers(0, 1016), st.integers(7, 1023))
 def test_what_is_written_is_what_libvirt_draws_from(low: int, width: int) -> None:
     high = min(low + width, 1023)
-    made = r.plan(seen(), r.RangeWish(r.PRESENT, DaemonRange(low, high)))
-    if made.refused:
+    planned = r.plan(seen(), r.RangeWish(r.PRESENT, DaemonRange(low, high)))
+    if planned.refused:
         assert math_pairs(low, high) <= 6
         return
-    text = made.text or ""
-    assert libvirt_range(made.context or "") == DaemonRange(low, high)
+    text = planned.text or ""
+    assert libvirt_range(planned.context or "") == DaemonRange(low, high)
     assert r.recorded(text) == DaemonRange(low, high)
     assert r.is_sound(SEEN, text)
-    assert seen().settings(text)[-1].value == made.context
-    assert r.plan(seen(ours=text), r.RangeWish(r.PRESENT, DaemonRange(low, high))).text == text
+    assert seen().settings(text)[-1].value == planned.context
+    assert r.plan(seen(drop_in=text), r.RangeWish(r.PRESENT, DaemonRange(low, high))).text == text
 
 
 def math_pairs(low: int, high: int) -> int:
@@ -95,19 +95,19 @@ def math_pairs(low: int, high: int) -> int:
 
 
 def test_user_role_and_type_are_the_daemons() -> None:
-    made = r.plan(seen(), C0_31)
-    assert (made.context, made.refused, made.warnings) == (f"{VIRTD}c0.c31", None, ())
-    assert (made.text or "").endswith(f"\n[Service]\nSELinuxContext={VIRTD}c0.c31\n")
+    planned = r.plan(seen(), C0_31)
+    assert (planned.context, planned.refused, planned.warnings) == (f"{VIRTD}c0.c31", None, ())
+    assert (planned.text or "").endswith(f"\n[Service]\nSELinuxContext={VIRTD}c0.c31\n")
 
 
 def test_a_daemon_without_categories_gets_some() -> None:
-    made = r.plan(seen(daemon="virtqemud", context=MODULAR), C0_31)
-    assert made.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
+    planned = r.plan(seen(daemon="virtqemud", context=MODULAR), C0_31)
+    assert planned.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
 
 
 def test_daemon_that_sleeps_gets_what_the_policy_gives_it() -> None:
-    made = r.plan(seen(awake=False, context=None, given=MODULAR, daemon="virtqemud"), C0_31)
-    assert made.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
+    planned = r.plan(seen(awake=False, context=None, default_context=MODULAR, daemon="virtqemud"), C0_31)
+    assert planned.context == "system_u:system_r:virtqemud_t:s0-s0:c0.c31"
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_daemon_that_sleeps_gets_what_the_policy_gives_it() -> None:
         ({"context": "unconfined_u:unconfined_r:virtd_t:s0-s0:c0.c1023"}, "foreign_user"),
         ({"context": f"{VIRTD}c5,c9"}, "range_unusable"),
         ({"context": f"{VIRTD}c0.c255,c512.c767"}, "range_in_parts"),
-        ({"awake": False, "given": None}, "policy_gives_no_daemon_label"),
-        ({"awake": False, "given": "system_u:system_r:init_t:s0"}, "policy_gives_no_daemon_label"),
+        ({"awake": False, "default_context": None}, "policy_gives_no_daemon_label"),
+        ({"awake": False, "default_context": "system_u:system_r:init_t:s0"}, "policy_gives_no_daemon_label"),
         ({"guests": None, "unknown": "libvirt is down"}, "guests_unknown"),
         ({"guests": r.DrawingGuests(248, 248)}, "too_narrow"),
         ({"guests": r.DrawingGuests(1, 497)}, "too_narrow"),
@@ -165,10 +165,10 @@ def test_twice_as_many_pairs_as_guests_are_enough() -> None:
     ],
 )
 def test_a_file_with_the_last_word_is_named(path: str) -> None:
-    made = r.plan(seen(files=other(path, ALL)), C0_31)
-    assert made.refused is not None
-    assert made.refused.code == "overruled"
-    assert made.refused.text.startswith(f"{path} sets SELinuxContext={ALL}")
+    planned = r.plan(seen(files=other(path, ALL)), C0_31)
+    assert planned.refused is not None
+    assert planned.refused.code == "overruled"
+    assert planned.refused.text.startswith(f"{path} sets SELinuxContext={ALL}")
 
 
 def test_drop_in_that_takes_the_label_back_is_refused() -> None:
@@ -183,9 +183,9 @@ def test_drop_in_that_takes_the_label_back_is_refused() -> None:
     ["/usr/lib/systemd/system/libvirtd.service.d/10-vendor.conf", "/usr/lib/systemd/system/service.d/20-all.conf"],
 )
 def test_drop_in_that_comes_before_is_overruled_and_named(path: str) -> None:
-    made = r.plan(seen(files=other(path, ALL)), C0_31)
-    assert (made.refused, made.context) == (None, f"{VIRTD}c0.c31")
-    assert made.warnings == (f"{path} sets SELinuxContext too; {PATH} takes precedence",)
+    planned = r.plan(seen(files=other(path, ALL)), C0_31)
+    assert (planned.refused, planned.context) == (None, f"{VIRTD}c0.c31")
+    assert planned.warnings == (f"{path} sets SELinuxContext too; {PATH} takes precedence",)
 
 
 def test_a_file_of_our_name_elsewhere_does_not_count() -> None:
@@ -197,49 +197,49 @@ def test_a_file_of_our_name_elsewhere_does_not_count() -> None:
 
 
 def test_the_second_time_nothing_is_done_and_a_restart_waits_until_it_came() -> None:
-    now = seen(ours=written())
-    made = r.plan(now, C0_31)
-    assert made.text == now.ours
-    assert r.restart_needed(now, made)
-    assert not r.restart_needed(dataclasses.replace(now, context=f"{VIRTD}c0.c31"), made)
-    assert not r.restart_needed(dataclasses.replace(now, awake=False, context=None), made)
+    now = seen(drop_in=written())
+    planned = r.plan(now, C0_31)
+    assert planned.text == now.drop_in
+    assert r.restart_needed(now, planned)
+    assert not r.restart_needed(dataclasses.replace(now, context=f"{VIRTD}c0.c31"), planned)
+    assert not r.restart_needed(dataclasses.replace(now, awake=False, context=None), planned)
 
 
 def test_what_is_in_place_and_too_narrow_by_now_is_warned_of() -> None:
-    made = r.plan(seen(ours=written(), guests=r.DrawingGuests(300, 300)), C0_31)
-    assert (made.text, made.refused) == (written(), None)
-    assert ["496 pairs" in warning for warning in made.warnings] == [True]
+    planned = r.plan(seen(drop_in=written(), guests=r.DrawingGuests(300, 300)), C0_31)
+    assert (planned.text, planned.refused) == (written(), None)
+    assert ["496 pairs" in warning for warning in planned.warnings] == [True]
 
 
 def test_a_range_of_ours_that_was_wrong_is_replaced() -> None:
     wrong = written().replace("s0-s0:c0.c31", "s0-s0:c5,c9")
-    now = seen(ours=wrong, context=f"{VIRTD}c5,c9")
-    made = r.plan(now, C0_31)
-    assert (made.refused, made.text) == (None, written())
-    assert r.restart_needed(now, made)
+    now = seen(drop_in=wrong, context=f"{VIRTD}c5,c9")
+    planned = r.plan(now, C0_31)
+    assert (planned.refused, planned.text) == (None, written())
+    assert r.restart_needed(now, planned)
 
 
 def test_a_wrong_label_that_the_drop_in_did_not_give_is_for_people() -> None:
-    now = seen(ours=written(), context=f"{VIRTD}c5,c9")
+    now = seen(drop_in=written(), context=f"{VIRTD}c5,c9")
     refused = r.plan(now, C0_31).refused
     assert refused is not None
     assert (refused.code, "LIB-007" in refused.text) == ("range_unusable", True)
 
 
 def test_absent() -> None:
-    now = seen(ours=written(), context=f"{VIRTD}c0.c31", guests=None)
-    made = r.plan(now, r.RangeWish(r.ABSENT))
-    assert (made.text, made.context, made.refused) == (None, None, None)
-    assert r.restart_needed(now, made)
-    assert not r.restart_needed(dataclasses.replace(now, context=ALL), made)
-    assert r.restart_needed(dataclasses.replace(now, given=None), made)
+    now = seen(drop_in=written(), context=f"{VIRTD}c0.c31", guests=None)
+    planned = r.plan(now, r.RangeWish(r.ABSENT))
+    assert (planned.text, planned.context, planned.refused) == (None, None, None)
+    assert r.restart_needed(now, planned)
+    assert not r.restart_needed(dataclasses.replace(now, context=ALL), planned)
+    assert r.restart_needed(dataclasses.replace(now, default_context=None), planned)
     assert str(r.plan(seen(taken="it is a link"), r.RangeWish(r.ABSENT)).refused) == "it is a link"
     assert r.plan(seen(), r.RangeWish(r.ABSENT)) == r.RangePlan(None)
 
 
 def test_without_the_drop_in_what_others_say_counts() -> None:
     files = other("/usr/lib/systemd/system/libvirtd.service.d/10-vendor.conf", f"-{VIRTD}c0.c99")
-    now = seen(files=files, ours=written(), context=f"{VIRTD}c0.c99")
+    now = seen(files=files, drop_in=written(), context=f"{VIRTD}c0.c99")
     assert not r.restart_needed(now, r.plan(now, r.RangeWish(r.ABSENT)))
 
 
@@ -249,15 +249,15 @@ REPAIR = r.RangeWish(r.REPAIRED)
 
 
 @pytest.mark.parametrize(
-    "parts", [{}, {"ours": written()}, {"ours": written("c8.c20")}, {"daemon": None}, {"taken": "it is a link"}]
+    "parts", [{}, {"drop_in": written()}, {"drop_in": written("c8.c20")}, {"daemon": None}, {"taken": "it is a link"}]
 )
 def test_what_is_as_it_was_written_needs_no_repair(parts: dict[str, t.Any]) -> None:
-    made = r.plan(seen(**parts), REPAIR)
-    assert (made.text, made.refused) == (parts.get("ours"), None)
+    planned = r.plan(seen(**parts), REPAIR)
+    assert (planned.text, planned.refused) == (parts.get("drop_in"), None)
 
 
 @pytest.mark.parametrize(
-    "ours",
+    "drop_in",
     [
         written().replace("s0-s0:c0.c31\n", "s0-s0:c0.c5\n"),
         written().replace("s0-s0:c0.c31\n", "s0-s0:c0.c1023\n"),
@@ -267,15 +267,15 @@ def test_what_is_as_it_was_written_needs_no_repair(parts: dict[str, t.Any]) -> N
         written().replace("[Service]", "[Unit]"),
     ],
 )
-def test_what_somebody_changed_is_written_anew(ours: str) -> None:
-    assert r.plan(seen(ours=ours, guests=r.DrawingGuests(0, 0)), REPAIR).text == written()
+def test_what_somebody_changed_is_written_anew(drop_in: str) -> None:
+    assert r.plan(seen(drop_in=drop_in, guests=r.DrawingGuests(0, 0)), REPAIR).text == written()
 
 
 def test_a_drop_in_that_lost_its_range_is_reported() -> None:
-    ours = f"[Service]\nSELinuxContext={VIRTD}c0.c5\n"
-    made = r.plan(seen(ours=ours), REPAIR)
-    assert made.refused is not None
-    assert (made.text, made.refused.code) == (ours, "range_not_recorded")
+    drop_in = f"[Service]\nSELinuxContext={VIRTD}c0.c5\n"
+    planned = r.plan(seen(drop_in=drop_in), REPAIR)
+    assert planned.refused is not None
+    assert (planned.text, planned.refused.code) == (drop_in, "range_not_recorded")
     assert r.recorded("# range: c0.c5\n") is None
     assert r.recorded("# range: c0.c31\n# range: c0.c63\n") is None
     assert r.recorded("# range: c1000.c1024\n") is None

@@ -56,12 +56,12 @@ def test_what_libvirt_sees_goes_first() -> None:
     ]
     gone = plan.applied(seen, steps)
     assert plan.remove(gone) == []
-    assert plan.facts(gone)["installed"] is False
+    assert plan.summary(gone)["installed"] is False
 
 
 def test_a_guard_that_is_right_is_left_alone() -> None:
     assert plan.install(OPTIONS, installed()) == []
-    assert plan.facts(installed())["settings"] == {
+    assert plan.summary(installed())["settings"] == {
         "ask": False,
         "collision": "refuse",
         "errors": "allow",
@@ -168,7 +168,7 @@ def test_the_diff_shows_files_and_the_link() -> None:
 
 def test_settings_that_are_no_json_are_not_known() -> None:
     seen = replace(NOTHING, files={**NOTHING.files, SETTINGS: GuardFile(b"{")})
-    assert plan.facts(seen)["settings"] is None
+    assert plan.summary(seen)["settings"] is None
     assert json.loads(plan.settings_text(OPTIONS))["errors"] == "allow"
 
 

@@ -9,7 +9,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage_st
     parse_storage,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import shared_use
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import Elsewhere, InUse
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import FileUse, FolderUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     UNKNOWN,
     Coverage,
@@ -39,11 +39,11 @@ def stated(*hosts: str, source: str = "filer:/vms") -> StorageStatements:
 
 def told(
     snapshots: dict[str, Snapshot], unread: t.Sequence[str] = (), statements: StorageStatements | None = None
-) -> dict[str, dict[str, Elsewhere]]:
+) -> dict[str, dict[str, FolderUse]]:
     """What each host gets, by folder; through JSON's own types and back."""
     usages = [shared_use.usage(name, snapshot) for name, snapshot in snapshots.items()]
     made = shared_use.documents(usages, unread, stated(*snapshots) if statements is None else statements)
-    return {name: {one.folder: one for one in map(Elsewhere.of, found)} for name, found in made.items()}
+    return {name: {one.folder: one for one in map(FolderUse.of, found)} for name, found in made.items()}
 
 
 def test_each_host_gets_what_the_other_uses() -> None:
@@ -164,6 +164,6 @@ def test_devices_are_not_files_on_storage() -> None:
 
 
 def test_a_document_in_few_words() -> None:
-    assert Elsewhere.of({"folder": "/a//b/", "complete": True, "why": None, "in_use": [{"inode": 5}]}) == Elsewhere(
-        "/a/b", True, in_use=(InUse(5, "", "a guest of another host"),)
+    assert FolderUse.of({"folder": "/a//b/", "complete": True, "why": None, "in_use": [{"inode": 5}]}) == FolderUse(
+        "/a/b", True, in_use=(FileUse(5, "", "a guest of another host"),)
     )

@@ -305,7 +305,7 @@ def test_an_image_goes_back_to_the_guest_that_has_it_open(folder: Path, journal:
     image = make(folder / "a.raw")
     with holding(OPENS, str(image)) as child:
         change = planned(image)
-        assert [holder.pid for holder in change.seen.holders] == [child.pid]
+        assert [holder.pid for holder in change.file.holders] == [child.pid]
         assert image_files.apply([change], (), journal, OwnProcesses()) == {}
         child.kill()
     assert attributes(image)[LABEL] == f"{NEW}\0".encode()

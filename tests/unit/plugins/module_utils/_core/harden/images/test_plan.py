@@ -18,7 +18,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.mo
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.settle import not_foreseen
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import FALLBACK, ImageWish
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import Elsewhere, InUse
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import FileUse, FolderUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Step
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     UNKNOWN,
@@ -289,25 +289,25 @@ def test_shared_storage_needs_to_be_known() -> None:
     snapshot = with_orphan(shared_host(), f"{SHARE}/gone.raw", mount=SHARE)
     see = {"remote": True}
     assert plan(snapshot, see=see).refused[0].reason.code == "use_elsewhere_unknown"
-    known = Elsewhere(SHARE, False, "kvm9 could not be read, and may use it")
+    known = FolderUse(SHARE, False, "kvm9 could not be read, and may use it")
     assert plan(snapshot, see=see, elsewhere=(known,)).refused[0].reason.code == "use_elsewhere_unknown"
     assert plan(snapshot, see=see, elsewhere=(replace(known, folder="/mnt/other", complete=True),)).changes == []
-    known = Elsewhere(SHARE, True)
+    known = FolderUse(SHARE, True)
     assert len(plan(snapshot, see=see, elsewhere=(known,)).changes) == 1
 
 
 @pytest.mark.parametrize(
     ("known", "code"),
     [
-        ({"in_use": (InUse(99, "", "guest x on kvm2"),)}, "in_use_elsewhere"),
-        ({"in_use": (InUse(None, f"{SHARE}/gone.raw", "guest x on kvm2"),)}, "in_use_elsewhere"),
+        ({"in_use": (FileUse(99, "", "guest x on kvm2"),)}, "in_use_elsewhere"),
+        ({"in_use": (FileUse(None, f"{SHARE}/gone.raw", "guest x on kvm2"),)}, "in_use_elsewhere"),
         ({"levels": ("s0:c7,c8",)}, "readable_elsewhere"),
         ({"levels": ("s0", "s0:c0.c9")}, "readable_elsewhere"),
     ],
 )
 def test_what_other_hosts_use_is_left_alone(known: dict[str, t.Any], code: str) -> None:
     snapshot = with_orphan(shared_host(), f"{SHARE}/gone.raw", mount=SHARE)
-    result = plan(snapshot, see={"remote": True}, elsewhere=(Elsewhere(SHARE, True, **known),))
+    result = plan(snapshot, see={"remote": True}, elsewhere=(FolderUse(SHARE, True, **known),))
     assert result.changes == []
     assert [refusal.reason.code for refusal in result.refused] == [code]
 
@@ -317,9 +317,9 @@ def test_what_another_host_uses_of_an_export_is_left_alone() -> None:
     snapshot.storage[0].exports = [IMAGES]
     file_of(snapshot, "spare").file.label = OTHERS
     assert plan(snapshot).changes == []
-    assert len(plan(snapshot, elsewhere=(Elsewhere(IMAGES, True),)).changes) == 1
+    assert len(plan(snapshot, elsewhere=(FolderUse(IMAGES, True),)).changes) == 1
     inode = file_of(snapshot, "spare").file.inode
-    used = Elsewhere(IMAGES, True, in_use=(InUse(inode, "", "guest x on kvm2"),))
+    used = FolderUse(IMAGES, True, in_use=(FileUse(inode, "", "guest x on kvm2"),))
     assert plan(snapshot, elsewhere=(used,)).refused[0].reason.code == "in_use_elsewhere"
 
 
@@ -327,11 +327,11 @@ def test_a_lost_image_on_shared_storage_comes_back_though_another_guest_has_the_
     snapshot = shared_host()
     disk = factory.on_share(guest(snapshot, "db"))
     disk.file.label = OTHERS
-    known = Elsewhere(SHARE, True, levels=("s0:c7,c8",))
+    known = FolderUse(SHARE, True, levels=("s0:c7,c8",))
     (change,) = plan(snapshot, see={"remote": True}, elsewhere=(known,)).changes
     assert (change.label, change.shared) == (disk.expected, True)
     assert plan(snapshot, see={"remote": True}).changes == []
-    used = replace(known, in_use=(InUse(disk.file.inode, "", "guest db on kvm2"),))
+    used = replace(known, in_use=(FileUse(disk.file.inode, "", "guest db on kvm2"),))
     assert plan(snapshot, see={"remote": True}, elsewhere=(used,)).changes == []
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import FileHolder
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import ImageWish
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import Elsewhere, InUse
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import FileUse, FolderUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     UNKNOWN,
     Assignment,
@@ -114,7 +114,7 @@ def _nothing(_snapshot: Snapshot) -> None:
     pass
 
 
-USED = Elsewhere(IMAGES, True, in_use=(InUse(99, "", "guest x on kvm2"),))
+USED = FolderUse(IMAGES, True, in_use=(FileUse(99, "", "guest x on kvm2"),))
 GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
     (
         _unread_guests,
@@ -223,7 +223,7 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
     (
         _left_over,
         {"remote": True},
-        {"elsewhere": (Elsewhere(IMAGES, False, "kvm9 could not be read"),)},
+        {"elsewhere": (FolderUse(IMAGES, False, "kvm9 could not be read"),)},
         "use_elsewhere_unknown",
         f"other hosts share {IMAGES}: kvm9 could not be read",
     ),
@@ -237,7 +237,7 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
     (
         _left_over,
         {"remote": True},
-        {"elsewhere": (Elsewhere(IMAGES, True, levels=("s0:c7,c8",)),)},
+        {"elsewhere": (FolderUse(IMAGES, True, levels=("s0:c7,c8",)),)},
         "readable_elsewhere",
         f"a guest on another host that shares {IMAGES} runs at s0:c7,c8, which opens it",
     ),
