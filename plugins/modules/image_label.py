@@ -51,7 +51,7 @@ options:
         type: str
         required: true
       label:
-        description: The whole label. Without it, the one that the policy gives the path, or O(fallback).
+        description: The whole label. Without it, the policy's default for the path, or O(fallback).
         type: str
   folders:
     description:
@@ -104,7 +104,7 @@ options:
     default: []
   fallback:
     description:
-      - Label for a path that the policy gives none, or one that every guest may write.
+      - Label for a path without a label in the policy, or with a label there that every guest may write.
       - Where the loaded policy does not know the default, the label that it gives to files in
         C(/var/lib/libvirt/images) takes its place.
     type: str

@@ -33,16 +33,16 @@ _BASE = {"kvm": "system_u:system_r:svirt_t:s0"}
 def fleet(guests: int) -> tuple[FleetRead, LabelWishes]:
     """So many guests; every tenth runs with a pair of libvirt's, every hundredth has a static label of people's."""
     chance = random.Random(4)  # noqa: S311 - the same fleet every time
-    made: dict[str, list[GuestUse]] = {}
+    result: dict[str, list[GuestUse]] = {}
     tenants: dict[str, str] = {}
     for number in range(guests):
         host = f"kvm{number // _ON_A_HOST:05}"
         one = _guest(host, number, chance)
-        made.setdefault(host, []).append(one)
+        result.setdefault(host, []).append(one)
         tenants[one.uuid] = f"tenant{number % _TENANTS}"
-    uses = [HostUse(host, tuple(mine), baselabels=_BASE) for host, mine in made.items()]
-    named = parse_domains([{"name": "bench", "hosts": sorted(made)}])
-    return FleetRead(sorted(made), uses, named=named), LabelWishes(tenants)
+    uses = [HostUse(host, tuple(mine), baselabels=_BASE) for host, mine in result.items()]
+    named = parse_domains([{"name": "bench", "hosts": sorted(result)}])
+    return FleetRead(sorted(result), uses, named=named), LabelWishes(tenants)
 
 
 def _guest(host: str, number: int, chance: random.Random) -> GuestUse:

@@ -60,7 +60,7 @@ def _view(number: int, chance: random.Random) -> analysis.View:
     if number % PLANTED in (0, 1):
         levels[4] = Level(0, CategorySet.of((500, 501 + number // PLANTED % 400)))  # twins on two hosts of a pool
     placed = tuple(_placed(host, number, place, level) for place, level in enumerate(levels))
-    statics = tuple(one for one in placed if not one.drawn)
+    statics = tuple(guest for guest in placed if not guest.drawn)
     stock = Stock(host)
     return analysis.View(
         host, placed, HostStorage(host, frozenset([host]), (share,), {}), stock, statics=statics, range=_FULL
@@ -114,27 +114,27 @@ def _pair(chance: random.Random) -> tuple[int, int]:
 def involved(result: analysis.Fleet) -> Involved:
     """Class, host and uuid of all who reach or are reached now."""
     return {
-        (str(found.reach), told["host"], told["uuid"])
-        for found in result.findings
-        if found.reach in ("E1", "E2")
+        (str(finding.reach), told["host"], told["uuid"])
+        for finding in result.findings
+        if finding.reach in ("E1", "E2")
         for name in ("guests", "reaches")
-        for told in found.evidence.get(name, ())
+        for told in finding.evidence.get(name, ())
     }
 
 
 def compared_in_pairs(fleet_views: list[analysis.View]) -> Involved:
     """The same by comparing each guest with each other one; right on the fleets of this file."""
-    rows = [(one.level.categories.mask, one.host, number // POOL, one.files, one.uuid)
-            for number, each in enumerate(fleet_views) for one in each.guests]  # fmt: skip
-    found: Involved = set()
+    rows = [(guest.level.categories.mask, guest.host, number // POOL, guest.files, guest.uuid)
+            for number, each in enumerate(fleet_views) for guest in each.guests]  # fmt: skip
+    names: Involved = set()
     for mask, host, pool, _files, uuid in rows:
         for theirs, elsewhere, their_pool, their_files, other in rows:
             if mask & theirs == theirs and uuid != other:
                 if host == elsewhere:
-                    found |= {("E1", host, uuid), ("E1", elsewhere, other)}
+                    names |= {("E1", host, uuid), ("E1", elsewhere, other)}
                 elif pool == their_pool and their_files and their_files[0][0] == "/share":
-                    found |= {("E2", host, uuid), ("E2", elsewhere, other)}
-    return found
+                    names |= {("E2", host, uuid), ("E2", elsewhere, other)}
+    return names
 
 
 def judge(guests: int, pairwise: bool) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def judge(guests: int, pairwise: bool) -> dict[str, Any]:
         "seconds": seconds,
         "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024,
         "classes": {
-            name: sum(1 for found in result.findings if found.reach == name) for name in ("E1", "E2", "E3", "E4")
+            name: sum(1 for finding in result.findings if finding.reach == name) for name in ("E1", "E2", "E3", "E4")
         },
         "chance": [result.equal_by_chance, round(result.expected_by_chance)],
     }
@@ -179,9 +179,9 @@ def measure() -> None:
 
 def _in_child(guests: int, pairwise: bool = False) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.bench.analysis", str(guests), *(["--pairwise"] if pairwise else [])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)  # our own
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)  # our own
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
 
 
 if __name__ == "__main__":

@@ -57,6 +57,6 @@ def defined(target: Target, guests: int) -> Iterator[None]:
 def _in_host(target: Target, program: str) -> None:
     # The program travels as standard input: no file is left in the host.
     words = target.adhoc("ansible.builtin.command", {"argv": ["python3", "-"], "stdin": program})
-    done = subprocess.run(words, env=dict(target.environment), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{target.host}: could not prepare the guests:\n{(done.stdout + done.stderr)[-2000:]}")
+    result = subprocess.run(words, env=dict(target.environment), capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BenchError(f"{target.host}: could not prepare the guests:\n{(result.stdout + result.stderr)[-2000:]}")

@@ -97,11 +97,11 @@ def peak_memory(target: Target) -> int:
     words = target.adhoc("svirt.fleet.svirt_info")
     subprocess.run(words, env=keep, capture_output=True, text=True, check=True)
     words = target.adhoc("ansible.builtin.command", {"argv": ["python3", "-"], "stdin": _MEASURE})
-    done = subprocess.run(words, env=dict(target.environment), capture_output=True, text=True, check=False)
-    seen = re.search(r"peak_kib (\d+)", done.stdout)
+    result = subprocess.run(words, env=dict(target.environment), capture_output=True, text=True, check=False)
+    seen = re.search(r"peak_kib (\d+)", result.stdout)
     _sweep(target)
     if seen is None:
-        raise BenchError(f"{target.host}: could not measure memory:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise BenchError(f"{target.host}: could not measure memory:\n{(result.stdout + result.stderr)[-2000:]}")
     return int(seen.group(1))
 
 

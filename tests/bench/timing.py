@@ -38,11 +38,11 @@ class Command:
     def run(self) -> float:
         """Run it once; its seconds. Raises BenchError with the tail of its output when it fails."""
         started = time.monotonic()
-        done = subprocess.run(self.words, env=dict(self.environment), capture_output=True, text=True, check=False)
+        result = subprocess.run(self.words, env=dict(self.environment), capture_output=True, text=True, check=False)
         seconds = time.monotonic() - started
-        if done.returncode not in self.expected:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-            raise BenchError(f"{' '.join(self.words)} ended with {done.returncode}:\n{tail}")
+        if result.returncode not in self.expected:
+            tail = "\n".join((result.stdout + result.stderr).splitlines()[-15:])
+            raise BenchError(f"{' '.join(self.words)} ended with {result.returncode}:\n{tail}")
         return seconds
 
 

@@ -39,22 +39,22 @@ def main() -> int:
 
 
 def _drill(lab: Lab, report: Path, look: bool) -> int:
-    found = stage.guests(lab)
-    print("THE DRILL: each guest's QEMU, as if taken over, is told to open the disk of each other guest.")
-    if found.open_to_all:
-        names = sorted({disk.file for disk in found.open_to_all})
+    guests = stage.guests(lab)
+    print("THE DRILL: each guest's QEMU, as if taken over, tries to open the disk of each other guest.")
+    if guests.open_to_all:
+        names = sorted({disk.file for disk in guests.open_to_all})
         print(
             f"Not among the targets, for libvirt labels them for every guest: {', '.join(names)} (shared or read-only)."
         )
     print()
-    before = _show(lab, found)
+    before = _show(lab, guests)
     if look:
         return 0 if numbers_of(before).refused else 1
     for host in repair.end_by_hand(lab):
         print(f"\n==> on {host} the QEMU that was started by hand is ended")
     for name, play, about in PLAYBOOKS:
         print(f"\n==> svirt.fleet.{name}: {about}", flush=True)
-        for line in repair.told(play(lab, found, report), report, name):
+        for line in repair.summary(play(lab, guests, report), report, name):
             print(f"  {line}", flush=True)
     print("\nTHE DRILL AGAIN, with the same guests and the same disks.\n")
     after = _show(lab, stage.guests(lab))

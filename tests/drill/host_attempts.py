@@ -38,13 +38,13 @@ OUT_OF_TIME = f"not tried: the attempts before took more than {LIMIT:.0f} s"
 
 def guests() -> list[dict[str, Any]]:
     """Every guest with its disks; ``open_to``: why libvirt labels a disk for all guests, or nothing."""
-    found = []
+    result = []
     for domain in virt.connection().listAllDomains():
         root = ET.fromstring(domain.XMLDesc(0))  # noqa: S314  # libvirt's own
-        found.append(
+        result.append(
             {"name": domain.name(), "running": bool(domain.isActive()), "disks": list(_disks(root.find("devices")))}
         )
-    return sorted(found, key=lambda guest: str(guest["name"]))
+    return sorted(result, key=lambda guest: str(guest["name"]))
 
 
 def _disks(devices: Any) -> Iterator[dict[str, str]]:
@@ -105,8 +105,8 @@ def as_user(attacker: Attacker, paths: Sequence[str]) -> dict[str, str]:
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.read()
     os.waitpid(child, 0)
-    found: dict[str, str] = json.loads(said)
-    return found
+    document: dict[str, str] = json.loads(said)
+    return document
 
 
 def _opening(path: str) -> str:

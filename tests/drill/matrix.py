@@ -24,12 +24,12 @@ Group = tuple[str, list[Disk]]
 def matrix(attempts: Sequence[Attempt], width: int = WIDTH) -> str:
     """Attackers as rows, disks as columns, with a legend and the numbers; as many blocks as the width needs."""
     rows = sorted({(attempt.host, attempt.attacker) for attempt in attempts})
-    found = {(attempt.host, attempt.attacker, attempt.disk): attempt.result for attempt in attempts}
+    results = {(attempt.host, attempt.attacker, attempt.disk): attempt.result for attempt in attempts}
     label = max([len("attacker"), *(len(_row(row)) for row in rows)]) + 2
     lines: list[str] = []
     for block in _blocks(_groups(attempts), (width - label) // _CELL):
         lines += _head(block, label)
-        lines += [f"{_row(row):<{label}}{_cells(row, block, found)}".rstrip() for row in rows]
+        lines += [f"{_row(row):<{label}}{_cells(row, block, results)}".rstrip() for row in rows]
         lines.append("")
     return "\n".join([*lines, LEGEND, str(numbers_of(attempts))])
 

@@ -60,8 +60,8 @@ def guests_of(said: Mapping[str, Any], shares: Sequence[str]) -> Guests:
             for disk in guest["disks"]:
                 path = disk["path"]
                 shared = any(PurePosixPath(path).is_relative_to(share) for share in shares)
-                made = Disk(guest["name"], host, path, shared, guest["running"])
-                (open_to_all if disk["open_to"] else disks).append(made)
+                target = Disk(guest["name"], host, path, shared, guest["running"])
+                (open_to_all if disk["open_to"] else disks).append(target)
     return Guests(tuple(disks), tuple(open_to_all))
 
 

@@ -59,16 +59,16 @@ def _play(name: str, lab: Lab, guests: Guests, report: Path, **more: Any) -> Run
     names = sorted({disk.guest for disk in guests.disks})
     variables = {**_VARIABLES, "svirt_report_dir": str(folder), "svirt_guest_power_cycle": names, **more}
     started = time.monotonic()
-    done = run(f"svirt.fleet.{name}", lab.inventory, **variables)
+    result = run(f"svirt.fleet.{name}", lab.inventory, **variables)
     log = folder / "output.txt"
-    log.write_text(done.output)
+    log.write_text(result.output)
     print(f"{name}: {time.monotonic() - started:.0f} s, {log}", file=sys.stderr, flush=True)
     if not (folder / "report.json").is_file():
-        raise LabError(f"svirt.fleet.{name} ended with {done.status} and without an audit:\n{done.output[-3000:]}")
-    return done
+        raise LabError(f"svirt.fleet.{name} ended with {result.status} and without an audit:\n{result.output[-3000:]}")
+    return result
 
 
-def told(done: Run, report: Path, name: str) -> Iterable[str]:
+def summary(done: Run, report: Path, name: str) -> Iterable[str]:
     """What a playbook did, in a few lines."""
     cycled = sorted(
         guest
@@ -80,9 +80,9 @@ def told(done: Run, report: Path, name: str) -> Iterable[str]:
     yield f"changed: {', '.join(hosts) or 'nothing'}"
     if cycled:
         yield f"power-cycled: {', '.join(cycled)}"
-    found = json.loads((report / name / "report.json").read_text(encoding="utf-8"))
-    rules = sorted({item["rule"] for item in found["findings"]})
-    yield f"audit after it: {found['verdict']}" + (f" ({', '.join(rules)})" if rules else "")
+    document = json.loads((report / name / "report.json").read_text(encoding="utf-8"))
+    rules = sorted({item["rule"] for item in document["findings"]})
+    yield f"audit after it: {document['verdict']}" + (f" ({', '.join(rules)})" if rules else "")
 
 
 def _cycled(result: dict[str, Any]) -> list[str]:

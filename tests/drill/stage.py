@@ -32,11 +32,11 @@ def guests(lab: Lab) -> Guests:
 
 def drill(lab: Lab, disks: Sequence[Disk]) -> list[Attempt]:
     """Every running guest on every disk. One host after the other: each lends its disks to QEMU's user meanwhile."""
-    found: list[Attempt] = []
+    attempts: list[Attempt] = []
     for host in lab.names():
         targets = json.dumps([{"path": disk.path} for disk in targets_on(host, disks)])
         answer = program(lab.remote(host), _PROGRAM, "attempts", targets, timeout=_LIMIT)
         if not isinstance(answer, dict):
             raise LabError(f"{host}: the drill's program answered {answer!r}")
-        found += attempts_of(host, answer, disks)
-    return found
+        attempts += attempts_of(host, answer, disks)
+    return attempts

@@ -62,7 +62,7 @@ def own_denials(lines: Iterable[str]) -> list[OwnDenial]:
     titles = {
         event[1]: _text(title[1]) for line in lines if (event := _EVENT.search(line)) if (title := _TITLE.search(line))
     }
-    found = []
+    denials = []
     for line in lines:
         match = _DENIED.search(line)
         if match is None:
@@ -71,8 +71,8 @@ def own_denials(lines: Iterable[str]) -> list[OwnDenial]:
         program, domain = _text(match[2]), match[3]
         command = titles.get(event[1], "") if event else ""
         if domain not in _GUESTS and _is_ours(program, command):
-            found.append(OwnDenial(program, domain, match[1].strip(), match[4], match[5]))
-    return found
+            denials.append(OwnDenial(program, domain, match[1].strip(), match[4], match[5]))
+    return denials
 
 
 def _is_ours(program: str, command: str) -> bool:

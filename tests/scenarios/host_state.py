@@ -41,36 +41,36 @@ def file_state(path: str) -> dict[str, object]:
 
 def files() -> dict[str, dict[str, object]]:
     """The state of everything in the folders that matter."""
-    found = {}
+    states = {}
     for top in FOLDERS:
         for folder, _names, names in os.walk(top):
             for path in [folder, *(os.path.join(folder, name) for name in names)]:
-                found[path] = file_state(path)
-    return found
+                states[path] = file_state(path)
+    return states
 
 
 def processes() -> dict[str, list[str]]:
     """Label and start time of libvirt's daemons and of every QEMU."""
-    found = {}
+    labels = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             name = Path(f"/proc/{pid}/comm").read_text().strip()
             if name in DAEMONS or name.startswith("qemu-"):
                 started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-                found[pid] = [name, started, Path(f"/proc/{pid}/attr/current").read_text().strip("\0\n")]
+                labels[pid] = [name, started, Path(f"/proc/{pid}/attr/current").read_text().strip("\0\n")]
         except OSError:
             continue
-    return found
+    return labels
 
 
 def selinux() -> dict[str, str]:
     """The mode and every boolean; nothing where SELinux is off."""
     if not os.path.exists("/sys/fs/selinux/class"):
         return {}
-    found = {"enforce": Path("/sys/fs/selinux/enforce").read_text()}
+    values = {"enforce": Path("/sys/fs/selinux/enforce").read_text()}
     for name in os.listdir("/sys/fs/selinux/booleans"):
-        found[name] = Path("/sys/fs/selinux/booleans", name).read_text()
-    return found
+        values[name] = Path("/sys/fs/selinux/booleans", name).read_text()
+    return values
 
 
 if __name__ == "__main__":

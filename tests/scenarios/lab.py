@@ -19,12 +19,12 @@ _LOOK = Path(__file__).with_name("host_state.py")
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     """The running lab; its folder is SVIRT_LAB_DIR, or that of ``make lab``."""
-    found = Lab.at(os.environ.get("SVIRT_LAB_DIR", DEFAULT_DIR))
-    assert found.names(), f"no lab runs in {found.folder}; start it with: python -m tests.lab up"
-    return found
+    running = Lab.at(os.environ.get("SVIRT_LAB_DIR", DEFAULT_DIR))
+    assert running.names(), f"no lab runs in {running.folder}; start it with: python -m tests.lab up"
+    return running
 
 
 def state_of(lab: Lab, host: str) -> dict[str, Any]:
     """All of a host that an audit must leave alone: files, processes, selinux; see host_state.py."""
-    found: dict[str, Any] = json.loads(lab.remote(host).call("python3 -", stdin=_LOOK.read_text()).stdout)
-    return found
+    document: dict[str, Any] = json.loads(lab.remote(host).call("python3 -", stdin=_LOOK.read_text()).stdout)
+    return document

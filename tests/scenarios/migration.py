@@ -39,8 +39,10 @@ def between(lab: Lab, *names: str) -> Iterator[Migration]:
     """Let these hosts reach one another as root, with a key of the hosts' own, while the block runs."""
     keys = {}
     for name in names:
-        made = f"rm -f {_KEY} {_KEY}.pub; ssh-keygen -q -t ed25519 -N '' -C svirt-migration -f {_KEY}; cat {_KEY}.pub"
-        keys[name] = lab.remote(name).call(f"umask 077; mkdir -p /root/.ssh; {made}").stdout.decode().strip()
+        command = (
+            f"rm -f {_KEY} {_KEY}.pub; ssh-keygen -q -t ed25519 -N '' -C svirt-migration -f {_KEY}; cat {_KEY}.pub"
+        )
+        keys[name] = lab.remote(name).call(f"umask 077; mkdir -p /root/.ssh; {command}").stdout.decode().strip()
     try:
         for name in names:
             others = [other for other in names if other != name]

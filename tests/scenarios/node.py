@@ -42,9 +42,9 @@ class Node:
     def module(self, name: str, *, check: bool = False, **parameters: Any) -> dict[str, Any]:
         """The result of one module of this collection, failed or not."""
         done = self.play({f"svirt.fleet.{name}": parameters}, check=check)
-        found = done.of(self.name, name)
-        assert len(found) == 1, done.output
-        return found[0]
+        results = done.of(self.name, name)
+        assert len(results) == 1, done.output
+        return results[0]
 
     def role(self, name: str, **variables: Any) -> Run:
         """Run a role of this collection. Its exit status is the caller's to judge."""

@@ -79,7 +79,7 @@ def run(name: str, inventory: Path, *, limit: str = "all", check: bool = False, 
     """Run a playbook, by path or as svirt.fleet.NAME. The exit status is the caller's to judge."""
     with tempfile.NamedTemporaryFile(prefix="svirt-record-") as record:
         words = ["ansible-playbook", name, "-i", str(inventory), "--limit", limit, "-e", json.dumps(variables)]
-        done = subprocess.run(
+        result = subprocess.run(
             [*words, *(["--check", "--diff"] if check else [])],
             env={**_environment(), "SVIRT_RECORD": record.name},
             stdin=subprocess.DEVNULL,
@@ -89,7 +89,7 @@ def run(name: str, inventory: Path, *, limit: str = "all", check: bool = False, 
             timeout=LIMIT,
         )
         lines = Path(record.name).read_text(encoding="utf-8").splitlines()
-    return Run(done.returncode, done.stdout + done.stderr, [json.loads(line) for line in lines])
+    return Run(result.returncode, result.stdout + result.stderr, [json.loads(line) for line in lines])
 
 
 def audit(inventory: Path, limit: str = "all", **variables: Any) -> Audit:
@@ -97,10 +97,10 @@ def audit(inventory: Path, limit: str = "all", **variables: Any) -> Audit:
     with tempfile.TemporaryDirectory() as folder:
         # An emulated host whose daemon has just been restarted takes its time.
         extra: dict[str, Any] = {"svirt_report_dir": folder, "svirt_timeout": 120, **variables}
-        done = run("svirt.fleet.audit", inventory, limit=limit, **extra)
+        result = run("svirt.fleet.audit", inventory, limit=limit, **extra)
         report = Path(folder, "report.json")
-        assert report.is_file(), f"no report; the playbook ended with {done.status}:\n{done.output}"
-        return Audit(done.status, done.output, json.loads(report.read_text(encoding="utf-8")))
+        assert report.is_file(), f"no report; the playbook ended with {result.status}:\n{result.output}"
+        return Audit(result.status, result.output, json.loads(report.read_text(encoding="utf-8")))
 
 
 def _environment() -> dict[str, str]:

@@ -33,26 +33,26 @@ class Asked:
     """What the role answered: the whole run, selinux_state's own result, and whether it rebooted the host."""
 
     run: Run
-    told: dict[str, Any]
+    result: dict[str, Any]
     rebooted: bool
 
     @property
     def done(self) -> set[tuple[str, str]]:
         """Action and subject of each step."""
-        return {(step["action"], step["subject"]) for step in self.told["plan"]}
+        return {(step["action"], step["subject"]) for step in self.result["plan"]}
 
     @property
     def needs(self) -> list[str]:
         """What is pending."""
-        return [item["needs"] for item in self.told["pending"]]
+        return [item["needs"] for item in self.result["pending"]]
 
     def why(self, subject: str = "SELinux") -> str:
         """Why something was refused."""
-        return " ".join(item["why"] for item in self.told["refused"] if item["subject"] == subject)
+        return " ".join(item["why"] for item in self.result["refused"] if item["subject"] == subject)
 
     def code(self, subject: str = "SELinux") -> str:
         """The code of why something was refused."""
-        return " ".join(item["code"] for item in self.told["refused"] if item["subject"] == subject)
+        return " ".join(item["code"] for item in self.result["refused"] if item["subject"] == subject)
 
 
 @dataclass(frozen=True)
@@ -68,26 +68,26 @@ class Machine:
 
     def ask(self, state: str = "enforcing", *, check: bool = False, **variables: object) -> Asked:
         """Apply the role. A run that fails is an error here; see refuses()."""
-        done = self.run(ROLE, check=check, selinux_state=state, **variables)
-        assert done.status == 0, done.output
-        rebooted = bool(done.of(self.name, "reboot"))
-        return Asked(done, done.of(self.name, "selinux_state")[0], rebooted)
+        result = self.run(ROLE, check=check, selinux_state=state, **variables)
+        assert result.status == 0, result.output
+        rebooted = bool(result.of(self.name, "reboot"))
+        return Asked(result, result.of(self.name, "selinux_state")[0], rebooted)
 
     def run(self, playbook: str, *, check: bool = False, **variables: object) -> Run:
         """Run a playbook over this host alone."""
-        done = run(playbook, self.lab.inventory, limit=self.name, check=check, **variables)
-        if done.of(self.name, "reboot"):
+        result = run(playbook, self.lab.inventory, limit=self.name, check=check, **variables)
+        if result.of(self.name, "reboot"):
             self.lab.remote(self.name).disconnect()  # it was to the boot before
-        return done
+        return result
 
     def refuses(self, state: str) -> str:
         """Ask the role for what it must refuse; gives the reason. Nothing on the host may have changed by it."""
         with self.untouched():
-            done = self.run(ROLE, selinux_state=state)
-        assert done.status != 0, done.output
-        assert done.failed, done.output
-        assert not done.changed, done.changed
-        return " ".join(message for _host, _task, message in done.failed)
+            result = self.run(ROLE, selinux_state=state)
+        assert result.status != 0, result.output
+        assert result.failed, result.output
+        assert not result.changed, result.changed
+        return " ".join(message for _host, _task, message in result.failed)
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
@@ -126,9 +126,9 @@ class Machine:
     def findings(self) -> set[tuple[str, str]]:
         """Rule and subject of all that the audit finds. That it finds nothing counts only when it could look."""
         seen = audit(self.lab.inventory, limit=self.name)
-        found = {(rule, subject) for rule, _host, subject in seen.found}
-        assert found or seen.host(self.name)["verdict"] == "pass", seen.output
-        return found
+        result = {(rule, subject) for rule, _host, subject in seen.found}
+        assert result or seen.host(self.name)["verdict"] == "pass", seen.output
+        return result
 
     def guests(self) -> dict[str, str]:
         """Label of every QEMU, by process id and start time."""

@@ -32,14 +32,14 @@ def _dealt() -> dict[str, str]:
     """The host of each fault, so that both have about as many steps."""
     # The daemon's restart takes kvm1 longer, which has the filtered card. What else stands alone fills up.
     free = {fault.name for fault in FAULTS.values() if fault.alone and not fault.daemon and len(fault.hosts) > 1}
-    found = {
+    host_of = {
         fault.name: fault.hosts[-1] if fault.daemon else fault.hosts[0]
         for fault in FAULTS.values()
         if fault.name not in free
     }
     for name in sorted(free):
-        found[name] = min(HOSTS, key=lambda host: _steps(found, host))
-    return found
+        host_of[name] = min(HOSTS, key=lambda host: _steps(host_of, host))
+    return host_of
 
 
 def _steps(dealt: dict[str, str], host: str) -> int:

@@ -24,15 +24,15 @@ PYTHON = BUILD / ENVIRONMENTS["schemas"] / "bin" / "python"
 @pytest.fixture(scope="module")
 def reports() -> list[dict[str, object]]:
     """Reports of all kinds, the same number each time."""
-    made = [whole(), built([])]
+    result = [whole(), built([])]
 
     @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(documents())
     def draw(document: dict[str, object]) -> None:
-        made.append(document)
+        result.append(document)
 
     draw()
-    return made
+    return result
 
 
 def judged(kind: str, files: list[Path]) -> subprocess.CompletedProcess[str]:

@@ -138,17 +138,17 @@ def impurities(source: str, depth: int = 0) -> list[str]:
     """What in a core file, `depth` folders below _core, touches something outside the core."""
     tree = ast.parse(source)
     inside = "ansible_collections.svirt.fleet.plugins.module_utils._core"
-    found = []
+    result = []
     for name, level in imports(tree):
         if level:
             if level > depth + 1:
-                found.append(f"imports from outside: {'.' * level}{name}")
+                result.append(f"imports from outside: {'.' * level}{name}")
         elif name.split(".")[0] not in PURE and name != inside and not name.startswith(inside + "."):
-            found.append(f"imports {name}")
+            result.append(f"imports {name}")
     for name, method in called(tree):
         if name in (IMPURE_METHODS if method else IMPURE_CALLS):
-            found.append(f"calls {name}()")
-    return found
+            result.append(f"calls {name}()")
+    return result
 
 
 def ledger_judgements(source: str) -> list[str]:
@@ -156,17 +156,17 @@ def ledger_judgements(source: str) -> list[str]:
     tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     docstrings = {ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented)}
-    found = []
+    result = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and "allocate" in (parts := (node.module or "").split(".")):
             file = ".".join(parts[parts.index("allocate") + 1 :])
             names = {alias.name for alias in node.names} - LEDGER_TAKES.get(file, set())
-            found += [f"takes {file or 'allocate'}.{name}" for name in sorted(names)]
+            result += [f"takes {file or 'allocate'}.{name}" for name in sorted(names)]
         elif isinstance(node, ast.Attribute) and node.attr in ("state", "until"):
-            found.append(f"reads .{node.attr}")
+            result.append(f"reads .{node.attr}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in docstrings:
-            found += [f"names {state}" for state in _LIFECYCLE.findall(node.value)]
-    return found
+            result += [f"names {state}" for state in _LIFECYCLE.findall(node.value)]
+    return result
 
 
 def code_lines_after_return(source: str) -> int:
@@ -192,13 +192,13 @@ def code_lines_after_return(source: str) -> int:
 def starters_of_programs(source: str) -> list[str]:
     """What starts a program without the module's run_command, or hands a command to a shell."""
     tree = ast.parse(source)
-    found = [f"imports {name}" for name, _level in imports(tree) if name.split(".")[0] == "subprocess"]
+    result = [f"imports {name}" for name, _level in imports(tree) if name.split(".")[0] == "subprocess"]
     bad = {"system", "popen", "Popen", "execv", "execve", "posix_spawn"}
-    found += [f"calls {name}()" for name, method in called(tree) if method and name in bad]
+    result += [f"calls {name}()" for name, method in called(tree) if method and name in bad]
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg in {"use_unsafe_shell", "shell"}:
-            found.append(f"passes {node.arg}")
-    return found
+            result.append(f"passes {node.arg}")
+    return result
 
 
 def made_hosts(source: str) -> list[str]:
@@ -274,12 +274,12 @@ def test_starting_programs_is_noticed() -> None:
 
 
 def test_core_touches_nothing() -> None:
-    found = {
+    result = {
         named(path): complaints
         for path in sources(CORE)
         if (complaints := impurities(path.read_text(), len(path.relative_to(CORE).parts) - 1))
     }
-    assert found == {}
+    assert result == {}
 
 
 @pytest.mark.parametrize(("top", "order"), [(CORE, CORE_ORDER), (HOST, HOST_ORDER)], ids=["core", "host"])
@@ -290,31 +290,31 @@ def test_folders_import_downwards_only(top: Path, order: tuple[tuple[str, ...], 
 
 def test_planners_do_not_stand_on_rules() -> None:
     rules = CORE / "audit" / "rules"
-    found = [
+    result = [
         f"{named(path)} takes {named(other)}"
         for folder in ("facts", "allocate", "harden", "migrate")
         for path in sources(CORE / folder)
         for other in taken(path, ast.parse(path.read_text()))
         if other.is_relative_to(rules)
     ]
-    assert found == []
+    assert result == []
 
 
 def test_readers_and_actors_do_not_judge() -> None:
-    found = [
+    result = [
         f"{named(path)} takes {named(other)}"
         for path in sources(HOST)
         for other in taken(path, ast.parse(path.read_text()))
         if other.is_relative_to(UTILS) and not other.is_relative_to(HOST)
         if not other.is_relative_to(CORE) or folder_of(other, CORE) not in HOST_TAKES[folder_of(path, HOST)]
     ]
-    found += [
+    result += [
         f"{named(path)} imports {name}"
         for path in sources(HOST)
         for name, _level in imports(ast.parse(path.read_text()))
         if name.startswith("ansible.")
     ]
-    assert found == []
+    assert result == []
 
 
 @pytest.mark.parametrize(
@@ -372,14 +372,14 @@ def test_no_two_files_define_a_type_of_one_name() -> None:
 
 
 def test_functions_are_short() -> None:
-    found = [
+    result = [
         f"{named(path)}:{node.lineno} {node.name}: {lines} lines"
         for path in sources(PLUGINS)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         if (lines := (node.end_lineno or 0) - node.lineno + 1) > MOST_LINES_OF_A_FUNCTION
     ]
-    assert found == []
+    assert result == []
 
 
 def test_tests_lie_as_the_plugins_do() -> None:
@@ -389,10 +389,10 @@ def test_tests_lie_as_the_plugins_do() -> None:
 
 
 def test_no_plugin_starts_programs_by_itself() -> None:
-    found = {
+    result = {
         named(path): complaints for path in sources(PLUGINS) if (complaints := starters_of_programs(path.read_text()))
     }
-    assert found == {}
+    assert result == {}
 
 
 def test_modules_are_thin() -> None:

@@ -197,9 +197,9 @@ def usual() -> t.Callable[[str], dict[str, t.Any]]:
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_each_host_shows_its_situation(name: str, usual: t.Callable[[str], dict[str, t.Any]]) -> None:
-    found = {(item["rule"], item["severity"]) for item in usual(name)["findings"]}
+    result = {(item["rule"], item["severity"]) for item in usual(name)["findings"]}
     expected = HOSTS[name][1]
-    assert not {rule for rule, _severity in found - PLAIN - QUIET} if expected is None else expected in found
+    assert not {rule for rule, _severity in result - PLAIN - QUIET} if expected is None else expected in result
 
 
 @pytest.mark.parametrize("renaming", RENAMINGS)

@@ -24,8 +24,8 @@ def test_an_entry_that_was_edited_in_grub_cfg(machine: Machine, fault: str) -> N
     assert machine.findings() == {("SEL-004", "host")}
     asked = machine.ask()
     assert asked.done == {("make", GRUB_CFG)}
-    assert asked.told["before"]["boot_faults"]
-    assert asked.told["after"]["boot_faults"] == []
+    assert asked.result["before"]["boot_faults"]
+    assert asked.result["after"]["boot_faults"] == []
     assert machine.findings() == set()
     faults.undo(machine.name, fault, lab=machine.lab.folder)  # the same content: the file as generated
 

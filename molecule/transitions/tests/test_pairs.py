@@ -27,8 +27,8 @@ def test_enforcing_to_enforcing(machine: Machine) -> None:
     with machine.untouched():
         asked = machine.ask()
     assert not asked.run.changed
-    assert (asked.told["plan"], asked.needs, asked.rebooted) == ([], [], False)
-    assert {item["subject"] for item in asked.told["refused"]} == {NEEDED}
+    assert (asked.result["plan"], asked.needs, asked.rebooted) == ([], [], False)
+    assert {item["subject"] for item in asked.result["refused"]} == {NEEDED}
     assert machine.findings() == set()
 
 
@@ -73,7 +73,7 @@ def test_permissive_to_enforcing(machine: Machine) -> None:
     with machine.untouched():
         asked = machine.ask()
     assert asked.needs == ["operator"]
-    assert [item["code"] for item in asked.told["pending"]] == ["soak_running"]
+    assert [item["code"] for item in asked.result["pending"]] == ["soak_running"]
 
     machine.breach()
     with machine.untouched():
@@ -105,7 +105,7 @@ def test_disabled_to_permissive_is_foreseen(machine: Machine) -> None:
     with machine.untouched():
         asked = machine.ask("permissive", check=True)
     assert {("create", AUTORELABEL), ("edit", CONFIG), ("edit", DEFAULTS), ("make", GRUB_CFG)} <= asked.done
-    assert (asked.told["after"]["mode"], asked.told["after"]["configured_mode"]) == ("disabled", "permissive")
+    assert (asked.result["after"]["mode"], asked.result["after"]["configured_mode"]) == ("disabled", "permissive")
     assert asked.needs == ["reboot"]
 
 
@@ -116,7 +116,7 @@ def test_disabled_to_enforcing(machine: Machine) -> None:
 
     foreseen = machine.ask(check=True)
     asked = machine.ask()
-    assert asked.told["plan"] == foreseen.told["plan"]
+    assert asked.result["plan"] == foreseen.result["plan"]
     assert {("create", AUTORELABEL), ("edit", CONFIG), ("edit", DEFAULTS), ("make", GRUB_CFG)} <= asked.done
     assert (asked.needs, asked.rebooted, machine.boot_id) == (["reboot"], False, boot)
     assert machine.configured == "permissive", "never from disabled to enforcing in one step"
@@ -125,7 +125,7 @@ def test_disabled_to_enforcing(machine: Machine) -> None:
     faults.inject(machine.name, "qemu-by-hand", lab=machine.lab.folder)
     with machine.untouched():
         asked = machine.ask(selinux_allow_reboot=True)
-    assert (asked.run.changed, asked.told["guests_running"], asked.rebooted) == ([], 1, False)
+    assert (asked.run.changed, asked.result["guests_running"], asked.rebooted) == ([], 1, False)
     faults.undo(machine.name, "qemu-by-hand", lab=machine.lab.folder)
 
     asked = machine.ask(selinux_allow_reboot=True)
@@ -179,5 +179,5 @@ def test_disabled_to_permissive(machine: Machine) -> None:
     with machine.untouched():
         assert not machine.ask("permissive").run.changed
     asked = machine.ask(selinux_soak_seconds=0)
-    assert ("set", "mode") in asked.done, asked.told
+    assert ("set", "mode") in asked.done, asked.result
     assert machine.findings() == set()

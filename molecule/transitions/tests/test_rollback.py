@@ -70,10 +70,10 @@ def test_every_kind_of_change_at_once(machine: Machine) -> None:
     foreseen = machine.run("svirt.fleet.rollback", check=True).of(machine.name, "svirt_rollback")[0]
     done = machine.run("svirt.fleet.rollback")
     assert done.status == 0, done.output
-    told = done.of(machine.name, "svirt_rollback")[0]
-    assert told["plan"] == foreseen["plan"]
-    assert (told["refused"], told["failed_entries"], told["after"]) == ([], [], [])
-    assert {item["from"] for item in told["plan"]} == {"file", "selinux_mode", "policy_module", "boolean"}
+    result = done.of(machine.name, "svirt_rollback")[0]
+    assert result["plan"] == foreseen["plan"]
+    assert (result["refused"], result["failed_entries"], result["after"]) == ([], [], [])
+    assert {item["from"] for item in result["plan"]} == {"file", "selinux_mode", "policy_module", "boolean"}
     same(before, outcome(machine))
     assert machine.findings() == findings
     assert machine.guests() == guests

@@ -84,20 +84,20 @@ def test_reserving_contacts_no_host_and_the_second_time_changes_nothing(fleet: P
     first = allocate(fleet, steps=["reserve"])
     assert first.status == 0, first.output
     assert sum(changes(first)) == 1  # the action runs once for all hosts
-    made = orders(first)
-    assert [entry["range"] for entry in made.values()] == [{"low": 0, "high": 31}] * 2
-    labels = [guest["label"] for entry in made.values() for guest in entry["guests"]]
+    result = orders(first)
+    assert [entry["range"] for entry in result.values()] == [{"low": 0, "high": 31}] * 2
+    labels = [guest["label"] for entry in result.values() for guest in entry["guests"]]
     assert len(set(labels)) == 2
     assert all(label.startswith("system_u:system_r:svirt_t:s0:c") for label in labels)
     again = allocate(fleet, steps=["reserve"])
     assert (again.status, set(changes(again))) == (0, {0})
-    assert orders(again) == made
+    assert orders(again) == result
 
 
 def test_check_mode_predicts_what_is_then_reserved(fleet: Path) -> None:
-    told = orders(allocate(fleet, "--check", steps=["reserve"]))
+    result = orders(allocate(fleet, "--check", steps=["reserve"]))
     assert not (fleet.parent / "ledger.db").exists()
-    assert orders(allocate(fleet, steps=["reserve"])) == told
+    assert orders(allocate(fleet, steps=["reserve"])) == result
 
 
 def test_the_strategy_of_ranges(fleet: Path) -> None:

@@ -23,8 +23,8 @@ except ImportError:  # before ansible-core 2.19
 
 def done() -> list[tuple[str, dict[str, t.Any]]]:
     """The modules that main.yml calls, with their arguments, in its order."""
-    found = [(module_of(task), task) for task in tasks("categories", "main.yml") if module_of(task)]
-    return [(module, without_foreseen(task[f"svirt.fleet.{module}"])) for module, task in found]
+    result = [(module_of(task), task) for task in tasks("categories", "main.yml") if module_of(task)]
+    return [(module, without_foreseen(task[f"svirt.fleet.{module}"])) for module, task in result]
 
 
 def test_a_look_asks_all_that_is_then_done_in_the_same_order() -> None:
@@ -51,8 +51,8 @@ def told(**registered: t.Any) -> dict[str, t.Any]:
     """What the last task makes of the results before it."""
     task = tasks("categories", "main.yml")[-1]
     templar = Templar(loader=DataLoader(), variables=registered)  # type: ignore[no-untyped-call]  # untyped in ansible-core
-    made = {key: templar.template(trusted(value)) for key, value in task["vars"].items()}
-    templar = Templar(loader=DataLoader(), variables={**registered, **made})  # type: ignore[no-untyped-call]  # as above
+    result = {key: templar.template(trusted(value)) for key, value in task["vars"].items()}
+    templar = Templar(loader=DataLoader(), variables={**registered, **result})  # type: ignore[no-untyped-call]  # as above
     facts = task["ansible.builtin.set_fact"]["categories_result"]
     return {key: templar.template(trusted(value)) for key, value in facts.items()}
 

@@ -87,9 +87,9 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    found = Host(tmp_path)
-    monkeypatch.setattr(guard, "log", lambda _level, text: found.logged.append(text))
-    return found
+    result = Host(tmp_path)
+    monkeypatch.setattr(guard, "log", lambda _level, text: result.logged.append(text))
+    return result
 
 
 @pytest.mark.parametrize(
@@ -470,6 +470,6 @@ def test_a_guest_may_be_called_self_test(host: Host) -> None:
 
 def test_the_script_needs_nothing_but_python_itself() -> None:
     source = SCRIPT.read_text()
-    found = {line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))}
-    assert found <= {*sys.stdlib_module_names, "xml.parsers"}
+    result = {line.split()[1] for line in source.splitlines() if line.startswith(("import ", "from "))}
+    assert result <= {*sys.stdlib_module_names, "xml.parsers"}
     compile(source, str(SCRIPT), "exec", dont_inherit=True)

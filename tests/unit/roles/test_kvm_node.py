@@ -44,13 +44,13 @@ def without_foreseen(arguments: dict[str, t.Any]) -> dict[str, t.Any]:
 
 def done() -> list[tuple[str, dict[str, t.Any]]]:
     """The modules that main.yml calls, with their arguments, in its order."""
-    found = []
+    result = []
     for task in steps_of("main.yml"):
         role = task.get("ansible.builtin.import_role", {}).get("name", "")[len(PREFIX) :]
         for inner in tasks(role, "main.yml") if role else [task]:
             if module_of(inner):
-                found.append((module_of(inner), without_foreseen(inner[PREFIX + module_of(inner)])))
-    return found
+                result.append((module_of(inner), without_foreseen(inner[PREFIX + module_of(inner)])))
+    return result
 
 
 def asked() -> list[tuple[str, dict[str, t.Any]]]:
@@ -60,8 +60,8 @@ def asked() -> list[tuple[str, dict[str, t.Any]]]:
     for role in roles_of("look.yml"):
         (task,) = tasks(role, "look.yml")
         facts.update(task["ansible.builtin.set_fact"])
-    found = [facts[step.strip("{} ")] if isinstance(step, str) else step for step in steps]
-    return [(step["module"], step["arguments"]) for step in found]
+    result = [facts[step.strip("{} ")] if isinstance(step, str) else step for step in steps]
+    return [(step["module"], step["arguments"]) for step in result]
 
 
 def test_a_look_asks_all_that_is_then_done_in_the_same_order() -> None:
@@ -149,5 +149,5 @@ def test_steps_that_failed_are_named_with_their_reasons(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stdout + done.stderr
         assert "the restart runs" in done.stdout
-        told = "guard: the daemon may not run it; network filters: no driver"
-        assert (told in done.stdout) is fail
+        result = "guard: the daemon may not run it; network filters: no driver"
+        assert (result in done.stdout) is fail

@@ -53,32 +53,32 @@ class HostRoot(CapturedRoot):
         if path == "/sys/fs/selinux/create":
             source, target, tclass = request.decode().split()
             assert tclass == "2"
-            made = {"virtd_exec_t": DOMAIN, _HOOK: HOOK_DOMAIN}.get(parse_context(target).type, source)
-            return made.encode() + b"\0"
+            result = {"virtd_exec_t": DOMAIN, _HOOK: HOOK_DOMAIN}.get(parse_context(target).type, source)
+            return result.encode() + b"\0"
         return super().transact(path, request)
 
 
 def tree(started_at: float | None = 1_700_000_100.0, domain: str = DOMAIN, bin_type: str = "bin_t") -> Tree:
     """A host; its daemon runs since then, or not at all."""
-    found = Tree()
-    hosts.kernel(found)
-    found.file("/sys/fs/selinux/enforce", "1")
-    found.file("/sys/fs/selinux/mls", "1")
-    found.folder("/run/libvirt", "system_u:object_r:virt_var_run_t:s0")
-    found.folder("/run/libvirt/qemu", "system_u:object_r:svirt_runtime_t:s0")
-    found.folder("/proc", "system_u:object_r:proc_t:s0")
-    found.file("/run/systemd/journal/dev-log", "", "system_u:object_r:devlog_t:s0", type="s")
-    found.file("/sys/fs/selinux/access", "", "system_u:object_r:security_t:s0")
+    host = Tree()
+    hosts.kernel(host)
+    host.file("/sys/fs/selinux/enforce", "1")
+    host.file("/sys/fs/selinux/mls", "1")
+    host.folder("/run/libvirt", "system_u:object_r:virt_var_run_t:s0")
+    host.folder("/run/libvirt/qemu", "system_u:object_r:svirt_runtime_t:s0")
+    host.folder("/proc", "system_u:object_r:proc_t:s0")
+    host.file("/run/systemd/journal/dev-log", "", "system_u:object_r:devlog_t:s0", type="s")
+    host.file("/sys/fs/selinux/access", "", "system_u:object_r:security_t:s0")
     for number, tclass in enumerate(_CLASSES, 2):
-        found.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
+        host.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
         for bit, name in enumerate(_PERMISSIONS, 1):
-            found.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
-    found.file("/usr/bin/dash", "", "system_u:object_r:shell_exec_t:s0")
-    found.link("/bin/sh", "/usr/bin/dash")
+            host.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
+    host.file("/usr/bin/dash", "", "system_u:object_r:shell_exec_t:s0")
+    host.link("/bin/sh", "/usr/bin/dash")
     for path in (plan.PYTHON, plan.TIMEOUT):
-        found.file(path, "", f"system_u:object_r:{bin_type}:s0")
-    found.file("/usr/sbin/libvirtd", "", "system_u:object_r:virtd_exec_t:s0")
+        host.file(path, "", f"system_u:object_r:{bin_type}:s0")
+    host.file("/usr/sbin/libvirtd", "", "system_u:object_r:virtd_exec_t:s0")
     if started_at is not None:
-        hosts.process(found, 900, "/usr/sbin/libvirtd", domain)
-        found.file("/proc/stat", f"btime {int(started_at) - 900}\n")
-    return found
+        hosts.process(host, 900, "/usr/sbin/libvirtd", domain)
+        host.file("/proc/stat", f"btime {int(started_at) - 900}\n")
+    return host

@@ -73,7 +73,7 @@ def play(name: str, inventory: Path, *options: str, **environment: str) -> Run:
         "ANSIBLE_HOME": str(inventory.parent / "home"),
         "LC_ALL": "C.UTF-8",
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, "-e", f"svirt_report_dir={folder}", *options],
         env={**os.environ, **own, **environment},
         stdin=subprocess.DEVNULL,
@@ -82,4 +82,4 @@ def play(name: str, inventory: Path, *options: str, **environment: str) -> Run:
         timeout=900,  # for what hangs; a machine that does much else is slow
         check=False,
     )
-    return Run(done.returncode, done.stdout + done.stderr, folder)
+    return Run(result.returncode, result.stdout + result.stderr, folder)

@@ -21,8 +21,8 @@ class OwnProcesses(Root):
         self._started = os.getpid()
 
     def listdir(self, path: str) -> list[str]:
-        found = super().listdir(path)
-        return [name for name in found if path != "/proc" or self._ours(name)]
+        result = super().listdir(path)
+        return [name for name in result if path != "/proc" or self._ours(name)]
 
     def _ours(self, pid: str) -> bool:
         try:

@@ -24,12 +24,12 @@ DROP_IN = "/etc/systemd/system/libvirtd.service.d/60-svirt-fleet.conf"
 
 def tree() -> Tree:
     """EL 9 with its daemon's program and unit."""
-    found = hosts.el9()
-    found.file(f"{FS}/class/process/index", "2")
-    found.file(f"{FS}/class/process/perms/transition", "1")
-    found.file("/usr/sbin/libvirtd", "", "system_u:object_r:virtd_exec_t:s0", mode=0o755)
-    found.file("/usr/lib/systemd/system/libvirtd.service", "[Unit]\n[Service]\nType=notify\n")
-    return found
+    host = hosts.el9()
+    host.file(f"{FS}/class/process/index", "2")
+    host.file(f"{FS}/class/process/perms/transition", "1")
+    host.file("/usr/sbin/libvirtd", "", "system_u:object_r:virtd_exec_t:s0", mode=0o755)
+    host.file("/usr/lib/systemd/system/libvirtd.service", "[Unit]\n[Service]\nType=notify\n")
+    return host
 
 
 class RangeRoot(CapturedRoot):

@@ -26,13 +26,13 @@ class Renaming:
 
     def tree(self, tree: Tree) -> Tree:
         """The host under the renamed policy."""
-        made = copy.deepcopy(tree)
-        for entry in {id(entry): entry for entry in made.entries.values()}.values():  # one file may have two paths
+        renamed = copy.deepcopy(tree)
+        for entry in {id(entry): entry for entry in renamed.entries.values()}.values():  # one file may have two paths
             entry.content = self._bytes(entry.content)
             entry.xattrs = {name: self._bytes(value) for name, value in entry.xattrs.items()}
-        made.answers = {self.text(question): self.text(answer) for question, answer in tree.answers.items()}
-        made.libvirt = json.loads(self.text(json.dumps(tree.libvirt)))
-        return made
+        renamed.answers = {self.text(question): self.text(answer) for question, answer in tree.answers.items()}
+        renamed.libvirt = json.loads(self.text(json.dumps(tree.libvirt)))
+        return renamed
 
     def policy(self, policy: Policy) -> Policy:
         """The renamed policy's answers: those of the policy to the same question in its own words."""
@@ -41,8 +41,8 @@ class Renaming:
             types = [label.split(":")[2] for label in question.removeprefix("create ").split(" ")[:2]]
             if not set(types) <= set(self.old):
                 return None  # the renamed policy has no such type
-            found = policy(_LABEL.sub(lambda match: match[1] + self.old[match[2]], question))
-            return None if found is None else self.text(found)
+            loaded = policy(_LABEL.sub(lambda match: match[1] + self.old[match[2]], question))
+            return None if loaded is None else self.text(loaded)
 
         return answer
 

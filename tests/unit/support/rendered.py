@@ -141,33 +141,33 @@ def of_markdown(text: str) -> Shown:
 
 def metrics(text: str) -> dict[str, dict[str, float]]:
     """Samples by metric and labels. Each metric has its help and type once, before its samples."""
-    found: dict[str, dict[str, float]] = {}
+    result: dict[str, dict[str, float]] = {}
     for line in text.removesuffix("\n").split("\n"):
         if line.startswith("# HELP "):
             name = line.split(" ", 3)[2]
-            assert name not in found
-            found[name] = {}
+            assert name not in result
+            result[name] = {}
         elif line.startswith("# TYPE "):
             assert line == f"# TYPE {name} gauge"
         else:
             match = re.fullmatch(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)*)\})? (-?[0-9.]+)', line)
             assert match, line
             assert match[1] == name
-            assert (match[2] or "") not in found[name]
-            found[name][match[2] or ""] = float(match[3])
-    return found
+            assert (match[2] or "") not in result[name]
+            result[name][match[2] or ""] = float(match[3])
+    return result
 
 
 def of_prometheus(text: str) -> Shown:
-    found = metrics(text)
-    verdicts = [labels for labels, value in found["svirt_fleet_verdict"].items() if value == 1]
+    result = metrics(text)
+    verdicts = [labels for labels, value in result["svirt_fleet_verdict"].items() if value == 1]
     return Shown(
         re.findall('"(.*)"', verdicts[0])[0],
-        {severity: int(found["svirt_fleet_findings"][f'severity="{severity}"']) for severity in SEVERITIES},
-        {re.findall('"(.*)"', labels)[0]: int(value) for labels, value in found["svirt_fleet_hosts"].items()},
+        {severity: int(result["svirt_fleet_findings"][f'severity="{severity}"']) for severity in SEVERITIES},
+        {re.findall('"(.*)"', labels)[0]: int(value) for labels, value in result["svirt_fleet_hosts"].items()},
         None,
         None,
-        {labels for labels in found["svirt_fleet_host_verdict"] if labels.endswith('verdict="pass"')},
+        {labels for labels in result["svirt_fleet_host_verdict"] if labels.endswith('verdict="pass"')},
     )
 
 

@@ -95,7 +95,7 @@ def whole() -> dict[str, t.Any]:
         across("s0:c1,c2", "E2", ["kvm1", "kvm3"], storage="nas:/vms"),
         across("s0:c7,c9", "E1", ["kvm1"], 3),
     )
-    made = built(
+    result = built(
         [fails, quiet, unsure, foreign, low, report.unread("kvm9", "ssh: <b>no route</b>")],
         waived=[
             {"rule": "TST-004", "subject": "accepted", "reason": "moved <i>soon</i>", "expires": "2026-12-31"},
@@ -105,14 +105,14 @@ def whole() -> dict[str, t.Any]:
         fleet=analysis.Fleet(hits, guests=17, equal_by_chance=3, expected_by_chance=2.5),
         left_out=["kvm7"],
     )
-    made["categories"] = {
+    result["categories"] = {
         "cell": 16,
         "pairs": [[0, 0, 5], [0, 63, 1], [20, 40, 900]],
         "tenants": [[8, 25, 12]],
         "others": 2,
         "ranges": [[0, 1023, 3], [0, 31, 1], [512, 543, 1]],
     }
-    return made
+    return result
 
 
 def read() -> Report:
@@ -128,11 +128,11 @@ _WHY = st.sampled_from(("", "no answer", "<b>hangs</b>", "ends with ]]>"))
 @st.composite
 def host_results(draw: st.DrawFn) -> list[report.HostResult]:
     """Hosts with any mix of findings, unread areas and doubts."""
-    made = []
+    result = []
     for number in range(draw(st.integers(0, 4))):
         name = f"kvm{number}" if draw(st.booleans()) else f"kvm{number}{clean_text(draw(_NAMES))}"
         if draw(st.integers(0, 5)) == 0:
-            made.append(report.unread(name, draw(_WHY)))
+            result.append(report.unread(name, draw(_WHY)))
             continue
         area = draw(st.sampled_from(s.AREAS))
         status = draw(st.sampled_from((s.OK, s.OK, s.UNKNOWN, s.NOT_APPLICABLE)))
@@ -144,8 +144,8 @@ def host_results(draw: st.DrawFn) -> list[report.HostResult]:
             for subject in subjects
         )
         outcome = f.Outcome("TST-002", draw(st.sampled_from((f.PASS, f.FAIL, f.UNKNOWN, f.NOT_APPLICABLE))), draw(_WHY))
-        made.append(report.HostResult(name, "", {**READ, area: s.Coverage(status, draw(_WHY))}, (outcome,), findings))
-    return made
+        result.append(report.HostResult(name, "", {**READ, area: s.Coverage(status, draw(_WHY))}, (outcome,), findings))
+    return result
 
 
 @st.composite

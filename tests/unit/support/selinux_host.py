@@ -143,8 +143,8 @@ class SelinuxHost:
 
     def files(self) -> dict[str, bytes]:
         """All files but those of /proc: path -> content."""
-        found = {f"/{path.relative_to(self.folder)}": path for path in self.folder.rglob("*") if path.is_file()}
-        return {name: path.read_bytes() for name, path in found.items() if not name.startswith("/proc/")}
+        result = {f"/{path.relative_to(self.folder)}": path for path in self.folder.rglob("*") if path.is_file()}
+        return {name: path.read_bytes() for name, path in result.items() if not name.startswith("/proc/")}
 
     def mode(self, mode: str) -> None:
         """The mode of the running kernel."""

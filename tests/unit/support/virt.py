@@ -138,12 +138,12 @@ class FakeGuest:
         assert mac is not None
         assert self.live is not None
         pieces = re.split(r"(<interface.*?</interface>)", self.live, flags=re.DOTALL)
-        found = [number for number, piece in enumerate(pieces) if mac[0] in piece]
-        assert len(found) == 1
+        result = [number for number, piece in enumerate(pieces) if mac[0] in piece]
+        assert len(result) == 1
         # As libvirt does: the interface of a network is listed as its <actual> element.
-        kind = re.match(r"<interface type='\w+'", pieces[found[0]])
+        kind = re.match(r"<interface type='\w+'", pieces[result[0]])
         assert kind is not None
-        pieces[found[0]] = re.sub(r"^<interface type='\w+'", kind[0], xml)
+        pieces[result[0]] = re.sub(r"^<interface type='\w+'", kind[0], xml)
         self.live = "".join(pieces)
 
     def shutdown(self) -> None:
@@ -181,8 +181,8 @@ class FakeHost:
 
     def add(self, name: str, inactive: str | None, live: str | None = None, **more: t.Any) -> FakeGuest:
         """A guest of the host."""
-        self.guests[uuid(name)] = made = FakeGuest(self, uuid(name), name, inactive, live, **more)
-        return made
+        self.guests[uuid(name)] = guest = FakeGuest(self, uuid(name), name, inactive, live, **more)
+        return guest
 
     def getCapabilities(self) -> str:  # noqa: N802 - as above
         return self.capabilities
@@ -204,9 +204,9 @@ class FakeHost:
         return self.guests[key]
 
     def defineXML(self, xml: str) -> FakeGuest:  # noqa: N802 - as above
-        found = re.search(r"<uuid>([^<]*)</uuid>", xml)
-        assert found is not None
-        guest = self.guests[found[1]]
+        result = re.search(r"<uuid>([^<]*)</uuid>", xml)
+        assert result is not None
+        guest = self.guests[result[1]]
         self.calls.append(f"define {guest.title}")
         guest.inactive = self.twist(xml)
         return guest

@@ -55,16 +55,16 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     process = factory.process_label("s0:c7,c8")
     host.add("web", virt.domain("web", cards=virt.card(MAC)), virt.domain("web", cards=virt.card(MAC)), process=process)
     host.add("db", virt.domain("db", virt.seclabel("none")))
-    made = Bench(host, tmp_path / "journal", capsys)
+    created = Bench(host, tmp_path / "journal", capsys)
 
     def within(_timeout: float, work: t.Callable[[definitions.Session], t.Any]) -> t.Any:
         return json.loads(json.dumps(work(definitions.Session(host, host))))  # as from a child
 
     monkeypatch.setattr(definitions, "within", within)
-    monkeypatch.setattr(definitions, "facts", lambda _root: made.facts)
+    monkeypatch.setattr(definitions, "facts", lambda _root: created.facts)
     for module in MODULES.values():
-        hand_journal(monkeypatch, module, made.folder)
-    return made
+        hand_journal(monkeypatch, module, created.folder)
+    return created
 
 
 CALLS: tuple[tuple[str, dict[str, t.Any]], ...] = (
@@ -81,12 +81,12 @@ def test_check_mode_predicts_the_run(bench: Bench, name: str, arguments: dict[st
     foretold = bench(name, check=True, **arguments)
     assert bench.host.calls == []
     assert not bench.folder.exists()
-    done = bench(name, **arguments)
-    assert done.keys() == foretold.keys()
+    result = bench(name, **arguments)
+    assert result.keys() == foretold.keys()
     for key in ("changed", "plan", "before", "after", "diff", "pending", "refused"):
-        assert done[key] == foretold[key]
-    assert done["changed"] is True
-    assert len(done["diff"]) == len(done["plan"]) == 2
+        assert result[key] == foretold[key]
+    assert result["changed"] is True
+    assert len(result["diff"]) == len(result["plan"]) == 2
 
 
 @pytest.mark.parametrize(("name", "arguments"), CALLS)
@@ -126,9 +126,9 @@ def test_a_power_cycle_brings_what_was_pending(bench: Bench) -> None:
     bench.host.calls.clear()
     foretold = bench("guest_power_cycle", check=True, guests=["web", "db"])
     assert bench.host.calls == []
-    done = bench("guest_power_cycle", guests=["web", "db"])
+    result = bench("guest_power_cycle", guests=["web", "db"])
     assert bench.host.calls == ["shutdown web", "create web"]
-    assert (done["plan"], done["after"]) == (foretold["plan"], foretold["after"])
+    assert (result["plan"], result["after"]) == (foretold["plan"], foretold["after"])
     assert bench("guest_power_cycle", guests=["web", "db"])["changed"] is False
     assert bench("guest_seclabel", **CALLS[0][1])["pending"] == []
     assert len(bench.journal()) == 1  # nothing of it can be put back
@@ -162,8 +162,8 @@ def test_a_policy_that_is_foreseen_lets_libvirt_learn_addresses(bench: Bench) ->
     )
     places = [line["where"] for line in bench("guest_network_filter", True)["plan"]]
     assert places == []
-    told = bench("guest_network_filter", True, foreseen_policy=True)
-    assert ([line["where"] for line in told["plan"]], told["pending"]) == (["persistent", "live"], [])
+    result = bench("guest_network_filter", True, foreseen_policy=True)
+    assert ([line["where"] for line in result["plan"]], result["pending"]) == (["persistent", "live"], [])
     assert bench("guest_network_filter", foreseen_policy=True)["plan"] == []  # it is against it after all
 
 
@@ -181,8 +181,8 @@ def test_a_range_that_is_foreseen_counts(bench: Bench) -> None:
     (waits,) = bench("guest_seclabel", True, foreseen_context=range_)["pending"]
     assert waits["code"] == "runs_outside_range"
     assert bench("guest_seclabel", foreseen_context=range_)["pending"] == []  # it is not so after all
-    told = bench("guest_power_cycle", True, guests=["web"], foreseen_context=range_)
-    assert [line["subject"] for line in told["plan"]] == ["guest web"]
+    result = bench("guest_power_cycle", True, guests=["web"], foreseen_context=range_)
+    assert [line["subject"] for line in result["plan"]] == ["guest web"]
     assert bench("guest_power_cycle", guests=["web"], foreseen_context=range_)["plan"] == []
 
 
@@ -202,7 +202,7 @@ def test_nobody_may_be_cycled_by_default(bench: Bench) -> None:
 
 def test_refusals_fail_only_when_strict(bench: Bench) -> None:
     wishes = [{"guest": "web", "type": "none"}]
-    assert [(one["subject"], one["code"]) for one in bench("guest_seclabel", guests=wishes)["refused"]] == [
+    assert [(refusal["subject"], refusal["code"]) for refusal in bench("guest_seclabel", guests=wishes)["refused"]] == [
         ("guest web", "type_none")
     ]
     strict = bench("guest_seclabel", guests=wishes, strict=True)
@@ -260,5 +260,5 @@ def test_a_host_that_cannot_be_read_fails(bench: Bench, monkeypatch: pytest.Monk
 
 def test_a_host_without_libvirt_has_none_of_the_guests_that_may_be_cycled(bench: Bench) -> None:
     bench.facts = definitions.LibvirtFacts(False)
-    told = bench("guest_power_cycle", guests=["x"])
-    assert (told["changed"], told["absent"]) == (False, ["x"])
+    result = bench("guest_power_cycle", guests=["x"])
+    assert (result["changed"], result["absent"]) == (False, ["x"])

@@ -79,12 +79,12 @@ def test_a_restart_that_is_not_needed(on: Start, tmp_path: Path) -> None:
 def test_check_mode_predicts_the_run(on: Start, tmp_path: Path) -> None:
     machine = Machine(tmp_path, [changed(hosts.el9()), restarted()])
     run = on(machine)
-    told = run(_ansible_check_mode=True, _ansible_diff=True)
+    result = run(_ansible_check_mode=True, _ansible_diff=True)
     assert machine.acts == []
     done = run(_ansible_diff=True)
     assert machine.acts == ["--no-block restart libvirtd.service"]
-    assert (told.pop("after")["pid"], done.pop("after")["pid"]) == (900, 950)
-    assert done == told
+    assert (result.pop("after")["pid"], done.pop("after")["pid"]) == (900, 950)
+    assert done == result
     assert done["changed"] is True
     assert done["needed"] == [f"{CONF} changed after libvirtd started"]
     assert run()["changed"] is False
@@ -97,9 +97,9 @@ def test_check_mode_foresees_what_earlier_tasks_would_bring_about(on: Start, tmp
         {"subject": "qemu.conf", "needs": "daemon_restart", "why": "libvirtd reads the file when it starts"},
         {"subject": "guest web", "needs": "guest_power_cycle", "why": "not of this module"},
     ]
-    told = run(foreseen_pending=pending, foreseen_settings={"user": "qemu"}, _ansible_check_mode=True)
-    assert told["needed"] == ["qemu.conf: libvirtd reads the file when it starts"]
-    assert [line["action"] for line in told["plan"]] == ["restart"]
+    result = run(foreseen_pending=pending, foreseen_settings={"user": "qemu"}, _ansible_check_mode=True)
+    assert result["needed"] == ["qemu.conf: libvirtd reads the file when it starts"]
+    assert [line["action"] for line in result["plan"]] == ["restart"]
     assert run(foreseen_pending=pending[1:], _ansible_check_mode=True)["changed"] is False
     assert run(foreseen_pending=pending)["changed"] is False  # what was done, the module sees for itself
     assert machine.acts == []

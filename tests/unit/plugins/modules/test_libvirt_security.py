@@ -53,9 +53,9 @@ def tree() -> Tree:
 
 @pytest.fixture
 def run(conf: Path, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Run:
-    made = Root(tree, hosts.policy())
-    made.real = str(tmp_path)
-    hand_root(monkeypatch, lambda: made)
+    root = Root(tree, hosts.policy())
+    root.real = str(tmp_path)
+    hand_root(monkeypatch, lambda: root)
     hand_journal(monkeypatch, libvirt_security, tmp_path / "journal")
     monkeypatch.setattr(work, "CONF", str(conf))
 
@@ -70,12 +70,12 @@ def run(conf: Path, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def test_check_mode_predicts_the_run(run: Run, conf: Path, tmp_path: Path) -> None:
     before = conf.read_bytes()
     wish = {"security_driver": "selinux", "require_confined": True, "_ansible_diff": True}
-    told = run(**wish, _ansible_check_mode=True)
+    result = run(**wish, _ansible_check_mode=True)
     assert conf.read_bytes() == before
     assert not (tmp_path / "journal").exists()
     done = run(**wish)
     assert {key: value for key, value in done.items() if key != "invocation"} == {
-        key: value for key, value in told.items() if key != "invocation"
+        key: value for key, value in result.items() if key != "invocation"
     }
     assert done["changed"] is True
     assert done["before"] == {"security_driver": "none", "security_require_confined": None}

@@ -54,31 +54,31 @@ def test_check_mode_predicts_the_run(host: SelinuxHost, run: Run, tmp_path: Path
     predicted = run(**options, _ansible_check_mode=True)
     assert host.files() == before
     assert not (tmp_path / "journal").exists()
-    done = run(**options)
+    result = run(**options)
     for key in ("changed", "plan", "before", "after", "pending", "refused", "policy_changes", "diff"):
-        assert predicted[key] == done[key], key
-    assert [step["action"] for step in done["plan"]] == ["set", "install", "set", "edit", "edit", "make"]
-    assert done["policy_changes"] is True
+        assert predicted[key] == result[key], key
+    assert [step["action"] for step in result["plan"]] == ["set", "install", "set", "edit", "edit", "make"]
+    assert result["policy_changes"] is True
     again = run(**options)
     assert (again["changed"], again["policy_changes"]) == (False, False)
 
 
 def test_what_is_documented_is_returned(host: SelinuxHost, run: Run) -> None:
     host.mode("permissive")
-    told = run()
+    result = run()
     documented = yaml.safe_load(selinux_state.RETURN)
-    assert set(told) - {"invocation"} == {*documented, "changed"}
-    assert set(told["before"]) == set(told["after"]) == set(documented["before"]["contains"])
-    assert set(told["soak"]) == set(documented["soak"]["contains"])
+    assert set(result) - {"invocation"} == {*documented, "changed"}
+    assert set(result["before"]) == set(result["after"]) == set(documented["before"]["contains"])
+    assert set(result["soak"]) == set(documented["soak"]["contains"])
 
 
 def test_refusals_fail_when_asked_to(host: SelinuxHost, run: Run) -> None:
     host.mode("permissive")
     host.write(LOG, START + denial(BOOT + 60))
     assert "failed" not in run()
-    told = run(strict=True)
-    assert told["failed"]
-    assert "svirt_t {read}" in told["msg"]
+    result = run(strict=True)
+    assert result["failed"]
+    assert "svirt_t {read}" in result["msg"]
     assert host.read(f"{FS}/enforce") == "0"
 
 
@@ -94,9 +94,9 @@ def test_refusals_fail_when_asked_to(host: SelinuxHost, run: Run) -> None:
     ],
 )
 def test_wrong_input_fails(run: Run, options: dict[str, t.Any], message: str) -> None:
-    told = run(**options)
-    assert told["failed"]
-    assert message in told["msg"]
+    result = run(**options)
+    assert result["failed"]
+    assert message in result["msg"]
 
 
 @pytest.mark.parametrize("value", [False, "no", "off", 0])

@@ -27,10 +27,10 @@ def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.A
 @pytest.fixture
 def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Bindings that a respawn was tried for; the host is an EL 9 without its binding."""
-    found: list[str] = []
+    result: list[str] = []
     hand_root(monkeypatch, lambda: CapturedRoot(hosts.el9(), hosts.policy()))
-    monkeypatch.setattr(_module, "respawn_for", found.append)
-    return found
+    monkeypatch.setattr(_module, "respawn_for", result.append)
+    return result
 
 
 def test_a_host_is_read_in_one_call(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,8 +61,8 @@ def conf(snapshot: Snapshot) -> QemuConf:
 def set_key(snapshot: Snapshot, key: str, value: t.Any) -> None:
     """Give a key of qemu.conf another value; None takes the key out."""
     assignments = conf(snapshot).assignments
-    found = next(item for item in assignments if item.key == key)
+    result = next(item for item in assignments if item.key == key)
     if value is None:
-        assignments.remove(found)
+        assignments.remove(result)
     else:
-        found.value = value
+        result.value = value

@@ -59,10 +59,10 @@ def dynamic() -> dict[str, t.Any]:
 
 def defined(uuid: str, level: str, *, share: bool = True) -> s.Guest:
     """A static guest that is off."""
-    made = on_share(uuid, level) if share else guest(uuid, level, f"/var/{uuid}.raw")
-    made.active, made.state, made.context = False, "shutoff", None
-    made.persistent_labels = static(level)["persistent_labels"]
-    return made
+    result = on_share(uuid, level) if share else guest(uuid, level, f"/var/{uuid}.raw")
+    result.active, result.state, result.context = False, "shutoff", None
+    result.persistent_labels = static(level)["persistent_labels"]
+    return result
 
 
 def resting(uuid: str, label: str) -> s.Guest:

@@ -71,23 +71,23 @@ def _mask(drawn: DaemonRange) -> int:
     return CategorySet.of(range(max(drawn.low, 0), min(drawn.high, MAX_CATEGORY) + 1)).mask
 
 
-def narrow(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[FleetHit]:
+def too_narrow(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[FleetHit]:
     """Ranges with too few pairs for the host's guests."""
-    for host, use_ in sorted(ranges.items()):
-        drawn = use_.drawn
-        if drawn.pairs < max(_ROOM * use_.inside, use_.dynamic):
-            counts = {"running_dynamic": use_.inside, "dynamic": use_.dynamic}
+    for host, host_use in sorted(ranges.items()):
+        drawn = host_use.drawn
+        if drawn.pairs < max(_ROOM * host_use.inside, host_use.dynamic):
+            counts = {"running_dynamic": host_use.inside, "dynamic": host_use.dynamic}
             evidence = {"range": str(drawn), "pairs": drawn.pairs, **counts}
-            severity = "critical" if use_.inside >= drawn.pairs else None
+            severity = "critical" if host_use.inside >= drawn.pairs else None
             yield FleetHit(str(drawn), "range", evidence, severity=severity, host=host)
 
 
-def outgrown(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[FleetHit]:
+def outside_range(ranges: t.Mapping[str, RangeUse]) -> t.Iterator[FleetHit]:
     """Hosts with guests that run outside of the range."""
-    for host, use_ in sorted(ranges.items()):
-        if use_.outside:
-            evidence = {"range": str(use_.drawn), **listed("guests", in_order(use_.outside))}
-            yield FleetHit(str(use_.drawn), "range", evidence, host=host)
+    for host, host_use in sorted(ranges.items()):
+        if host_use.outside:
+            evidence = {"range": str(host_use.drawn), **listed("guests", in_order(host_use.outside))}
+            yield FleetHit(str(host_use.drawn), "range", evidence, host=host)
 
 
 def overlapping(
@@ -99,7 +99,7 @@ def overlapping(
         labels.setdefault(party.host, []).append(party.level.categories.mask)
     for _domain, hosts in sorted(host_groups.members().items()):
         drawn_ranges = {host: ranges[host].drawn for host in hosts if host in ranges}
-        for run in filter(None, (_not_meant(run, labels) for run in _runs(drawn_ranges))):
+        for run in filter(None, (_by_mistake(run, labels) for run in _runs(drawn_ranges))):
             shown = {host: str(run[host]) for host in sorted(run)[:_MAX_SHOWN]}
             low, high = min(drawn.low for drawn in run.values()), max(drawn.high for drawn in run.values())
             evidence = {"ranges": shown, "hosts": sorted(run)}
@@ -120,7 +120,7 @@ def _runs(ranges: t.Mapping[str, DaemonRange]) -> list[dict[str, DaemonRange]]:
     return [run for run in runs if len(run) > 1]
 
 
-def _not_meant(run: dict[str, DaemonRange], labels: t.Mapping[str, t.Sequence[int]]) -> dict[str, DaemonRange]:
+def _by_mistake(run: dict[str, DaemonRange], labels: t.Mapping[str, t.Sequence[int]]) -> dict[str, DaemonRange]:
     """Hosts whose ranges overlap by mistake.
 
     One range for all hosts is no mistake where it is all categories, which is the default, or the band that the ledger

@@ -25,7 +25,9 @@ _MAX_SHOWN = 200
 _GIVEN = ("published", "observed")
 
 
-def copied(statics: t.Iterable[Party], reported: t.Mapping[str, t.Sequence[t.Sequence[Party]]]) -> t.Iterator[FleetHit]:
+def examples(
+    statics: t.Iterable[Party], reported: t.Mapping[str, t.Sequence[t.Sequence[Party]]]
+) -> t.Iterator[FleetHit]:
     """One hit per example, unless one finding about reach names all its guests."""
     for key, group in sorted(LevelHolders(party for party in statics if party.level.categories in EXAMPLES).items()):
         places = {(party.uuid, party.host) for party in group}

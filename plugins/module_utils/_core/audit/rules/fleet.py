@@ -44,7 +44,7 @@ def _containers(fleet: Comparison) -> t.Iterable[f.FleetHit]:
     return _groups(fleet, (group for group in fleet.groups if group.containers))
 
 
-def _meetings(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+def _on_migration(fleet: Comparison) -> t.Iterable[f.FleetHit]:
     return (meeting.hit() for meeting in fleet.meetings)
 
 
@@ -56,23 +56,23 @@ def _overlapping(fleet: Comparison) -> t.Iterable[f.FleetHit]:
     return category_ranges.overlapping(fleet.ranges, fleet.statics, fleet.host_groups)
 
 
-def _narrow(fleet: Comparison) -> t.Iterable[f.FleetHit]:
-    return category_ranges.narrow(fleet.ranges)
+def _too_narrow(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return category_ranges.too_narrow(fleet.ranges)
 
 
-def _outgrown(fleet: Comparison) -> t.Iterable[f.FleetHit]:
-    return category_ranges.outgrown(fleet.ranges)
+def _outside_range(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return category_ranges.outside_range(fleet.ranges)
 
 
 def _drift(fleet: Comparison) -> t.Iterable[f.FleetHit]:
     return static_labels.drift(fleet.ledger, fleet.statics, fleet.running, fleet.whole)
 
 
-def _copied(fleet: Comparison) -> t.Iterable[f.FleetHit]:
-    return static_labels.copied(fleet.statics, fleet.reported)
+def _example_labels(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+    return static_labels.examples(fleet.statics, fleet.reported)
 
 
-def _twofold(fleet: Comparison) -> t.Iterable[f.FleetHit]:
+def _duplicate_uuids(fleet: Comparison) -> t.Iterable[f.FleetHit]:
     return duplicate_uuids.hits(fleet.duplicates.values())
 
 
@@ -130,7 +130,7 @@ MEETING = FleetRule(
     ),
     cost="guest_power_cycle",
     needs=("guests",),
-    check=_meetings,
+    check=_on_migration,
     references=_REFERENCES,
 )
 
@@ -186,7 +186,7 @@ NARROW = FleetRule(
     ),
     cost="daemon_restart",
     needs=("libvirt", "guests"),
-    check=_narrow,
+    check=_too_narrow,
     references=(NIST_CM6,),
 )
 
@@ -203,7 +203,7 @@ OUTSIDE = FleetRule(
     fix="Power-cycle the guests when their owners agree: each then draws from the range. Nothing else is needed.",
     cost="guest_power_cycle",
     needs=("libvirt", "guests"),
-    check=_outgrown,
+    check=_outside_range,
 )
 
 DRIFT = FleetRule(
@@ -241,7 +241,7 @@ COPIED = FleetRule(
     ),
     cost="guest_power_cycle",
     needs=("guests",),
-    check=_copied,
+    check=_example_labels,
     references=(NIST_SC4, NIST_CM6),
 )
 
@@ -262,7 +262,7 @@ TWOFOLD = FleetRule(
     ),
     cost="operator",
     needs=("guests",),
-    check=_twofold,
+    check=_duplicate_uuids,
     references=(NIST_SC4, NIST_SI2),
 )
 

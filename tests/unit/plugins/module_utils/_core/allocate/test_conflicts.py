@@ -30,13 +30,15 @@ def test_a_conflict_is_what_comparing_with_each_finds(sets: list[CategorySet], r
     taken.update(sets)
     label = CODE.label(*CODE.unrank(rank))
     expected = [
-        one
-        for one in sets
-        if one.mask and not one.dominates(IN_BANDS) and (one.dominates(label) or label.dominates(one))
+        categories
+        for categories in sets
+        if categories.mask
+        and not categories.dominates(IN_BANDS)
+        and (categories.dominates(label) or label.dominates(categories))
     ]
-    found = taken.conflict(label)
-    assert (found is not None) == bool(expected)
-    assert found is None or found in expected
+    conflict = taken.conflict(label)
+    assert (conflict is not None) == bool(expected)
+    assert conflict is None or conflict in expected
 
 
 @given(SETS, st.integers(0, CODE.tenants - 1))
@@ -44,10 +46,10 @@ def test_a_tenant_is_in_the_way_of_a_set_within_what_it_shares(sets: list[Catego
     taken = CategorySetIndex(CODE)
     taken.update(sets)
     shared = CODE.shared(tenant)
-    expected = [one for one in sets if one.mask and shared.dominates(one)]
-    found = taken.tenant_conflict(shared)
-    assert (found is not None) == bool(expected)
-    assert found is None or found in expected
+    expected = [categories for categories in sets if categories.mask and shared.dominates(categories)]
+    conflict = taken.tenant_conflict(shared)
+    assert (conflict is not None) == bool(expected)
+    assert conflict is None or conflict in expected
 
 
 def test_nothing_is_clear_of_a_set_that_holds_all_so_it_does_not_count() -> None:

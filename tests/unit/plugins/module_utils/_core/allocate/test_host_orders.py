@@ -35,10 +35,10 @@ def of(one: t.Any, state: str = RESERVED, **parts: t.Any) -> HostOrders:
     ],
 )
 def test_what_is_ordered_and_what_waits(one: t.Any, ordered: bool, waits: bool) -> None:
-    made = of(one)
-    assert made.guests == {"kvm1": [ORDER] if ordered else []}
-    assert bool(made.pending) is waits
-    assert made.refused == []
+    result = of(one)
+    assert result.guests == {"kvm1": [ORDER] if ordered else []}
+    assert bool(result.pending) is waits
+    assert result.refused == []
 
 
 @pytest.mark.parametrize("state", [QUARANTINED, RELEASED])
@@ -48,17 +48,17 @@ def test_labels_that_nobody_holds_are_not_ordered(state: str) -> None:
 
 def test_the_type_is_that_of_the_hosts_base_label_for_the_kind() -> None:
     bases = {"kvm": BASE, "qemu": "system_u:system_r:svirt_tcg_t:s0"}
-    made = of(guest(1, kind="qemu"), baselabels=bases)
-    assert made.guests["kvm1"][0]["label"] == f"system_u:system_r:svirt_tcg_t:s0:{OWN}"
+    result = of(guest(1, kind="qemu"), baselabels=bases)
+    assert result.guests["kvm1"][0]["label"] == f"system_u:system_r:svirt_tcg_t:s0:{OWN}"
     kept = guest(1, kind="qemu", defined=OWN)
     assert of(kept, baselabels=bases).guests["kvm1"] != []  # its categories are right, its type is not
 
 
 @pytest.mark.parametrize("bases", [{}, {"kvm": "+107:+107"}])
 def test_without_a_base_label_nothing_is_ordered(bases: dict[str, str]) -> None:
-    made = of(guest(1), baselabels=bases)
-    assert made.guests == {"kvm1": []}
-    assert reasons(made.refused) == [("guest1", "base_label_unknown")]
+    result = of(guest(1), baselabels=bases)
+    assert result.guests == {"kvm1": []}
+    assert reasons(result.refused) == [("guest1", "base_label_unknown")]
 
 
 def test_a_guest_on_two_hosts_is_ordered_on_both() -> None:

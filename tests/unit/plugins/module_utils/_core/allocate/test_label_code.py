@@ -24,13 +24,13 @@ def codes(draw: st.DrawFn) -> Code:
     sizes = [draw(st.integers(1, 150)) for _band in range(4)]
     dynamic = draw(st.integers(8, 150))
     first = 0
-    made: dict[int, Band] = {}
+    result: dict[int, Band] = {}
     for index in draw(st.permutations(range(5))):
         first += draw(st.integers(0, 40))
         size = dynamic if index == 4 else sizes[index]
-        made[index] = Band(first, size)
+        result[index] = Band(first, size)
         first += size
-    return Code((made[0], made[1], made[2], made[3]), made[4])
+    return Code((result[0], result[1], result[2], result[3]), result[4])
 
 
 @st.composite
@@ -97,9 +97,9 @@ def test_what_a_tenant_shares_is_reached_by_its_own_guests_only(drawn: tuple[Cod
 
 @given(codes(), st.sets(st.integers(0, 1023), max_size=6))
 def test_any_set_is_a_label_of_the_code_or_none(code: Code, categories: set[int]) -> None:
-    found = code.ranks(CategorySet.of(categories))
-    if found is not None:
-        assert code.label(*found) == CategorySet.of(categories)
+    result = code.ranks(CategorySet.of(categories))
+    if result is not None:
+        assert code.label(*result) == CategorySet.of(categories)
 
 
 @given(st.lists(st.tuples(st.integers(-2, 60), st.integers(-1, 60)), min_size=5, max_size=5))

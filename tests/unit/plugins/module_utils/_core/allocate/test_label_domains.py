@@ -21,8 +21,8 @@ PROD = {"name": "prod", "hosts": ["kvm2", "kvm1"]}
 
 def stored(name: str, *mounts: str, storage: t.Sequence[s.Storage] = ()) -> HostStorage:
     """A host that mounts these exports of a filer."""
-    found = [nfs(f"/mnt/{export}", f"nfs:filer:/{export}") for export in mounts]
-    return host_storage(name, host(name, storage=[*found, *storage]))
+    result = [nfs(f"/mnt/{export}", f"nfs:filer:/{export}") for export in mounts]
+    return host_storage(name, host(name, storage=[*result, *storage]))
 
 
 def told(domains: t.Iterable[d.LabelDomain]) -> list[tuple[str, tuple[str, ...]]]:
@@ -107,9 +107,9 @@ def test_a_host_that_the_inventory_lacks_is_refused_unless_nobody_can_know() -> 
 
 def test_hosts_that_share_labelled_storage_are_one_domain_however_long_the_chain() -> None:
     storage = [stored("kvm4"), stored("kvm3", "b"), stored("kvm2", "a", "b"), stored("kvm1", "a")]
-    found = d.derive(storage, [], "range")
-    assert told(found) == [("auto-kvm1", ("kvm1", "kvm2", "kvm3")), ("auto-kvm4", ("kvm4",))]
-    assert {(domain.strategy, domain.pool) for domain in found} == {("range", False)}
+    domains = d.derive(storage, [], "range")
+    assert told(domains) == [("auto-kvm1", ("kvm1", "kvm2", "kvm3")), ("auto-kvm4", ("kvm4",))]
+    assert {(domain.strategy, domain.pool) for domain in domains} == {("range", False)}
 
 
 def test_storage_without_labels_joins_nobody() -> None:
@@ -120,9 +120,9 @@ def test_storage_without_labels_joins_nobody() -> None:
 
 def test_a_named_domain_wins_and_holds_hosts_that_were_not_read() -> None:
     named = d.parse_domains([{"name": "pool", "hosts": ["kvm1", "kvm9"], "strategy": "range", "range_width": 16}])
-    found = d.derive([stored("kvm1"), stored("kvm2")], named)
-    assert told(found) == [("auto-kvm2", ("kvm2",)), ("pool", ("kvm1", "kvm9"))]
-    pool = d.by_host(found)["kvm9"]
+    domains = d.derive([stored("kvm1"), stored("kvm2")], named)
+    assert told(domains) == [("auto-kvm2", ("kvm2",)), ("pool", ("kvm1", "kvm9"))]
+    pool = d.by_host(domains)["kvm9"]
     assert (pool.strategy, pool.pool, pool.range_width) == ("range", True, 16)
 
 
@@ -140,17 +140,17 @@ def test_a_domain_without_migration_is_no_pool() -> None:
     ],
 )
 def test_nothing_is_given_out_where_a_named_domain_parts_hosts_whose_labels_meet(named: t.Any) -> None:
-    found = d.derive([stored("kvm1", "a"), stored("kvm2", "a"), stored("kvm3")], d.parse_domains(named))
-    refused = {domain.name for domain in found if domain.refusal is not None}
+    domains = d.derive([stored("kvm1", "a"), stored("kvm2", "a"), stored("kvm3")], d.parse_domains(named))
+    refused = {domain.name for domain in domains if domain.refusal is not None}
     given = {entry["name"] for entry in named}
     assert refused == (
-        given if len(given) == 2 else {domain.name for domain in found if "auto" in domain.name} - {"auto-kvm3"}
+        given if len(given) == 2 else {domain.name for domain in domains if "auto" in domain.name} - {"auto-kvm3"}
     )
-    (reason,) = {domain.refusal for domain in found if domain.refusal is not None}
+    (reason,) = {domain.refusal for domain in domains if domain.refusal is not None}
     assert reason.code == "storage_shared"
     assert "kvm1" in reason.text
     assert "kvm2" in reason.text
-    beside = {host: domain.beside for domain in found for host in domain.hosts}
+    beside = {host: domain.beside for domain in domains for host in domain.hosts}
     assert beside == {"kvm1": ("kvm2",), "kvm2": ("kvm1",), "kvm3": ()}
 
 
@@ -169,9 +169,9 @@ MOUNTS = st.dictionaries(
 
 @given(MOUNTS)
 def test_domains_are_the_connected_parts(mounts: dict[str, set[str]]) -> None:
-    found = d.derive([stored(name, *exports) for name, exports in mounts.items()])
-    domain = d.by_host(found)
-    assert sorted(host for one in found for host in one.hosts) == sorted(mounts)
+    domains = d.derive([stored(name, *exports) for name, exports in mounts.items()])
+    domain = d.by_host(domains)
+    assert sorted(host for one in domains for host in one.hosts) == sorted(mounts)
     connected = {name: {name} for name in mounts}
     for _round in mounts:
         for one, exports in mounts.items():

@@ -62,23 +62,23 @@ def test_the_state_is_what_definition_process_and_files_show(one: t.Any, state: 
 
 
 def test_a_state_never_goes_back_but_a_difference_is_reported() -> None:
-    made = observe(row(1, 0, OBSERVED), sight(guest(1, defined=OWN, running="c1,c2")))
-    assert (states(made), made.refused) == ([], [])
+    planned = observe(row(1, 0, OBSERVED), sight(guest(1, defined=OWN, running="c1,c2")))
+    assert (states(planned), planned.refused) == ([], [])
     drifted = observe(row(1, 0, OBSERVED), sight(guest(1, defined="c8,c10,c12,c16")))
     assert states(drifted) == []
     assert reasons(drifted.refused) == [("guest1", "definition_differs")]
 
 
 def test_a_guest_that_moved_is_written_down_where_it_is() -> None:
-    made = observe(row(1, 0), sight(guest(1, "kvm2", OWN)))
-    assert [(change.action, change.old, change.new) for change in made.changes] == [("locate", "kvm1", "kvm2")]
+    planned = observe(row(1, 0), sight(guest(1, "kvm2", OWN)))
+    assert [(change.action, change.old, change.new) for change in planned.changes] == [("locate", "kvm1", "kvm2")]
 
 
 def test_a_guest_that_is_gone_goes_to_quarantine_only_when_all_hosts_were_read() -> None:
-    made = observe(row(1, 0), sight())
-    assert states(made) == [("quarantine", QUARANTINED)]
-    assert made.changes[0].row is not None
-    assert made.changes[0].row.until == 100.0
+    planned = observe(row(1, 0), sight())
+    assert states(planned) == [("quarantine", QUARANTINED)]
+    assert planned.changes[0].row is not None
+    assert planned.changes[0].row.until == 100.0
     partly = observe(row(1, 0), sight(read={"kvm1"}))
     assert states(partly) == []
     assert reasons(partly.pending) == [("guest1", "hosts_unread")]
@@ -86,19 +86,19 @@ def test_a_guest_that_is_gone_goes_to_quarantine_only_when_all_hosts_were_read()
 
 def test_a_guest_that_is_seen_in_another_domain_only_is_gone_from_its_own() -> None:
     hosts = {"prod": HOSTS, "other": frozenset({"kvm5"})}
-    made = observe(row(1, 0), sight(guest(1, "kvm5", OWN), hosts=hosts))
-    assert states(made) == [("quarantine", QUARANTINED)]
+    planned = observe(row(1, 0), sight(guest(1, "kvm5", OWN), hosts=hosts))
+    assert states(planned) == [("quarantine", QUARANTINED)]
 
 
 def test_a_row_of_a_host_that_nobody_names_is_kept_and_reported() -> None:
-    made = observe(row(1, 0, domain="old", host="kvm9"), sight())
-    assert made.changes == []
-    assert reasons(made.refused) == [("guest1", "host_of_no_domain")]
+    planned = observe(row(1, 0, domain="old", host="kvm9"), sight())
+    assert planned.changes == []
+    assert reasons(planned.refused) == [("guest1", "host_of_no_domain")]
 
 
 def test_a_row_of_a_domain_that_has_another_name_is_followed() -> None:
-    made = observe(row(1, 0, PUBLISHED, domain="auto-kvm1"), sight(guest(1, defined=OWN)))
-    assert states(made) == [("observe", OBSERVED)]
+    planned = observe(row(1, 0, PUBLISHED, domain="auto-kvm1"), sight(guest(1, defined=OWN)))
+    assert states(planned) == [("observe", OBSERVED)]
 
 
 def test_a_label_that_another_has_replaced_goes_when_it_is_seen_no_more() -> None:
@@ -118,12 +118,12 @@ def test_a_label_that_another_has_replaced_goes_when_it_is_seen_no_more() -> Non
 def test_a_label_rests_until_its_time_is_over_and_nobody_is_seen_with_it(
     until: float, seen: bool, released: bool
 ) -> None:
-    found = sight(guest(1, files=sets(OWN))) if seen else sight(guest(1))
-    made = observe(row(1, 0, QUARANTINED, until=until), found)
-    assert states(made) == ([("release", RELEASED)] if released else [])
-    assert bool(made.pending) is seen
-    if released and made.changes[0].row is not None:
-        assert made.changes[0].row.rank == NO_RANK
+    result = sight(guest(1, files=sets(OWN))) if seen else sight(guest(1))
+    planned = observe(row(1, 0, QUARANTINED, until=until), result)
+    assert states(planned) == ([("release", RELEASED)] if released else [])
+    assert bool(planned.pending) is seen
+    if released and planned.changes[0].row is not None:
+        assert planned.changes[0].row.rank == NO_RANK
 
 
 def test_publish_is_for_reserved_labels_of_these_guests_on_these_hosts() -> None:
@@ -143,16 +143,16 @@ def test_publish_is_for_reserved_labels_of_these_guests_on_these_hosts() -> None
 )
 def test_release_puts_what_people_name_into_quarantine(uuids: t.Any, hosts: t.Any, gone: list[int]) -> None:
     rows = [row(1, 0), row(2, 1, host="kvm2")]
-    made = life.release(rows, uuids, hosts, 50.0, NOW)
-    assert [(change.action, change.row.uuid) for change in made.changes if change.row] == [
+    planned = life.release(rows, uuids, hosts, 50.0, NOW)
+    assert [(change.action, change.row.uuid) for change in planned.changes if change.row] == [
         ("quarantine", uuid(number)) for number in gone
     ]
 
 
 def test_release_without_quarantine_and_after_it_frees_the_label() -> None:
     rows = [row(1, 0), row(2, 1, QUARANTINED, until=40.0), row(3, 2, QUARANTINED, until=60.0)]
-    made = life.release(rows, {uuid(1)}, set(), 0.0, NOW)
-    assert [(change.action, change.subject.partition(" ")[0]) for change in made.changes] == [
+    planned = life.release(rows, {uuid(1)}, set(), 0.0, NOW)
+    assert [(change.action, change.subject.partition(" ")[0]) for change in planned.changes] == [
         ("release", "guest1"),
         ("release", "guest2"),
     ]

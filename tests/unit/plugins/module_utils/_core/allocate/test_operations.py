@@ -83,9 +83,9 @@ def refused(operation: Operation) -> list[str]:
 
 def test_reserve_writes_code_tenant_row_memory_and_events() -> None:
     read = use("kvm1", guest(1))
-    done = operations.reserve(LedgerState(), fleet(read), LabelWishes())
+    result = operations.reserve(LedgerState(), fleet(read), LabelWishes())
     new = Row("prod", uuid(1), "guest1", "kvm1", "default", 0, FIRST, RESERVED)
-    assert done.update == LedgerUpdate(
+    assert result.update == LedgerUpdate(
         codes={"prod": CODE_JSON},
         tenants={("prod", "default"): 0},
         rows=[new],
@@ -95,15 +95,15 @@ def test_reserve_writes_code_tenant_row_memory_and_events() -> None:
             LedgerEvent("prod", uuid(1), "reserve", "", FIRST),
         ],
     )
-    assert done.result.before == dict.fromkeys(STATES, 0)
-    assert done.result.after == {**dict.fromkeys(STATES, 0), RESERVED: 1}
-    assert [order["guest"] for order in done.result.hosts["kvm1"]["guests"]] == [uuid(1)]
+    assert result.result.before == dict.fromkeys(STATES, 0)
+    assert result.result.after == {**dict.fromkeys(STATES, 0), RESERVED: 1}
+    assert [order["guest"] for order in result.result.hosts["kvm1"]["guests"]] == [uuid(1)]
 
 
 def test_reserve_writes_only_memory_when_all_guests_have_rows() -> None:
     read = use("kvm1", guest(1))
-    done = operations.reserve(tables(label(1)), fleet(read), LabelWishes())
-    assert done.update == LedgerUpdate(memories=[HostMemory("prod", read)])
+    result = operations.reserve(tables(label(1)), fleet(read), LabelWishes())
+    assert result.update == LedgerUpdate(memories=[HostMemory("prod", read)])
 
 
 def test_reserve_avoids_labels_remembered_of_an_unread_host() -> None:
@@ -114,8 +114,8 @@ def test_reserve_avoids_labels_remembered_of_an_unread_host() -> None:
         return use(host, strangers=sets("c32,c280,c528,c776"))
 
     state = tables(domain_of={"kvm1": "prod", "kvm2": "prod"}, recall=recall)
-    done = operations.reserve(state, fleet(use("kvm1", guest(1)), unread=["kvm2"]), LabelWishes())
-    assert steps(done) == [("reserve", "", SECOND)]
+    result = operations.reserve(state, fleet(use("kvm1", guest(1)), unread=["kvm2"]), LabelWishes())
+    assert steps(result) == [("reserve", "", SECOND)]
     assert asked == ["kvm2"], "hosts that were read are not recalled"
 
 
@@ -129,46 +129,46 @@ def test_reserve_avoids_labels_remembered_of_an_unread_host() -> None:
     ids=["unread", "read in part", "unread and of no domain"],
 )
 def test_reserve_gives_nothing_out_beside_a_host_never_read(read: FleetRead) -> None:
-    done = operations.reserve(tables(), read, LabelWishes())
-    assert (done.update.rows, len(done.result.refused)) == ([], 1)
+    result = operations.reserve(tables(), read, LabelWishes())
+    assert (result.update.rows, len(result.result.refused)) == ([], 1)
     assert steps(operations.reserve(tables(), read, LabelWishes(allow_unread=True))) == [("reserve", "", FIRST)]
 
 
 def test_reserve_does_not_remember_a_host_that_was_read_in_part() -> None:
-    done = operations.reserve(LedgerState(), fleet(use("kvm1", doubts=("guests: libvirt is down",))), LabelWishes())
-    assert done.update.memories == []
-    assert done.result.unread == {"kvm1": "guests: libvirt is down"}
+    result = operations.reserve(LedgerState(), fleet(use("kvm1", doubts=("guests: libvirt is down",))), LabelWishes())
+    assert result.update.memories == []
+    assert result.result.unread == {"kvm1": "guests: libvirt is down"}
 
 
 def test_reserve_moves_rows_to_a_domain_with_a_new_name() -> None:
     old = label(1, domain="auto-kvm1")
     state = tables(old, tenants={("auto-kvm1", "default"): 0}, codes={"auto-kvm1": CODE_JSON})
-    done = operations.reserve(state, auto(use("kvm1", guest(1)), use("kvm0")), LabelWishes())
-    assert steps(done) == [("move", "auto-kvm1", "auto-kvm0")]
-    assert (done.update.moved, [new.domain for new in done.update.rows]) == ([old], ["auto-kvm0"])
-    assert sum(done.result.after.values()) == 1
+    result = operations.reserve(state, auto(use("kvm1", guest(1)), use("kvm0")), LabelWishes())
+    assert steps(result) == [("move", "auto-kvm1", "auto-kvm0")]
+    assert (result.update.moved, [new.domain for new in result.update.rows]) == ([old], ["auto-kvm0"])
+    assert sum(result.result.after.values()) == 1
 
 
 def test_an_unread_host_stays_in_its_domain() -> None:
     state = tables(domain_of={"kvm1": "auto-kvm1", "kvm2": "auto-kvm1"}, recall=use)
-    done = operations.reserve(state, auto(use("kvm1"), hosts=["kvm2"]), LabelWishes())
-    assert [domain["hosts"] for domain in done.result.domains] == [["kvm1", "kvm2"]]
+    result = operations.reserve(state, auto(use("kvm1"), hosts=["kvm2"]), LabelWishes())
+    assert [domain["hosts"] for domain in result.result.domains] == [["kvm1", "kvm2"]]
 
 
 def test_reserve_refuses_a_second_code_while_labels_of_the_first_are_left() -> None:
     read = fleet(use("kvm1", guest(2)), bands=[[40, 240], [280, 248], [528, 248], [776, 248]])
-    done = operations.reserve(tables(label(1)), read, LabelWishes())
-    assert (refused(done), done.update.rows, done.update.codes) == (["prod"], [], {})
+    result = operations.reserve(tables(label(1)), read, LabelWishes())
+    assert (refused(result), result.update.rows, result.update.codes) == (["prod"], [], {})
     released = label(1, RELEASED)
     gone = Row(**{**vars(released), "rank": NO_RANK})
-    done = operations.reserve(tables(gone), read, LabelWishes())
-    assert steps(done) == [("reserve", "", "s0:c40,c280,c528,c776")]
-    assert list(done.update.codes) == ["prod"]
+    result = operations.reserve(tables(gone), read, LabelWishes())
+    assert steps(result) == [("reserve", "", "s0:c40,c280,c528,c776")]
+    assert list(result.update.codes) == ["prod"]
 
 
 def test_reserve_refuses_a_guest_that_no_snapshot_has() -> None:
-    done = operations.reserve(tables(), fleet(use("kvm1", guest(1))), LabelWishes(guests={"guset1"}))
-    assert (refused(done), steps(done)) == (["guset1"], [])
+    result = operations.reserve(tables(), fleet(use("kvm1", guest(1))), LabelWishes(guests={"guset1"}))
+    assert (refused(result), steps(result)) == (["guset1"], [])
 
 
 def test_reserve_says_when_an_empty_ledger_meets_labels_of_its_code() -> None:
@@ -179,16 +179,16 @@ def test_reserve_says_when_an_empty_ledger_meets_labels_of_its_code() -> None:
 
 def test_reserve_allots_ranges_and_writes_them() -> None:
     read = fleet(use("kvm1"), use("kvm2"), use("kvm3"), strategy="range", range_width=512)
-    done = operations.reserve(tables(slots=[Slot("prod", "kvm1", 0, 511)]), read, LabelWishes())
-    assert done.update.slots == [Slot("prod", "kvm2", 512, 1023)]
-    assert [done.result.hosts[host]["range"] for host in ("kvm1", "kvm3")] == [{"low": 0, "high": 511}, None]
-    assert (done.result.domains[0]["used"], done.result.domains[0]["capacity"]) == (2, 2)
+    result = operations.reserve(tables(slots=[Slot("prod", "kvm1", 0, 511)]), read, LabelWishes())
+    assert result.update.slots == [Slot("prod", "kvm2", 512, 1023)]
+    assert [result.result.hosts[host]["range"] for host in ("kvm1", "kvm3")] == [{"low": 0, "high": 511}, None]
+    assert (result.result.domains[0]["used"], result.result.domains[0]["capacity"]) == (2, 2)
 
 
 def test_the_strategy_none_writes_no_labels() -> None:
-    done = operations.reserve(LedgerState(), fleet(use("kvm1", guest(1)), strategy="none"), LabelWishes())
-    assert (steps(done), done.update.codes) == ([], {})
-    assert done.result.hosts == {"kvm1": {"range": None, "guests": []}}
+    result = operations.reserve(LedgerState(), fleet(use("kvm1", guest(1)), strategy="none"), LabelWishes())
+    assert (steps(result), result.update.codes) == ([], {})
+    assert result.result.hosts == {"kvm1": {"range": None, "guests": []}}
 
 
 @pytest.mark.parametrize(
@@ -199,43 +199,43 @@ def test_publish_takes_reserved_rows_of_guests_and_hosts(
     hosts: tuple[str, ...], guests: tuple[str, ...], published: list[int]
 ) -> None:
     state = tables(label(1, RESERVED), label(2, RESERVED, 1, host="kvm2"), label(3, QUARANTINED, 2))
-    done = operations.publish(state, hosts, guests)
-    assert [(new.uuid, new.state) for new in done.update.rows] == [(uuid(number), PUBLISHED) for number in published]
+    result = operations.publish(state, hosts, guests)
+    assert [(new.uuid, new.state) for new in result.update.rows] == [(uuid(number), PUBLISHED) for number in published]
     assert operations.publish(state, (), ["nobody"]).result.refused[0].subject == "nobody"
 
 
 def test_observe_quarantines_a_guest_that_is_gone_from_all_hosts() -> None:
-    done = operations.observe(tables(label(1)), fleet(use("kvm1")), 30, DAY)
-    assert [(new.state, new.until) for new in done.update.rows] == [(QUARANTINED, 31 * DAY)]
+    result = operations.observe(tables(label(1)), fleet(use("kvm1")), 30, DAY)
+    assert [(new.state, new.until) for new in result.update.rows] == [(QUARANTINED, 31 * DAY)]
     unread = tables(label(1), domain_of={"kvm1": "prod", "kvm2": "prod"}, recall=use)
-    done = operations.observe(unread, fleet(use("kvm1"), unread=["kvm2"]), 30, DAY)
-    assert (done.update.rows, [note.subject for note in done.result.pending]) == ([], [f"guest1 ({uuid(1)})"])
+    result = operations.observe(unread, fleet(use("kvm1"), unread=["kvm2"]), 30, DAY)
+    assert (result.update.rows, [note.subject for note in result.result.pending]) == ([], [f"guest1 ({uuid(1)})"])
 
 
 def test_observe_says_which_daemon_draws_from_another_range() -> None:
     read = fleet(use("kvm1", range=DaemonRange(0, 1023)), strategy="range")
-    done = operations.observe(tables(slots=[Slot("prod", "kvm1", 0, 63)]), read, 30, DAY)
-    assert [note.subject for note in done.result.pending] == ["kvm1"]
+    result = operations.observe(tables(slots=[Slot("prod", "kvm1", 0, 63)]), read, 30, DAY)
+    assert [note.subject for note in result.result.pending] == ["kvm1"]
 
 
 def test_release_frees_a_host_and_quarantines_its_guests() -> None:
     state = tables(label(1), label(2, rank=1, host="kvm2"), slots=[Slot("prod", "kvm1", 0, 63)])
-    done = operations.release(state, ["kvm1"], [], 30, 0.0)
-    assert steps(done) == [("quarantine", OBSERVED, QUARANTINED), ("free", "c0.c63", ""), ("forget", "prod", "")]
-    assert (done.update.forgotten, [new.uuid for new in done.update.rows]) == (["kvm1"], [uuid(1)])
-    assert [event.action for event in done.update.events] == ["quarantine", "free", "forget"]
+    result = operations.release(state, ["kvm1"], [], 30, 0.0)
+    assert steps(result) == [("quarantine", OBSERVED, QUARANTINED), ("free", "c0.c63", ""), ("forget", "prod", "")]
+    assert (result.update.forgotten, [new.uuid for new in result.update.rows]) == (["kvm1"], [uuid(1)])
+    assert [event.action for event in result.update.events] == ["quarantine", "free", "forget"]
 
 
 def test_release_without_quarantine_takes_the_rank() -> None:
-    done = operations.release(tables(label(1)), [], [uuid(1)], 0, DAY)
-    assert [(new.state, new.rank) for new in done.update.rows] == [(RELEASED, NO_RANK)]
+    result = operations.release(tables(label(1)), [], [uuid(1)], 0, DAY)
+    assert [(new.state, new.rank) for new in result.update.rows] == [(RELEASED, NO_RANK)]
 
 
 def test_listing_sorts_rows_and_writes_nothing() -> None:
-    done = operations.listing(tables(label(2, rank=1), label(1)))
-    assert [listed.name for listed in done.result.labels] == ["guest1", "guest2"]
-    assert done.result.tenants == [{"domain": "prod", "tenant": "default", "shared": "s0:c32,c280"}]
-    assert done.update == LedgerUpdate()
+    result = operations.listing(tables(label(2, rank=1), label(1)))
+    assert [listed.name for listed in result.result.labels] == ["guest1", "guest2"]
+    assert result.result.tenants == [{"domain": "prod", "tenant": "default", "shared": "s0:c32,c280"}]
+    assert result.update == LedgerUpdate()
 
 
 def test_repair_settles_only_when_asked() -> None:
@@ -251,8 +251,8 @@ def test_repair_settles_only_when_asked() -> None:
 
 def test_repair_refuses_conflicts_and_never_settles_them() -> None:
     read = fleet(use("kvm1", guest(1, defined="c32,c280,c528,c999")))
-    done = operations.repair(tables(label(1)), read, LabelWishes(), settle=True)
-    assert (refused(done), done.update.rows) == ([f"guest1 ({uuid(1)})"], [])
+    result = operations.repair(tables(label(1)), read, LabelWishes(), settle=True)
+    assert (refused(result), result.update.rows) == ([f"guest1 ({uuid(1)})"], [])
 
 
 def test_unreleased_rows_are_those_held_or_in_quarantine() -> None:

@@ -39,8 +39,8 @@ def test_no_pair_of_one_range_meets_another_host_or_a_label(
     count: int, width: int, statics: list[str], ranks: set[int]
 ) -> None:
     rows = tuple(row(50 + rank, rank) for rank in sorted(ranks))
-    made = plan(count, width, *statics, rows=rows)
-    given_out = ranges(made)
+    planned = plan(count, width, *statics, rows=rows)
+    given_out = ranges(planned)
     for (low, high), (other_low, other_high) in combinations(given_out, 2):
         assert high < other_low or other_high < low
     labels = [parse_level(f"s0:{text}").categories for text in statics] + [
@@ -55,33 +55,33 @@ def test_no_pair_of_one_range_meets_another_host_or_a_label(
             drawn = [*inside, *[category for category in range(low, high + 1) if category not in inside][:1]]
             pairs = [CategorySet.of(pair) for pair in combinations(drawn, 2)]
             assert not any(label.dominates(pair) or pair.dominates(label) for pair in pairs)
-    assert len(given_out) == count or made.refused
+    assert len(given_out) == count or planned.refused
 
 
 def test_a_range_stays_and_hosts_that_come_take_what_is_free() -> None:
-    made = plan(3, 64, slots=(Slot("prod", "kvm1", 0, 63), Slot("prod", "gone", 128, 191)))
-    assert [(change.host, change.new) for change in made.changes] == [("kvm0", "c64.c127"), ("kvm2", "c192.c255")]
+    planned = plan(3, 64, slots=(Slot("prod", "kvm1", 0, 63), Slot("prod", "gone", 128, 191)))
+    assert [(change.host, change.new) for change in planned.changes] == [("kvm0", "c64.c127"), ("kvm2", "c192.c255")]
 
 
 def test_a_range_of_another_width_is_kept_and_reported() -> None:
-    made = plan(2, 32, slots=(Slot("prod", "kvm1", 0, 63),))
-    assert [(change.host, change.new) for change in made.changes] == [("kvm0", "c64.c95")]
-    assert reasons(made.refused) == [("kvm1", "range_of_other_width")]
+    planned = plan(2, 32, slots=(Slot("prod", "kvm1", 0, 63),))
+    assert [(change.host, change.new) for change in planned.changes] == [("kvm0", "c64.c95")]
+    assert reasons(planned.refused) == [("kvm1", "range_of_other_width")]
 
 
 def test_a_fleet_that_outgrows_its_ranges_gets_the_width_that_fits() -> None:
-    made = plan(20, 64)
-    assert len(made.changes) == capacity(64) == 16
-    assert reasons(made.refused) == [("prod", "no_range_left")]
-    why = made.refused[0].reason.text
+    planned = plan(20, 64)
+    assert len(planned.changes) == capacity(64) == 16
+    assert reasons(planned.refused) == [("prod", "no_range_left")]
+    why = planned.refused[0].reason.text
     assert "kvm16, kvm17, kvm18, kvm19 get none; use the strategy static" in why
     assert "range_width 51: 20 hosts, each with 1275 pairs" in why
 
 
 def test_more_hosts_than_any_width_allows_leave_static_only() -> None:
-    made = plan(200, 8)
-    assert len(made.changes) == 128
-    assert "range_width" not in made.refused[0].reason.text
+    planned = plan(200, 8)
+    assert len(planned.changes) == 128
+    assert "range_width" not in planned.refused[0].reason.text
 
 
 def test_guests_outside_of_their_hosts_range_wait_for_a_power_cycle() -> None:
@@ -91,5 +91,5 @@ def test_guests_outside_of_their_hosts_range_wait_for_a_power_cycle() -> None:
         guest(3, "kvm0", defined="c500", running="c500"),
         guest(4, "kvm0"),
     ]
-    made = allot(a.DomainUse(domain("kvm0", strategy="range", range_width=64), [use("kvm0", *guests)]), (), ())
-    assert reasons(made.pending) == [("guest2", "pair_outside_range")]
+    planned = allot(a.DomainUse(domain("kvm0", strategy="range", range_width=64), [use("kvm0", *guests)]), (), ())
+    assert reasons(planned.pending) == [("guest2", "pair_outside_range")]

@@ -83,9 +83,9 @@ def test_no_label_reaches_or_is_reached_by_anything_in_use(
     drawn: tuple[list[t.Any], list[t.Any], a.LabelWishes],
 ) -> None:
     uses, remembered, wishes = drawn
-    made = plan(*uses, wishes=wishes, of=domain(*HOSTS, "kvm3"), remembered=remembered)
-    given_out = {row.uuid: parse_level(row.level).categories for row in made.rows(()).values()}
-    kept = {change.row.uuid for change in made.changes if change.action == "adopt" and change.row is not None}
+    planned = plan(*uses, wishes=wishes, of=domain(*HOSTS, "kvm3"), remembered=remembered)
+    given_out = {row.uuid: parse_level(row.level).categories for row in planned.rows(()).values()}
+    kept = {change.row.uuid for change in planned.changes if change.action == "adopt" and change.row is not None}
     for one, other in itertools.permutations(given_out.values(), 2):
         assert not one.dominates(other)
     for own, label in given_out.items():
@@ -95,9 +95,9 @@ def test_no_label_reaches_or_is_reached_by_anything_in_use(
             if not own_label and not categories.dominates(ALL):
                 assert not label.dominates(categories), what
                 assert not categories.dominates(label), what
-    numbers = {row.tenant: SMALL.unrank(row.rank)[0] for row in made.rows(()).values()}
+    numbers = {row.tenant: SMALL.unrank(row.rank)[0] for row in planned.rows(()).values()}
     assert len(set(numbers.values())) == len(numbers)
-    assert all(SMALL.unrank(row.rank)[0] == numbers[row.tenant] for row in made.rows(()).values())
+    assert all(SMALL.unrank(row.rank)[0] == numbers[row.tenant] for row in planned.rows(()).values())
 
 
 @given(fleets(), st.randoms(use_true_random=False))
@@ -105,32 +105,34 @@ def test_a_second_run_changes_nothing_and_order_does_not_count(
     drawn: tuple[list[t.Any], list[t.Any], a.LabelWishes], chance: t.Any
 ) -> None:
     uses, remembered, wishes = drawn
-    made = plan(*uses, wishes=wishes, remembered=remembered)
-    again = plan(*uses, ledger=ledger_of(made), wishes=wishes, remembered=remembered)
+    planned = plan(*uses, wishes=wishes, remembered=remembered)
+    again = plan(*uses, ledger=ledger_of(planned), wishes=wishes, remembered=remembered)
     assert told(again) == []
     shuffled = [replace(one, guests=tuple(chance.sample(one.guests, len(one.guests)))) for one in reversed(uses)]
-    assert plan(*shuffled, wishes=wishes, remembered=remembered).changes == made.changes
+    assert plan(*shuffled, wishes=wishes, remembered=remembered).changes == planned.changes
 
 
 def test_labels_come_in_order_and_keep_clear() -> None:
-    made = plan(use("kvm1", guest(1), guest(2)), use("kvm2", guest(3, "kvm2", running="c8,c12"), strangers=sets("c16")))
-    assert told(made) == [
+    planned = plan(
+        use("kvm1", guest(1), guest(2)), use("kvm2", guest(3, "kvm2", running="c8,c12"), strangers=sets("c16"))
+    )
+    assert told(planned) == [
         ("reserve", "s0:c8,c10,c13,c15"),
         ("reserve", "s0:c8,c10,c13,c17"),
         ("reserve", "s0:c8,c10,c14,c15"),
     ]
-    assert made.tenants == {"default": 0}
-    first = made.changes[0].row
+    assert planned.tenants == {"default": 0}
+    first = planned.changes[0].row
     assert first is not None
     assert (first.state, first.host, first.tenant, first.name) == (RESERVED, "kvm1", "default", "guest1")
 
 
 def test_a_label_that_is_the_guests_alone_is_kept() -> None:
-    made = plan(use("kvm1", guest(1, defined="c9,c11,c13,c16"), guest(2)))
-    assert told(made) == [("adopt", "s0:c9,c11,c13,c16"), ("reserve", "s0:c9,c11,c12,c15")]
-    assert made.tenants == {"default": 3}
-    assert made.changes[0].row is not None
-    assert made.changes[0].row.state == PUBLISHED
+    planned = plan(use("kvm1", guest(1, defined="c9,c11,c13,c16"), guest(2)))
+    assert told(planned) == [("adopt", "s0:c9,c11,c13,c16"), ("reserve", "s0:c9,c11,c12,c15")]
+    assert planned.tenants == {"default": 3}
+    assert planned.changes[0].row is not None
+    assert planned.changes[0].row.state == PUBLISHED
 
 
 @pytest.mark.parametrize(
@@ -144,30 +146,30 @@ def test_a_label_that_is_the_guests_alone_is_kept() -> None:
     ],
 )
 def test_a_label_that_anything_else_uses_is_not_kept(other: t.Any) -> None:
-    made = plan(use("kvm1", guest(1, defined="c9,c11,c13,c16")), other)
-    changes = {change.subject: change for change in made.changes}
+    planned = plan(use("kvm1", guest(1, defined="c9,c11,c13,c16")), other)
+    changes = {change.subject: change for change in planned.changes}
     assert changes[f"guest1 ({uuid(1)})"].action == "reserve"
     assert changes[f"guest1 ({uuid(1)})"].old == "s0:c9,c11,c13,c16"
 
 
 def test_its_own_image_seen_from_another_host_is_not_somebody_elses() -> None:
-    made = plan(use("kvm1", guest(1, defined="c9,c11,c13,c16")), use("kvm2", files=sets("c9,c11,c13,c16")))
-    assert told(made) == [("adopt", "s0:c9,c11,c13,c16")]
+    planned = plan(use("kvm1", guest(1, defined="c9,c11,c13,c16")), use("kvm2", files=sets("c9,c11,c13,c16")))
+    assert told(planned) == [("adopt", "s0:c9,c11,c13,c16")]
 
 
 def test_a_label_of_a_file_is_not_given_to_anybody_else() -> None:
-    made = plan(
+    planned = plan(
         use("kvm1", guest(1), files=sets("c8,c10,c12,c15")), use("kvm2", guest(2, "kvm2", files=sets("c8,c10,c12,c16")))
     )
-    assert told(made) == [("reserve", "s0:c8,c10,c12,c17"), ("reserve", "s0:c8,c10,c13,c15")]
+    assert told(planned) == [("reserve", "s0:c8,c10,c12,c17"), ("reserve", "s0:c8,c10,c13,c15")]
 
 
 def test_a_label_of_another_tenant_is_not_kept() -> None:
     wishes = a.LabelWishes({"guest2": "acme"})
     uses = use("kvm1", guest(1, defined="c8,c10,c12,c15"), guest(2, defined="c8,c10,c13,c16"))
-    made = plan(uses, ledger=a.DomainLedger(tenants={"default": 0}), wishes=wishes)
-    assert told(made) == [("adopt", "s0:c8,c10,c12,c15"), ("reserve", "s0:c8,c11,c12,c15")]
-    assert made.tenants == {"acme": 1}
+    planned = plan(uses, ledger=a.DomainLedger(tenants={"default": 0}), wishes=wishes)
+    assert told(planned) == [("adopt", "s0:c8,c10,c12,c15"), ("reserve", "s0:c8,c11,c12,c15")]
+    assert planned.tenants == {"acme": 1}
 
 
 def test_a_tenant_takes_the_number_that_most_of_its_guests_have() -> None:
@@ -177,30 +179,30 @@ def test_a_tenant_takes_the_number_that_most_of_its_guests_have() -> None:
         guest(2, defined="c9,c10,c13,c16"),
         guest(3, defined="c9,c10,c13,c17"),
     )
-    made = plan(uses)
-    assert made.tenants == {"default": 2}
-    assert [change.action for change in made.changes] == ["adopt", "adopt", "reserve"]
+    planned = plan(uses)
+    assert planned.tenants == {"default": 2}
+    assert [change.action for change in planned.changes] == ["adopt", "adopt", "reserve"]
 
 
 def test_two_definitions_that_differ_are_no_label_to_keep() -> None:
-    made = plan(
+    planned = plan(
         use("kvm1", guest(1, defined="c9,c11,c13,c16")), use("kvm2", guest(1, "kvm2", defined="c9,c11,c13,c17"))
     )
-    assert [change.action for change in made.changes] == ["reserve"]
+    assert [change.action for change in planned.changes] == ["reserve"]
 
 
 def test_a_label_in_the_ledger_stays_and_one_in_quarantine_is_not_given_out() -> None:
     ledger = a.DomainLedger([row(1, 0), row(2, 1, QUARANTINED, until=5.0)], tenants={"default": 0})
-    made = plan(use("kvm1", guest(1), guest(3)), ledger=ledger)
-    assert told(made) == [("reserve", "s0:c8,c10,c12,c17")]
+    planned = plan(use("kvm1", guest(1), guest(3)), ledger=ledger)
+    assert told(planned) == [("reserve", "s0:c8,c10,c12,c17")]
 
 
 def test_a_guest_that_comes_back_gets_its_label_out_of_quarantine() -> None:
     ledger = a.DomainLedger([row(1, 4, QUARANTINED, until=5.0)], tenants={"default": 0})
-    made = plan(use("kvm1", guest(1)), ledger=ledger)
-    assert told(made) == [("revive", "s0:c8,c10,c13,c16")]
-    assert made.changes[0].row is not None
-    assert (made.changes[0].row.state, made.changes[0].row.until) == (RESERVED, None)
+    planned = plan(use("kvm1", guest(1)), ledger=ledger)
+    assert told(planned) == [("revive", "s0:c8,c10,c13,c16")]
+    assert planned.changes[0].row is not None
+    assert (planned.changes[0].row.state, planned.changes[0].row.until) == (RESERVED, None)
     taken = plan(use("kvm1", guest(1), guest(2, running="c8,c10,c13,c16")), ledger=ledger)
     assert reasons(taken.refused) == [("guest1", "quarantined_label_taken")]
 
@@ -213,9 +215,9 @@ def test_a_released_label_is_free_and_its_guest_can_have_a_new_one() -> None:
 @pytest.mark.parametrize("state", [OBSERVED, QUARANTINED])
 def test_a_guest_of_another_tenant_than_before_is_refused(state: str) -> None:
     ledger = a.DomainLedger([row(1, 0, state)], tenants={"default": 0})
-    made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({uuid(1): "acme"}))
-    assert made.changes == []
-    assert reasons(made.refused) == [("guest1", "tenant_differs")]
+    planned = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({uuid(1): "acme"}))
+    assert planned.changes == []
+    assert reasons(planned.refused) == [("guest1", "tenant_differs")]
 
 
 def test_a_uuid_says_more_than_a_name() -> None:
@@ -226,83 +228,83 @@ def test_a_uuid_says_more_than_a_name() -> None:
 def test_nothing_is_given_out_while_a_host_was_never_read() -> None:
     ledger = a.DomainLedger([row(1, 0)], tenants={"default": 0})
     uses = use("kvm1", guest(1), guest(2), guest(3))
-    made = plan(uses, ledger=ledger, unknown=["kvm2"])
-    assert made.changes == []
-    assert reasons(made.refused) == [("prod", "hosts_never_read")]
+    planned = plan(uses, ledger=ledger, unknown=["kvm2"])
+    assert planned.changes == []
+    assert reasons(planned.refused) == [("prod", "hosts_never_read")]
     assert plan(use("kvm1", guest(1)), ledger=ledger, unknown=["kvm2"]).refused == []
     assert len(plan(uses, ledger=ledger, unknown=["kvm2"], wishes=a.LabelWishes(allow_unread=True)).changes) == 2
 
 
 def test_what_is_remembered_of_a_host_is_in_use() -> None:
-    made = plan(use("kvm1", guest(1)), remembered=[use("kvm2", guest(7, "kvm2", defined="c8,c10,c12,c15"))])
-    assert told(made) == [("reserve", "s0:c8,c10,c12,c16")]
+    planned = plan(use("kvm1", guest(1)), remembered=[use("kvm2", guest(7, "kvm2", defined="c8,c10,c12,c15"))])
+    assert told(planned) == [("reserve", "s0:c8,c10,c12,c16")]
 
 
 def test_files_that_a_tenant_shares_are_in_nobodys_way_but_a_process_is() -> None:
     ledger = a.DomainLedger(tenants={"default": 0})
     shared = sets("c8,c10")
     assert told(plan(use("kvm1", guest(1, files=shared), files=shared), ledger=ledger))
-    made = plan(use("kvm1", guest(1), guest(2, running="c8,c10")), ledger=ledger)
-    assert made.changes == []
-    assert reasons(made.refused) == [("tenant default", "no_label_left")]
+    planned = plan(use("kvm1", guest(1), guest(2, running="c8,c10")), ledger=ledger)
+    assert planned.changes == []
+    assert reasons(planned.refused) == [("tenant default", "no_label_left")]
     assert plan(use("kvm1", guest(1), guest(2, running="c8,c10"))).tenants == {"default": 1}
 
 
 def test_a_tenant_that_is_full_gets_a_remedy() -> None:
-    made = plan(use("kvm1", *(guest(number) for number in range(12))))
-    assert len(made.changes) == SMALL.guests == 9
-    assert reasons(made.refused) == [("tenant default", "no_label_left")]
-    assert made.refused[0].reason.text.startswith("3 of its guests")
+    planned = plan(use("kvm1", *(guest(number) for number in range(12))))
+    assert len(planned.changes) == SMALL.guests == 9
+    assert reasons(planned.refused) == [("tenant default", "no_label_left")]
+    assert planned.refused[0].reason.text.startswith("3 of its guests")
 
 
 def test_tenants_that_outgrow_the_code_are_refused() -> None:
     wishes = a.LabelWishes({f"guest{number}": f"t{number}" for number in range(5)})
-    made = plan(use("kvm1", *(guest(number) for number in range(5))), wishes=wishes)
-    assert len(made.changes) == 4
-    assert reasons(made.refused) == [("tenant t4", "no_tenant_number_left")]
+    planned = plan(use("kvm1", *(guest(number) for number in range(5))), wishes=wishes)
+    assert len(planned.changes) == 4
+    assert reasons(planned.refused) == [("tenant t4", "no_tenant_number_left")]
 
 
 @pytest.mark.parametrize(
     ("parts", "code"), [({"error": "broken XML"}, "guest_unread"), ({"persistent": False}, "transient")]
 )
 def test_guests_that_can_have_no_label_are_refused(parts: dict[str, t.Any], code: str) -> None:
-    made = plan(use("kvm1", guest(1, **parts)))
-    assert made.changes == []
-    assert reasons(made.refused) == [("guest1", code)]
+    planned = plan(use("kvm1", guest(1, **parts)))
+    assert planned.changes == []
+    assert reasons(planned.refused) == [("guest1", code)]
 
 
 def test_other_kinds_and_guests_that_were_not_named_are_left_alone() -> None:
     uses = use("kvm1", guest(1, kind="lxc"), guest(2), guest(3))
-    made = plan(uses, wishes=a.LabelWishes(guests={"guest1", uuid(3)}))
-    assert [change.subject for change in made.changes] == [f"guest3 ({uuid(3)})"]
-    assert made.refused == []
+    planned = plan(uses, wishes=a.LabelWishes(guests={"guest1", uuid(3)}))
+    assert [change.subject for change in planned.changes] == [f"guest3 ({uuid(3)})"]
+    assert planned.refused == []
 
 
 def test_a_domain_with_a_new_name_takes_its_rows_along() -> None:
     old = [row(1, 4, domain="auto-kvm1"), row(2, 5, domain="auto-kvm1", state=RESERVED)]
     ledger = a.DomainLedger(foreign_rows=old, domains={"prod"})
-    made = plan(use("kvm1", guest(1), guest(2), guest(3)), ledger=ledger)
-    assert told(made) == [("move", "prod"), ("move", "prod"), ("reserve", "s0:c8,c10,c12,c15")]
-    assert [(change.row.rank, change.row.domain) for change in made.changes if change.row] == [
+    planned = plan(use("kvm1", guest(1), guest(2), guest(3)), ledger=ledger)
+    assert told(planned) == [("move", "prod"), ("move", "prod"), ("reserve", "s0:c8,c10,c12,c15")]
+    assert [(change.row.rank, change.row.domain) for change in planned.changes if change.row] == [
         (4, "prod"),
         (5, "prod"),
         (0, "prod"),
     ]
-    assert made.tenants == {"default": 0}
+    assert planned.tenants == {"default": 0}
 
 
 def test_a_host_that_went_to_another_domain_leaves_its_rows_there() -> None:
     ledger = a.DomainLedger(foreign_rows=[row(1, 4, domain="other")], domains={"prod", "other"})
-    made = plan(use("kvm1", guest(1)), ledger=ledger)
-    assert [(change.action, change.before) for change in made.changes] == [("adopt", None)]
-    assert made.changes[0].row is not None
-    assert made.changes[0].row.rank == 4
+    planned = plan(use("kvm1", guest(1)), ledger=ledger)
+    assert [(change.action, change.before) for change in planned.changes] == [("adopt", None)]
+    assert planned.changes[0].row is not None
+    assert planned.changes[0].row.rank == 4
 
 
 def test_a_label_of_another_tenant_is_not_taken_along() -> None:
     ledger = a.DomainLedger(foreign_rows=[row(1, 4, domain="auto-kvm1")], domains={"prod"}, tenants={"acme": 0})
-    made = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({"guest1": "acme"}))
-    assert told(made) == [("reserve", "s0:c8,c10,c12,c15")]
+    planned = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({"guest1": "acme"}))
+    assert told(planned) == [("reserve", "s0:c8,c10,c12,c15")]
 
 
 def test_rows_of_another_code_are_in_use_all_the_same() -> None:
@@ -316,6 +318,6 @@ def test_a_rebuild_takes_over_what_is_clear_and_reports_the_rest() -> None:
         use("kvm1", guest(1, defined="c9,c11,c13,c16", running="c9,c11,c13,c16"), guest(2)),
         use("kvm2", guest(3, "kvm2", defined="c9,c11,c12,c15"), guest(4, "kvm2", defined="c9,c11,c12,c15")),
     ]
-    made = a.rebuild(a.DomainUse(domain(*HOSTS), uses, unknown=["kvm3"]), a.DomainLedger(), a.LabelWishes())
-    assert told(made) == [("rebuild", "s0:c9,c11,c13,c16")]
-    assert reasons(made.refused) == [("guest3", "label_not_free"), ("guest4", "label_not_free")]
+    planned = a.rebuild(a.DomainUse(domain(*HOSTS), uses, unknown=["kvm3"]), a.DomainLedger(), a.LabelWishes())
+    assert told(planned) == [("rebuild", "s0:c9,c11,c13,c16")]
+    assert reasons(planned.refused) == [("guest3", "label_not_free"), ("guest4", "label_not_free")]

@@ -13,13 +13,13 @@ def test_guests_are_counted_by_cell() -> None:
     guests = [guest(f"u{number}", level) for number, level in enumerate(levels)]
     placed = view("kvm1", host("kvm1", guests)).guests
     assert len(placed) == len([one for one in placed if one.uuid])
-    made = category_map(placed, [(0, 31), (0, 31), (0, 1023)])
-    assert made["pairs"] == [[0, 0, 2], [0, 56, 1]]
-    assert made["tenants"] == [[2, 18, 1]]
-    assert made["others"] == len(placed) - 4
-    assert made["ranges"] == [[0, 31, 2], [0, 1023, 1]]
+    cells = category_map(placed, [(0, 31), (0, 31), (0, 1023)])
+    assert cells["pairs"] == [[0, 0, 2], [0, 56, 1]]
+    assert cells["tenants"] == [[2, 18, 1]]
+    assert cells["others"] == len(placed) - 4
+    assert cells["ranges"] == [[0, 31, 2], [0, 1023, 1]]
 
 
 def test_ranges_are_bounded() -> None:
-    made = category_map([], [(number % 1000, number // 1000) for number in range(5000)])
-    assert len(made["ranges"]) == MAX_RANGES
+    cells = category_map([], [(number % 1000, number // 1000) for number in range(5000)])
+    assert len(cells["ranges"]) == MAX_RANGES

@@ -54,8 +54,8 @@ LOST = rule(
 
 
 def judged(name: str, *hits: tuple[f.Rule, f.Hit], **coverage: Coverage) -> report.HostResult:
-    found = tuple(f.finding_of(rule_, name, hit) for rule_, hit in hits)
-    return report.HostResult(name, "", {**READ, **coverage}, (f.Outcome("TST-001", f.PASS),), found)
+    result = tuple(f.finding_of(rule_, name, hit) for rule_, hit in hits)
+    return report.HostResult(name, "", {**READ, **coverage}, (f.Outcome("TST-001", f.PASS),), result)
 
 
 def conf(value: str | None = None) -> tuple[f.Rule, f.Hit]:
@@ -83,7 +83,7 @@ def lab() -> dict[str, t.Any]:
         {"rule": "SEL-001", "subject": "kvm9", "reason": "until the old cluster is gone", "expires": "2026-01-01"},
         {"rule": "GST-009", "subject": "gone", "reason": "r", "expires": "2027-01-01"},
     ]
-    across = analysis.judge([analysis.view(one.host.name, one) for one in pair])
+    across = analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in pair])
     return report.build(results, across, waivers.parse(written), "high", NOW)
 
 

@@ -86,15 +86,15 @@ def look(*guests: Guest, conf: str = 'security_driver = "selinux"\n', **changes:
 
 
 def test_nothing_speaks_against_it() -> None:
-    found = look(guest("a"), guest("b", "s0:c3,c4"))
-    assert refusals(found) == []
-    assert reasons(found) == []
-    assert shortfalls(found) == []
+    facts = look(guest("a"), guest("b", "s0:c3,c4"))
+    assert refusals(facts) == []
+    assert reasons(facts) == []
+    assert shortfalls(facts) == []
 
 
 def test_two_dynamic_guests_of_one_range() -> None:
-    found = look(guest("b"), guest("a"), guest("c", "s0:c1,c3"))
-    assert refused(found) == [("a, b", "same_range")]
+    facts = look(guest("b"), guest("a"), guest("c", "s0:c1,c3"))
+    assert refused(facts) == [("a, b", "same_range")]
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_a_guest_without_a_readable_range() -> None:
 
 
 def test_guests_that_are_not_known() -> None:
-    found = look()
-    found.snapshot.coverage["guests"] = Coverage("unknown", "libvirt: no answer within 30 s")
-    assert refused(found) == [("guests", "guests_unknown")]
+    facts = look()
+    facts.snapshot.coverage["guests"] = Coverage("unknown", "libvirt: no answer within 30 s")
+    assert refused(facts) == [("guests", "guests_unknown")]
 
 
 def test_a_migration_is_waited_for() -> None:
-    found = look(guest("a"), jobs={"uuid-a": "migration in", "uuid-gone": "save"})
-    assert refused(found) == [("guest a", "job_running")]
+    facts = look(guest("a"), jobs={"uuid-a": "migration in", "uuid-gone": "save"})
+    assert refused(facts) == [("guest a", "job_running")]
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,15 @@ def test_a_file_that_libvirt_would_not_start_with(conf: str, outcome: list[tuple
 
 
 def test_a_file_that_nobody_read() -> None:
-    found = look()
-    found.libvirt.conf = None
-    assert refused(found) == [("qemu.conf", "conf_unread")]
+    facts = look()
+    facts.libvirt.conf = None
+    assert refused(facts) == [("qemu.conf", "conf_unread")]
 
 
 def test_an_explicit_driver_with_selinux_off() -> None:
-    found = look()
-    found.snapshot.selinux.mode = "disabled"
-    assert refused(found) == [("qemu.conf security_driver", "selinux_off")]
+    facts = look()
+    facts.snapshot.selinux.mode = "disabled"
+    assert refused(facts) == [("qemu.conf security_driver", "selinux_off")]
 
 
 @pytest.mark.parametrize(
@@ -177,50 +177,50 @@ def test_units(units: list[DaemonUnit], code: str) -> None:
 
 
 def test_another_hypervisor_and_no_daemon() -> None:
-    found = look()
-    found.libvirt.driver = "Xen"
-    assert refused(found) == [("daemon libvirtd", "other_driver")]
-    found.libvirt.daemon = None
-    assert refused(found) == [("daemon", "no_daemon")]
-    assert reasons(found) == []
+    facts = look()
+    facts.libvirt.driver = "Xen"
+    assert refused(facts) == [("daemon libvirtd", "other_driver")]
+    facts.libvirt.daemon = None
+    assert refused(facts) == [("daemon", "no_daemon")]
+    assert reasons(facts) == []
 
 
 def test_a_modular_daemon_beside_an_idle_libvirtd() -> None:
-    found = look(
+    facts = look(
         units=[
             dataclasses.replace(UNIT, state="inactive", pid=None),
             DaemonUnit("virtqemud.service", "active", 900, "process"),
         ]
     )
-    found.libvirt.daemon = Daemon("virtqemud", 900, CONTEXT, 1000.0, True)
-    assert refusals(found) == []
-    assert found.unit is not None
-    assert found.unit.name == "virtqemud.service"
+    facts.libvirt.daemon = Daemon("virtqemud", 900, CONTEXT, 1000.0, True)
+    assert refusals(facts) == []
+    assert facts.unit is not None
+    assert facts.unit.name == "virtqemud.service"
 
 
 def test_reasons() -> None:
-    found = look(files={"/b": 1000.5, "/a": 2000.0, "/c": 1000.0}, context=CONTEXT)
-    assert codes(reasons(found)) == ["file_changed"] * 2
+    facts = look(files={"/b": 1000.5, "/a": 2000.0, "/c": 1000.0}, context=CONTEXT)
+    assert codes(reasons(facts)) == ["file_changed"] * 2
     assert newer({"/c": 1.0}, None) == ["/c"]
-    found = look(units=[dataclasses.replace(UNIT, stale=True)], context=CONTEXT.replace("1023", "31"))
-    found.libvirt.models = [SecurityModel("none")]
-    assert codes(reasons(found)) == ["unit_stale", "other_context", "driver_missing"]
-    found.libvirt.daemon = Daemon("libvirtd", None, None, None, True)
-    assert reasons(found) == []  # asleep
+    facts = look(units=[dataclasses.replace(UNIT, stale=True)], context=CONTEXT.replace("1023", "31"))
+    facts.libvirt.models = [SecurityModel("none")]
+    assert codes(reasons(facts)) == ["unit_stale", "other_context", "driver_missing"]
+    facts.libvirt.daemon = Daemon("libvirtd", None, None, None, True)
+    assert reasons(facts) == []  # asleep
 
 
 def test_a_context_under_which_no_guest_could_start() -> None:
-    found = look(context="system_u:system_r:virtd_t:s0-s0:c0.c5")
-    assert refused(found) == [("context", "range_unusable")]
-    assert codes(shortfalls(found)) == ["other_context"]
+    facts = look(context="system_u:system_r:virtd_t:s0-s0:c0.c5")
+    assert refused(facts) == [("context", "range_unusable")]
+    assert codes(shortfalls(facts)) == ["other_context"]
 
 
 def test_a_daemon_that_came_back_without_selinux() -> None:
-    found = look()
-    found.libvirt.models = []
-    assert codes(shortfalls(found)) == ["driver_missing"]
-    found.libvirt.models = None
-    assert codes(shortfalls(found)) == ["driver_unknown"]
+    facts = look()
+    facts.libvirt.models = []
+    assert codes(shortfalls(facts)) == ["driver_missing"]
+    facts.libvirt.models = None
+    assert codes(shortfalls(facts)) == ["driver_unknown"]
 
 
 def test_losses() -> None:
@@ -238,12 +238,12 @@ DENIED = Reason("denied", "execute (file)")
 
 
 def test_a_hook_that_libvirt_could_not_run() -> None:
-    found = look(
+    facts = look(
         guest("a"),
         hooks=[Hook("/etc/libvirt/hooks/qemu", 1.0, (DENIED,)), Hook("x", 1.0, at_reconnect=PASSES)],
     )
-    assert refused(found) == [("hook /etc/libvirt/hooks/qemu", "hook_denied")]
-    assert DENIED.text in refusals(found)[0].reason.text
+    assert refused(facts) == [("hook /etc/libvirt/hooks/qemu", "hook_denied")]
+    assert DENIED.text in refusals(facts)[0].reason.text
     assert refused(look(guest("a"), hooks=[Hook("x", 1.0), Hook("y", 1.0, at_reconnect=FAILS)])) == [
         ("hook x", "hook_unknown"),
         ("hook y", "hook_fails"),
@@ -260,26 +260,26 @@ def test_a_guard_that_came_after_the_daemon() -> None:
 
 def test_what_earlier_tasks_would_have_changed() -> None:
     """As in a run in check mode: the file is broken and names no driver, and the policy denies a hook."""
-    found = look(conf='security_driver = "none"\nuser = 5\n', hooks=[Hook("x", 1.0, (DENIED,))])
-    assert len(refusals(found)) == 2  # of a file that does not parse, no more is said
-    expect(found, ForeseenRestart())
-    assert (len(refusals(found)), reasons(found)) == (2, [])
-    expect(found, ForeseenRestart(settings={"user": None}))
-    assert refused(found) == [("hook x", "hook_denied"), ("qemu.conf security_driver", "without_selinux")]
+    facts = look(conf='security_driver = "none"\nuser = 5\n', hooks=[Hook("x", 1.0, (DENIED,))])
+    assert len(refusals(facts)) == 2  # of a file that does not parse, no more is said
+    expect(facts, ForeseenRestart())
+    assert (len(refusals(facts)), reasons(facts)) == (2, [])
+    expect(facts, ForeseenRestart(settings={"user": None}))
+    assert refused(facts) == [("hook x", "hook_denied"), ("qemu.conf security_driver", "without_selinux")]
     changed = Reason("foreseen", "it changed")
-    expect(found, ForeseenRestart((changed,), {"security_driver": "selinux", "user": None}, policy=True))
-    assert (refusals(found), reasons(found)) == ([], [changed])
-    conf = found.libvirt.conf
+    expect(facts, ForeseenRestart((changed,), {"security_driver": "selinux", "user": None}, policy=True))
+    assert (refusals(facts), reasons(facts)) == ([], [changed])
+    conf = facts.libvirt.conf
     assert conf is not None
     assert qemu_conf.effective(conf.assignments).keys() == {"security_driver"}
 
 
 def test_a_daemon_that_sleeps_needs_nothing_whatever_was_foreseen() -> None:
-    found = look()
-    assert found.libvirt.daemon is not None
-    found.libvirt.daemon.pid = None
-    expect(found, ForeseenRestart((Reason("foreseen", "it changed"),)))
-    assert reasons(found) == []
+    facts = look()
+    assert facts.libvirt.daemon is not None
+    facts.libvirt.daemon.pid = None
+    expect(facts, ForeseenRestart((Reason("foreseen", "it changed"),)))
+    assert reasons(facts) == []
 
 
 def test_the_result_of_a_refused_restart() -> None:

@@ -39,16 +39,16 @@ def proposed(
     names = [item.host.name for item in snapshots]
     judged = analysis.judge([analysis.view(name, item) for name, item in zip(names, snapshots, strict=True)], unread)
     hosts = [fresh_labels.labels(name, item) for name, item in zip(names, snapshots, strict=True)]
-    made = fresh_labels.propose(hosts, judged.findings, allowed, unread, ledger)
-    assert all(item["type"] == "static" for items in made.values() for item in items)
-    return {name: {item["guest"]: item["label"] for item in items} for name, items in made.items()}
+    labels = fresh_labels.propose(hosts, judged.findings, allowed, unread, ledger)
+    assert all(item["type"] == "static" for items in labels.values() for item in items)
+    return {name: {item["guest"]: item["label"] for item in items} for name, items in labels.items()}
 
 
 def test_one_of_two_twins_gets_another_label() -> None:
-    made = proposed(host("kvm1", [static("a"), static("b")]), allowed=["a", "guest-b"])
-    assert list(made["kvm1"]) == ["b"]
-    context = parse_context(made["kvm1"]["b"])
-    assert made["kvm1"]["b"].startswith(PROCESS)
+    labels = proposed(host("kvm1", [static("a"), static("b")]), allowed=["a", "guest-b"])
+    assert list(labels["kvm1"]) == ["b"]
+    context = parse_context(labels["kvm1"]["b"])
+    assert labels["kvm1"]["b"].startswith(PROCESS)
     assert [number // 248 for number in (category - 32 for category in context.categories)] == [0, 1, 2, 3]
     assert str(context.high) != TWIN
 
@@ -125,8 +125,8 @@ def test_a_new_label_neither_holds_nor_is_held_by_another(levels: list[set[int]]
     others = [
         guest(f"o{number}", "s0:" + ",".join(f"c{one}" for one in sorted(level))) for number, level in enumerate(levels)
     ]
-    made = proposed(host("kvm1", [static("a"), static("b"), *others]), allowed=["b"])["kvm1"]
-    fresh = parse_context(made["b"]).categories
+    labels = proposed(host("kvm1", [static("a"), static("b"), *others]), allowed=["b"])["kvm1"]
+    fresh = parse_context(labels["b"]).categories
     for other in [*levels, {33, 287, 528, 976}]:
         assert not other <= set(fresh)
         assert not set(fresh) <= other

@@ -159,10 +159,10 @@ def test_the_daemon_must_be_allowed_each_part() -> None:
 
 
 def test_the_diff_shows_files_and_the_link() -> None:
-    found = plan.diff(NOTHING, installed())
-    assert [item["after_header"] for item in found] == [*plan.ORDER, LINK]
-    assert found[0]["after"] == "print('guard')\n"
-    assert found[-1] == {"before": "", "after": f"{PROGRAM}\n", "before_header": LINK, "after_header": LINK}
+    diff = plan.diff(NOTHING, installed())
+    assert [item["after_header"] for item in diff] == [*plan.ORDER, LINK]
+    assert diff[0]["after"] == "print('guard')\n"
+    assert diff[-1] == {"before": "", "after": f"{PROGRAM}\n", "before_header": LINK, "after_header": LINK}
     assert plan.diff(installed(), installed()) == []
 
 

@@ -67,32 +67,32 @@ def refusals(made: GuestPlan) -> list[str]:
 
 def test_every_bridged_interface_of_all_guests() -> None:
     network = virt.card(SECOND, kind="network", source="network='lan'")
-    made = plan(survey(off(virt.card(MAC), network), on(virt.card(MAC), virt.card(MAC), "b")), FilterWishes())
-    assert lines(made) == [
+    planned = plan(survey(off(virt.card(MAC), network), on(virt.card(MAC), virt.card(MAC), "b")), FilterWishes())
+    assert lines(planned) == [
         (MAC, "persistent", None, LEARNT),
         (SECOND, "persistent", None, LEARNT),
         (MAC, "persistent", None, LEARNT),
         (MAC, "live", None, LEARNT),
     ]
-    assert [type(change) for change in made.changes] == [
+    assert [type(change) for change in planned.changes] == [
         Define,
         Define,
         LiveFilter,
     ]  # one definition for both interfaces
-    first = made.changes[0]
+    first = planned.changes[0]
     assert isinstance(first, Define)
     assert [card.filter for card in cards(first.after)] == [Filter("clean-traffic", (("CTRL_IP_LEARNING", "any"),))] * 2
-    assert (made.refused, made.pending) == ([], [])
-    assert made.before[0] == {"guest": "a", "uuid": virt.uuid("a"), "mac": MAC, "persistent": None, "live": None}
-    assert made.after[2]["live"] == LEARNT
+    assert (planned.refused, planned.pending) == ([], [])
+    assert planned.before[0] == {"guest": "a", "uuid": virt.uuid("a"), "mac": MAC, "persistent": None, "live": None}
+    assert planned.after[2]["live"] == LEARNT
 
 
 def test_a_second_run_finds_nothing_to_do() -> None:
     have = virt.card(MAC, ref(CTRL_IP_LEARNING="any"))
-    made = plan(survey(on(have, have), off(virt.card(SECOND, ref(IP="192.0.2.7")), name="b")), FilterWishes())
-    assert (made.plan, made.changes) == ([], [])
-    assert made.before == made.after
-    assert len(made.before) == 2
+    planned = plan(survey(on(have, have), off(virt.card(SECOND, ref(IP="192.0.2.7")), name="b")), FilterWishes())
+    assert (planned.plan, planned.changes) == ([], [])
+    assert planned.before == planned.after
+    assert len(planned.before) == 2
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_a_sound_filter_of_ones_own_stays() -> None:
 
 
 def test_a_weak_filter_of_ones_own_is_reported_and_left_alone() -> None:
-    made = plan(survey(off(virt.card(MAC, ref("own")))), FilterWishes())
-    assert made.plan == []
-    assert refusals(made) == ["weak_filter"]
+    planned = plan(survey(off(virt.card(MAC, ref("own")))), FilterWishes())
+    assert planned.plan == []
+    assert refusals(planned) == ["weak_filter"]
     chosen = FilterWishes(choices=(FilterChoice("a", MAC, parameters=IP),))
     assert lines(plan(survey(off(virt.card(MAC, ref("own")))), chosen)) == [
         (MAC, "persistent", "own", "clean-traffic IP=192.0.2.1")
@@ -137,8 +137,8 @@ def test_one_definition_follows_the_other() -> None:
 
 def test_choices_for_a_guest_and_for_one_of_its_interfaces() -> None:
     wishes = FilterWishes(choices=(FilterChoice("a", None, "no-mac-spoofing", ()), FilterChoice("a", SECOND, None, IP)))
-    made = plan(survey(off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b")), wishes)
-    assert lines(made) == [
+    planned = plan(survey(off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b")), wishes)
+    assert lines(planned) == [
         (MAC, "persistent", None, "no-mac-spoofing"),  # its own risk, and asked for
         (SECOND, "persistent", None, "clean-traffic IP=192.0.2.1"),
         (MAC, "persistent", None, LEARNT),
@@ -154,8 +154,8 @@ def test_addresses_in_any_order_are_the_same() -> None:
 
 def test_who_is_left_out() -> None:
     guests = (off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b"))
-    made = plan(survey(*guests), FilterWishes(exclude=frozenset(excluded(["b", SECOND.upper()]))))
-    assert [step.subject for step in made.plan] == [f"interface {MAC} of guest a"]
+    planned = plan(survey(*guests), FilterWishes(exclude=frozenset(excluded(["b", SECOND.upper()]))))
+    assert [step.subject for step in planned.plan] == [f"interface {MAC} of guest a"]
     assert plan(survey(*guests), FilterWishes(exclude=frozenset((virt.uuid("a"), "b")))).plan == []
 
 
@@ -172,8 +172,8 @@ def test_who_is_left_out() -> None:
     ],
 )
 def test_what_has_no_bridge_is_refused_only_when_it_is_named(card: str) -> None:
-    made = plan(survey(off(card)), FilterWishes())
-    assert (made.plan, made.refused, made.before) == ([], [], [])
+    planned = plan(survey(off(card)), FilterWishes())
+    assert (planned.plan, planned.refused, planned.before) == ([], [], [])
     named = plan(survey(off(card)), FilterWishes(choices=(FilterChoice("a", MAC),)))
     assert (named.plan, len(named.refused)) == ([], 1)
 
@@ -186,9 +186,9 @@ def test_a_network_that_hands_out_devices_shows_in_live_xml() -> None:
 
 
 def test_a_running_guest_is_not_cut_off_until_it_renews_its_lease() -> None:
-    made = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(learning="dhcp"))
-    assert lines(made) == [(MAC, "persistent", None, "clean-traffic CTRL_IP_LEARNING=dhcp")]
-    assert [(entry.subject, entry.needs) for entry in made.pending] == [
+    planned = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(learning="dhcp"))
+    assert lines(planned) == [(MAC, "persistent", None, "clean-traffic CTRL_IP_LEARNING=dhcp")]
+    assert [(entry.subject, entry.needs) for entry in planned.pending] == [
         (f"interface {MAC} of guest a", "guest_power_cycle")
     ]
     declared = FilterWishes(learning="dhcp", choices=(FilterChoice("a", MAC, None, IP),))
@@ -198,22 +198,22 @@ def test_a_running_guest_is_not_cut_off_until_it_renews_its_lease() -> None:
 def test_no_guest_is_cut_off_now_or_later_where_libvirt_cannot_learn_its_address() -> None:
     there = survey(on(virt.card(MAC), virt.card(MAC)), off(virt.card(SECOND), name="b"))
     there.deaf = "the policy is against it"
-    made = plan(there, FilterWishes())
-    assert (made.plan, made.changes, made.pending) == ([], [], [])
-    assert [refused.subject.split()[1] for refused in made.refused] == [MAC, SECOND]
-    assert refusals(made) == ["address_cannot_be_learnt"] * 2
-    assert made.refused[0].reason.text.startswith("the policy is against it: libvirt would drop all")
+    planned = plan(there, FilterWishes())
+    assert (planned.plan, planned.changes, planned.pending) == ([], [], [])
+    assert [refused.subject.split()[1] for refused in planned.refused] == [MAC, SECOND]
+    assert refusals(planned) == ["address_cannot_be_learnt"] * 2
+    assert planned.refused[0].reason.text.startswith("the policy is against it: libvirt would drop all")
     declared = FilterWishes(choices=(FilterChoice("a", MAC, None, IP),), exclude=frozenset({"b"}))
-    made = plan(there, declared)
-    assert [step.extra["where"] for step in made.plan] == ["persistent", "live"]
-    assert (made.pending, made.refused) == ([], [])
+    planned = plan(there, declared)
+    assert [step.extra["where"] for step in planned.plan] == ["persistent", "live"]
+    assert (planned.pending, planned.refused) == ([], [])
 
 
 def test_live_changes_can_be_left_out() -> None:
-    made = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(live=False))
-    assert [where for _mac, where, _before, _after in lines(made)] == ["persistent"]
-    assert [entry.reason.code for entry in made.pending] == ["live_not_wanted"]
-    assert made.after[0]["live"] is None
+    planned = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(live=False))
+    assert [where for _mac, where, _before, _after in lines(planned)] == ["persistent"]
+    assert [entry.reason.code for entry in planned.pending] == ["live_not_wanted"]
+    assert planned.after[0]["live"] is None
 
 
 def test_a_transient_guest_is_filtered_while_it_runs() -> None:
@@ -226,16 +226,16 @@ def test_another_hypervisors_guest_is_none_of_ours() -> None:
 
 
 def test_interfaces_that_cannot_be_distinguished() -> None:
-    made = plan(survey(off(virt.card(MAC), virt.card(MAC))), FilterWishes())
-    assert (made.changes, refusals(made)) == ([], ["xml_unreadable"])
+    planned = plan(survey(off(virt.card(MAC), virt.card(MAC))), FilterWishes())
+    assert (planned.changes, refusals(planned)) == ([], ["xml_unreadable"])
 
 
 def test_a_filter_that_was_weakened_on_the_host() -> None:
     filters = factory.filters()
     filters[0].references.remove("no-ip-spoofing")
-    made = plan(survey(off(virt.card(MAC, ref(IP="192.0.2.1"))), filters=filters), FilterWishes())
-    assert made.plan == []
-    assert [(entry.subject, entry.needs) for entry in made.pending] == [("filter clean-traffic", "operator")]
+    planned = plan(survey(off(virt.card(MAC, ref(IP="192.0.2.1"))), filters=filters), FilterWishes())
+    assert planned.plan == []
+    assert [(entry.subject, entry.needs) for entry in planned.pending] == [("filter clean-traffic", "operator")]
 
 
 @pytest.mark.parametrize(
@@ -254,8 +254,8 @@ def test_what_cannot_be_meant(wishes: FilterWishes, code: str) -> None:
 
 
 def test_a_choice_of_a_filter_that_is_not_there() -> None:
-    made = plan(survey(off(virt.card(MAC))), FilterWishes(choices=(FilterChoice("a", MAC, "gone"),)))
-    assert (made.plan, refusals(made)) == ([], ["no_such_filter"])
+    planned = plan(survey(off(virt.card(MAC))), FilterWishes(choices=(FilterChoice("a", MAC, "gone"),)))
+    assert (planned.plan, refusals(planned)) == ([], ["no_such_filter"])
 
 
 def test_filters_that_could_not_be_read() -> None:

@@ -44,11 +44,11 @@ def test_a_key_is_said_in_one_place(key: str) -> None:
 
 
 def test_before_and_after_hold_what_was_asked_for_and_what_changes() -> None:
-    found = made('security_driver = "none"\nuser = "a"\nuser = "b"\n', {"security_driver": "selinux", "group": None})
-    assert found.text == 'security_driver = "selinux"\nuser = "a"\n#user = "b"\n'
-    assert found.before == {"group": None, "security_driver": "none", "user": "a"}
-    assert found.after == {"group": None, "security_driver": "selinux", "user": "a"}
-    assert made(found.text, {"security_driver": "selinux"}).edits == []
+    result = made('security_driver = "none"\nuser = "a"\nuser = "b"\n', {"security_driver": "selinux", "group": None})
+    assert result.text == 'security_driver = "selinux"\nuser = "a"\n#user = "b"\n'
+    assert result.before == {"group": None, "security_driver": "none", "user": "a"}
+    assert result.after == {"group": None, "security_driver": "selinux", "user": "a"}
+    assert made(result.text, {"security_driver": "selinux"}).edits == []
 
 
 @pytest.mark.parametrize("text", ['security_driver = [ "selinux" ]\n', 'security_driver = "selinux"\n'])
@@ -82,9 +82,9 @@ def test_other_keys_can_be_set_while_the_driver_is_wrong() -> None:
 
 
 def test_values_of_other_keys_that_libvirt_refuses_are_reported() -> None:
-    found = made('max_files = "many"\nremember_owner = "1"\n', {"remember_owner": 1})
-    assert [(entry.subject, entry.reason.code) for entry in found.refused] == [("qemu.conf max_files", "wrong_type")]
-    assert found.refused[0].reason.text.startswith("line 1: expected a whole number")
+    result = made('max_files = "many"\nremember_owner = "1"\n', {"remember_owner": 1})
+    assert [(entry.subject, entry.reason.code) for entry in result.refused] == [("qemu.conf max_files", "wrong_type")]
+    assert result.refused[0].reason.text.startswith("line 1: expected a whole number")
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_values_of_other_keys_that_libvirt_refuses_are_reported() -> None:
     ],
 )
 def test_shared_filesystems(text: str, wish: dict[str, t.Any], after: list[str] | None) -> None:
-    found = made(text, **wish)
-    assert found.after.get("shared_filesystems") == after
-    assert made(found.text, **wish).edits == []
+    result = made(text, **wish)
+    assert result.after.get("shared_filesystems") == after
+    assert made(result.text, **wish).edits == []
 
 
 def test_a_host_that_exports_everything_is_reported() -> None:
-    found = made("", exported=("/", "/srv/vms"))
-    assert found.after == {"shared_filesystems": ["/srv/vms"]}
-    assert [(entry.subject, entry.reason.code) for entry in found.refused] == [("folder /", "whole_host_exported")]
+    result = made("", exported=("/", "/srv/vms"))
+    assert result.after == {"shared_filesystems": ["/srv/vms"]}
+    assert [(entry.subject, entry.reason.code) for entry in result.refused] == [("folder /", "whole_host_exported")]
 
 
 def test_shared_filesystems_are_whole_paths() -> None:
@@ -125,10 +125,10 @@ def test_uncovered_folders() -> None:
 
 @pytest.mark.parametrize(("version", "written"), [("9.0.0", False), ("10.7.9", False), ("10.8.0", True), (None, True)])
 def test_shared_filesystems_is_not_written_for_a_libvirt_that_ignores_it(version: str | None, written: bool) -> None:
-    found = made('user = "a"\n', {"user": "b"}, exported=("/srv/vms",), version=version)
-    assert ("shared_filesystems" in found.text) is written
-    assert [item.reason.code for item in found.refused] == ([] if written else ["key_ignored"])
-    assert 'user = "b"' in found.text
+    result = made('user = "a"\n', {"user": "b"}, exported=("/srv/vms",), version=version)
+    assert ("shared_filesystems" in result.text) is written
+    assert [item.reason.code for item in result.refused] == ([] if written else ["key_ignored"])
+    assert 'user = "b"' in result.text
 
 
 def test_an_export_counts_where_a_guests_file_lies_in_it() -> None:
@@ -139,9 +139,9 @@ def test_an_export_counts_where_a_guests_file_lies_in_it() -> None:
 
 def test_doubt_about_an_export_that_is_named_already_is_none() -> None:
     text = 'shared_filesystems = [ "/srv" ]\n'
-    found = made(text, doubtful=("/srv/vms", "/home"), doubt="libvirt did not answer")
-    assert found.edits == []
-    assert [(entry.subject, entry.reason.code) for entry in found.refused] == [("folder /home", "guest_files_unknown")]
+    result = made(text, doubtful=("/srv/vms", "/home"), doubt="libvirt did not answer")
+    assert result.edits == []
+    assert [(entry.subject, entry.reason.code) for entry in result.refused] == [("folder /home", "guest_files_unknown")]
 
 
 def test_exports_that_are_named_need_no_look_at_guests() -> None:

@@ -56,9 +56,9 @@ def refusal(made: GuestPlan) -> str:
 
 
 def test_a_static_label() -> None:
-    made = plan(survey(off("a")), [static("a")])
-    assert lines(made) == [("guest a", "dynamic (libvirt's default)", f"static {OWN}")]
-    assert made.changes == [
+    planned = plan(survey(off("a")), [static("a")])
+    assert lines(planned) == [("guest a", "dynamic (libvirt's default)", f"static {OWN}")]
+    assert planned.changes == [
         Define(
             virt.uuid("a"),
             "a",
@@ -67,19 +67,19 @@ def test_a_static_label() -> None:
         )
     ]
     state = {"guest": "a", "uuid": virt.uuid("a")}
-    assert made.before == [{**state, "type": "dynamic", "label": None, "relabel": True}]
-    assert made.after == [{**state, "type": "static", "label": OWN, "relabel": True}]
+    assert planned.before == [{**state, "type": "dynamic", "label": None, "relabel": True}]
+    assert planned.after == [{**state, "type": "static", "label": OWN, "relabel": True}]
 
 
 def test_what_is_there_is_not_written_again() -> None:
     mixed = process_label("s0:c900,c40,c600,c300")
     guests = (off("a", virt.seclabel("static", mixed)), off("b"), off("c", virt.seclabel("dynamic")))
-    made = plan(
+    planned = plan(
         survey(*guests), [static("a"), SeclabelWish("b", "dynamic"), SeclabelWish(virt.uuid("c"), "dynamic")], REPAIRS
     )
-    assert (made.changes, made.plan, made.refused) == ([], [], [])
-    assert made.before == made.after
-    assert made.changed is False
+    assert (planned.changes, planned.plan, planned.refused) == ([], [], [])
+    assert planned.before == planned.after
+    assert planned.changed is False
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_what_is_there_is_not_written_again() -> None:
     ],
 )
 def test_back_to_dynamic(label: str, found: str) -> None:
-    made = plan(survey(off("a", label)), [SeclabelWish("a", "dynamic")])
-    ((subject, before, after),) = lines(made)
+    planned = plan(survey(off("a", label)), [SeclabelWish("a", "dynamic")])
+    ((subject, before, after),) = lines(planned)
     assert (subject, after) == ("guest a", "dynamic")
     assert found in before
 
@@ -118,9 +118,9 @@ def test_what_is_refused(guest: Definition, wish: SeclabelWish, code: str) -> No
 def test_without_the_driver_nothing_is_written() -> None:
     host = survey(off("a"), on("b", process="x"))
     host.models = [SecurityModel("dac")]
-    made = plan(host, [static("a")])
-    assert refusal(made) == "no_driver"
-    assert made.pending == []
+    planned = plan(host, [static("a")])
+    assert refusal(planned) == "no_driver"
+    assert planned.pending == []
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_the_words_of_refusals() -> None:
 
 
 def test_labels_that_share_a_category_do_not_meet() -> None:
-    made = plan(survey(off("a"), on("b", process=process_label("s0:c40,c301"))), [static("a")])
-    assert len(made.changes) == 1
+    planned = plan(survey(off("a"), on("b", process=process_label("s0:c40,c301"))), [static("a")])
+    assert len(planned.changes) == 1
 
 
 def test_a_faulty_neighbour_does_not_hold_a_label_back() -> None:
@@ -158,20 +158,20 @@ def test_a_faulty_neighbour_does_not_hold_a_label_back() -> None:
 
 
 def test_of_two_wishes_that_meet_the_first_stands() -> None:
-    made = plan(survey(off("a"), off("b")), [static("b"), static("a")])
-    assert [change.name for change in made.changes] == ["b"]
-    assert [refused.subject for refused in made.refused] == ["guest a"]
-    assert made.refused[0].reason.code == "label_conflict"
+    planned = plan(survey(off("a"), off("b")), [static("b"), static("a")])
+    assert [change.name for change in planned.changes] == ["b"]
+    assert [refused.subject for refused in planned.refused] == ["guest a"]
+    assert planned.refused[0].reason.code == "label_conflict"
 
 
 def test_a_label_that_another_guest_gives_up() -> None:
     a, b = off("a"), off("b", virt.seclabel("static", OWN))
-    made = plan(survey(a, b), [static("a"), static("b", OTHER)])
-    assert [change.name for change in made.changes] == ["a", "b"]
+    planned = plan(survey(a, b), [static("a"), static("b", OTHER)])
+    assert [change.name for change in planned.changes] == ["a", "b"]
     taken = on("c", process=OTHER)
-    made = plan(survey(a, b, taken), [static("a"), static("b", OTHER)])
-    assert made.changes == []  # b has to keep its label, so a cannot have it
-    assert [refused.subject for refused in made.refused] == ["guest b", "guest a"]
+    planned = plan(survey(a, b, taken), [static("a"), static("b", OTHER)])
+    assert planned.changes == []  # b has to keep its label, so a cannot have it
+    assert [refused.subject for refused in planned.refused] == ["guest b", "guest a"]
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def test_repairs(repair: str, label: str, after: str) -> None:
 
 def test_a_repair_does_not_make_two_guests_meet() -> None:
     twins = [off(name, virt.seclabel("static", OWN, "no")) for name in ("a", "b")]
-    made = plan(survey(*twins), [], REPAIRS)
-    assert made.changes == []
-    assert {refused.subject for refused in made.refused} == {"guest a", "guest b"}
+    planned = plan(survey(*twins), [], REPAIRS)
+    assert planned.changes == []
+    assert {refused.subject for refused in planned.refused} == {"guest a", "guest b"}
 
 
 def test_xml_that_cannot_be_read_is_left_alone() -> None:
-    made = plan(survey(Definition("u", "a", inactive="<domain")), [], REPAIRS)
-    assert refusal(made) == "xml_unreadable"
+    planned = plan(survey(Definition("u", "a", inactive="<domain")), [], REPAIRS)
+    assert refusal(planned) == "xml_unreadable"
     assert plan(survey(Definition("u", "a", inactive="<domain")), [], []).refused == []
 
 
@@ -251,9 +251,9 @@ def test_who_waits_for_a_power_cycle(guest: Definition, code: str | None) -> Non
 
 
 def test_a_running_guest_gets_its_label_later() -> None:
-    made = plan(survey(on("a", process=process_label("s0:c1,c2"))), [static("a")])
-    assert len(made.changes) == 1
-    assert [entry.as_dict() for entry in made.pending] == [
+    planned = plan(survey(on("a", process=process_label("s0:c1,c2"))), [static("a")])
+    assert len(planned.changes) == 1
+    assert [entry.as_dict() for entry in planned.pending] == [
         {
             "subject": "guest a",
             "needs": "guest_power_cycle",

@@ -42,19 +42,19 @@ def told(
 ) -> dict[str, dict[str, FolderUse]]:
     """What each host gets, by folder; through JSON's own types and back."""
     usages = [shared_use.usage(name, snapshot) for name, snapshot in snapshots.items()]
-    made = shared_use.documents(usages, unread, stated(*snapshots) if statements is None else statements)
-    return {name: {one.folder: one for one in map(FolderUse.of, found)} for name, found in made.items()}
+    documents = shared_use.documents(usages, unread, stated(*snapshots) if statements is None else statements)
+    return {name: {one.folder: one for one in map(FolderUse.of, found)} for name, found in documents.items()}
 
 
 def test_each_host_gets_what_the_other_uses() -> None:
-    found = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")})
-    assert set(found["kvm1"]) == {SHARE}
-    one = found["kvm1"][SHARE]
+    result = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")})
+    assert set(result["kvm1"]) == {SHARE}
+    one = result["kvm1"][SHARE]
     assert (one.complete, one.why) == (True, "")
     assert [(item.path, item.by) for item in one.in_use] == [(f"{SHARE}/kvm2.raw", "guest db on kvm2")]
     assert one.in_use[0].inode is not None
     assert one.levels == ("s0:c17,c42", "s0:c40,c300,c600,c900")
-    assert [item.path for item in found["kvm2"][SHARE].in_use] == [f"{SHARE}/kvm1.raw"]
+    assert [item.path for item in result["kvm2"][SHARE].in_use] == [f"{SHARE}/kvm1.raw"]
 
 
 def test_it_is_complete_where_the_snapshots_of_each_two_hosts_decide() -> None:
@@ -81,13 +81,13 @@ def test_paths_are_given_as_the_host_sees_them() -> None:
     other = host("kvm2")
     other.storage[-1].mount = "/data/far"
     factory.on_share(guest(other, "db"), "/data/far/below/x.raw").file.mount = "/data/far"
-    found = told({"kvm1": host("kvm1"), "kvm2": other})
-    assert [item.path for item in found["kvm1"][SHARE].in_use] == [f"{SHARE}/below/x.raw"]
+    result = told({"kvm1": host("kvm1"), "kvm2": other})
+    assert [item.path for item in result["kvm1"][SHARE].in_use] == [f"{SHARE}/below/x.raw"]
 
 
 def test_storage_without_labels_counts_too() -> None:
-    found = told({"kvm1": host("kvm1", labelled=False), "kvm2": host("kvm2", labelled=False)})
-    assert len(found["kvm1"][SHARE].in_use) == 1
+    result = told({"kvm1": host("kvm1", labelled=False), "kvm2": host("kvm2", labelled=False)})
+    assert len(result["kvm1"][SHARE].in_use) == 1
 
 
 def test_an_exporting_and_a_mounting_host() -> None:
@@ -97,18 +97,18 @@ def test_an_exporting_and_a_mounting_host() -> None:
     client = host("kvm2")
     client.storage[-1].identity = f"nfs:filer:{IMAGES}"
     statement = {"name": "images", "mounts": [f"filer:{IMAGES}", f"kvm2:{SHARE}"], "hosts": ["filer", "kvm2"]}
-    found = told({"filer": exporter, "kvm2": client}, statements=parse_storage([statement]))
-    assert [(item.path, item.by) for item in found["filer"][IMAGES].in_use] == [("", "guest db on kvm2")]
-    assert found["filer"][IMAGES].complete
-    by = {item.by for item in found["kvm2"][SHARE].in_use}
+    result = told({"filer": exporter, "kvm2": client}, statements=parse_storage([statement]))
+    assert [(item.path, item.by) for item in result["filer"][IMAGES].in_use] == [("", "guest db on kvm2")]
+    assert result["filer"][IMAGES].complete
+    by = {item.by for item in result["kvm2"][SHARE].in_use}
     assert by == {"guest web on filer", "guest db on filer"}
 
 
 def test_other_storage_is_left_out() -> None:
     other = host("kvm2")
     other.storage[-1].identity, other.storage[-1].source = "nfs:filer:/other", "filer:/other"
-    found = told({"kvm1": host("kvm1"), "kvm2": other})
-    assert found["kvm1"][SHARE].in_use == ()
+    result = told({"kvm1": host("kvm1"), "kvm2": other})
+    assert result["kvm1"][SHARE].in_use == ()
     assert told({"kvm1": factory.host()}) == {"kvm1": {}}
 
 
@@ -119,10 +119,10 @@ def test_guests_that_are_off_use_nothing() -> None:
 
 
 def test_a_host_that_could_not_be_read_may_use_anything() -> None:
-    found = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")}, ["kvm9"], parse_storage([]))
+    result = told({"kvm1": host("kvm1"), "kvm2": host("kvm2")}, ["kvm9"], parse_storage([]))
     for name in ("kvm1", "kvm2"):
-        assert not found[name][SHARE].complete
-        assert found[name][SHARE].why == "kvm9 could not be read, and may use it"
+        assert not result[name][SHARE].complete
+        assert result[name][SHARE].why == "kvm9 could not be read, and may use it"
 
 
 def test_doubts_about_a_host_are_doubts_about_what_it_shares() -> None:
@@ -130,10 +130,10 @@ def test_doubts_about_a_host_are_doubts_about_what_it_shares() -> None:
     other.coverage["guests"] = Coverage(UNKNOWN, "no answer")
     third = host("kvm3")
     third.storage[-1].identity, third.storage[-1].source = "nfs:filer:/other", "filer:/other"
-    found = told({"kvm1": host("kvm1"), "kvm2": other, "kvm3": third}, statements=stated("kvm1", "kvm2"))
-    assert found["kvm1"][SHARE].why == "not all guests of kvm2 could be read"
-    assert found["kvm2"][SHARE].complete
-    assert not found["kvm3"][SHARE].complete
+    result = told({"kvm1": host("kvm1"), "kvm2": other, "kvm3": third}, statements=stated("kvm1", "kvm2"))
+    assert result["kvm1"][SHARE].why == "not all guests of kvm2 could be read"
+    assert result["kvm2"][SHARE].complete
+    assert not result["kvm3"][SHARE].complete
 
 
 def test_files_that_could_not_be_looked_at() -> None:

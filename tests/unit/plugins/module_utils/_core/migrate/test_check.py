@@ -55,9 +55,9 @@ def dynamic(name: str, level: str = "s0:c1,c2", *files: str, mount: str = "/shar
 def fleet(*hosts: s.Snapshot, **parts: t.Any) -> MoveFleet:
     return MoveFleet(
         "kvm2",
-        {one.host.name: one for one in hosts},
-        [across.view(one.host.name, one) for one in hosts],
-        [all_storage(one.host.name, one) for one in hosts],
+        {snapshot.host.name: snapshot for snapshot in hosts},
+        [across.view(snapshot.host.name, snapshot) for snapshot in hosts],
+        [all_storage(snapshot.host.name, snapshot) for snapshot in hosts],
         **parts,
     )
 
@@ -494,7 +494,7 @@ def test_a_static_label_goes_only_where_no_set_holds_another(own: set[int], othe
 
 def test_each_guest_has_an_answer_in_the_order_of_the_questions() -> None:
     answers = check.check(["nobody", "web", "nobody"], fleet(source(), TARGET))
-    assert [(one.asked, one.verdict) for one in answers] == [("nobody", "refused"), ("web", "allowed")]
+    assert [(answer.asked, answer.verdict) for answer in answers] == [("nobody", "refused"), ("web", "allowed")]
 
 
 def test_the_words_of_an_answer() -> None:

@@ -99,9 +99,9 @@ def test_a_mode_is_set_where_it_counts(text: str, expected: str) -> None:
 
 @given(st.text(alphabet="SELINUX=enforcingdab\n #", max_size=60), st.sampled_from(["enforcing", "permissive"]))
 def test_whatever_the_file_holds_the_mode_is_set(text: str, mode: str) -> None:
-    made = with_mode(text, mode)
-    assert parse_config(made).mode == mode
-    assert with_mode(made, mode) == made
+    result = with_mode(text, mode)
+    assert parse_config(result).mode == mode
+    assert with_mode(result, mode) == result
 
 
 @pytest.mark.parametrize(

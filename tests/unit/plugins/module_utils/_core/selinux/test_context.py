@@ -32,11 +32,11 @@ def brute_text(numbers: frozenset[int]) -> str:
 
 @given(SETS)
 def test_a_set_holds_what_was_put_in(numbers: frozenset[int]) -> None:
-    found = context.CategorySet.of(numbers)
-    assert list(found) == sorted(numbers)
-    assert len(found) == len(numbers)
-    assert str(found) == brute_text(numbers)
-    assert context.parse_categories(str(found)) == found
+    result = context.CategorySet.of(numbers)
+    assert list(result) == sorted(numbers)
+    assert len(result) == len(numbers)
+    assert str(result) == brute_text(numbers)
+    assert context.parse_categories(str(result)) == result
 
 
 @given(SETS, SETS)
@@ -152,10 +152,10 @@ def test_levels_that_are_refused(text: str, code: str) -> None:
 
 
 def test_context() -> None:
-    found = context.parse_context("unconfined_u:unconfined_r:svirt_t:s0-s0:c2,c1\0")
-    assert (found.user, found.role, found.type) == ("unconfined_u", "unconfined_r", "svirt_t")
-    assert (found.range, list(found.categories)) == ("s0-s0:c1,c2", [1, 2])
-    assert str(found) == "unconfined_u:unconfined_r:svirt_t:s0-s0:c1,c2"
+    result = context.parse_context("unconfined_u:unconfined_r:svirt_t:s0-s0:c2,c1\0")
+    assert (result.user, result.role, result.type) == ("unconfined_u", "unconfined_r", "svirt_t")
+    assert (result.range, list(result.categories)) == ("s0-s0:c1,c2", [1, 2])
+    assert str(result) == "unconfined_u:unconfined_r:svirt_t:s0-s0:c1,c2"
     assert context.parse_context("u:r:t:s0:c1\n").range == "s0:c1"
 
 
@@ -203,8 +203,8 @@ def test_any_text_is_refused_or_is_the_same_when_written_and_read_again(text: st
     for parse in (context.parse_context, context.canonical_level, context.parse_categories, context.parse_range):
         for candidate in (text, tail, f"u:r:t:{tail}"):
             try:
-                found = parse(candidate)
+                rules = parse(candidate)
             except LabelError:
                 continue
-            written = "-".join(map(str, found)) if isinstance(found, tuple) else str(found)
-            assert parse(written) == found
+            written = "-".join(map(str, rules)) if isinstance(rules, tuple) else str(rules)
+            assert parse(written) == rules

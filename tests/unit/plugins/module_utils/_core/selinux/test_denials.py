@@ -40,9 +40,9 @@ def start(at: float = BOOT - 5) -> str:
 
 
 def test_a_denial_since_the_boot_counts() -> None:
-    found = read(start(), avc(BOOT - 1), avc(BOOT + 10), avc(BOOT + 20))
-    assert found == Soak(BOOT, (Denial("svirt_t", "open read", "file", "proc_t", 2, BOOT + 20),))
-    assert found.denials[0].document()["permissions"] == ["open", "read"]
+    soaked = read(start(), avc(BOOT - 1), avc(BOOT + 10), avc(BOOT + 20))
+    assert soaked == Soak(BOOT, (Denial("svirt_t", "open read", "file", "proc_t", 2, BOOT + 20),))
+    assert soaked.denials[0].document()["permissions"] == ["open", "read"]
 
 
 def test_what_was_stopped_already_is_not_lost() -> None:
@@ -81,18 +81,18 @@ def test_what_makes_the_kernel_forget(line: str) -> None:
     ],
 )
 def test_what_only_looks_like_it(line: str) -> None:
-    found = read(start(), avc(BOOT + 10), line)
-    assert found.since == BOOT
-    assert found.denials
+    soaked = read(start(), avc(BOOT + 10), line)
+    assert soaked.since == BOOT
+    assert soaked.denials
 
 
 def test_denials_of_a_domain_that_stays_permissive_are_others() -> None:
     log = DenialLog()
     log.take([start(), avc(BOOT + 10, "virtqemud_t"), avc(BOOT + 20, "virtd_t"), avc(BOOT + 30, "virtqemud_t")])
-    found = soak(log, BOOT, (), lambda type_: type_ == "virtqemud_t")
-    assert [denial.source for denial in found.denials] == ["virtd_t"]
-    assert [(denial.source, denial.count) for denial in found.others] == [("virtqemud_t", 2)]
-    assert [denial.source for denial in found.of("virtqemud_t")] == ["virtqemud_t"]
+    result = soak(log, BOOT, (), lambda type_: type_ == "virtqemud_t")
+    assert [denial.source for denial in result.denials] == ["virtd_t"]
+    assert [(denial.source, denial.count) for denial in result.others] == [("virtqemud_t", 2)]
+    assert [denial.source for denial in result.of("virtqemud_t")] == ["virtqemud_t"]
 
 
 def test_a_denial_without_a_valid_label_counts_whatever_stays_permissive() -> None:
@@ -108,40 +108,40 @@ def test_denials_of_the_guard_do_not_count_and_are_listed() -> None:
     by_script = avc(BOOT + 20, "virtd_t", comm='"python3"').replace(":7)", ":8)")
     title = f"type=PROCTITLE msg=audit({BOOT + 20:.3f}:8): proctitle={SCRIPT}"
     others = avc(BOOT + 20, "virtd_t", comm='"python3"', target="etc_t").replace(":7)", ":9)")
-    found = read(start(), by_name, by_script, title, others)
-    assert [(denial.target, denial.count) for denial in found.own] == [("proc_t", 2)]
-    assert [denial.target for denial in found.denials] == ["etc_t"]
-    assert [denial.target for denial in found.of("virtd_t")] == ["etc_t"]
+    soaked = read(start(), by_name, by_script, title, others)
+    assert [(denial.target, denial.count) for denial in soaked.own] == [("proc_t", 2)]
+    assert [denial.target for denial in soaked.denials] == ["etc_t"]
+    assert [denial.target for denial in soaked.of("virtd_t")] == ["etc_t"]
 
 
 def test_a_guest_that_calls_itself_as_the_guard_is_none_of_ours() -> None:
     title = f"type=PROCTITLE msg=audit({BOOT + 10:.3f}:7): proctitle={SCRIPT}"
-    found = read(start(), avc(BOOT + 10, "svirt_t", comm='"svirt-guard"'), title, types=("svirt_t",))
-    assert (len(found.denials), found.own) == (1, ())
+    soaked = read(start(), avc(BOOT + 10, "svirt_t", comm='"svirt-guard"'), title, types=("svirt_t",))
+    assert (len(soaked.denials), soaked.own) == (1, ())
 
 
 def test_a_process_cannot_lie_about_its_label() -> None:
-    found = read(start(), avc(BOOT + 10, comm='"scontext=a:b:user_t:s0"'), avc(BOOT + 11, comm='"permissive=0"'))
-    assert [(denial.source, denial.count) for denial in found.denials] == [("svirt_t", 2)]
+    soaked = read(start(), avc(BOOT + 10, comm='"scontext=a:b:user_t:s0"'), avc(BOOT + 11, comm='"permissive=0"'))
+    assert [(denial.source, denial.count) for denial in soaked.denials] == [("svirt_t", 2)]
 
 
 def test_other_domains_are_listed_apart() -> None:
-    found = read(
+    soaked = read(
         start(), avc(BOOT + 1, "sshd_t"), avc(BOOT + 2, "virtqemud_t"), avc(BOOT + 3, "mine_t"), types=("mine_t",)
     )
-    assert [denial.source for denial in found.denials] == ["mine_t", "virtqemud_t"]
-    assert [denial.source for denial in found.others] == ["sshd_t"]
-    assert [denial.source for denial in found.of("sshd_t")] == ["sshd_t"]
+    assert [denial.source for denial in soaked.denials] == ["mine_t", "virtqemud_t"]
+    assert [denial.source for denial in soaked.others] == ["sshd_t"]
+    assert [denial.source for denial in soaked.of("sshd_t")] == ["sshd_t"]
 
 
 def test_lines_of_the_kernel_and_of_the_journal() -> None:
     contexts = CONTEXTS.format("svirt_t", "proc_t", "dir", 1)
-    found = read(
+    soaked = read(
         "1700000000.000001 kvm1 kernel: Linux version 6.12",
         f"1700000010.5 kvm1 kernel: audit: type=1400 audit(1700000010.000:3): avc:  denied  {{ search }} {contexts}",
         f"1700000011.500000 kvm1 audit[9]: AVC avc:  denied  {{ write }} for pid=1 {contexts}",
     )
-    assert [(denial.permissions, denial.last) for denial in found.denials] == [
+    assert [(denial.permissions, denial.last) for denial in soaked.denials] == [
         ("search", BOOT + 10),
         ("write", BOOT + 11.5),
     ]
@@ -185,8 +185,8 @@ def test_words() -> None:
 
 
 def test_a_log_that_begins_late_is_whole_since_a_policy_was_loaded() -> None:
-    found = read(start(BOOT + 1000), loaded(BOOT + 2000), avc(BOOT + 2100))
-    assert (found.since, len(found.denials)) == (BOOT + 2000, 1)
+    soaked = read(start(BOOT + 1000), loaded(BOOT + 2000), avc(BOOT + 2100))
+    assert (soaked.since, len(soaked.denials)) == (BOOT + 2000, 1)
 
 
 @pytest.mark.parametrize(
@@ -207,5 +207,5 @@ _LINES = st.lists(
 
 @given(_LINES)
 def test_any_text_is_read_and_no_line_is_more_than_one_denial(lines: list[str]) -> None:
-    found = read(*lines)
-    assert sum(denial.count for denial in (*found.denials, *found.others)) <= len(lines)
+    soaked = read(*lines)
+    assert sum(denial.count for denial in (*soaked.denials, *soaked.others)) <= len(lines)

@@ -112,11 +112,11 @@ def test_the_rule_of_a_folder_is_about_it_and_what_is_in_it_and_nothing_else(nam
 
 
 def test_the_last_rule_that_matches_counts() -> None:
-    found = [
+    result = [
         ContextRule("/srv(/.*)?", "a", IMAGE),
         ContextRule("/srv/x", "d", "u:object_r:x_t:s0"),
         ContextRule("(", "a", "u:object_r:y_t:s0"),
     ]
-    assert rules.label_by(found, "/srv/x", "f") == IMAGE
-    assert rules.label_by(found, "/srv/x", "d") == "u:object_r:x_t:s0"
-    assert rules.label_by(found, "/other", "f") is None
+    assert rules.label_by(result, "/srv/x", "f") == IMAGE
+    assert rules.label_by(result, "/srv/x", "d") == "u:object_r:x_t:s0"
+    assert rules.label_by(result, "/other", "f") is None

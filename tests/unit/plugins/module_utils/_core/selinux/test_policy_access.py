@@ -85,15 +85,15 @@ def test_an_answer_of_unknown_form_is_no_denial(text: str) -> None:
 def test_a_verdict_names_what_is_allowed_and_what_is_not(
     mask: int, status: str, allowed: tuple[str, ...], denied: tuple[str, ...]
 ) -> None:
-    found = policy_access.verdict(Check(GUEST, DISK), PolicyClass(6, BITS), AccessVector(mask))
-    assert (found.status, found.allowed, found.denied) == (status, allowed, denied)
+    verdict = policy_access.verdict(Check(GUEST, DISK), PolicyClass(6, BITS), AccessVector(mask))
+    assert (verdict.status, verdict.allowed, verdict.denied) == (status, allowed, denied)
 
 
 def test_a_permission_that_the_policy_lacks_is_unknown() -> None:
-    found = policy_access.verdict(Check(GUEST, DISK, "file", ("read", "fly")), PolicyClass(6, BITS), AccessVector(6))
-    assert found.problem is not None
-    assert (found.status, found.problem.code) == ("unknown", "permission_unknown")
-    assert (found.allowed, found.denied, found.permissive) == ((), (), None)
+    verdict = policy_access.verdict(Check(GUEST, DISK, "file", ("read", "fly")), PolicyClass(6, BITS), AccessVector(6))
+    assert verdict.problem is not None
+    assert (verdict.status, verdict.problem.code) == ("unknown", "permission_unknown")
+    assert (verdict.allowed, verdict.denied, verdict.permissive) == ((), (), None)
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def test_round_trip() -> None:
 
 def put(path: str, value: t.Any) -> dict[str, t.Any]:
     """The document with one place changed."""
-    found = document()
-    place: t.Any = found
+    result = document()
+    place: t.Any = result
     *way, last = path.split(".")
     for step in way:
         place = place[int(step)] if isinstance(place, list) else place[step]
@@ -81,7 +81,7 @@ def put(path: str, value: t.Any) -> dict[str, t.Any]:
         place[int(last)] = value
     else:
         place[last] = value
-    return found
+    return result
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_rejections(path: str, value: t.Any, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["host", "selinux", "libvirt", "coverage", "taken_at"])
 def test_missing_field(name: str) -> None:
-    found = document()
-    del found[name]
+    result = document()
+    del result[name]
     with pytest.raises(SchemaError, match=f"field '{name}' is missing"):
-        schema.decode_snapshot(found)
+        schema.decode_snapshot(result)
 
 
 @pytest.mark.parametrize("found", [None, [], "x", 1, {}])
@@ -131,16 +131,16 @@ def test_no_snapshot_at_all(found: t.Any) -> None:
 
 
 def test_optional_fields_take_none_and_whole_numbers_pass_for_times() -> None:
-    found = schema.decode_snapshot(put("taken_at", 5))
-    assert found.taken_at == 5
+    decoded = schema.decode_snapshot(put("taken_at", 5))
+    assert decoded.taken_at == 5
     assert schema.decode_snapshot(put("xen", None)).xen is None
 
 
 def test_a_snapshot_from_before_reasons_had_codes() -> None:
-    found = document()
-    for entry in found["coverage"].values():
+    result = document()
+    for entry in result["coverage"].values():
         del entry["codes"]
-    assert {tuple(entry.codes) for entry in schema.decode_snapshot(found).coverage.values()} == {()}
+    assert {tuple(entry.codes) for entry in schema.decode_snapshot(result).coverage.values()} == {()}
 
 
 def test_lists_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,16 +81,16 @@ OTHER_VIEWS = [analysis.view(host.host.name, host) for host in OTHERS]
 
 def places(node: t.Any) -> list[tuple[t.Any, t.Any]]:
     """Every (container, key) of a document."""
-    found: list[tuple[t.Any, t.Any]] = []
+    result: list[tuple[t.Any, t.Any]] = []
     stack = [node]
     while stack:
         item = stack.pop()
         entries = item.items() if isinstance(item, dict) else enumerate(item)
         for key, value in entries:
-            found.append((item, key))
+            result.append((item, key))
             if isinstance(value, (dict, list)) and value:
                 stack.append(value)
-    return found
+    return result
 
 
 def mutate(document: t.Any, chance: random.Random) -> None:
@@ -176,11 +176,11 @@ def test_fuzz_of_snapshots(part: int) -> None:
         where = f"part {part}, round {number}"
         start = time.monotonic()
         snapshot = received(document)
-        made = audited(snapshot)
-        text = json.dumps(made, ensure_ascii=False).encode()
-        terminal.render(made, "report.json", terminal.Terminal())
+        result = audited(snapshot)
+        text = json.dumps(result, ensure_ascii=False).encode()
+        terminal.render(result, "report.json", terminal.Terminal())
         assert time.monotonic() - start < LIMIT, where
-        liar = next(host for host in made["hosts"] if host["name"] == "liar")
+        liar = next(host for host in result["hosts"] if host["name"] == "liar")
         if isinstance(snapshot, str):
             assert liar["verdict"] == f.UNKNOWN, where
             continue

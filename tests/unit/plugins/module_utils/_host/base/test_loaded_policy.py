@@ -19,13 +19,13 @@ OTHER = "system_u:object_r:svirt_image_t:s0:c3,c4"
 
 
 def tree(enforce: str = "1") -> Tree:
-    found = Tree()
-    found.file("/sys/fs/selinux/enforce", enforce)
+    host = Tree()
+    host.file("/sys/fs/selinux/enforce", enforce)
     for number, (tclass, permissions) in enumerate((("file", ("ioctl", "read", "write")), ("dir", ("search",))), 6):
-        found.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
+        host.file(f"/sys/fs/selinux/class/{tclass}/index", str(number))
         for bit, name in enumerate(permissions, 1):
-            found.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
-    return found
+            host.file(f"/sys/fs/selinux/class/{tclass}/perms/{name}", str(bit))
+    return host
 
 
 def code(verdict: AccessVerdict) -> str:
@@ -51,16 +51,16 @@ class Counting(CapturedRoot):
 def test_the_policy_is_asked_in_the_kernels_words_and_once_for_each_pair() -> None:
     root = Counting(tree())
     checks = [Check(GUEST, OWN), Check(GUEST, OTHER), Check(GUEST, OWN, "file", ("read",))]
-    found = LoadedPolicy(root).verdicts(checks)
-    assert [item.status for item in found] == ["allowed", "denied", "allowed"]
+    result = LoadedPolicy(root).verdicts(checks)
+    assert [item.status for item in result] == ["allowed", "denied", "allowed"]
     assert root.questions == [f"{GUEST} {OWN} 6", f"{GUEST} {OTHER} 6"]
 
 
 def test_another_class_has_its_own_number_and_bits() -> None:
     root = Counting(tree())
-    found = LoadedPolicy(root).verdict(Check(GUEST, OWN, "dir", ("search",)))
+    verdict = LoadedPolicy(root).verdict(Check(GUEST, OWN, "dir", ("search",)))
     assert root.questions == [f"{GUEST} {OWN} 7"]
-    assert found.denied == ("search",)
+    assert verdict.denied == ("search",)
 
 
 def test_a_permissive_domain_is_reported() -> None:

@@ -28,9 +28,9 @@ def read(host: SelinuxHost) -> DenialLog:
 
 def problem(host: SelinuxHost) -> tuple[str, str]:
     """Code of why the log is no evidence, and the end of the reason, which names what was seen."""
-    found = read(host).problem
-    assert found is not None
-    return found.code, found.text.rpartition(": ")[2]
+    result = read(host).problem
+    assert result is not None
+    return result.code, result.text.rpartition(": ")[2]
 
 
 def stop_auditd(host: SelinuxHost) -> None:

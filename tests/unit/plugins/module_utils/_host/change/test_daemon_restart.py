@@ -71,29 +71,29 @@ def test_a_look(tmp_path: Path) -> None:
 
 def test_a_restart_that_goes_well(tmp_path: Path, journal: Journal) -> None:
     machine = Machine(tmp_path, [hosts.el9(), restarted()])
-    made = actor(machine)
-    before = made.look()
+    restart_actor = actor(machine)
+    before = restart_actor.look()
     assert gate.refusals(before) == []
-    outcome = made.restart(before, journal)
+    outcome = restart_actor.restart(before, journal)
     assert outcome.problems == []
     assert outcome.restored == []
     assert machine.acts == ["--no-block restart libvirtd.service"]
-    daemon = made.look().libvirt.daemon
+    daemon = restart_actor.look().libvirt.daemon
     assert daemon is not None
     assert daemon.pid == 950
 
 
 def test_units_that_changed_are_read_first(tmp_path: Path, journal: Journal) -> None:
     machine = Machine(tmp_path, [hosts.el9(), restarted()], stale=True)
-    made = actor(machine)
-    assert made.restart(made.look(), journal).problems == []
+    restart_actor = actor(machine)
+    assert restart_actor.restart(restart_actor.look(), journal).problems == []
     assert machine.acts == ["daemon-reload", "--no-block restart libvirtd.service"]
 
 
 def test_a_unit_that_would_end_guests_once_it_is_read(tmp_path: Path, journal: Journal) -> None:
     machine = Machine(tmp_path, [hosts.el9(), restarted()], stale=True, kill_mode_when_read="control-group")
-    made = actor(machine)
-    assert codes(made.restart(made.look(), journal).problems) == ["kill_mode"]
+    restart_actor = actor(machine)
+    assert codes(restart_actor.restart(restart_actor.look(), journal).problems) == ["kill_mode"]
     assert machine.acts == ["daemon-reload"]
 
 
@@ -104,8 +104,8 @@ def test_a_daemon_that_fails_gets_its_file_back(tmp_path: Path, conf: Path, jour
     del dead.entries["/proc/900/exe"]
     dead.libvirt.clear()
     machine = Machine(tmp_path, [hosts.el9(), dead, restarted()], states=["active", "failed", "active"])
-    made = actor(machine, conf, timeout=1)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=1)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert codes(outcome.problems)[:2] == ["unit_failed", "guests_unread"]
     assert "libvirtd.service" in outcome.problems[0].text
     assert (outcome.restored, outcome.kept, outcome.again) == ([str(conf)], [], [])
@@ -132,8 +132,8 @@ def test_a_daemon_that_comes_back_by_itself_is_not_stopped_while_it_starts(
     with_conf(tmp_path, conf, journal)
     machine = Machine(tmp_path, [hosts.el9(), starting(950), restarted(960)])
     machine.comes_back_by_itself = True
-    made = actor(machine, conf, timeout=1)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=1)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert outcome.problems
     assert (outcome.restored, outcome.again) == ([str(conf)], [])
     assert machine.acts == ["--no-block restart libvirtd.service", "daemon-reload"]
@@ -149,8 +149,8 @@ def test_a_daemon_that_ends_again_and_again_is_given_up_before_its_time_is_up(
         tree.file(PID_FILE, pid)
     machine = Machine(tmp_path, [hosts.el9(), *ending, restarted(960)])
     machine.falls, machine.comes_back_by_itself = 2, True
-    made = actor(machine, conf, timeout=60)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=60)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert machine.looks < 40, "with a pause of 10 ms there would be thousands until its time is up"
     assert outcome.problems
     assert (outcome.restored, outcome.again) == ([str(conf)], [])
@@ -159,8 +159,8 @@ def test_a_daemon_that_ends_again_and_again_is_given_up_before_its_time_is_up(
 def test_a_daemon_that_starts_for_ever_is_restarted_all_the_same(tmp_path: Path, conf: Path, journal: Journal) -> None:
     with_conf(tmp_path, conf, journal)
     machine = Machine(tmp_path, [hosts.el9(), starting(950), restarted(960)])
-    made = actor(machine, conf, timeout=0.5)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=0.5)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert (outcome.restored, outcome.again) == ([str(conf)], [])
     assert machine.acts.count("--no-block restart libvirtd.service") == 2
 
@@ -180,8 +180,8 @@ def test_old_files_are_read_even_when_systemd_was_too_slow_to_reload(
     dead.libvirt.clear()
     machine = Machine(tmp_path, [hosts.el9(), dead, restarted()], states=["active", "failed", "active"])
     machine.deaf_to = "daemon-reload"
-    made = actor(machine, conf, timeout=1)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=1)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert (outcome.restored, outcome.again) == ([str(conf)], [])
     assert machine.acts.count("--no-block restart libvirtd.service") == 2
 
@@ -189,9 +189,9 @@ def test_old_files_are_read_even_when_systemd_was_too_slow_to_reload(
 def test_a_daemon_that_never_comes_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
     with_conf(tmp_path, conf, journal)
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "activating"])
-    made = actor(machine, conf, timeout=0.3)
+    restart_actor = actor(machine, conf, timeout=0.3)
     start = time.monotonic()
-    outcome = made.restart(made.look(), journal)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert time.monotonic() - start < 10
     assert codes(outcome.problems) == ["unit_too_slow"]
     assert outcome.again == outcome.problems
@@ -208,8 +208,8 @@ def without_the_guest(pid: int) -> Tree:
 def test_a_guest_that_was_lost(tmp_path: Path, conf: Path, journal: Journal) -> None:
     with_conf(tmp_path, conf, journal)
     machine = Machine(tmp_path, [hosts.el9(), without_the_guest(950), without_the_guest(960)])
-    made = actor(machine, conf)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert codes(outcome.problems) == ["guest_gone"]
     assert outcome.restored == [str(conf)]
     assert outcome.again == outcome.problems
@@ -217,8 +217,8 @@ def test_a_guest_that_was_lost(tmp_path: Path, conf: Path, journal: Journal) -> 
 
 def test_without_changes_in_the_journal_nothing_is_put_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
-    made = actor(machine, conf, timeout=0.2)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=0.2)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert outcome.problems
     assert (outcome.restored, outcome.again) == ([], [])
     assert machine.acts == ["--no-block restart libvirtd.service"]
@@ -243,8 +243,8 @@ def test_only_what_is_the_daemons_and_new_is_put_back(tmp_path: Path, conf: Path
     with open(new, "ab") as file:
         file.write(b'{"kind":"label","subject":"/srv/a","before":{}}\n')
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
-    made = actor(machine, conf, timeout=0.2)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=0.2)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert outcome.restored == [str(conf)]
     assert conf.read_text() == text
     assert journal.runs() == [old, new]  # there is more to put back
@@ -254,14 +254,14 @@ def test_a_run_that_cannot_be_read_is_reported(tmp_path: Path, conf: Path, journ
     with_conf(tmp_path, conf, journal)
     Path(journal.runs()[0]).write_text("nonsense\n")
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
-    made = actor(machine, conf, timeout=0.2)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=0.2)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert outcome.restored == []
     assert "line 1" in outcome.kept[0]
 
 
 def test_ours_are_the_conf_and_the_drop_ins(tmp_path: Path) -> None:
-    made = actor(Machine(tmp_path, [hosts.el9()]))
+    restart_actor = actor(Machine(tmp_path, [hosts.el9()]))
     ours = {
         "/etc/libvirt/qemu.conf": True,
         f"{DROP_INS}/range.conf": True,
@@ -269,8 +269,8 @@ def test_ours_are_the_conf_and_the_drop_ins(tmp_path: Path) -> None:
         "/etc/systemd/system/libvirtd.service": False,
         "/etc/default/grub": False,
     }
-    assert {path: made._is_ours(Entry("file", path, {})) for path in ours} == ours
-    assert not made._is_ours(Entry("label", CONF, {}))
+    assert {path: restart_actor._is_ours(Entry("file", path, {})) for path in ours} == ours
+    assert not restart_actor._is_ours(Entry("label", CONF, {}))
 
 
 def test_systemctl_that_fails_or_is_not_there(tmp_path: Path) -> None:
@@ -301,9 +301,9 @@ def test_the_start_is_known_to_a_hundredth_of_a_second() -> None:
     tree.file("/proc/uptime", "1000.25 5.0\n")
     daemon = hosts.look(tree).libvirt.daemon
     assert daemon is not None
-    found = started_at(CapturedRoot(tree), daemon)  # 900 s after the boot
-    assert found is not None
-    assert abs(found - (time.time() - 100.25)) < 0.5
+    result = started_at(CapturedRoot(tree), daemon)  # 900 s after the boot
+    assert result is not None
+    assert abs(result - (time.time() - 100.25)) < 0.5
 
 
 def test_a_drop_in_goes_with_its_folder(
@@ -318,8 +318,8 @@ def test_a_drop_in_goes_with_its_folder(
     assert other.path is not None
     os.rename(other.path, os.path.join(journal.folder, "000100-category_range.jsonl"))
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "failed"])
-    made = actor(machine, conf, timeout=0.2)
-    outcome = made.restart(made.look(), journal)
+    restart_actor = actor(machine, conf, timeout=0.2)
+    outcome = restart_actor.restart(restart_actor.look(), journal)
     assert outcome.restored == [str(folder / "60-svirt-fleet.conf"), str(folder)]
     assert not folder.exists()
     assert journal.runs() == []

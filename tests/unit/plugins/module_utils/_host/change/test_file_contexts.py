@@ -39,8 +39,8 @@ def test_what_the_policy_gives_a_path(tmp_path: Path) -> None:
     table = tmp_path / "file_contexts"
     table.write_text(TABLE)
     wanted = [("/srv/vms/a.raw", "file"), ("/srv/vms/d", "dir"), ("/srv/vms/d", "file"), ("/srv/vms/none", "file")]
-    found = file_contexts.defaults([*wanted, ("/other", "file")], 30, str(table))
-    assert found == {
+    labels = file_contexts.defaults([*wanted, ("/other", "file")], 30, str(table))
+    assert labels == {
         wanted[0]: IMAGE,
         wanted[1]: "system_u:object_r:d_t:s0",
         wanted[2]: IMAGE,

@@ -71,34 +71,34 @@ def install(found: Guard, journal: Journal, options: GuardOptions = OPTIONS) -> 
 
 def everything(top: str) -> dict[str, t.Any]:
     """Every file, link and folder with all that counts."""
-    found: dict[str, t.Any] = {}
+    states: dict[str, t.Any] = {}
     for path in sorted(Path(top).rglob("*")):
         facts = path.lstat()
         if path.is_symlink():
-            found[str(path)] = os.readlink(path)
+            states[str(path)] = os.readlink(path)
         else:
             xattrs = {name: os.getxattr(path, name) for name in os.listxattr(path)}
-            found[str(path)] = (facts.st_mode, facts.st_uid, xattrs, path.read_bytes() if path.is_file() else None)
-    return found
+            states[str(path)] = (facts.st_mode, facts.st_uid, xattrs, path.read_bytes() if path.is_file() else None)
+    return states
 
 
 def test_the_guard_is_put_in_place_and_a_second_run_finds_nothing_to_do(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path)
-    seen = found.look()
+    actor = guard(tmp_path)
+    seen = actor.look()
     assert seen.missing_folders == (
         "/usr/local/lib/svirt-fleet",
         "/etc/svirt-fleet",
         "/etc/libvirt/hooks",
         "/etc/libvirt/hooks/qemu.d",
     )
-    steps = install(found, journal)
-    after = found.look()
+    steps = install(actor, journal)
+    after = actor.look()
     assert plan.summary(after) == plan.summary(plan.applied(seen, steps))
     assert plan.install(OPTIONS, after) == []
-    assert os.readlink(found.top + LINK) == PROGRAM
-    assert stat.S_IMODE(os.stat(found.top + PROGRAM).st_mode) == 0o755
-    assert os.getxattr(found.top + PROGRAM, "security.selinux") == b"system_u:object_r:bin_t:s0\0"
-    assert os.getxattr(found.top + SCRIPT, "security.selinux") == b"system_u:object_r:lib_t:s0\0"
+    assert os.readlink(actor.top + LINK) == PROGRAM
+    assert stat.S_IMODE(os.stat(actor.top + PROGRAM).st_mode) == 0o755
+    assert os.getxattr(actor.top + PROGRAM, "security.selinux") == b"system_u:object_r:bin_t:s0\0"
+    assert os.getxattr(actor.top + SCRIPT, "security.selinux") == b"system_u:object_r:lib_t:s0\0"
 
 
 def test_the_program_is_tried_before_libvirt_sees_it(tmp_path: Path, journal: Journal) -> None:
@@ -116,58 +116,58 @@ def test_the_program_is_tried_before_libvirt_sees_it(tmp_path: Path, journal: Jo
 
 
 def test_a_guard_that_does_not_work_is_not_put_in_place(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path, commands=Commands(1))
+    actor = guard(tmp_path, commands=Commands(1))
     with pytest.raises(HostWriteError, match="SyntaxError: oh") as caught:
-        install(found, journal)
+        install(actor, journal)
     assert caught.value.code == "self_test_failed"
-    assert not os.path.lexists(found.top + LINK)
-    assert not os.path.exists(found.top + PROGRAM)
-    assert not os.path.exists(found.top + SCRIPT)
+    assert not os.path.lexists(actor.top + LINK)
+    assert not os.path.exists(actor.top + PROGRAM)
+    assert not os.path.exists(actor.top + SCRIPT)
 
 
 def test_an_update_that_does_not_work_leaves_the_guard_as_it_was(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path, commands=Commands(0, 1))
-    install(found, journal)
-    before = everything(found.top)
+    actor = guard(tmp_path, commands=Commands(0, 1))
+    install(actor, journal)
+    before = everything(actor.top)
     with pytest.raises(HostWriteError):
-        install(found, journal, GuardOptions("print('worse')\n", errors="refuse"))
-    assert everything(found.top) == before
+        install(actor, journal, GuardOptions("print('worse')\n", errors="refuse"))
+    assert everything(actor.top) == before
 
 
 def test_the_script_is_tried_before_anything_is_written(tmp_path: Path) -> None:
     commands = Commands(1)
-    found = guard(tmp_path, commands=commands)
+    actor = guard(tmp_path, commands=commands)
     with pytest.raises(HostWriteError) as caught:
-        found.test(b"print()")
+        actor.test(b"print()")
     assert caught.value.code == "self_test_failed"
     assert commands.calls == [([plan.PYTHON, "-ISB", "-", "--self-test"], b"print()")]
 
 
 def test_taking_it_away_and_putting_back(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path)
-    pristine = everything(found.top)
-    install(found, journal)
-    there = everything(found.top)
+    actor = guard(tmp_path)
+    pristine = everything(actor.top)
+    install(actor, journal)
+    there = everything(actor.top)
     assert journal.path is not None
     made = entries_of(journal.path)
-    found.remove(plan.remove(found.look()), journal)
-    assert not any(os.path.lexists(found.top + path) for path in (LINK, PROGRAM, SCRIPT, SETTINGS))
+    actor.remove(plan.remove(actor.look()), journal)
+    assert not any(os.path.lexists(actor.top + path) for path in (LINK, PROGRAM, SCRIPT, SETTINGS))
     taken = entries_of(journal.path)[len(made) :]
     for entry in reversed(taken):
         (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
-    assert everything(found.top) == there
+    assert everything(actor.top) == there
     for entry in reversed(made):
         (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
-    assert everything(found.top) == pristine
+    assert everything(actor.top) == pristine
     for entry in reversed(made):  # a rollback that is done twice
         (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
-    assert everything(found.top) == pristine
+    assert everything(actor.top) == pristine
 
 
 def test_a_folder_that_others_use_by_now_stays(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path)
-    install(found, journal)
-    other = Path(found.top + LINK).parent / "other"
+    actor = guard(tmp_path)
+    install(actor, journal)
+    other = Path(actor.top + LINK).parent / "other"
     other.write_text("#!/bin/sh\n")
     assert journal.path is not None
     for entry in reversed(entries_of(journal.path)):
@@ -176,10 +176,10 @@ def test_a_folder_that_others_use_by_now_stays(tmp_path: Path, journal: Journal)
 
 
 def test_a_link_of_another_is_not_replaced_by_a_rollback(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path)
-    install(found, journal)
-    found.remove(plan.remove(found.look()), journal)
-    os.symlink("/opt/hook", found.top + LINK)
+    actor = guard(tmp_path)
+    install(actor, journal)
+    actor.remove(plan.remove(actor.look()), journal)
+    os.symlink("/opt/hook", actor.top + LINK)
     assert journal.path is not None
     entry = next(entry for entry in entries_of(journal.path) if entry.before.get("link"))
     with pytest.raises(PlanError) as caught:
@@ -188,35 +188,35 @@ def test_a_link_of_another_is_not_replaced_by_a_rollback(tmp_path: Path, journal
 
 
 def test_a_wrong_label_owner_and_mode_are_put_right(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path)
-    install(found, journal)
-    os.setxattr(found.top + PROGRAM, "security.selinux", b"system_u:object_r:virt_etc_rw_t:s0\0")
-    os.chown(found.top + PROGRAM, 1000, 1000)
-    os.chmod(found.top + PROGRAM, 0o777)  # noqa: S103 - the fault
-    assert [step.path for step in install(found, journal)] == [PROGRAM]
-    facts = os.stat(found.top + PROGRAM)
+    actor = guard(tmp_path)
+    install(actor, journal)
+    os.setxattr(actor.top + PROGRAM, "security.selinux", b"system_u:object_r:virt_etc_rw_t:s0\0")
+    os.chown(actor.top + PROGRAM, 1000, 1000)
+    os.chmod(actor.top + PROGRAM, 0o777)  # noqa: S103 - the fault
+    assert [step.path for step in install(actor, journal)] == [PROGRAM]
+    facts = os.stat(actor.top + PROGRAM)
     assert (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) == (0, 0, 0o755)
-    assert os.getxattr(found.top + PROGRAM, "security.selinux") == b"system_u:object_r:bin_t:s0\0"
+    assert os.getxattr(actor.top + PROGRAM, "security.selinux") == b"system_u:object_r:bin_t:s0\0"
 
 
 def test_a_file_in_the_links_place_is_anothers(tmp_path: Path) -> None:
-    found = guard(tmp_path)
-    Path(found.top + LINK).parent.mkdir(parents=True)
-    Path(found.top + LINK).write_text("#!/bin/sh\n")
+    actor = guard(tmp_path)
+    Path(actor.top + LINK).parent.mkdir(parents=True)
+    Path(actor.top + LINK).write_text("#!/bin/sh\n")
     with pytest.raises(PlanError, match="is not the guard's link"):
-        plan.install(OPTIONS, found.look())
+        plan.install(OPTIONS, actor.look())
 
 
 def test_a_host_whose_daemon_may_run_the_guard(tmp_path: Path) -> None:
-    found = guard(tmp_path)
-    os.setxattr(found.top + "/etc/libvirt", "security.selinux", b"system_u:object_r:virt_etc_t:s0\0")
-    assert found.objections(found.look()) == []
+    actor = guard(tmp_path)
+    os.setxattr(actor.top + "/etc/libvirt", "security.selinux", b"system_u:object_r:virt_etc_t:s0\0")
+    assert actor.objections(actor.look()) == []
 
 
 def test_a_daemon_that_may_not_is_an_objection(tmp_path: Path) -> None:
-    found = guard(tmp_path, tree(bin_type="shadow_t"))
-    os.setxattr(found.top + "/etc/libvirt", "security.selinux", b"system_u:object_r:user_home_t:s0\0")
-    objections = found.objections(found.look())
+    actor = guard(tmp_path, tree(bin_type="shadow_t"))
+    os.setxattr(actor.top + "/etc/libvirt", "security.selinux", b"system_u:object_r:user_home_t:s0\0")
+    objections = actor.objections(actor.look())
     assert [reason.code for reason in objections] == ["denied"] * 3
     assert [sum(name in reason.text for reason in objections) for name in ("shadow_t", "user_home_t")] == [2, 1]
     permissive = guard(tmp_path, tree(domain="system_u:system_r:virtqemud_t:s0", bin_type="shadow_t"))
@@ -228,8 +228,8 @@ def test_a_guard_whose_daemon_may_read_guests_has_no_limits(tmp_path: Path) -> N
 
 
 def test_a_daemon_that_may_read_its_own_domain_reads_guests_that_are_not_confined(tmp_path: Path) -> None:
-    found = guard(tmp_path, tree(domain="system_u:system_r:svirt_t:s0"))  # a domain that the policy lets be read
-    assert found.view().readable == ("svirt_t",)
+    actor = guard(tmp_path, tree(domain="system_u:system_r:svirt_t:s0"))  # a domain that the policy lets be read
+    assert actor.view().readable == ("svirt_t",)
     assert "virtd_t" not in guard(tmp_path).view().readable
 
 
@@ -266,8 +266,8 @@ def test_a_daemon_that_may_ask_the_policy_and_one_that_may_not_log(tmp_path: Pat
 def test_a_daemon_that_may_not_read_status_files_gets_no_guard(tmp_path: Path) -> None:
     files = tree()
     files.folder("/run/libvirt/qemu", "system_u:object_r:shadow_t:s0")
-    found = guard(tmp_path, files)
-    assert len(found.objections(found.look())) == 2
+    actor = guard(tmp_path, files)
+    assert len(actor.objections(actor.look())) == 2
 
 
 def test_without_selinux_nothing_is_known_of_what_the_guard_may_see(tmp_path: Path) -> None:
@@ -275,13 +275,13 @@ def test_without_selinux_nothing_is_known_of_what_the_guard_may_see(tmp_path: Pa
 
 
 def test_a_daemon_that_sleeps_is_judged_by_the_label_that_it_would_get(tmp_path: Path) -> None:
-    found = guard(tmp_path, tree(started_at=None, bin_type="shadow_t"))
-    first = found.objections(found.look())[0]
+    actor = guard(tmp_path, tree(started_at=None, bin_type="shadow_t"))
+    first = actor.objections(actor.look())[0]
     assert first.code == "denied"
     assert DOMAIN in first.text
     files = tree(started_at=None)
     del files.entries["/usr/sbin/libvirtd"]
-    assert guard(tmp_path, files).objections(found.look()) == [
+    assert guard(tmp_path, files).objections(actor.look()) == [
         Reason(
             "daemon_domain_unknown",
             "the domain of libvirt's daemon is not known: it does not run, and no program of it was found",
@@ -290,22 +290,22 @@ def test_a_daemon_that_sleeps_is_judged_by_the_label_that_it_would_get(tmp_path:
 
 
 def test_without_selinux_there_are_no_objections_and_no_labels(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path, hosts.apparmor())
-    assert found.objections(found.look()) == []
-    refusal = found.refusal()
+    actor = guard(tmp_path, hosts.apparmor())
+    assert actor.objections(actor.look()) == []
+    refusal = actor.refusal()
     assert refusal is not None
     assert refusal.code == "selinux_off"
     assert guard(tmp_path).refusal() is None
-    install(found, journal)
-    assert "security.selinux" not in os.listxattr(found.top + PROGRAM)
+    install(actor, journal)
+    assert "security.selinux" not in os.listxattr(actor.top + PROGRAM)
 
 
 def test_when_the_daemon_calls_the_guard(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path)
-    install(found, journal)
+    actor = guard(tmp_path)
+    install(actor, journal)
     why = Reason("daemon_restart", "libvirtd looks for hooks when it starts, and it started before the guard was there")
-    assert found.pending(now=True) == why
-    assert found.pending(now=False) == why
+    assert actor.pending(now=True) == why
+    assert actor.pending(now=False) == why
     later = guard(tmp_path, tree(started_at=time.time() + 60))
     assert later.pending(now=False) is None
     assert later.pending(now=True) == why  # whatever the clock says
@@ -314,16 +314,16 @@ def test_when_the_daemon_calls_the_guard(tmp_path: Path, journal: Journal) -> No
 
 
 def test_a_daemon_that_started_with_another_hook_looks_anew_each_time(tmp_path: Path, journal: Journal) -> None:
-    found = guard(tmp_path, tree(started_at=time.time() + 60))
-    install(found, journal)
-    other = Path(found.top + LINK).parent / "other"
+    actor = guard(tmp_path, tree(started_at=time.time() + 60))
+    install(actor, journal)
+    other = Path(actor.top + LINK).parent / "other"
     other.write_text("#!/bin/sh\n")
-    assert found.pending(now=True) is not None  # it cannot be executed
+    assert actor.pending(now=True) is not None  # it cannot be executed
     other.chmod(0o755)
-    assert found.pending(now=True) is None
+    assert actor.pending(now=True) is None
     other.unlink()
-    main = Path(found.top + LINK).parent.parent / "qemu"
+    main = Path(actor.top + LINK).parent.parent / "qemu"
     main.write_text("#!/bin/sh\n")
     main.chmod(0o755)
-    assert found.pending(now=True) is None
+    assert actor.pending(now=True) is None
     assert guard(tmp_path).pending(now=True) is not None  # the hook is younger than the daemon

@@ -73,12 +73,12 @@ def restore_all(host: virt.FakeHost, folder: Path) -> None:
 
 @pytest.fixture
 def host() -> virt.FakeHost:
-    made = virt.FakeHost()
+    fake_host = virt.FakeHost()
     text = virt.domain("a", cards=virt.card(MAC))
     running = virt.domain("a", cards=virt.card(MAC, more="<target dev='vnet0'/>"))
-    made.add("a", text, running, process=factory.process_label("s0:c7,c8"))
-    made.add("b", virt.domain("b"))
-    return made
+    fake_host.add("a", text, running, process=factory.process_label("s0:c7,c8"))
+    fake_host.add("b", virt.domain("b"))
+    return fake_host
 
 
 def test_a_survey_of_the_host(host: virt.FakeHost) -> None:
@@ -86,19 +86,19 @@ def test_a_survey_of_the_host(host: virt.FakeHost) -> None:
     host.guests[virt.uuid("b")].saved = True
     host.networks.append("<network><name>lan</name></network>")
     known = definitions.LibvirtFacts(True, frozenset(("svirt_t",)), factory.DAEMON)
-    found = definitions.survey(session(host), known)
-    assert [(guest.name, guest.active, guest.process, guest.managed_save) for guest in found.guests] == [
+    survey = definitions.survey(session(host), known)
+    assert [(guest.name, guest.active, guest.process, guest.managed_save) for guest in survey.guests] == [
         ("a", True, factory.process_label("s0:c7,c8"), False),
         ("b", False, None, True),
         ("t", True, None, False),
     ]
-    assert [guest.inactive is None for guest in found.guests] == [False, False, True]
-    assert [model.model for model in found.models] == ["selinux", "dac"]
-    assert found.guest_types == {"svirt_t", "svirt_tcg_t"}
-    assert found.daemon == factory.DAEMON
-    assert found.filters is not None
-    assert "clean-traffic" in [item.name for item in found.filters]
-    assert found.networks is not None
+    assert [guest.inactive is None for guest in survey.guests] == [False, False, True]
+    assert [model.model for model in survey.models] == ["selinux", "dac"]
+    assert survey.guest_types == {"svirt_t", "svirt_tcg_t"}
+    assert survey.daemon == factory.DAEMON
+    assert survey.filters is not None
+    assert "clean-traffic" in [item.name for item in survey.filters]
+    assert survey.networks is not None
 
 
 def test_a_survey_without_filters(host: virt.FakeHost) -> None:
@@ -242,16 +242,16 @@ def test_rollback_that_libvirt_refuses(host: virt.FakeHost, tmp_path: Path) -> N
 
 @pytest.fixture
 def binding(host: virt.FakeHost, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    made = types.ModuleType("libvirt")
+    module = types.ModuleType("libvirt")
     parts: dict[str, t.Any] = {
         "libvirtError": virt.Error,
         "registerErrorHandler": lambda _handler, _context: None,
         "open": lambda _uri: host,
     }
     for name, value in parts.items():
-        setattr(made, name, value)
-    monkeypatch.setitem(sys.modules, "libvirt", made)
-    return made
+        setattr(module, name, value)
+    monkeypatch.setitem(sys.modules, "libvirt", module)
+    return module
 
 
 @pytest.mark.usefixtures("binding")
@@ -299,11 +299,11 @@ def test_a_python_without_the_binding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_the_hosts_files_say() -> None:
-    found = definitions.facts(CapturedRoot(hosts.el9(), hosts.policy()))
-    assert found.installed
-    assert found.guest_types >= {"svirt_t", "svirt_tcg_t"}
-    assert found.daemon is not None
-    assert found.daemon.startswith("system_u:system_r:virtd_t:")
+    facts = definitions.facts(CapturedRoot(hosts.el9(), hosts.policy()))
+    assert facts.installed
+    assert facts.guest_types >= {"svirt_t", "svirt_tcg_t"}
+    assert facts.daemon is not None
+    assert facts.daemon.startswith("system_u:system_r:virtd_t:")
     assert definitions.facts(CapturedRoot(hosts.bare(), hosts.policy())) == definitions.LibvirtFacts(False)
 
 
@@ -342,8 +342,8 @@ def test_what_libvirt_will_do_once_it_has_the_driver() -> None:
         capabilities="<capabilities><host><secmodel><model>dac</model></secmodel></host></capabilities>"
     )
     known = definitions.facts(CapturedRoot(hosts.el9(), hosts.policy()))
-    found = definitions.with_driver(definitions.survey(session(host), known), known)
-    assert found.models[0].baselabels == {
+    surveyed = definitions.with_driver(definitions.survey(session(host), known), known)
+    assert surveyed.models[0].baselabels == {
         "kvm": "system_u:system_r:svirt_t:s0",
         "qemu": "system_u:system_r:svirt_tcg_t:s0",
     }
@@ -360,7 +360,7 @@ def test_a_label_that_libvirt_may_not_read_is_read_from_the_kernel() -> None:
     hosts.process(tree, 77, "/usr/libexec/qemu-kvm", factory.DAEMON)
     tree.file("/run/libvirt/qemu/open.pid", "77\n")
     opened = definitions.Session(host, host, CapturedRoot(tree, hosts.policy()))
-    found = definitions.survey(opened, definitions.LibvirtFacts(True))
-    assert [(guest.name, guest.process) for guest in found.guests] == [
+    survey = definitions.survey(opened, definitions.LibvirtFacts(True))
+    assert [(guest.name, guest.process) for guest in survey.guests] == [
         *(("lost", None), ("off", None), ("open", factory.DAEMON)),
     ]

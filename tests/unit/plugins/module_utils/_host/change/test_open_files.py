@@ -45,12 +45,12 @@ def test_a_file_that_another_process_has(image: Path, program: str) -> None:
     other.write_bytes(b"x")
     files = {identity(image): str(image), identity(other): str(other)}
     with holding(program, str(image)) as child:
-        found = open_files.find(OwnProcesses(), files, 30)
+        opened = open_files.find(OwnProcesses(), files, 30)
         child.kill()
-    assert found.problem == ""
-    assert [holder.pid for holder in found.of(identity(image))] == [child.pid]
-    assert found.of(identity(image))[0].name.startswith("python")
-    assert found.of(identity(other)) == []
+    assert opened.problem == ""
+    assert [holder.pid for holder in opened.of(identity(image))] == [child.pid]
+    assert opened.of(identity(image))[0].name.startswith("python")
+    assert opened.of(identity(other)) == []
     assert open_files.find(OwnProcesses(), files, 30).holders == {}
 
 

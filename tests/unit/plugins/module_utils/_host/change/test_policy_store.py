@@ -60,8 +60,8 @@ def test_what_the_distribution_makes_permissive(host: SelinuxHost) -> None:
 
 def test_booleans_and_where_their_lasting_value_is_from(host: SelinuxHost) -> None:
     host.boolean("other", True)
-    found = store(host).booleans(["virt_use_nfs", "virt_use_usb", "other", "none"])
-    assert found == {
+    result = store(host).booleans(["virt_use_nfs", "virt_use_usb", "other", "none"])
+    assert result == {
         "virt_use_nfs": BooleanFacts(False, False),
         "virt_use_usb": BooleanFacts(True, True),
         "other": BooleanFacts(True, None),

@@ -25,15 +25,15 @@ MAC = "52:54:00:00:00:01"
 @pytest.fixture
 def host() -> virt.FakeHost:
     """Two guests that wait for a label, and three others: with the label, off, and transient."""
-    made = virt.FakeHost()
-    made.add(
+    fake_host = virt.FakeHost()
+    fake_host.add(
         "static", virt.domain("static", virt.seclabel("static", OWN)), virt.domain("static"), process=factory.DAEMON
     )
-    made.add("dynamic", virt.domain("dynamic"), virt.domain("dynamic"), process=factory.DAEMON)
-    made.add("fine", virt.domain("fine"), virt.domain("fine"), process=factory.process_label("s0:c1,c2"))
-    made.add("off", virt.domain("off", virt.seclabel("static", OWN)))
-    made.add("transient", None, virt.domain("transient"), process=factory.DAEMON)
-    return made
+    fake_host.add("dynamic", virt.domain("dynamic"), virt.domain("dynamic"), process=factory.DAEMON)
+    fake_host.add("fine", virt.domain("fine"), virt.domain("fine"), process=factory.process_label("s0:c1,c2"))
+    fake_host.add("off", virt.domain("off", virt.seclabel("static", OWN)))
+    fake_host.add("transient", None, virt.domain("transient"), process=factory.DAEMON)
+    return fake_host
 
 
 def run(host: virt.FakeHost, *names: str, guarded: bool = False, **way: t.Any) -> dict[str, t.Any]:
@@ -89,13 +89,13 @@ def test_who_must_not_be_cycled(host: virt.FakeHost) -> None:
     host.guests[virt.uuid("static")].saved = True
     host.add("odd", "<domain", virt.domain("odd"), process=factory.DAEMON)
     result = run(host, "transient", "static", "odd")
-    assert [one["subject"] for one in result["refused"]] == ["guest transient", "guest static", "guest odd"]
+    assert [refusal["subject"] for refusal in result["refused"]] == ["guest transient", "guest static", "guest odd"]
     assert host.calls == []
 
 
 def test_a_name_that_stands_for_no_guest(host: virt.FakeHost) -> None:
-    found = survey(Session(host, host), FACTS)
-    assert power_cycle.absent(found, ["nobody", "static", "nobody", virt.uuid("fine")]) == ["nobody"]
+    result = survey(Session(host, host), FACTS)
+    assert power_cycle.absent(result, ["nobody", "static", "nobody", virt.uuid("fine")]) == ["nobody"]
     assert run(host, "nobody", "dynamic")["changed"] is True
     assert host.calls == ["shutdown dynamic", "create dynamic"]
 
@@ -155,11 +155,11 @@ def test_a_guest_that_starts_with_a_wrong_label(host: virt.FakeHost, name: str, 
 
 def test_what_somebody_else_did_meanwhile(host: virt.FakeHost) -> None:
     session = Session(host, host)
-    found = survey(session, FACTS)
-    cycles = power_cycle.plan(found, ["static", "dynamic"]).cycles
+    result = survey(session, FACTS)
+    cycles = power_cycle.plan(result, ["static", "dynamic"]).cycles
     host.guests[virt.uuid("static")].process = OWN
     del host.guests[virt.uuid("dynamic")]
-    outcome = guest_power.cycle(session, found, cycles, guest_power.CycleMethod())
+    outcome = guest_power.cycle(session, result, cycles, guest_power.CycleMethod())
     assert [reason.code for reason in outcome.left.values()] == ["changed_meanwhile"] * 2
     assert host.calls == []
 
@@ -180,13 +180,13 @@ def test_a_guest_that_libvirt_cannot_ask(host: virt.FakeHost, monkeypatch: pytes
 @pytest.fixture
 def mixed() -> virt.FakeHost:
     """Two guests that run unconfined, a guest that waits for its static label, and a sound guest."""
-    made = virt.FakeHost()
+    fake_host = virt.FakeHost()
     held, other = factory.process_label("s0:c1,c2"), factory.process_label("s0:c3,c4")
-    made.add("calm", virt.domain("calm", virt.seclabel("static", OWN)), virt.domain("calm"), process=held)
-    made.add("wild", virt.domain("wild"), virt.domain("wild"), process=factory.DAEMON)
-    made.add("wide", virt.domain("wide"), virt.domain("wide"), process=factory.process_label("s0"))
-    made.add("fine", virt.domain("fine"), virt.domain("fine"), process=other)
-    return made
+    fake_host.add("calm", virt.domain("calm", virt.seclabel("static", OWN)), virt.domain("calm"), process=held)
+    fake_host.add("wild", virt.domain("wild"), virt.domain("wild"), process=factory.DAEMON)
+    fake_host.add("wide", virt.domain("wide"), virt.domain("wide"), process=factory.process_label("s0"))
+    fake_host.add("fine", virt.domain("fine"), virt.domain("fine"), process=other)
+    return fake_host
 
 
 def test_who_stands_in_everybodys_way_is_cycled_first(mixed: virt.FakeHost) -> None:

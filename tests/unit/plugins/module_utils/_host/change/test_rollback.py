@@ -105,9 +105,9 @@ def test_a_run_whose_file_is_broken(folder: str) -> None:
     record(folder, "image_label", Entry("label", "fine", {}))
     record(folder, "image_label", Entry("label", "a", {}))
     Path(rollback.runs(folder=folder)[0].path).write_text("{}\n")
-    found = rollback.runs(folder=folder)
-    assert core.document(found) == [
-        {"run": "000002-image_label", "entries": 0, "problem": found[0].problem},
+    runs = rollback.runs(folder=folder)
+    assert core.document(runs) == [
+        {"run": "000002-image_label", "entries": 0, "problem": runs[0].problem},
         {"run": "000001-image_label", "entries": 1},
     ]
     outcome = put_back(folder, Recorder())
@@ -151,18 +151,18 @@ def test_the_plan_and_the_diff(tmp_path: Path, folder: str) -> None:
         change_file(str(blob), b"y" * 300_000, journal)
         change_file(str(new), b"new\n", journal)
         journal.record([Entry("label", "/srv/a", {"label": "x"}), Entry("file", "/etc/odd", {})])
-    found = rollback.runs(folder=folder)
-    assert [step.subject for step in core.plan(found)] == [
+    runs = rollback.runs(folder=folder)
+    assert [step.subject for step in core.plan(runs)] == [
         *("/etc/odd", "/srv/a", str(new), str(blob), str(conf), str(conf))
     ]
-    step = core.plan(found)[1].as_dict()
+    step = core.plan(runs)[1].as_dict()
     assert step == {
         "action": "put_back",
         "subject": "/srv/a",
         "from": "label",
         "to": "000001-x",
     }
-    shown: dict[str, t.Any] = {item["before_header"]: (item["before"], item["after"]) for item in rollback.diffs(found)}
+    shown: dict[str, t.Any] = {item["before_header"]: (item["before"], item["after"]) for item in rollback.diffs(runs)}
     assert shown[str(conf)] == ("three\n", "one\n")
     assert shown[str(blob)] == ("300000 bytes\n", "2 bytes\n")
     assert shown[str(new)] == ("new\n", "")

@@ -52,11 +52,11 @@ class Lab:
         with Journal("selinux_state", self.folder, 1.0) as journal:
             host.apply(journal)
             self.entries += entries_of(str(journal.path))
-        told = returned(host, host.again())
+        answer = returned(host, host.again())
         assert [predicted[key] for key in ("changed", "plan", "before", "after")] == [
-            told[key] for key in ("changed", "plan", "before", "after")
+            answer[key] for key in ("changed", "plan", "before", "after")
         ]
-        return told
+        return answer
 
     def put_back(self) -> None:
         kinds = {file_write.KIND: file_write.restore, **restorers(self.host.tools)}
@@ -88,11 +88,11 @@ def raised(code: str) -> t.ContextManager[pytest.ExceptionInfo[SvirtError]]:
 
 def test_a_host_that_is_as_it_should_be(lab: Lab) -> None:
     before = lab.host.files()
-    told = lab.run()
-    assert (told["changed"], told["plan"], told["pending"], told["refused"]) == (False, [], [], [])
-    assert told["before"] == told["after"]
-    assert told["before"]["mode"] == "enforcing"
-    assert "soak" not in told
+    result = lab.run()
+    assert (result["changed"], result["plan"], result["pending"], result["refused"]) == (False, [], [], [])
+    assert result["before"] == result["after"]
+    assert result["before"]["mode"] == "enforcing"
+    assert "soak" not in result
     assert lab.host.files() == before
     assert lab.host.calls == []
     assert not Path(lab.folder).exists()
@@ -102,11 +102,11 @@ def test_permissive_becomes_enforcing_and_goes_back(lab: Lab) -> None:
     lab.host.mode("permissive")
     lab.host.configured("permissive")
     before = lab.host.files()
-    told = lab.run()
-    assert actions(told) == [("set", "mode"), ("edit", "/etc/selinux/config")]
+    result = lab.run()
+    assert actions(result) == [("set", "mode"), ("edit", "/etc/selinux/config")]
     assert lab.host.read(f"{FS}/enforce") == "1"
     assert lab.host.read("/etc/selinux/config") == "# ours\nSELINUX=enforcing\nSELINUXTYPE=default\n"
-    assert (told["after"]["mode"], told["pending"], told["refused"]) == ("enforcing", [], [])
+    assert (result["after"]["mode"], result["pending"], result["refused"]) == ("enforcing", [], [])
     assert not lab.run()["changed"]
     lab.put_back()
     assert lab.host.files() == before
@@ -115,9 +115,9 @@ def test_permissive_becomes_enforcing_and_goes_back(lab: Lab) -> None:
 def test_too_early_to_enforce(lab: Lab) -> None:
     lab.host.mode("permissive")
     before = lab.host.files()
-    told = lab.run(now=BOOT + 600.0)
-    assert (told["changed"], told["pending"][0]["needs"]) == (False, "operator")
-    assert told["pending"][0]["code"] == "soak_running"
+    result = lab.run(now=BOOT + 600.0)
+    assert (result["changed"], result["pending"][0]["needs"]) == (False, "operator")
+    assert result["pending"][0]["code"] == "soak_running"
     assert lab.host.files() == before
     assert lab.run(SelinuxRequest(soak_seconds=0), now=BOOT + 600.0)["changed"]
 
@@ -125,11 +125,11 @@ def test_too_early_to_enforce(lab: Lab) -> None:
 def test_a_denial_keeps_the_host_permissive(lab: Lab) -> None:
     lab.host.mode("permissive")
     lab.host.write(LOG, START + denial(BOOT + 60) + denial(BOOT + 70, "sshd_t"))
-    told = lab.run(SelinuxRequest(soak_seconds=0))
-    assert not told["changed"]
-    assert told["refused"][0]["code"] == "denials"
-    assert [item["source"] for item in told["soak"]["denials"]] == ["svirt_t"]
-    assert [item["source"] for item in told["soak"]["other_denials"]] == ["sshd_t"]
+    result = lab.run(SelinuxRequest(soak_seconds=0))
+    assert not result["changed"]
+    assert result["refused"][0]["code"] == "denials"
+    assert [item["source"] for item in result["soak"]["denials"]] == ["svirt_t"]
+    assert [item["source"] for item in result["soak"]["other_denials"]] == ["sshd_t"]
     lab.host.write(LOG, START + denial(BOOT + 70, "sshd_t"))
     assert lab.run(SelinuxRequest(soak_types=("sshd_t",)))["refused"]
     assert lab.run()["changed"]
@@ -138,9 +138,9 @@ def test_a_denial_keeps_the_host_permissive(lab: Lab) -> None:
 def test_what_cannot_be_known_is_not_green(lab: Lab) -> None:
     lab.host.mode("permissive")
     Path(lab.host.root.at(LOG)).unlink()
-    told = lab.run()
-    assert not told["changed"]
-    assert told["refused"][0]["code"] == "denials_unknown"
+    result = lab.run()
+    assert not result["changed"]
+    assert result["refused"][0]["code"] == "denials_unknown"
 
 
 def test_denials_of_domains_that_stay_permissive_keep_no_host_from_enforcing(lab: Lab) -> None:
@@ -148,16 +148,16 @@ def test_denials_of_domains_that_stay_permissive_keep_no_host_from_enforcing(lab
     lab.host.root.permissive = {"virtqemud_t", "virtd_t"}
     lab.host.module(100, "virt", "(typepermissive virtd_t)")  # as a distribution may have it
     lab.host.write(LOG, START + denial(BOOT + 60, "virtqemud_t") + denial(BOOT + 70, "virtd_t"))
-    told = lab.run(SelinuxRequest(soak_seconds=0))
-    assert told["after"]["mode"] == "enforcing"
-    assert [item["source"] for item in told["soak"]["other_denials"]] == ["virtd_t", "virtqemud_t"]
+    result = lab.run(SelinuxRequest(soak_seconds=0))
+    assert result["after"]["mode"] == "enforcing"
+    assert [item["source"] for item in result["soak"]["other_denials"]] == ["virtd_t", "virtqemud_t"]
 
 
 def test_denials_of_a_domain_that_is_not_permissive_in_the_policy_count_though_one_is_shipped_so(lab: Lab) -> None:
     lab.host.mode("permissive")
     lab.host.write(LOG, START + denial(BOOT + 60, "virtqemud_t"))
-    told = lab.run(SelinuxRequest(soak_seconds=0))
-    assert [item["code"] for item in told["refused"]] == ["denials"]
+    result = lab.run(SelinuxRequest(soak_seconds=0))
+    assert [item["code"] for item in result["refused"]] == ["denials"]
 
 
 def test_a_runtime_switch_is_soaked_too(lab: Lab) -> None:
@@ -174,21 +174,21 @@ def test_disabled_is_prepared_for_a_permissive_boot(lab: Lab) -> None:
     lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="selinux=0 enforcing=1 x"\n')
     lab.host.write(MAIN, lab.host.made())
     before = lab.host.files()
-    told = lab.run(SelinuxRequest(profile="local", modules=(OURS,)))
-    assert actions(told) == [
+    result = lab.run(SelinuxRequest(profile="local", modules=(OURS,)))
+    assert actions(result) == [
         ("install", "policy module 400/svirt_fleet"),
         ("create", "/.autorelabel"),
         ("edit", "/etc/selinux/config"),
         ("edit", "/etc/default/grub"),
         ("make", MAIN),
     ]
-    assert told["reboot_needed"]
-    assert told["guests_running"] == 0
+    assert result["reboot_needed"]
+    assert result["guests_running"] == 0
     assert "SELINUX=permissive" in lab.host.read("/etc/selinux/config")
     assert lab.host.read("/etc/default/grub") == 'GRUB_CMDLINE_LINUX="x security=selinux"\n'
     assert "root=/dev/vda1 ro x security=selinux" in lab.host.read(MAIN)
     assert lab.host.exists("/.autorelabel")
-    assert told["after"]["boot_faults"] == []
+    assert result["after"]["boot_faults"] == []
     again = lab.run(SelinuxRequest(profile="local", modules=(OURS,)))
     assert (again["changed"], again["reboot_needed"]) == (False, True)
     lab.put_back()
@@ -223,9 +223,9 @@ def test_weakening_is_refused(lab: Lab) -> None:
 def test_a_boot_entry_that_was_edited_by_hand(lab: Lab) -> None:
     lab.host.write(MAIN, lab.host.read(MAIN).replace("single", "single enforcing=0"))
     before = lab.host.files()
-    told = lab.run()
-    assert actions(told) == [("make", MAIN)]
-    assert told["before"]["boot_faults"] == [f"{MAIN}: Debian (recovery mode): enforcing=0"]
+    result = lab.run()
+    assert actions(result) == [("make", MAIN)]
+    assert result["before"]["boot_faults"] == [f"{MAIN}: Debian (recovery mode): enforcing=0"]
     assert lab.host.read(MAIN) == lab.host.made()
     assert lab.host.names_run() == []  # it was generated for the plan, and checked then
     lab.put_back()
@@ -234,8 +234,8 @@ def test_a_boot_entry_that_was_edited_by_hand(lab: Lab) -> None:
 
 def test_settings_in_a_drop_in(lab: Lab) -> None:
     lab.host.write("/etc/default/grub.d/50-x.cfg", 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX selinux=0"\n')
-    told = lab.run()
-    assert actions(told) == [("edit", "/etc/default/grub.d/50-x.cfg"), ("make", MAIN)]
+    result = lab.run()
+    assert actions(result) == [("edit", "/etc/default/grub.d/50-x.cfg"), ("make", MAIN)]
     assert lab.host.names_run() == ["grub-mkconfig", "grub-script-check"]
     assert not lab.run()["changed"]
 
@@ -243,15 +243,15 @@ def test_settings_in_a_drop_in(lab: Lab) -> None:
 def test_an_entry_that_a_script_adds_is_reported_not_fought(lab: Lab) -> None:
     lab.host.custom = "menuentry 'Custom' {\n\tlinux /vmlinuz enforcing=0\n}\n"
     lab.host.write(MAIN, lab.host.made())
-    told = lab.run()
-    assert (told["changed"], told["refused"][0]["subject"]) == (False, MAIN)
-    assert told["refused"][0]["code"] == "make_changes_nothing"
+    result = lab.run()
+    assert (result["changed"], result["refused"][0]["subject"]) == (False, MAIN)
+    assert result["refused"][0]["code"] == "make_changes_nothing"
 
 
 def test_settings_that_cannot_be_followed(lab: Lab) -> None:
     lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="`cat /etc/x`"\n')
-    told = lab.run()
-    assert (told["changed"], told["refused"][0]["subject"]) == (False, "/etc/default/grub")
+    result = lab.run()
+    assert (result["changed"], result["refused"][0]["subject"]) == (False, "/etc/default/grub")
 
 
 @pytest.mark.parametrize(
@@ -262,10 +262,10 @@ def test_a_boot_loader_whose_program_fails_stays(lab: Lab, program: str, code: s
     lab.host.write("/etc/default/grub", 'GRUB_CMDLINE_LINUX="quiet"\n')
     lab.host.write(MAIN, lab.host.made())
     lab.host.failing[program] = "broken"
-    made = lab.host.read(MAIN)
+    facts = lab.host.read(MAIN)
     with raised(code):
         lab.run()
-    assert lab.host.read(MAIN) == made
+    assert lab.host.read(MAIN) == facts
     lab.host.failing.clear()
     assert actions(lab.run()) == [("make", MAIN)]  # the settings are right by now; the next run does the rest
 
@@ -290,8 +290,8 @@ def test_snippets_are_edited_where_there_is_no_grubby(lab: Lab) -> None:
     path = "/boot/loader/entries/a.conf"
     lab.host.write("/etc/os-release", "ID=fedora\n")
     lab.host.write(path, "title a\nlinux /v\noptions ro selinux=0\n")
-    told = lab.run()
-    assert actions(told) == [("edit", path)]
+    result = lab.run()
+    assert actions(result) == [("edit", path)]
     assert lab.host.read(path) == "title a\nlinux /v\noptions ro\n"
 
 
@@ -322,14 +322,14 @@ def test_modules_are_installed_in_one_transaction(lab: Lab) -> None:
     lab.host.module(400, "svirt_fleet", "(old)", "pp")
     lab.host.root.permissive = {"svirt_t"}
     before = lab.host.files()
-    told = lab.run(SelinuxRequest(modules=(OURS, PolicyModuleWish("other", b"", ("fedora",)))))
-    assert actions(told) == [
+    result = lab.run(SelinuxRequest(modules=(OURS, PolicyModuleWish("other", b"", ("fedora",)))))
+    assert actions(result) == [
         ("install", "policy module 400/svirt_fleet"),
         ("remove", "policy module 400/permissive_svirt_t"),
     ]
     assert lab.host.names_run() == ["semodule"]
     assert lab.host.modules() == {"svirt_fleet": OURS.cil.decode()}
-    assert told["after"]["permissive_types"] == []
+    assert result["after"]["permissive_types"] == []
     assert not lab.run(SelinuxRequest(modules=(OURS,)))["changed"]
     lab.put_back()
     assert lab.host.root.permissive == {"svirt_t"}
@@ -342,8 +342,8 @@ def test_modules_are_installed_in_one_transaction(lab: Lab) -> None:
 
 def test_a_permissive_domain_that_no_module_has_is_loaded_away(lab: Lab) -> None:
     lab.host.root.permissive = {"svirt_t"}
-    told = lab.run()
-    assert actions(told) == [("load_policy", "type svirt_t")]
+    result = lab.run()
+    assert actions(result) == [("load_policy", "type svirt_t")]
     assert lab.host.names_run() == ["load_policy"]
     assert lab.host.root.permissive == set()
     lab.put_back()
@@ -359,8 +359,8 @@ def test_a_permissive_domain_that_the_distribution_ships_stays(lab: Lab) -> None
 def test_a_permissive_domain_that_would_be_denied_stays(lab: Lab) -> None:
     lab.host.module(400, "permissive_svirt_t", "(typepermissive svirt_t)\n")
     lab.host.write(LOG, START + denial(BOOT + 60))
-    told = lab.run()
-    assert (told["changed"], told["refused"][0]["subject"]) == (False, "policy module 400/permissive_svirt_t")
+    result = lab.run()
+    assert (result["changed"], result["refused"][0]["subject"]) == (False, "policy module 400/permissive_svirt_t")
     assert not lab.run(SelinuxRequest(remove_permissive=False))["refused"]
 
 
@@ -381,8 +381,8 @@ def test_a_program_that_is_not_installed_is_named_before_anything_is_done(lab: L
 
 def test_a_boolean_that_was_set_until_the_next_boot(lab: Lab) -> None:
     lab.host.boolean("virt_use_nfs", True)
-    told = lab.run(SelinuxRequest(profile="local"))
-    assert told["plan"] == [
+    result = lab.run(SelinuxRequest(profile="local"))
+    assert result["plan"] == [
         {"action": "set", "subject": "boolean virt_use_nfs", "from": "on until the next boot", "to": "off"}
     ]
     assert lab.host.calls == []  # no policy is built for it
@@ -414,9 +414,9 @@ def test_profiles_and_own_booleans(lab: Lab) -> None:
     lab.host.boolean("virt_use_nfs", True)
     assert not lab.run(SelinuxRequest(profile="nfs"))["changed"]
     assert not lab.run()["changed"]
-    told = lab.run(SelinuxRequest(profile="nfs", booleans={"virt_use_usb": False, "none": True}))
-    assert actions(told) == [("set", "boolean virt_use_usb")]
-    assert codes(told) == [("boolean none", "boolean_missing")]
+    result = lab.run(SelinuxRequest(profile="nfs", booleans={"virt_use_usb": False, "none": True}))
+    assert actions(result) == [("set", "boolean virt_use_usb")]
+    assert codes(result) == [("boolean none", "boolean_missing")]
 
 
 def test_a_boolean_that_a_guests_open_file_needs_stays(lab: Lab) -> None:
@@ -426,9 +426,9 @@ def test_a_boolean_that_a_guests_open_file_needs_stays(lab: Lab) -> None:
         "22 1 254:1 / / rw - ext4 /dev/vda1 rw,seclabel\n30 22 0:40 / /srv/nfs rw - nfs4 filer:/x rw,vers=4.2\n",
     )
     guest(lab, 700, "/srv/nfs/disk.img")
-    told = lab.run(SelinuxRequest(profile="local"))
-    assert codes(told) == [("boolean virt_use_nfs", "boolean_in_use")]
-    assert told["guests_running"] == 1
+    result = lab.run(SelinuxRequest(profile="local"))
+    assert codes(result) == [("boolean virt_use_nfs", "boolean_in_use")]
+    assert result["guests_running"] == 1
     # Where the storage has labels of its own, the boolean has nothing to do with it.
     lab.host.write("/proc/self/mountinfo", "30 22 0:40 / /srv/nfs rw - nfs4 filer:/x rw,vers=4.2,seclabel\n")
     assert lab.run(SelinuxRequest(profile="local"))["changed"]
@@ -450,9 +450,9 @@ def test_emulated_guests_need_executable_memory(lab: Lab, kind: str, types: int,
     lab.host.write("/etc/libvirt/qemu/web.xml", DOMAIN.format(kind))
     lines = [f"system_u:system_r:{name}:s0\n" for name in ("svirt_t", "svirt_tcg_t")[:types]]
     lab.host.write("/etc/selinux/default/contexts/virtual_domain_context", "".join(lines))
-    told = lab.run(SelinuxRequest(profile="local"))
-    assert bool(told["refused"]) is kept
-    assert told["changed"] is not kept
+    result = lab.run(SelinuxRequest(profile="local"))
+    assert bool(result["refused"]) is kept
+    assert result["changed"] is not kept
 
 
 def test_a_daemon_that_guests_talk_to(lab: Lab) -> None:

@@ -18,21 +18,21 @@ FILER = "nfs:filer:/vol"
 
 
 def judged(*hosts: s.Snapshot) -> analysis.Fleet:
-    return analysis.judge([analysis.view(one.host.name, one) for one in hosts])
+    return analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts])
 
 
 def told(result: analysis.Fleet) -> list[tuple[str, str | None, str, str, list[str]]]:
     """Rule, class, host, subject and all guests of each finding."""
     return [
         (
-            found.rule,
-            found.reach,
-            found.host,
-            found.subject,
-            sorted(entry["uuid"] for key in ("guests", "reaches") for entry in found.evidence.get(key, [])),
+            finding.rule,
+            finding.reach,
+            finding.host,
+            finding.subject,
+            sorted(entry["uuid"] for key in ("guests", "reaches") for entry in finding.evidence.get(key, [])),
         )
-        for found in result.findings
-        if found.reach != "E4"
+        for finding in result.findings
+        if finding.reach != "E4"
     ]
 
 
@@ -82,7 +82,9 @@ def test_equal_without_common_labelled_storage_is_chance(storage: list[s.Storage
     other = host("kvm2", [on_share("b", "s0:c1,c2")], storage=storage)
     result = judged(sharing("kvm1", on_share("a", "s0:c1,c2")), other)
     assert told(result) == []
-    assert [(found.rule, found.severity, found.reach) for found in result.findings] == [("CAT-004", "info", "E4")]
+    assert [(finding.rule, finding.severity, finding.reach) for finding in result.findings] == [
+        ("CAT-004", "info", "E4")
+    ]
     assert result.equal_by_chance == 1
     assert result.expected_by_chance == pytest.approx(1 / math.comb(1024, 2))
 
@@ -112,7 +114,7 @@ def test_a_guest_seen_on_two_hosts_is_one_guest() -> None:
 
 def test_what_runs_on_two_hosts_is_reported_and_hides_no_collision() -> None:
     result = judged(sharing("kvm1", on_share("a", "s0:c1,c2")), sharing("kvm2", on_share("a", "s0:c1,c2")))
-    assert [(found.rule, found.severity, found.subject) for found in result.findings] == [
+    assert [(finding.rule, finding.severity, finding.subject) for finding in result.findings] == [
         ("CAT-001", "critical", "s0:c1,c2"),
         ("CAT-010", "high", "guest guest-a"),
     ]

@@ -18,16 +18,16 @@ def seeing(
     name: str, *guests: s.Guest, orphan: bool = True, identity: str = FILER, inode: int | None = 77
 ) -> s.Snapshot:
     """A host that mounts the share, and sees a file there that carries the label of no guest of its own."""
-    found = [s.Orphan("/share/old.qcow2", LABEL, "/share", "0:50", inode)] if orphan else []
-    return host(name, guests, storage=[nfs("/share", identity)], orphans=found)
+    result = [s.Orphan("/share/old.qcow2", LABEL, "/share", "0:50", inode)] if orphan else []
+    return host(name, guests, storage=[nfs("/share", identity)], orphans=result)
 
 
 def judged(*hosts: s.Snapshot, unread: t.Sequence[str] = ()) -> analysis.Fleet:
-    return analysis.judge([analysis.view(one.host.name, one) for one in hosts], unread)
+    return analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts], unread)
 
 
 def told(result: analysis.Fleet) -> list[tuple[str, str]]:
-    return [(found.rule, found.host) for found in result.findings]
+    return [(finding.rule, finding.host) for finding in result.findings]
 
 
 def test_a_file_that_no_guest_of_any_host_has_is_reported_once() -> None:
@@ -113,8 +113,8 @@ def test_what_nobody_can_know_is_unknown(others: list[s.Snapshot], unread: list[
 
 def test_a_label_below_an_export_without_labels_is_this_hosts_alone() -> None:
     root = s.Storage("/", "ext4", "/dev/vda1", True, exports=["/srv"])
-    found = [s.Orphan("/srv/old.qcow2", LABEL, "/", "8:1", 5)]
-    assert told(judged(host("kvm1", storage=[root], orphans=found))) == [("IMG-005", "kvm1")]
+    result = [s.Orphan("/srv/old.qcow2", LABEL, "/", "8:1", 5)]
+    assert told(judged(host("kvm1", storage=[root], orphans=result))) == [("IMG-005", "kvm1")]
 
 
 def at_rest(label: str = LABEL) -> s.Guest:
@@ -131,7 +131,7 @@ def running(uuid: str, level: str) -> s.Guest:
 @pytest.mark.parametrize("level", ["s0:c7,c8", "s0:c7,c8,c9"])
 def test_file_with_an_owner_that_a_guest_reaches_is_reported_by_the_comparison_alone(level: str) -> None:
     result = judged(seeing("kvm1"), seeing("kvm2", at_rest(), orphan=False), seeing("kvm3", running("a", level)))
-    (entry,) = [found for found in result.findings if found.severity == "critical"]
+    (entry,) = [finding for finding in result.findings if finding.severity == "critical"]
     assert (entry.rule, [item.rule for item in result.findings]) == ("CAT-001", ["CAT-001"])
     named = [item for key in ("guests", "reaches") for item in entry.evidence.get(key, ())]
     assert "/share/old.qcow2" in {item.get("file") for item in named}

@@ -18,7 +18,7 @@ ASKED = {"source": PROCESS + TWO, "target": FILE + TWO}
 
 
 def judged(*hosts: s.Snapshot, answers: dict[str, t.Any] | None = None) -> analysis.Fleet:
-    views = [analysis.view(one.host.name, one) for one in hosts]
+    views = [analysis.view(snapshot.host.name, snapshot) for snapshot in hosts]
     return analysis.judge(views, answers=None if answers is None else policy_answers.read(answers))
 
 
@@ -65,9 +65,9 @@ def test_the_attackers_host_is_asked_and_each_question_is_a_check() -> None:
     ],
 )
 def test_a_finding_says_who_decided(answers: t.Any, decided: str, severity: str, why: str | None) -> None:
-    found = judged(local(), answers=answers).findings[0]
-    assert (found.evidence["decided_by"], found.severity) == (decided, severity)
-    assert found.evidence.get("unconfirmed_because") == why
+    result = judged(local(), answers=answers).findings[0]
+    assert (result.evidence["decided_by"], result.severity) == (decided, severity)
+    assert result.evidence.get("unconfirmed_because") == why
 
 
 def test_an_answer_of_another_host_confirms_nothing() -> None:
@@ -90,8 +90,8 @@ def test_a_container_is_as_bad_as_the_policy_says(status: str, severity: str) ->
         (PROCESS + TWO, "system_u:object_r:container_file_t:s0:c1,c2"),
     }
     answers = {"kvm1": {"results": [{**check, "status": status} for check in asked]}}
-    found = judged(one, answers=answers).findings
-    assert [(item.rule, item.severity) for item in found] == [("CAT-011", severity)]
+    result = judged(one, answers=answers).findings
+    assert [(item.rule, item.severity) for item in result] == [("CAT-011", severity)]
 
 
 def test_questions_are_few_for_a_group_and_bounded_for_a_host() -> None:
@@ -101,4 +101,4 @@ def test_questions_are_few_for_a_group_and_bounded_for_a_host() -> None:
     crowd = host("kvm1", [guest(f"{level}{twin}", level, f"/var/{level}{twin}") for level in pairs for twin in "ab"])
     result = judged(crowd, answers={})
     assert len(result.questions["kvm1"]) == policy_answers.MAX_PER_HOST
-    assert any("questions on other groups" in found.evidence["unconfirmed_because"] for found in result.findings)
+    assert any("questions on other groups" in finding.evidence["unconfirmed_because"] for finding in result.findings)

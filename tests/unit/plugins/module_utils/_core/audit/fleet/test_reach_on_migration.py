@@ -19,10 +19,10 @@ def static(number: int, categories: set[int], runs: bool, share: bool) -> s.Gues
     level = f"s0:{context.CategorySet.of(categories)}"
     labels = [s.SecLabel("selinux", "static", label=PROCESS + level)]
     mount = "/share" if share else "/"
-    made = guest(str(number), level, f"{mount}/{number}", mount=mount, live=labels, persistent_labels=labels)
+    machine = guest(str(number), level, f"{mount}/{number}", mount=mount, live=labels, persistent_labels=labels)
     if not runs:
-        made.active, made.state, made.context, made.live = False, "shutoff", None, []
-    return made
+        machine.active, machine.state, machine.context, machine.live = False, "shutoff", None, []
+    return machine
 
 
 @settings(max_examples=150)

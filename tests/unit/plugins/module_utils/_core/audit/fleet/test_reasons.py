@@ -52,8 +52,8 @@ ORPHANS = {
 
 def seeing(name: str, *guests: s.Guest, orphan: bool = True, identity: str = FILER) -> s.Snapshot:
     """A host that mounts a share, and sees a file there that carries the label of no guest."""
-    found = [s.Orphan("/share/old.qcow2", LABEL, "/share", "0:50", 77)] if orphan else []
-    return host(name, guests, storage=[nfs("/share", identity)], orphans=found)
+    result = [s.Orphan("/share/old.qcow2", LABEL, "/share", "0:50", 77)] if orphan else []
+    return host(name, guests, storage=[nfs("/share", identity)], orphans=result)
 
 
 def on_share(uuid: str, level: str) -> s.Guest:
@@ -62,7 +62,7 @@ def on_share(uuid: str, level: str) -> s.Guest:
 
 def doubts(rule: str, *hosts: s.Snapshot, unread: t.Sequence[str] = ()) -> tuple[tuple[str, ...], str]:
     """Codes and words of what a rule cannot judge on the first host."""
-    result = analysis.judge([analysis.view(one.host.name, one) for one in hosts], unread)
+    result = analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts], unread)
     (outcome,) = (item for item in result.outcomes[hosts[0].host.name] if item.rule == rule)
     return outcome.codes, outcome.why
 
@@ -73,40 +73,40 @@ def wide(number: int) -> s.Guest:
 
 def test_doubts_about_guests_read_so() -> None:
     elsewhere = seeing("kvm2", on_share("b", "s0:c1,c2"), orphan=False, identity="nfs:10.0.0.1:/vol")
-    found = [
+    result = [
         doubts("CAT-001", host("kvm1", [guest("a", None)])),
         doubts("CAT-001", host("kvm1", [wide(10 * number) for number in range(labelled.MAX_WIDE + 1)])),
         doubts("CAT-001", seeing("kvm1", on_share("a", "s0:c1,c2"), orphan=False), elsewhere),
     ]
-    read = {codes[0]: why for codes, why in found if len(codes) == 1}
+    read = {codes[0]: why for codes, why in result if len(codes) == 1}
     assert {**read, comparison._TOO_MANY.code: comparison._TOO_MANY.text} == WORDS
 
 
 def test_doubts_about_files_read_so() -> None:
     unknown_files = guest("a", "s0:c7,c8", resources=[disk("/elsewhere/a", None)])
     other = seeing("kvm3", orphan=False, identity="nfs:10.0.0.1:/vol")
-    found = [
+    result = [
         doubts("IMG-005", seeing("kvm1"), seeing("kvm2"), unread=["kvm3"]),
         doubts("IMG-005", seeing("kvm1"), seeing("kvm2", guest("a", None), orphan=False)),
         doubts("IMG-005", seeing("kvm1")),
         doubts("IMG-005", seeing("kvm1"), seeing("kvm2", unknown_files, orphan=False)),
         doubts("IMG-005", seeing("kvm1"), seeing("kvm2", orphan=False), other),
     ]
-    assert [why for _codes, why in found] == [ORPHAN + text for text in ORPHANS.values()]
-    assert [codes for codes, _why in found] == [(code,) for code in ORPHANS]
+    assert [why for _codes, why in result] == [ORPHAN + text for text in ORPHANS.values()]
+    assert [codes for codes, _why in result] == [(code,) for code in ORPHANS]
 
 
 def test_a_file_of_another_host_that_a_guest_reaches_is_left_alone() -> None:
     runner = guest("a", "s0:c7,c8", "/share/own.qcow2", mount="/share")
     claim = guest("x", "s0:c3,c4", resources=[disk("/share/old.qcow2", "/share", 77)])
     hosts = (seeing("kvm1"), seeing("kvm2", runner), seeing("kvm3", claim, orphan=False))
-    (found,) = analysis.judge([analysis.view(one.host.name, one) for one in hosts]).findings
+    (found,) = analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts]).findings
     assert found.fix == "Leave the file as it is until its owner is known: a guest on kvm3 uses it."
 
 
 def test_no_reason_is_left_out() -> None:
-    made = reason_codes(comparison, labelled, orphans, reach_open)
-    assert made - {*WORDS, *ORPHANS} == {"has_owner"}  # no doubt of a rule, but a condition of its repair
+    codes = reason_codes(comparison, labelled, orphans, reach_open)
+    assert codes - {*WORDS, *ORPHANS} == {"has_owner"}  # no doubt of a rule, but a condition of its repair
 
 
 def test_an_outcome_words_five_doubts_and_names_all_codes() -> None:

@@ -53,10 +53,10 @@ def test_what_could_not_be_read_never_passes(case: Case) -> None:
     case.unreadable(snapshot)
     judgement = judged(snapshot)
     assert case.rule not in {item.rule for item in judgement.findings}
-    found = outcome(judgement, case.rule)
-    assert found.status == f.UNKNOWN
-    assert found.why
-    assert found.codes
+    result = outcome(judgement, case.rule)
+    assert result.status == f.UNKNOWN
+    assert result.why
+    assert result.codes
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -17,23 +17,27 @@ from tests.unit.support.fleets import guest
 
 
 def judged(case: FleetCase) -> list[f.Finding]:
-    views = [analysis.view(one.host.name, one) for one in case.hosts()]
+    views = [analysis.view(snapshot.host.name, snapshot) for snapshot in case.hosts()]
     return list(analysis.judge(views, (), case.pools, case.ledger).findings)
 
 
 def found(*hosts: s.Snapshot) -> list[str]:
-    return [one.rule for one in analysis.judge([analysis.view(each.host.name, each) for each in hosts]).findings]
+    return [
+        finding.rule for finding in analysis.judge([analysis.view(each.host.name, each) for each in hosts]).findings
+    ]
 
 
 def test_a_clean_fleet_has_no_finding() -> None:
-    result = analysis.judge([analysis.view(one.host.name, one) for one in clean()], (), [("kvm1", "kvm2")])
+    result = analysis.judge(
+        [analysis.view(snapshot.host.name, snapshot) for snapshot in clean()], (), [("kvm1", "kvm2")]
+    )
     assert (result.findings, result.outcomes, result.questions) == ((), {}, {})
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_one_fault_gives_one_finding(case: FleetCase) -> None:
-    told = [(one.rule, one.severity, one.reach, one.subject) for one in judged(case)]
-    assert told == [(case.rule, case.severity, case.reach, case.subject)]
+    result = [(one.rule, one.severity, one.reach, one.subject) for one in judged(case)]
+    assert result == [(case.rule, case.severity, case.reach, case.subject)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -43,7 +47,7 @@ def test_a_fault_keeps_its_fingerprint(case: FleetCase) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_check_of_the_rule_finds_the_fault(case: FleetCase) -> None:
-    views = [comparison.view(one.host.name, one) for one in case.hosts()]
+    views = [comparison.view(snapshot.host.name, snapshot) for snapshot in case.hosts()]
     fleet = comparison.compare_hosts(views, (), case.pools, case.ledger)
     hits = [(rule.id, hit.subject, hit.reach) for rule in RULES for hit in rule.check(fleet)]
     assert hits == [(case.rule, case.subject, case.reach)]
@@ -78,10 +82,10 @@ def test_a_label_of_another_guest_is_worse_than_an_unknown_label() -> None:
 
 def test_one_range_for_all_that_leaves_the_rest_to_static_labels_is_meant() -> None:
     hosts = clean()
-    for one in hosts:
-        assert one.libvirt.daemon is not None
-        one.libvirt.daemon.context = "system_u:system_r:virtd_t:s0-s0:c0.c31"
-        one.guests = one.guests[1:]
+    for snapshot in hosts:
+        assert snapshot.libvirt.daemon is not None
+        snapshot.libvirt.daemon.context = "system_u:system_r:virtd_t:s0-s0:c0.c31"
+        snapshot.guests = snapshot.guests[1:]
     assert found(*hosts) == []
 
 

@@ -52,8 +52,8 @@ def started_with(label: str, persistent: list[SecLabel] | None = None) -> Snapsh
     ],
 )
 def test_each_label_has_at_most_one_fault(label: str, expected: str | None) -> None:
-    told = [rule for rule, _severity, _subject in found(started_with(label))]
-    assert told == ([] if expected is None else [expected])
+    result = [rule for rule, _severity, _subject in found(started_with(label))]
+    assert result == ([] if expected is None else [expected])
 
 
 @pytest.mark.parametrize(("constrained", "severity"), [(True, "medium"), (False, "high"), (None, "high")])
@@ -94,9 +94,9 @@ def test_power_cycle_does_not_confine_while_the_driver_is_off() -> None:
 def test_power_cycle_does_not_confine_what_is_unconfined_by_default() -> None:
     snapshot = started_with(factory.DAEMON)
     conf(snapshot).assignments.append(Assignment("security_default_confined", 0, 9))
-    told = found(snapshot)
-    assert ("GST-002", "critical", "guest web") in told
-    assert ("LIB-004", "high", "qemu.conf security_default_confined") in told
+    result = found(snapshot)
+    assert ("GST-002", "critical", "guest web") in result
+    assert ("LIB-004", "high", "qemu.conf security_default_confined") in result
 
 
 def test_label_without_levels_still_shows_that_a_guest_is_unconfined() -> None:

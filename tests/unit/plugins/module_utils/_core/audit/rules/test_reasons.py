@@ -436,5 +436,5 @@ def test_reasons_read_so(row: Row) -> None:
 
 
 def test_no_reason_is_left_out() -> None:
-    made = reason_codes(_common, guest, image, libvirt, network, selinux, qemu_conf)
-    assert made - {row.code for row in ROWS} == set()
+    codes = reason_codes(_common, guest, image, libvirt, network, selinux, qemu_conf)
+    assert codes - {row.code for row in ROWS} == set()

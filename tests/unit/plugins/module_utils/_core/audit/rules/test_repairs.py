@@ -27,9 +27,9 @@ ROWS = [(row, repair) for row in TABLE for repair in row.repairs]
 
 def finding_in(snapshot: Snapshot, row: Situation) -> f.Finding:
     """The finding that the row is about."""
-    found = [item for item in findings(snapshot) if (item.rule, item.subject) == (row.rule, row.subject)]
-    assert len(found) == 1, [(item.rule, item.subject) for item in findings(snapshot)]
-    return found[0]
+    result = [item for item in findings(snapshot) if (item.rule, item.subject) == (row.rule, row.subject)]
+    assert len(result) == 1, [(item.rule, item.subject) for item in findings(snapshot)]
+    return result[0]
 
 
 @pytest.mark.parametrize(("row", "repair"), ROWS, ids=[f"{row}: {', '.join(repair)}" for row, repair in ROWS])

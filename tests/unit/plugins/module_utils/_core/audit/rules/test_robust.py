@@ -157,9 +157,9 @@ def test_hostile_names_come_through_unharmed(name: str) -> None:
     disk = snapshot.guests[1].resources[0]
     disk.path = f"{factory.IMAGES}/{name}"
     disk.file.label = factory.AT_REST
-    found = {finding.rule: finding for finding in judge("kvm1", snapshot, f.Settings()).findings}
-    assert set(found) == {"GST-002", "IMG-002"}
-    assert found["GST-002"].subject == f"guest {name}"
-    assert found["IMG-002"].subject == f"image {factory.IMAGES}/{name}"
+    result = {finding.rule: finding for finding in judge("kvm1", snapshot, f.Settings()).findings}
+    assert set(result) == {"GST-002", "IMG-002"}
+    assert result["GST-002"].subject == f"guest {name}"
+    assert result["IMG-002"].subject == f"image {factory.IMAGES}/{name}"
     # The report is a document: bytes of a name that are not UTF-8 are shown as escapes.
-    assert document.encode(found["IMG-002"])["subject"] == f"image {factory.IMAGES}/{clean_text(name)}"
+    assert document.encode(result["IMG-002"])["subject"] == f"image {factory.IMAGES}/{clean_text(name)}"
