@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the probe on the host and stores its snapshot on the controller. The module has the documentation."""
+"""Runs the probe on the host and makes the snapshot of its answer. The module has the documentation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from pathlib import Path
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._core.errors import SchemaError
-from ..module_utils._core.snapshot.document import decode_snapshot
-from ..module_utils._host.probe.document import summary, unpack
 from ..plugin_utils import _failure, _snapshots
 from ..plugin_utils._action import failure, negative
+from ..plugin_utils._probe_answer import read_answer, summary
 
 _UNFINISHED = "the probe did not finish"
 
@@ -25,18 +24,17 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         variables = task_vars or {}
         arguments = dict(self._task.args)
         dest = arguments.get("dest")
+        if self._task.async_val:
+            raise failure("async does not go with svirt_info: nobody would make the snapshot of what the host sends")
         if dest is None:
             result: dict[str, t.Any] = super().run(tmp, task_vars)
-            result.update(self._probe(arguments, variables))
+            result.update(_shown(self._probe(arguments, variables)))
             return result
-        if self._task.async_val:
-            raise failure("dest does not go with async: the result comes when nobody is there to write it")
         keeper = _Keeper(_folder(dest), str(variables["inventory_hostname"]))
         keeper.unread(_UNFINISHED)  # first, so that an earlier snapshot is never taken for a new one
         try:
@@ -56,7 +54,6 @@ class ActionModule(ActionBase):
                 module_name="svirt.fleet.svirt_info",
                 module_args=arguments,
                 task_vars=variables,
-                wrap_async=self._task.async_val,
             ),
         )
 
@@ -81,10 +78,9 @@ class _Keeper:
             why = _failure.cause(answer)
             return {**answer, "msg": why, "snapshot_path": str(self.unread(why))}
         try:
-            document = unpack(answer.get("packed"))
-            snapshot = decode_snapshot(document)
+            document, snapshot = read_answer(answer.get("packed"))
         except SchemaError as error:
-            why = f"the host's answer is not a snapshot: {error}"
+            why = _lie(error)
             return {"failed": True, "msg": why, "snapshot_path": str(self.unread(why))}
         try:
             path = _snapshots.write_snapshot(self._folder, self._host, document)
@@ -93,6 +89,22 @@ class _Keeper:
         # The summary is computed here: only validated data of the host is returned.
         kept: dict[str, t.Any] = {key: answer[key] for key in ("warnings", "deprecations") if key in answer}
         return {"changed": False, "summary": summary(snapshot), "snapshot_path": str(path), **kept}
+
+
+def _shown(answer: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The task's result from a module's: with the snapshot and its summary in place of what the host sent."""
+    if answer.get("failed"):
+        return answer
+    rest = {key: value for key, value in answer.items() if key != "packed"}
+    try:
+        document, snapshot = read_answer(answer.get("packed"))
+    except SchemaError as error:
+        return {**rest, "failed": True, "msg": _lie(error)}
+    return {**rest, "snapshot": document, "summary": summary(snapshot)}
+
+
+def _lie(error: SchemaError) -> str:
+    return f"the host's answer is not a snapshot: {error}"
 
 
 def _folder(dest: t.Any) -> Path:

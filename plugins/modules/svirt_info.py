@@ -49,7 +49,13 @@ attributes:
     description: Has an action plugin that does a part of the work on the controller.
     support: full
     details:
-      - It writes the file in O(dest).
+      - It lists the boot entries, from the boot loaders' files that the host sends, checks the snapshot, and writes the
+        file in O(dest).
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: none
+    details:
+      - The snapshot is completed on the controller.
 requirements:
   - libvirt's Python binding on the host (C(python3-libvirt)), under any of the host's Python interpreters.
     Without it, the facts that only the daemon has are missing.

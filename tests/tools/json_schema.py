@@ -11,11 +11,11 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import (
     MAX_ITEMS,
-    MAX_TEXT,
     Additive,
     Json,
     key_of,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import MAX_TEXT
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

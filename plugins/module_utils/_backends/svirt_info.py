@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The snapshot of a host.
+"""Body of module svirt_info: read a host. Its action plugin makes the snapshot of the answer, on the controller.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import PlanError
-from .._host.probe.document import document, pack, summary
+from .._host.probe.document import boot_document, document, pack
 from .._host.probe.probe import Options, Probe, Tools
 from .._module import Call
 
@@ -22,13 +22,13 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 
 
 def run(call: Call) -> dict[str, t.Any]:
-    """Read the host and return its snapshot. Raises SvirtError."""
+    """Read the host and return what was read as one text, see ``plugin_utils._probe_answer``. Raises SvirtError."""
     params = call.params
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "timeout_too_short")
-    options = Options(float(params["timeout"]), tuple(params["orphan_search"]))
-    snapshot = Probe(call.root, options, Tools(run_command=call.run_command)).take()
-    whole = document(snapshot)
-    # With dest, the action plugin takes the snapshot out of the result: see pack.
-    result = {"packed": pack(whole)} if params["dest"] else {"snapshot": whole, "summary": summary(snapshot)}
-    return {"changed": False, **result}
+    options = Options(float(params["timeout"]), tuple(params["orphan_search"]), boot=True)
+    probe = Probe(call.root, options, Tools(run_command=call.run_command))
+    answer = {"snapshot": document(probe.take())}
+    if probe.boot_files is not None:
+        answer["boot"] = boot_document(probe.boot_files)
+    return {"changed": False, "packed": pack(answer)}

@@ -10,6 +10,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+#: Code of a reason that is an error which nobody foresaw.
+UNEXPECTED = "unexpected_error"
+
 
 @dataclass(frozen=True)
 class Reason:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.boot_entries import plan_boot
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import BootFiles, BootPlan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.files import BootFiles
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import BootPlan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import STRONG, BootWish
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.category_range import CategoryRange

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders import bls
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders import files
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.grub_environment import (
     parse_grubenv,
 )
@@ -60,7 +60,7 @@ def test_one_boot_entry_states_its_arguments_and_one_takes_them_from_the_environ
     entries = [text for path, text in EL.files.items() if path.startswith("/boot/loader/entries/")]
     options = [line.split(None, 1)[1] for text in entries for line in text.splitlines() if line.startswith("options")]
     assert sorted("$kernelopts" in each for each in options) == [False, True]
-    assert bls.SNIPPETS[0] == "/boot/loader/entries/*.conf"
+    assert files.SNIPPETS[0] == "/boot/loader/entries/*.conf"
 
 
 @pytest.mark.parametrize("accel", [Accel.KVM, Accel.TCG])

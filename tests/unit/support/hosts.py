@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import LabelError
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.boot import complete
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Options, Probe, Tools
@@ -327,7 +329,7 @@ def look(
     tools: Tools | None = None,
     options: Options | None = None,
 ) -> Snapshot:
-    """The probe's snapshot of a tree; errors that nobody foresaw are raised."""
+    """The snapshot of a tree, as svirt_info makes it; errors of the probe that nobody foresaw are raised."""
     tools = tools or Tools()
     tools.strict = True
     tools.now = lambda: 1700001000.0
@@ -336,4 +338,7 @@ def look(
             {key: value for key, value in item.items() if key != "live" or item["name"] not in known}
             for item in tree.libvirt
         ]
-    return Probe(CapturedRoot(tree, rules or policy(), root), options or Options(timeout=5), tools).take()
+    options = options or Options(timeout=5)
+    options = replace(options, boot=options.files)
+    probe = Probe(CapturedRoot(tree, rules or policy(), root), options, tools)
+    return complete(probe.take(), probe.boot_files)

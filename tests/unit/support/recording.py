@@ -160,7 +160,7 @@ def capture() -> dict[str, t.Any]:
 
     # A second look without libvirt reads the files that stand in for it.
     for way in (ask, refuse):
-        probe.Probe(root, probe.Options(), probe.Tools(ask=way, strict=True)).take()
+        probe.Probe(root, probe.Options(boot=True), probe.Tools(ask=way, strict=True)).take()
     root.paths.pop("/proc/self", None)  # a link to a process that the tree does not have
     known = {path: entry for path, entry in sorted(root.paths.items()) if entry.get("type") or entry.get("errno")}
     return {**known, "answers": dict(sorted(root.answers.items())), "libvirt": items}

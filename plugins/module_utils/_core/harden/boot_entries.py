@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from ..result import Reason, Refusal
 from ..snapshot.model import BootEntry
+from ..system.boot_loaders.files import BootFiles
 from ..system.boot_loaders.kinds import KINDS, doubts_of, entries_of
-from ..system.boot_loaders.loader import SUBJECT, BootFiles, BootMake, BootPlan, faults_of
+from ..system.boot_loaders.loader import SUBJECT, BootMake, BootPlan, faults_of
 from ..system.grub_settings import edit_settings
 from ..system.kernel_arguments import BootWish
 from ..words import some

@@ -17,10 +17,9 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 
 from ..errors import SchemaError
 from ..utf8 import clean_text
-from .model import AREAS, SCHEMA, Snapshot
+from .model import AREAS, MAX_TEXT, SCHEMA, Snapshot
 
 #: Bounds on what a document may hold.
-MAX_TEXT = 65536
 MAX_ITEMS = 200_000
 #: Inode numbers are the largest.
 MAX_NUMBER = 2**64

@@ -15,6 +15,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 SCHEMA = "svirt.fleet/snapshot/1"
+#: Bound on one text of a document.
+MAX_TEXT = 65536
 
 #: What a probe looks at. Each has a coverage entry in every snapshot.
 AREAS = ("selinux", "boot", "libvirt", "guests", "images", "processes", "containers", "storage", "orphans", "xen")

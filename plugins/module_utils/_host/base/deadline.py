@@ -22,7 +22,7 @@ import time
 import typing as t
 
 from ..._core.errors import SvirtError
-from ..._core.result import Reason
+from ..._core.result import UNEXPECTED, Reason
 from .root import reason, trouble
 
 #: The most bytes that a child may send.
@@ -36,8 +36,6 @@ _MOST_TIMES = 10
 _PAUSE = 0.2
 
 ITEM, END, ERROR, BUG, ALIVE = "item", "end", "error", "bug", "alive"
-#: Code of an unexpected error.
-UNEXPECTED = "unexpected_error"
 
 #: In a child: report the next step, and restart its time limit.
 _reports: list[t.Callable[[str, float], None]] = []

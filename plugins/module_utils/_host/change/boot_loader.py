@@ -11,12 +11,14 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import os
+import typing as t
 from dataclasses import dataclass, field
 
-from ..._core.errors import HostWriteError
+from ..._core.errors import HostReadError, HostWriteError
 from ..._core.harden import boot_entries
-from ..._core.system.boot_loaders.kinds import KINDS
-from ..._core.system.boot_loaders.loader import BootFiles, BootMake, BootPlan
+from ..._core.system.boot_loaders.files import BootFiles, BootProgram
+from ..._core.system.boot_loaders.kinds import KINDS, NONE_FOUND
+from ..._core.system.boot_loaders.loader import BootMake, BootPlan
 from ..._core.system.kernel_arguments import BootWish
 from ..base import file_write
 from ..base.journal import Entry, Journal
@@ -39,8 +41,17 @@ class BootLoaders:
     _texts: dict[str, str] = field(default_factory=dict, init=False)
 
     def read(self) -> BootFiles:
-        """The files as they are."""
-        return boot.read_all(self.root, self.tools.find)
+        """The files that hold entries, those that entries are made from, and the programs that make them."""
+        files = boot.read_files(self.root)
+        if not (files.texts or files.problems):
+            files.problems.append(NONE_FOUND)
+        for pattern in _distinct(kind.setting_files for kind in KINDS):
+            boot.take(self.root, files, pattern)
+        for name in _distinct(kind.programs for kind in KINDS):
+            path = self.tools.find(name)
+            if path is not None:
+                files.programs[name] = BootProgram(path, _script(self.root, path))
+        return files
 
     def plan(self, files: BootFiles, wish: BootWish) -> BootPlan:
         """What has to change. A file that would be made just as it is, is refused."""
@@ -106,6 +117,18 @@ class BootLoaders:
                 raise HostWriteError(
                     f"{command.args[0]} failed with status {status}: {(err or out).strip()[-500:]}", "command_failed"
                 )
+
+
+def _distinct(groups: t.Iterable[t.Iterable[str]]) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in group))
+
+
+def _script(root: Root, path: str) -> str:
+    """The text of a program that is a script; empty for others."""
+    try:
+        return root.read_text(path) if root.peek(path, 2) == b"#!" else ""
+    except (OSError, HostReadError):
+        return ""
 
 
 def _entry(path: str, after: bool = False) -> Entry:

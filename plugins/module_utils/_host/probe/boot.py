@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files of the boot loaders, read as the kinds of loaders name them.
+"""Files of the boot loaders, read as text. Who asked for them lists the entries.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-import typing as t
 
 from ..._core.errors import HostReadError
-from ..._core.result import Reason
-from ..._core.snapshot.model import BootEntry
-from ..._core.system.boot_loaders.kinds import KINDS, doubts_of, entries_of
-from ..._core.system.boot_loaders.loader import BootFiles, BootProgram
-from ..._core.system.boot_loaders.ownership import root_of
+from ..._core.system.boot_loaders.files import ENTRY_FILES, MAX_FILES, MAX_TEXT, BootFiles, root_names
 from ..._core.system.mounts import Mount, parse_mountinfo
 from ..base.root import Root, reason
 from . import system
@@ -27,43 +22,14 @@ _BY_TAG = {
     "LABEL": "/dev/disk/by-label",
     "PARTLABEL": "/dev/disk/by-partlabel",
 }
-_MAX_ENTRIES = 1000
-_NONE_FOUND = "no GRUB configuration and no boot loader entries were found"
-
-
-def entries(root: Root) -> tuple[list[BootEntry], list[Reason]]:
-    """Every boot entry, and what could not be read or followed."""
-    files = read_files(root)
-    listed = entries_of(files)
-    problems = [Reason("boot_files_unread", why) for why in files.problems]
-    problems += [Reason("boot_text_unclear", why) for why in doubts_of(files)]
-    if len(listed) > _MAX_ENTRIES:
-        problems.append(Reason("too_many_entries", f"only {_MAX_ENTRIES} of {len(listed)} boot entries are kept"))
-    if not listed and not problems:
-        problems.append(Reason("no_boot_entry", _NONE_FOUND))
-    return listed[:_MAX_ENTRIES], problems
 
 
 def read_files(root: Root) -> BootFiles:
     """The files that hold entries."""
     files = BootFiles()
-    for pattern in _patterns(kind.entry_files for kind in KINDS):
-        _take(root, files, pattern)
+    for pattern in ENTRY_FILES:
+        take(root, files, pattern)
     _read_host(root, files)
-    return files
-
-
-def read_all(root: Root, find: t.Callable[[str], str | None]) -> BootFiles:
-    """The files that hold entries, those that entries are made from, and the programs that make them."""
-    files = read_files(root)
-    if not (files.texts or files.problems):
-        files.problems.append(_NONE_FOUND)
-    for pattern in _patterns(kind.setting_files for kind in KINDS):
-        _take(root, files, pattern)
-    for name in _patterns(kind.programs for kind in KINDS):
-        path = find(name)
-        if path is not None:
-            files.programs[name] = BootProgram(path, _script(root, path))
     return files
 
 
@@ -83,11 +49,12 @@ def _read_host(root: Root, files: BootFiles) -> None:
     own = _device(root, mounted) if mounted is not None else None
     if mounted is None or own is None:
         return
-    tagged = any(_numbers(root, f"{_BY_TAG['UUID']}/{name}") == own for name in _names(root, _BY_TAG["UUID"]))
-    for value in {root_of(entry.arguments) for kind in KINDS for entry in kind.entries(files)}:
-        same = _is_root(root, value, own, tagged)
+    tags = [name for name in _names(root, _BY_TAG["UUID"]) if _numbers(root, f"{_BY_TAG['UUID']}/{name}") == own]
+    for value in (*root_names(files.texts.values()), *(f"UUID={name}" for name in tags[:1])):
+        same = _is_root(root, value, own, bool(tags))
         # btrfs may have several devices, and any of them names it.
-        files.host.roots[value] = None if same is False and mounted.type == "btrfs" else same
+        if same or (same is False and mounted.type != "btrfs"):
+            files.host.roots[value] = same
 
 
 def _is_root(root: Root, value: str, own: str, tagged: bool) -> bool | None:
@@ -131,22 +98,23 @@ def _device(root: Root, mounted: Mount) -> str | None:
 
 def _encoded(name: str) -> str:
     """The name of a link that udev makes for a tag."""
-    return "".join(
-        char if char.isalnum() or char in "#+-.:=@_" else "".join(f"\\x{byte:02x}" for byte in char.encode())
-        for char in name.strip('"')
-    )
+    return "".join(char if char.isalnum() or char in "#+-.:=@_" else _escaped(char) for char in name.strip('"'))
 
 
-def _patterns(groups: t.Iterable[t.Iterable[str]]) -> list[str]:
-    return list(dict.fromkeys(name for group in groups for name in group))
+def _escaped(char: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
-def _take(root: Root, files: BootFiles, pattern: str) -> None:
+def take(root: Root, files: BootFiles, pattern: str) -> None:
     """Read the files of one pattern that were not read yet."""
     for path in _paths(root, pattern, files.problems):
         text = system.read_or_none(root, path, files.problems)
-        if text is not None and not _read_before(root, files, path):
-            files.texts[path] = text
+        if text is None or _read_before(root, files, path):
+            continue
+        if not files.add(path, text):
+            bounds = f"{MAX_FILES} files or {MAX_TEXT} characters"
+            files.problems.append(f"{path}: not read, as all files of the boot loaders have more than {bounds}")
+            return
 
 
 def _read_before(root: Root, files: BootFiles, path: str) -> bool:
@@ -173,11 +141,3 @@ def _paths(root: Root, pattern: str, problems: list[str]) -> list[str]:
         problems.append(reason(error))
         return []
     return [f"{folder}/{name}{slash}{rest}" for name in names]
-
-
-def _script(root: Root, path: str) -> str:
-    """The text of a program that is a script; empty for others."""
-    try:
-        return root.read_text(path) if root.peek(path, 2) == b"#!" else ""
-    except (OSError, HostReadError):
-        return ""

@@ -11,14 +11,10 @@ import contextlib
 import typing as t
 
 from ..._core.errors import SvirtError
-from ..._core.result import Reason
+from ..._core.result import UNEXPECTED, Reason
 from ..._core.snapshot import model as s
-from ..._core.words import and_more
-from ..base.deadline import UNEXPECTED
+from ..._core.snapshot.coverage import coverage_of
 from ..base.root import reason, trouble
-
-_MAX_WHY = 1000
-_MAX_REASONS = 8
 
 
 class CoverageLog:
@@ -74,9 +70,4 @@ class CoverageLog:
         if area in self._not_applicable:
             absent = self._not_applicable[area]
             return s.Coverage(s.NOT_APPLICABLE, absent.text, [absent.code])
-        reasons = self._unknown[area]
-        if not reasons:
-            return s.Coverage(s.OK)
-        texts = list(dict.fromkeys(each.text for each in reasons))
-        why = "; ".join(texts[:_MAX_REASONS])[:_MAX_WHY] + and_more(len(texts) - _MAX_REASONS)
-        return s.Coverage(s.UNKNOWN, why, list(dict.fromkeys(each.code for each in reasons)))
+        return coverage_of(self._unknown[area])

@@ -16,6 +16,7 @@ from ..._core.result import Reason
 from ..._core.selinux.context import type_of
 from ..._core.selinux.shipped_types import SHIPPED_GUEST_TYPES
 from ..._core.snapshot import model as s
+from ..._core.system.boot_loaders.files import BootFiles
 from ..._core.system.change_over import from_apparmor
 from ..base.deadline import Job
 from ..base.loaded_policy import LoadedPolicy
@@ -31,6 +32,7 @@ _NO_LIBVIRT = Reason("no_libvirt", "no libvirt daemon for QEMU is installed")
 _OFF = Reason("selinux_off", "SELinux is off on this host")
 _NO_XEN = Reason("no_xen", "the host does not run Xen")
 _NOT_ASKED_FOR = Reason("not_asked_for", "not asked for")
+_NOT_LISTED = Reason("not_asked_for", "the boot entries are not listed from the boot loaders' files yet")
 
 
 @dataclass(repr=False, eq=False)
@@ -39,8 +41,10 @@ class Options:
 
     timeout: float = 30.0
     orphan_search: tuple[str, ...] = ()
-    #: Read boot entries, the guests' files and the storage under them. Without, these areas are unknown.
+    #: Read the guests' files and the storage under them. Without, these areas are unknown.
     files: bool = True
+    #: Read the files of the boot loaders, see ``Probe.boot_files``.
+    boot: bool = False
 
 
 @dataclass(repr=False, eq=False)
@@ -61,6 +65,8 @@ class Probe:
     root: Root
     options: Options = field(default_factory=Options)
     tools: Tools = field(default_factory=Tools)
+    #: The snapshot lacks the boot entries that are in these texts, see ``_core.facts.boot``. None: none were read.
+    boot_files: BootFiles | None = field(default=None, init=False)
 
     def take(self) -> s.Snapshot:
         """Read the host. Never raises for what a host may hold: coverage says what could not be read."""
@@ -77,12 +83,14 @@ class Probe:
             taken_at=taken_at,
             xen=self._xen(),
         )
-        if self.options.files:
-            self._boot(snapshot)
+        if self.options.boot:
+            self._boot()
+        else:
+            self.coverage.unknown("boot", _NOT_ASKED_FOR)
         complete = self._guests(snapshot, table, job)
         snapshot.processes = [seen.process for seen in table.guests]
         if not self.options.files:
-            for area in ("boot", "images", "storage", "orphans"):
+            for area in ("images", "storage", "orphans"):
                 self.coverage.unknown(area, _NOT_ASKED_FOR)
         elif self.coverage.applies("storage") or self.coverage.applies("orphans"):
             search = tuple(self.options.orphan_search)
@@ -169,10 +177,10 @@ class Probe:
             libvirt.guard = daemon.guard(self.root)
         return libvirt, job
 
-    def _boot(self, snapshot: s.Snapshot) -> None:
+    def _boot(self) -> None:
         with self.coverage.area("boot"):
-            snapshot.selinux.boot_entries, problems = boot.entries(self.root)
-            self.coverage.unknown("boot", *problems)
+            self.boot_files = boot.read_files(self.root)
+            self.coverage.unknown("boot", _NOT_LISTED)
 
     def _guests(self, snapshot: s.Snapshot, table: processes.ProcessTable, job: Job | None) -> bool:
         """Read the guests; return whether all of them and all their files are known."""

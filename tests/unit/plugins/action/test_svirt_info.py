@@ -14,9 +14,8 @@ from unittest.mock import MagicMock, patch
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.svirt.fleet.plugins.action.svirt_info import ActionModule
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import document as packing
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import document, pack
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _probe_answer, _snapshots
 
 from tests.unit.support import hosts
 from tests.unit.support.actions import finished
@@ -29,7 +28,8 @@ SNAPSHOT = document(hosts.look(hosts.el9()))
 
 def whole() -> dict[str, t.Any]:
     """What the module answers on a good host."""
-    return {"changed": False, "packed": pack(SNAPSHOT), "summary": {"guests": "a lie"}, "ansible_facts": {"evil": 1}}
+    packed = pack({"snapshot": SNAPSHOT})
+    return {"changed": False, "packed": packed, "summary": {"guests": "a lie"}, "ansible_facts": {"evil": 1}}
 
 
 def run(answer: Answer, host: str = "kvm1", async_val: int = 0, **arguments: t.Any) -> dict[str, t.Any]:
@@ -47,8 +47,21 @@ def kept(folder: Path, host: str = "kvm1") -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", json.loads(_snapshots.path_of(folder, host).read_text()))
 
 
-def test_without_dest_the_modules_answer_goes_on() -> None:
-    assert run(lambda: {"changed": False, "snapshot": SNAPSHOT}, timeout=5)["snapshot"] == SNAPSHOT
+def test_without_dest_the_result_has_the_snapshot() -> None:
+    result = run(lambda: {"changed": False, "packed": pack({"snapshot": SNAPSHOT}), "warnings": ["w"]}, timeout=5)
+    assert set(result) == {"failed", "changed", "snapshot", "summary", "warnings"}
+    assert (result["snapshot"], result["summary"]["guests"]) == (SNAPSHOT, 1)
+
+
+def test_without_dest_a_module_that_fails_is_passed_on() -> None:
+    result = run(lambda: {"failed": True, "msg": "timeout is 0; give at least 1 second"})
+    assert (result["failed"], result["msg"]) == (True, "timeout is 0; give at least 1 second")
+
+
+def test_without_dest_a_host_that_lies_fails() -> None:
+    result = run(lambda: {"changed": False, "packed": pack({"snapshot": {**SNAPSHOT, "extra": 1}})})
+    assert result["failed"] is True
+    assert not {"snapshot", "summary", "packed"} & set(result)
 
 
 def test_the_snapshot_is_kept_and_the_result_is_small(tmp_path: Path) -> None:
@@ -111,7 +124,7 @@ def test_a_module_that_fails_is_unread_and_fails(tmp_path: Path) -> None:
 def test_a_host_that_lies_is_unread(tmp_path: Path, change: t.Callable[[t.Any], t.Any], why: str) -> None:
     lie = copy.deepcopy(SNAPSHOT)
     change(lie)
-    result = run(lambda: {"packed": pack(lie)}, dest=str(tmp_path))
+    result = run(lambda: {"packed": pack({"snapshot": lie})}, dest=str(tmp_path))
     assert result["failed"] is True
     assert why in result["msg"]
     assert kept(tmp_path)["why"] == result["msg"]
@@ -126,7 +139,9 @@ def test_a_host_that_lies_is_unread(tmp_path: Path, change: t.Callable[[t.Any], 
         {"packed": pack([])},  # type: ignore[arg-type]
         {"packed": binascii.b2a_base64(zlib.compress(b"[" * 100_000)).decode()},
         {"packed": binascii.b2a_base64(zlib.compress(b"\xff{}")).decode()},
-        {"packed": pack(SNAPSHOT)[:-100]},
+        {"packed": pack({"snapshot": SNAPSHOT})[:-100]},
+        {"packed": pack({"snapshot": []})},
+        {"packed": pack({"snapshot": SNAPSHOT, "more": 1})},
     ],
 )
 def test_an_answer_without_a_snapshot_is_unread(tmp_path: Path, answer: dict[str, t.Any]) -> None:
@@ -135,7 +150,7 @@ def test_an_answer_without_a_snapshot_is_unread(tmp_path: Path, answer: dict[str
 
 
 def test_an_answer_without_end_is_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "MAX_BYTES", 1000)
+    monkeypatch.setattr(_probe_answer, "MAX_BYTES", 1000)
     assert run(whole, dest=str(tmp_path))["failed"] is True
     assert "larger than 1000 bytes" in kept(tmp_path)["why"]
 
@@ -152,9 +167,17 @@ def test_dest_must_be_a_path(dest: t.Any) -> None:
         run(whole, dest=dest)
 
 
-def test_dest_does_not_go_with_async(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [{}, {"dest": "somewhere"}])
+def test_async_is_refused_before_the_host_is_asked(arguments: dict[str, str]) -> None:
+    asked: list[bool] = []
+
+    def answer() -> dict[str, t.Any]:
+        asked.append(True)
+        return {}
+
     with pytest.raises(AnsibleActionFail, match="async"):
-        run(whole, dest=str(tmp_path), async_val=30)
+        run(answer, async_val=30, **arguments)
+    assert asked == []
 
 
 def test_dest_knows_home_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

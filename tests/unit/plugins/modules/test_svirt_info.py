@@ -9,9 +9,8 @@ import ansible.module_utils.common
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import unpack
 from ansible_collections.svirt.fleet.plugins.modules import svirt_info
+from ansible_collections.svirt.fleet.plugins.plugin_utils._probe_answer import read_answer, unpack
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot
@@ -35,25 +34,27 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_host_is_read_in_one_call(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     result = run(capsys, timeout=5, _ansible_check_mode=True)
-    snapshot = decode_snapshot(result["snapshot"])
-    assert result["changed"] is False
+    _document, snapshot = read_answer(result["packed"])
+    assert (result["changed"], "snapshot" in result) == (False, False)
     assert [guest.name for guest in snapshot.guests] == ["web"]
     assert snapshot.coverage["libvirt"].status == "unknown"  # no daemon here behind the files
-    assert result["summary"]["guests"] == 1
-    assert "packed" not in result
+    assert {entry.source.rpartition("/")[0] for entry in snapshot.selinux.boot_entries} == {"/boot/loader/entries"}
     assert asked_for == ["libvirt"]
 
 
-def test_for_the_action_the_snapshot_is_one_text(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(capsys, timeout=5, dest="/anywhere")
-    assert [guest.name for guest in decode_snapshot(unpack(result["packed"])).guests] == ["web"]
-    assert "snapshot" not in result
+def test_what_is_sent_has_texts_in_place_of_boot_entries(
+    asked_for: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = unpack(run(capsys, timeout=5)["packed"])
+    assert answer["snapshot"]["selinux"]["boot_entries"] == []
+    assert answer["snapshot"]["coverage"]["boot"]["status"] == "unknown"  # never green before the entries are listed
+    assert "/boot/grub2/grub.cfg" in answer["boot"]["texts"]
 
 
 def test_two_calls_in_one_process_do_not_meet(asked_for: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = run(capsys, timeout=5), run(capsys, timeout=5)
+    first, second = (unpack(run(capsys, timeout=5)["packed"]) for _number in range(2))
     del first["snapshot"]["taken_at"], second["snapshot"]["taken_at"]
-    assert first["snapshot"] == second["snapshot"]
+    assert first == second
     assert len(asked_for) == 2
 
 
@@ -61,7 +62,8 @@ def test_a_host_without_libvirt_needs_no_other_python(
     asked_for: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_module, "Root", lambda: CapturedRoot(hosts.bare(), hosts.policy()))
-    assert run(capsys)["summary"]["coverage"]["libvirt"]["status"] == "not_applicable"
+    _document, snapshot = read_answer(run(capsys)["packed"])
+    assert snapshot.coverage["libvirt"].status == "not_applicable"
     assert asked_for == []
 
 

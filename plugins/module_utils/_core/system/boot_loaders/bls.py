@@ -13,14 +13,14 @@ import typing as t
 
 from ...snapshot.model import BootEntry
 from ..kernel_arguments import CHOICE, BootWish, names_a_module, parameter, strengthen
+from .files import ENVIRONMENTS, MAX_TEXT, SNIPPETS, BootFiles, BootHost
 from .grub import DEFAULTS, run_configs
-from .grub_environment import ENVIRONMENTS, edit_grubenv, parse_grubenv
+from .grub_environment import edit_grubenv, parse_grubenv
 from .grub_scope import GrubScope, unknown_names, without_unknown
 from .kernel_cmdline import KERNEL_CMDLINE
-from .loader import MAX_TEXT, BootCommand, BootFiles, BootHost, BootLoader, BootPlan, SettingsEditor
+from .loader import BootCommand, BootLoader, BootPlan, SettingsEditor
 from .ownership import is_tool, says_other
 
-SNIPPETS = ("/boot/loader/entries/*.conf", "/efi/loader/entries/*.conf", "/boot/efi/loader/entries/*.conf")
 _TOOL = "grubby"
 _MACHINE = re.compile(r"([0-9a-f]{32})-")
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")

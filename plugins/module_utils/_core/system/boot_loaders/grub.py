@@ -15,19 +15,13 @@ from dataclasses import dataclass, field
 from ...errors import PlanError
 from ...snapshot.model import BootEntry
 from ..kernel_arguments import BootWish, strengthen
-from .grub_environment import ENVIRONMENTS, parse_grubenv
+from .files import CONFIGS, ENVIRONMENTS, SOURCED, BootFiles
+from .grub_environment import parse_grubenv
 from .grub_scope import GrubLine, GrubScope, GrubTooComplexError, Values, unknown_names, without_unknown
 from .grub_script import parse_script
-from .loader import BootFiles, BootLoader, BootMake, BootPlan, SettingsEditor, entry_faults, faults_of
+from .loader import BootLoader, BootMake, BootPlan, SettingsEditor, entry_faults, faults_of
 from .ownership import is_tool, says_other
 
-CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/efi/EFI/*/grub.cfg")
-#: Texts that grub.cfg of distributions runs where they are there.
-_SOURCED = ("custom.cfg", "user.cfg", "bootuuid.cfg")
-SOURCED = (
-    *(f"{folder}/{name}" for folder in ("/boot/grub", "/boot/grub2", "/boot/efi/EFI/*") for name in _SOURCED),
-    "/.snapshots/grub-snapshot.cfg",
-)
 DEFAULTS = "/etc/default/grub"
 DROP_INS = "/etc/default/grub.d/*.cfg"
 #: The program that makes a grub.cfg, and which.

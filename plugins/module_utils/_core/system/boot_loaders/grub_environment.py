@@ -12,9 +12,8 @@ import typing as t
 
 from ...errors import PlanError
 from ..kernel_arguments import BootWish, strengthen
-from .loader import MAX_TEXT
+from .files import MAX_TEXT
 
-ENVIRONMENTS = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
 _UNIT = 1024
 _HEAD = "# GRUB Environment Block\n"
 

@@ -13,7 +13,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from .loader import MAX_TEXT
+from .files import MAX_TEXT
 
 MENUS = frozenset(("menuentry", "submenu"))
 _MAX_DEPTH = 40

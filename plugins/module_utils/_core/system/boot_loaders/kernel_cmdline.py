@@ -11,7 +11,8 @@ import typing as t
 
 from ...snapshot.model import BootEntry
 from ..kernel_arguments import BootWish, names_a_module, strengthen, with_choice
-from .loader import BootFiles, BootLoader, BootPlan, SettingsEditor
+from .files import BootFiles
+from .loader import BootLoader, BootPlan, SettingsEditor
 
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a boot loader is to this collection: the files it reads, the entries in them, and the edits they need.
 
-A further boot loader is a file beside this one with a subclass, and its import in ``kinds``.
+A further boot loader is a file beside this one with a subclass, its import in ``kinds``, and its ``entry_files`` in
+``files``, which alone of this folder is sent to a host whose entries are only listed.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,56 +18,12 @@ from ...errors import PlanError
 from ...result import Reason, Refusal
 from ...snapshot.model import BootEntry
 from ..kernel_arguments import BootWish
+from .files import BootFiles
 
-#: Bound on the text of one file that is read.
-MAX_TEXT = 4 * 1024 * 1024
 #: Edits settings that a shell reads one after the other: (path, text) -> new texts by path. Raises PlanError.
 SettingsEditor = t.Callable[[t.Sequence[tuple[str, str]], BootWish], dict[str, str]]
 #: Subject of refusals that belong to no file.
 SUBJECT = "boot entries"
-
-
-@dataclass(frozen=True)
-class BootProgram:
-    """A program of the host."""
-
-    path: str
-    #: Its text, where it is a script.
-    text: str = ""
-
-
-@dataclass(repr=False, eq=False)
-class BootHost:
-    """The host that the entries are read on: what tells its own entries from those of other systems."""
-
-    #: Arguments of the running kernel.
-    cmdline: str = ""
-    machine_id: str | None = None
-    #: ID of os-release, then ID_LIKE.
-    os_ids: tuple[str, ...] = ()
-    #: Device that the root file system is mounted from.
-    root_source: str = ""
-    #: Whether a ``root=`` names the mounted root file system, by its value; None: not known.
-    roots: dict[str, bool | None] = field(default_factory=dict)
-
-
-@dataclass(repr=False, eq=False)
-class BootFiles:
-    """The files of all boot loaders, as read from the host."""
-
-    #: path -> text, in the order in which the loaders name them.
-    texts: dict[str, str] = field(default_factory=dict)
-    #: Programs that the host has, by name.
-    programs: dict[str, BootProgram] = field(default_factory=dict)
-    #: What could not be read.
-    problems: list[str] = field(default_factory=list)
-    host: BootHost = field(default_factory=BootHost)
-    #: Results that are worked out once, by the loaders.
-    memo: dict[str, t.Any] = field(default_factory=dict, init=False)
-
-    def matching(self, patterns: t.Iterable[str]) -> dict[str, str]:
-        """path -> text of the files that match, in the order of the patterns."""
-        return {path: text for pattern in patterns for path, text in self.texts.items() if matches(path, pattern)}
 
 
 @dataclass(frozen=True)
@@ -131,9 +88,9 @@ class BootPlan:
 
 
 class BootLoader(ABC):
-    """One kind of boot loader. Paths are patterns, see ``matches``."""
+    """One kind of boot loader. Paths are patterns, see ``files.matches``."""
 
-    #: Files with boot entries, or with variables that entries use.
+    #: Files with boot entries, or with variables that entries use; ``files.ENTRY_FILES`` has them too.
     entry_files: t.ClassVar[tuple[str, ...]] = ()
     #: Files that entries are made from; read only where entries are to be changed.
     setting_files: t.ClassVar[tuple[str, ...]] = ()
@@ -161,15 +118,6 @@ class BootLoader(ABC):
     def makes_entries(self, text: str, make: BootMake) -> bool:
         """Whether a text that was made anew holds a boot entry. Loaders without a BootMake need not say."""
         return bool(self.entries(BootFiles({make.path: text})))
-
-
-def matches(path: str, pattern: str) -> bool:
-    """Whether a path is meant by a pattern: one ``*`` stands for what may be within one component."""
-    before, star, after = pattern.partition("*")
-    if not star:
-        return path == pattern
-    inner = path[len(before) : len(path) - len(after)]
-    return path.startswith(before) and path.endswith(after) and inner != "" and "/" not in inner
 
 
 def faults_of(entries: t.Iterable[BootEntry], wish: BootWish) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from ...snapshot.model import BootEntry
 from ..kernel_arguments import all_parameters
-from .loader import BootHost
+from .files import BootHost
 
 #: Programs that boot loaders start as if they were kernels of Linux.
 _TOOLS = re.compile(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.boot_entries import boot_faults, plan_boot
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import (
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.files import (
     BootFiles,
-    BootPlan,
     BootProgram,
     matches,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import BootPlan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import STRONG, BootWish
 
 DEBIAN = BootWish(STRONG, choose=True)

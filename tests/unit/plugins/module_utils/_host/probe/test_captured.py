@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding as f
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import judge
+from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.boot import complete
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot, TypeFacts
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Options, Probe, Tools
 
@@ -20,7 +21,8 @@ KVM1 = Path(__file__).parent / "fixtures" / "kvm1"
 
 def snapshot_of(tree: Tree, ask: t.Callable[..., t.Any] | None = None) -> Snapshot:
     tools = Tools(ask=ask or (lambda _uri, _known: tree.libvirt), strict=True, now=lambda: 0.0)
-    return Probe(CapturedRoot(tree), Options(timeout=10), tools).take()
+    probe = Probe(CapturedRoot(tree), Options(timeout=10, boot=True), tools)
+    return complete(probe.take(), probe.boot_files)
 
 
 @pytest.fixture(scope="module")

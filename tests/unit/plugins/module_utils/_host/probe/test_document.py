@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SchemaError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import document as d
 from hypothesis import given
@@ -46,25 +44,3 @@ def test_texts(text: str, clean: str) -> None:
     snapshot = hosts.look(hosts.bare())
     snapshot.host.os = text
     assert d.document(snapshot)["host"]["os"] == clean
-
-
-def test_what_is_packed_comes_out_again() -> None:
-    whole = d.document(hosts.look(hosts.el9()))
-    packed = d.pack(whole)
-    assert d.unpack(packed) == whole
-    assert len(packed) < len(json.dumps(whole)) / 2
-    with pytest.raises(SchemaError, match="holds none"):
-        d.unpack(None)
-
-
-def test_the_summary_counts() -> None:
-    summary = d.summary(hosts.look(hosts.el9()))
-    assert {key: summary[key] for key in ("selinux", "daemon", "guests", "running", "resources", "processes")} == {
-        "selinux": "enforcing",
-        "daemon": "libvirtd",
-        "guests": 1,
-        "running": 1,
-        "resources": 3,
-        "processes": {"qemu": 1},
-    }
-    assert summary["coverage"]["xen"]["codes"] == ["no_xen"]

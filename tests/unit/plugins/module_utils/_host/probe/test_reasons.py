@@ -12,8 +12,8 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import AREAS, Coverage, Snapshot
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders import kinds
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import (
-    boot,
     daemon,
     file_survey,
     guest_files,
@@ -330,7 +330,7 @@ def test_reasons_read_so(row: Row) -> None:
 def test_no_reason_is_left_out() -> None:
     """How a child ends is in test_deadline.py."""
     made = reason_codes(
-        *(boot, daemon, file_survey, guest_files, guests, libvirt_reader, orphans, probe, processes, selinux),
+        *(kinds, daemon, file_survey, guest_files, guests, libvirt_reader, orphans, probe, processes, selinux),
         *(storage, system),
     )
     assert orphans._TOO_MANY.text == "only 50000 files were looked at"

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.boot_entries import plan_boot
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Coverage
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.kinds import doubts_of, entries_of
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import (
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.files import (
     BootFiles,
     BootHost,
     BootProgram,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.kinds import doubts_of, entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import BootWish
 
 from tests.unit.support import factory

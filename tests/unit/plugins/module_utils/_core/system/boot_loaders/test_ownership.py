@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import BootEntry
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import BootHost
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.files import BootHost
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.ownership import (
     is_tool,
     root_of,
