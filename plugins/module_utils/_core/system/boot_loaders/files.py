@@ -76,7 +76,7 @@ class BootFiles:
     problems: list[str] = field(default_factory=list)
     host: BootHost = field(default_factory=BootHost)
     #: Results that are worked out once, by the loaders.
-    memo: dict[str, t.Any] = field(default_factory=dict, init=False)
+    memo: dict[t.Any, t.Any] = field(default_factory=dict, init=False)
     #: Characters of the texts that ``add`` took.
     size: int = field(default=0, init=False)
 

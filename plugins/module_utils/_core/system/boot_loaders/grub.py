@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import bisect
 import posixpath
 import re
 import typing as t
@@ -113,7 +114,7 @@ def _entry(line: GrubLine, text: str, files: BootFiles) -> BootEntry:
     arguments = without_unknown(first)
     classes = [after for before, after in zip(line.words, line.words[1:]) if before == "--class"]
     classes += [word[len("--class=") :] for word in line.words if word.startswith("--class=")]
-    probed = any(word.startswith("osprober-") for word in line.words) or _probed(text, line.at)
+    probed = any(word.startswith("osprober-") for word in line.words) or _probed(line, text, files)
     own: bool | None = True
     if is_tool(line.kernel):
         own = False
@@ -130,10 +131,15 @@ def _entry(line: GrubLine, text: str, files: BootFiles) -> BootEntry:
     )
 
 
-def _probed(text: str, at: int) -> bool:
-    """Whether the place is in the section that os-prober made."""
-    edges = [match["edge"] for match in _SECTION.finditer(text[:at])]
-    return bool(edges) and edges[-1] == "BEGIN"
+def _probed(line: GrubLine, text: str, files: BootFiles) -> bool:
+    """Whether the entry is in a section that os-prober made."""
+    edges = files.memo.get((_SECTION, line.source))
+    if edges is None:  # once for a text: it may have many entries
+        edges = files.memo[_SECTION, line.source] = [
+            (match.end(), match["edge"] == "BEGIN") for match in _SECTION.finditer(text)
+        ]
+    last = bisect.bisect_right(edges, (line.at, True)) - 1
+    return last >= 0 and bool(edges[last][1])
 
 
 class Grub(BootLoader):

@@ -17,6 +17,8 @@ from .files import MAX_TEXT
 
 MENUS = frozenset(("menuentry", "submenu"))
 _MAX_DEPTH = 40
+#: The kernel takes fewer arguments. Reading a command takes the square of its words at worst.
+_MAX_WORDS = 2000
 
 #: A token: blanks, the end of a command, or one piece of a word.
 _TOKEN = re.compile(
@@ -25,11 +27,11 @@ _TOKEN = re.compile(
       | (?P<single>'[^']*'?)
       | (?P<double>"(?:[^"\\]|\\.)*"?)
       | (?P<escape>\\.?)
-      | (?P<variable>\$(?:\{[^}\s]*\}|\w+|[?*@\#]))
+      | (?P<variable>\$(?:\{[^}\s$]*\}|\w+|[?*@\#]))
       | (?P<plain>[^ \t\r\n;'"\\$]+|\$)""",
     re.VERBOSE | re.DOTALL,
 )
-_IN_QUOTES = re.compile(r"\\(?P<escape>[\"$\\])|\\\n|\$(?:\{(?P<braced>[^}\s]*)\}|(?P<bare>\w+|[?*@#]))", re.DOTALL)
+_IN_QUOTES = re.compile(r"\\(?P<escape>[\"$\\])|\\\n|\$(?:\{(?P<braced>[^}\s$]*)\}|(?P<bare>\w+|[?*@#]))", re.DOTALL)
 #: A command inside a quote that goes over lines: the quote begins where it should end.
 _SWALLOWED = re.compile(r"\n[ \t]*(?:linux|set|menuentry|submenu|module2?|if|fi|\})", re.MULTILINE)
 
@@ -227,10 +229,14 @@ class _Parser:
             if kind not in ("space", "end"):
                 if not words and word is None:
                     begin = at
-                word = [*(word or ()), *self._parts(kind, piece, at)]
+                word = [] if word is None else word
+                word.extend(self._parts(kind, piece, at))
                 continue
             if word is not None:
-                words.append(tuple(word))
+                if len(words) < _MAX_WORDS:
+                    words.append(tuple(word))
+                else:
+                    self.problem(at, "a command has too many words")
                 word = None
                 # A brace ends the command before it, and } begins one.
                 if plain(words[-1]) == "}" and len(words) > 1:

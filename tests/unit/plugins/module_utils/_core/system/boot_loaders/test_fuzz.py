@@ -131,3 +131,26 @@ def test_fuzz_of_everything_at_once() -> None:
             "/etc/default/grub": mutated('GRUB_CMDLINE_LINUX="quiet selinux=0"\n', chance, SHELL),
         }
         assert outcome(texts) in ("pass", "fail", "unknown"), (number, texts)
+
+
+#: Texts whose length a parser could square.
+HOSTILE = {
+    "braces": "${" * 20_000,
+    "names": "${a" * 20_000,
+    "quoted": '"' + "${a" * 20_000 + '"',
+    "keywords": "then " * 20_000,
+    "blocks": "{ " * 20_000,
+    "sections": "### BEGIN /etc/grub.d/30_os-prober ###\nmenuentry 'a' {\nlinux /v root=UUID=1\n}\n" * 700,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts_are_read_in_time_and_do_not_hide_an_entry(name: str) -> None:
+    kept = f"menuentry 'Linux' {{\n\tlinux /vmlinuz-6 {ROOT} ro {WEAK}\n}}\n"
+    assert outcome({CFG: f"{kept}{HOSTILE[name]}\n"}) != "pass"
+
+
+def test_a_command_of_too_many_words_is_unknown() -> None:
+    entry = "menuentry 'Linux' {{\n\tlinux /vmlinuz-6 {} ro{}\n}}\n"
+    assert outcome({CFG: entry.format(ROOT, "")}) == "pass"
+    assert outcome({CFG: entry.format(ROOT, " x" * 3000 + f" {WEAK}")}) == "unknown"
