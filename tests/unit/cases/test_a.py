@@ -177,3 +177,86 @@ def test_a_migration_needs_proof_that_the_disk_is_there() -> None:
     assert move({"kvm1": on(FILER, web), "kvm2": on(FAR), "kvm9": liar}, uuid(1), "kvm2") == "unknown"
     assert web.context is not None
     assert PAIR not in web.context
+
+
+def bound(type_: str, source: str, root: str, point: str = "/share") -> s.Storage:
+    """A mount of a folder of a file system."""
+    return mounted(f"50 1 0:60 {root} {point} rw - {type_} {source} rw,seclabel")
+
+
+@pytest.mark.parametrize(
+    ("type_", "source"),
+    [
+        ("ceph", "192.0.2.1:6789:/vms"),
+        ("ceph", "admin@0f0f0f0f-1111-4222-8333-444444444444.cephfs=/vms"),
+        ("fuse.glusterfs", "node1:/vms"),
+        ("lustre", "192.0.2.1@tcp:/vms"),
+        ("cifs", "//filer/vms"),
+        ("cifs", "//filer/vms/sub"),
+    ],
+)
+def test_a_a_folder_bound_from_a_share_is_that_folder_and_no_other(type_: str, source: str) -> None:
+    def verdict(here: str, there: str) -> str:
+        web = guest(1, "s0:c40,c300,c600,c900", static=True)
+        hosts = {
+            "kvm1": host("kvm1", web, storage=[bound(type_, source, here)]),
+            "kvm2": host("kvm2", storage=[bound(type_, source, there)]),
+        }
+        return move(hosts, uuid(1), "kvm2")
+
+    assert verdict("/", "/") == verdict("/a", "/a") == "allowed"
+    assert "allowed" not in (verdict("/a", "/"), verdict("/", "/a"), verdict("/a", "/b"))
+    # The folder and the whole are one storage for labels and verdicts.
+    hosts = {
+        "kvm1": host("kvm1", guest(1), storage=[bound(type_, source, "/a")]),
+        "kvm2": host("kvm2", guest(2), storage=[bound(type_, source, "/")]),
+    }
+    assert "CAT-001" in judged(hosts).rules
+    assert len(set(judged(hosts).domains.values())) == 1
+
+
+def test_a_a_folder_bound_from_a_cluster_file_system() -> None:
+    def cluster(folder: str) -> s.Storage:
+        return s.Storage("/share", "gfs2", "/dev/vg/lv", True, identity=f"uuid:5a17{folder}", remote=True)
+
+    web = guest(1, "s0:c40,c300,c600,c900", static=True)
+    for here, there, verdict in (("", "", "allowed"), (":/a", ":/a", "allowed"), (":/a", "", "refused")):
+        hosts = {
+            "kvm1": host("kvm1", web, storage=[cluster(here)]),
+            "kvm2": host("kvm2", guest(2), storage=[cluster(there)]),
+        }
+        assert move(hosts, uuid(1), "kvm2") == verdict
+    result = judged(
+        {name: host(name, guest(n), storage=[cluster(f)]) for name, n, f in (("a", 1, ""), ("b", 2, ":/x"))}
+    )
+    assert ("CAT-001" in result.rules, len(set(result.domains.values()))) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "verdict"),
+    [
+        ("wwn:6001", "wwn:6001", "allowed"),
+        ("wwn:6001", "wwn:6002", "refused"),
+        ("wwid:eui.0025", "mpath:eui.0025", "unknown"),  # one LUN, single path and multipath
+        ("lvm:a/b", "wwn:6001", "unknown"),
+    ],
+)
+def test_a_one_lun_by_identities_of_two_kinds(here: str, there: str, verdict: str) -> None:
+    web = guest(1, "s0:c40,c300,c600,c900", static=True)
+    web.resources = [disk("/dev/mapper/lun", None, "/dev/mapper/lun")]
+    web.resources[0].in_namespace, web.resources[0].file.kind = True, "block"
+    hosts = {
+        name: host(name, *guests, storage=[s.Storage("/dev/mapper/lun", "block", "253:1", True, identity=text)])
+        for name, guests, text in (("kvm1", [web], here), ("kvm2", [], there))
+    }
+    assert move(hosts, uuid(1), "kvm2") == verdict
+
+
+def test_a_one_server_by_two_protocols_is_no_pass() -> None:
+    hosts = {
+        "kvm1": host("kvm1", guest(1), storage=[nfs("/share", "nfs:store:/vms")]),
+        "kvm2": host("kvm2", guest(2), storage=[bound("ceph", "store:/pool/images", "/")]),
+    }
+    result = judged(hosts)
+    assert result.unknown("CAT-001") == {"kvm1", "kvm2"}
+    assert len(set(result.domains.values())) == 1

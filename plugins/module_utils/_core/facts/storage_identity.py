@@ -89,7 +89,9 @@ def identity_of(storage: Storage, declared: str = "") -> StorageIdentity | None:
         return None
     family = "nfs" if storage.type == "nfs4" else storage.type.rpartition(".")[2]
     if text.startswith("uuid:"):
-        return StorageIdentity(DECLARED if declared else UUID, declared or text, family=family)
+        proof, slash, folder = text.partition(":/")
+        path = posixpath.normpath("/" + folder) if slash else ""
+        return StorageIdentity(DECLARED if declared else UUID, declared or proof, path=path, family=family)
     kind, colon, rest = text.partition(":")
     source = rest if colon else storage.source
     family = kind if colon else family
@@ -156,12 +158,12 @@ def connected(identities: t.Sequence[StorageIdentity]) -> list[list[int]]:
     """
     by_label: dict[tuple[str, t.Any], list[int]] = {}
     for index, identity in enumerate(identities):
-        label = identity.proof if identity.kind != SOURCE else identity.servers
+        label = identity.proof if identity.kind != SOURCE else (identity.family, identity.servers)
         by_label.setdefault((identity.kind, label), []).append(index)
     kinds = {kind for kind, _label in by_label}
     servers = [label for kind, label in by_label if kind == SOURCE]
-    # Identities of two kinds, or of two servers, cannot be told apart: whatever else there is hangs together by them.
-    if len(kinds) > 1 or len(servers) > 1 or (servers and not servers[0]):
+    # Identities of two kinds, protocols or servers cannot be told apart: whatever else there is hangs together by them.
+    if len(kinds) > 1 or len(servers) > 1 or (servers and not servers[0][1]):
         return [list(range(len(identities)))] if len(identities) > 1 else []
     if kinds <= {DECLARED, UUID}:
         return [group for group in by_label.values() if len(group) > 1]

@@ -82,6 +82,12 @@ def _device(move: Move, item: Resource) -> t.Iterator[Objection]:
     here, there = _of_device(move.here, item.path), _of_device(move.there, item.path)
     if here is None or there is None or here.identity is None or there.identity is None:
         yield unknown("device_unknown", f"whether {move.target} has the device {item.path} is not known")
+    elif here.identity.partition(":")[0] != there.identity.partition(":")[0]:
+        yield unknown(
+            "device_unknown",
+            f"whether {item.path} is one device on both hosts is not known: {move.source} has its identity as "
+            f"{here.identity}, {move.target} as {there.identity}",
+        )
     elif here.identity != there.identity:
         yield refused("device_differs", f"{item.path} is another device on {move.target}")
 

@@ -85,6 +85,11 @@ class Mount:
         return None
 
     @property
+    def is_bound(self) -> bool:
+        """A folder of a file system that is mounted elsewhere as a whole; NFS says so in its source."""
+        return self.root not in ("", "/") and self.type not in ("nfs", "nfs4")
+
+    @property
     def remote(self) -> bool:
         """Reached over a network, or clustered."""
         return self.type in REMOTE_TYPES
@@ -168,12 +173,27 @@ def remote_source(mount: Mount) -> str:
     """The source of a remote mount, with its servers and its folder in one form; empty where it names no server."""
     if not mount.remote or mount.source.startswith("//"):
         return ""
-    if mount.type == "ceph" and "=" in mount.source.partition("/")[0]:
-        return mount.source  # user@fsid.name=/folder
+    if mount.type == "ceph" and "=" in mount.source.partition("/")[0]:  # user@fsid.name=/folder
+        return posixpath.normpath(mount.source + mount.root) if mount.is_bound else mount.source
     server, colon, path = mount.source.partition(":/")
     if not colon and mount.type == "fuse.glusterfs":
         server, colon, path = mount.source.partition(":")
+    path = f"{path}/{mount.root}" if mount.is_bound else path
     return f"{server.strip('[]').lower()}:{posixpath.normpath('/' + path)}" if colon else ""
+
+
+def share_source(mount: Mount) -> str:
+    """The source of a mount of SMB, with the folder that is mounted, in one form; empty for any other."""
+    if not mount.source.startswith("//"):
+        return ""
+    source = mount.source.lower().rstrip("/")
+    if not mount.is_bound:
+        return source
+    server, share, folder = (*source[2:].split("/", 2), "", "")[:3]
+    root = mount.root.lower().strip("/")
+    # The root of the file system is the share or, where its top may not be seen, the folder of the source.
+    inside = root if below(f"/{root}", f"/{folder}") else f"{folder}/{root}"
+    return f"//{server}/{share}/{inside}".rstrip("/")
 
 
 def unescape(text: str) -> str:

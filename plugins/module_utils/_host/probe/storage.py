@@ -101,16 +101,18 @@ def _identity(root: Root, mount: core.Mount, uuids: dict[str, str]) -> str | Non
     if source:
         return f"{kind}:{source}"
     if mount.source.startswith("//"):
-        return f"{kind}:{mount.source.lower().rstrip('/')}"
+        return f"{kind}:{core.share_source(mount)}"
+    # Other hosts may have another folder of a cluster's file system.
+    folder = f":{mount.root}" if mount.may_be_remote and mount.is_bound else ""
     if mount.device in uuids:
-        return f"uuid:{uuids[mount.device or '']}"
+        return f"uuid:{uuids[mount.device or '']}{folder}"
     if not mount.source.startswith("/dev/"):
         return None
     try:  # btrfs shows a number of its own in the mount table
         uuid = uuids.get(device(root.stat(mount.source).st_rdev))
     except OSError:
         return None
-    return f"uuid:{uuid}" if uuid else None
+    return f"uuid:{uuid}{folder}" if uuid else None
 
 
 def block_device(root: Root, path: str, rdev: int) -> Storage:
@@ -241,7 +243,7 @@ def _pool(root: Root, pool: str) -> ElementTree.Element | None:
             if "<!DOCTYPE" in text:
                 return None
             tree = ElementTree.fromstring(text)  # noqa: S314 - bounded, no DTD
-        except (OSError, HostReadError, ElementTree.ParseError):
+        except (OSError, HostReadError, ElementTree.ParseError, ValueError):  # ValueError: bytes that are no UTF-8
             continue
         element = tree if tree.tag == "pool" else tree.find("pool")
         if element is not None:

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts import storage_identity as ids
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.connected import DisjointSets
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 FSID = "0f0f0f0f-1111-4222-8333-444444444444"
@@ -73,6 +73,7 @@ TEXTS = st.sampled_from(
 IDENTITIES = st.lists(st.tuples(TEXTS, st.sampled_from(["", "", "one", "two"])), max_size=8, unique=True)
 
 
+@example([("nfs:a:/w", ""), ("ceph:a:/v", "")])
 @given(IDENTITIES)
 def test_groups_connect_all_that_is_not_different(drawn: list[tuple[str, str]]) -> None:
     made = list(dict.fromkeys(identity(text, declared=declared) for text, declared in drawn))
