@@ -21,8 +21,19 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import fin
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import report, report_bounds
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import judge
-from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import DomainXmlError, PlanError, SchemaError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import domain_edit, network_filter, qemu_conf
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import (
+    DomainXmlError,
+    HostReadError,
+    PlanError,
+    SchemaError,
+)
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import (
+    domain_edit,
+    hook_script,
+    image_header,
+    network_filter,
+    qemu_conf,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.domain_xml import parse_domain
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot, encode
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot
@@ -34,7 +45,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import gue
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import document
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
-from tests.unit.support import factory
+from tests.unit.support import factory, hosts
 from tests.unit.support.captured import CapturedRoot, Entry, Tree
 from tests.unit.support.faults.case import guest
 from tests.unit.support.faults.fleet import clean, on_share, sharing, static
@@ -290,3 +301,35 @@ def test_j6_a_mount_that_may_hang_below_a_searched_folder_is_never_touched(type_
     search.run(["/data"])
     assert list(search.found) == ["/data/sub/y.raw"]
     assert (search.problems, search.bugs) == ([], [])
+
+
+# -- text that no reader foresaw --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rest", ["\\", "echo a\\", "echo \u00a0b", "\x0b", "\x0cexit 0", "a\u2028b\n", "<<\x85E\n"])
+def test_j_a_character_that_begins_no_word_of_a_hook_ends_the_reading(rest: str) -> None:
+    assert hook_script.outcome(f"#!/bin/sh\n{rest}") == hook_script.UNKNOWN
+
+
+@pytest.mark.parametrize("driver", [["file"], {"file": 1}, 7, None, True])
+def test_j_a_header_whose_driver_is_no_text_costs_its_own_chain_only(driver: t.Any) -> None:
+    name = "json:" + json.dumps({"driver": driver, "filename": "/base.raw"})
+    with pytest.raises(HostReadError) as caught:
+        image_header.local_path(name, "/i/top.qcow2")
+    assert caught.value.code == "chain_not_followed"
+
+
+@pytest.mark.parametrize(
+    "content", [b"<pool type='dir'>\xff</pool>", b"<pool", b"\xed\xa0\x80", b"<!DOCTYPE x><pool/>"]
+)
+def test_j_a_pool_that_cannot_be_read_costs_its_own_volumes_only(content: bytes) -> None:
+    tree = hosts.el9()
+    tree.file("/etc/libvirt/storage/bad.xml", content)
+    assert hosts.look(tree).coverage["orphans"].status == "ok"
+
+
+def test_j_capabilities_that_are_no_text_leave_the_guests_known() -> None:
+    tree = hosts.el9()
+    tree.libvirt[-1] = {"capabilities": hosts.CAPABILITIES.replace("dac", "\ud800")}
+    snapshot = hosts.look(tree)
+    assert (snapshot.coverage["libvirt"].status, len(snapshot.guests)) == ("unknown", 1)

@@ -186,6 +186,8 @@ def _json_path(text: str) -> str | None:
 def _filename(node: t.Mapping[str, t.Any], text: str) -> str | None:
     name = node.get("filename")
     driver = node.get("driver", "file")
+    if not isinstance(driver, str):
+        raise _not_followed(text)
     if isinstance(name, str) and name and driver in _LOCAL_DRIVERS:
         return name
     if driver not in _PROTOCOLS:

@@ -111,6 +111,8 @@ class _Lexer:
             raise ShellSyntaxError(operator or "arithmetic")
         if not operator:
             word = Token(parts=self._word())
+            if not word.parts:  # a backslash at the end, or a space that the shell may take for a letter
+                raise ShellSyntaxError("a character that begins no word")
             # The number of a file that is redirected is no word of the command.
             if not ((word.plain or "").isdigit() and self.text[self.place : self.place + 1] in ("<", ">")):
                 self.lexed.append(word)

@@ -344,6 +344,7 @@ class GuestLister:
             self.libvirt.version, self.libvirt.models = item.version, item.models
             self.libvirt.filters, self.libvirt.networks = item.filters, item.networks
             self.listed = item.listed
+            self.ledger.unknown("libvirt", item.unread)
         if job.problem:
             for area in ("libvirt",) if self.listed else ("libvirt", "guests"):
                 (self.ledger.bug if job.bug else self.ledger.unknown)(area, job.problem.about("libvirt"))

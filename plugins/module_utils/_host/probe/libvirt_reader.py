@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 
 from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt.network_filter import parse_filter, parse_network
+from ..._core.result import Reason
 from ..._core.snapshot.model import Network, NetworkFilter, SecurityModel
 from ..base.deadline import alive
-from ..base.root import Root
+from ..base.root import Root, trouble
 
 _OS_RELEASE = "/etc/os-release"
 _EL8 = "PLATFORM_ID=platform:el8"
@@ -69,6 +70,8 @@ class LibvirtAnswer:
     guests: list[ListedGuest] = field(default_factory=list)
     #: Why the answer is not whole.
     problem: str = ""
+    #: Why the capabilities are not known although libvirt gave them.
+    unread: Reason | None = None
 
 
 def ask(uri: str, known: t.Collection[str]) -> t.Iterator[dict[str, t.Any]]:
@@ -177,7 +180,10 @@ def gather(items: t.Iterable[dict[str, t.Any]]) -> t.Iterator[ListedGuest | Libv
             answer.networks = networks(item["networks"])
             answer.listed = True
         else:
-            answer.models = security_models(item["capabilities"])
+            try:
+                answer.models = security_models(item["capabilities"])
+            except HostReadError as error:
+                answer.unread = trouble(error)
     yield answer
 
 
@@ -204,7 +210,7 @@ def security_models(capabilities: str) -> list[SecurityModel]:
         return []
     try:
         root = ElementTree.fromstring(f"<all>{match.group(0)}</all>")  # noqa: S314 - the daemon's own, no DTD inside
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError) as error:  # ValueError: characters that are no UTF-8
         raise HostReadError(f"libvirt's capabilities do not parse: {error}", "capabilities_malformed") from error
     return [
         SecurityModel(
