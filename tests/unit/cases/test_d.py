@@ -331,3 +331,31 @@ def test_d_whole_host_with_all_of_them_is_clean() -> None:
     assert {"hostdev", "chardev", "disk", "backing", "state_dir"} <= kinds
     assert [item for item in found(snapshot) if item[0].startswith("IMG")] == []
     assert file_labels.IMAGE in {item.role for item in snapshot.guests[0].resources}
+
+
+HOSTDEV = "<hostdev mode='subsystem' type='{}'><source>{}</source></hostdev>"
+
+
+@pytest.mark.parametrize(("active", "problems"), [(True, ["device_unresolved"]), (False, [])])
+@pytest.mark.parametrize(
+    "device",
+    [
+        HOSTDEV.format("pci", "<address bus='6' slot='2' function='0'/>"),
+        HOSTDEV.format("mdev", "<address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/>"),
+        HOSTDEV.format("scsi", "<adapter name='scsi_host0'/><address bus='0' target='0' unit='0'/>"),
+        "<disk type='nvme'><source type='pci' namespace='1'><address bus='6'/></source><target dev='vda'/></disk>",
+        "<interface type='hostdev'><source><address type='pci' bus='6'/></source></interface>",
+    ],
+)
+def test_d_device_that_leads_to_no_node_is_unknown_only_while_the_guest_runs(
+    device: str, active: bool, problems: list[str]
+) -> None:
+    guest, unknown = filled(Tree(), devices(device), active=active)
+    assert (guest.resources, unknown) == ([], problems)
+
+
+def test_d_devices_without_a_node_of_their_own_are_no_gap() -> None:
+    usb = "<hostdev mode='subsystem' type='usb'><source missing='yes'><address bus='1' device='2'/></source></hostdev>"
+    disk = "<hostdev type='scsi'><source protocol='iscsi' name='iqn.x'><host name='h'/></source></hostdev>"
+    rng = "<rng model='virtio'><backend model='egd' type='unix'><source mode='connect' path='/r'/></backend></rng>"
+    assert filled(Tree(), devices(usb + disk + rng))[1] == []

@@ -432,6 +432,8 @@ def test_k2_a_snapshot_has_no_password(real_conf: Path) -> None:
         f'GRUB_CMDLINE_LINUX="quiet rd.secret={PASSWORD}"',
         f"api_token = {PASSWORD}",
         f"#  Some-Credential={PASSWORD}",
+        f"linux /vmlinuz netroot=iscsi:user:{PASSWORD}@192.0.2.1::::iqn.2026-01.example:root ro",
+        f"options root=live:https://user:{PASSWORD}@web.example/root.img quiet",
     ],
 )
 def test_k2_secrets_of_other_files_are_blanked(line: str) -> None:

@@ -26,12 +26,15 @@ _SETTING = re.compile(
 _GRUB = re.compile(r"(?m)^([ \t]*password(?:_pbkdf2)?[ \t]+\S+[ \t]+)\S[^\n]*")
 #: ``name_of_a_password=TEXT`` among the arguments of a kernel.
 _ARGUMENT = re.compile(rf"(?i)((?<=[\s\"'])(?![\w.-]*uuid=)[\w.-]*{_WORDS}[\w.-]*=)([^\s\"']+)")
+#: ``netroot=iscsi:USER:TEXT@HOST`` and ``scheme://USER:TEXT@HOST`` among the arguments of a kernel.
+_ADDRESS = re.compile(r"((?<![\w.-])(?:iscsi:|[A-Za-z][\w+.-]*://)[^\s/@:\"']*:)[^\s/@\"']+(?=@)")
 
 
 def blanked(text: str) -> str:
     """The text of a configuration file without the secrets in it."""
     text = _SETTING.sub(rf"\g<1>{BLANK}", text)
     text = _GRUB.sub(rf"\g<1>{BLANK}", text)
+    text = _ADDRESS.sub(rf"\g<1>{BLANK}", text)
     return _ARGUMENT.sub(rf"\g<1>{BLANK}", text)
 
 

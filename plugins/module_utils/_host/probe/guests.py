@@ -18,6 +18,7 @@ from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt import file_labels
 from ..._core.libvirt.domain_xml import (
     MAX_XML,
+    Device,
     Domain,
     GuestStatus,
     Source,
@@ -35,6 +36,8 @@ from .libvirt_reader import ListedGuest
 
 RUN = "/run/libvirt/qemu"
 ETC = "/etc/libvirt/qemu"
+#: Types of devices that a running guest has a node of, by their address in the XML.
+_NODES = frozenset(("pci", "nvme", "mdev", "scsi"))
 _STATES = frozenset(("running", "paused", "shutoff", "crashed", "pmsuspended"))
 
 
@@ -218,22 +221,28 @@ def fill_resources(root: Root, read: ReadGuest, types: file_labels.ImageTypes) -
         for source in sources_of(device):
             if source.path is None:
                 source.path = _path_of(root, source)
-            if (
-                source.path is None
-                and source.volume
-                and read.guest.active
-                and storage.is_local_pool(root, source.pool or "")
-            ):
-                why = f"volume {source.volume!r} of pool {source.pool!r} leads to no file or device"
-                problems.append(Reason("volume_unresolved", why))
+            problem = _unresolved(root, device, source) if read.guest.active else None
+            problems += [problem] if problem else []
     hugetlbfs: list[str] = []
     if read.domain.hugepages and read.guest.active:
-        table, problem = storage.mount_table(root)
+        table, unread = storage.mount_table(root)
         hugetlbfs = [mount.mount for mount in table.of_type("hugetlbfs")]
-        problems += [problem] if problem else []
+        problems += [unread] if unread else []
     live = file_labels.resources(read.domain, read.guest.active, types, hugetlbfs)
     read.guest.resources = sorted([*live, *_only_defined(live, read.defined, types)], key=file_labels.order)
     return problems
+
+
+def _unresolved(root: Root, device: Device, source: Source) -> Reason | None:
+    """Why the file or node of a running guest is not known, which libvirt labels; None where there is none."""
+    if source.path is not None:
+        return None
+    if source.volume and storage.is_local_pool(root, source.pool or ""):
+        why = f"volume {source.volume!r} of pool {source.pool!r} leads to no file or device"
+        return Reason("volume_unresolved", why)
+    if source.address is not None and source.type in _NODES and device.mode != "iommufd":
+        return Reason("device_unresolved", f"the {source.type} device {source.address[:80]!r} leads to no node in /dev")
+    return None
 
 
 def _only_defined(
