@@ -114,6 +114,11 @@ def unresolved_volume(tree: Tree) -> None:
     )
 
 
+def unresolved_device(tree: Tree) -> None:
+    device = "<hostdev mode='subsystem' type='pci'><source><address bus='6' slot='2'/></source></hostdev>"
+    tree.file("/run/libvirt/qemu/web.xml", hosts.status(more=device), mode=0o600)
+
+
 def other_format(tree: Tree) -> None:
     text = hosts.status().replace("<backingStore/>", "").replace("type='qcow2'", "type='qed2'")
     tree.file("/run/libvirt/qemu/web.xml", text)
@@ -289,6 +294,12 @@ ROWS = (
         "volume_unresolved",
         "volume 'unit:0:0:1' of pool 'p1' leads to no file or device",
         unresolved_volume,
+    ),
+    Row(
+        "images",
+        "device_unresolved",
+        "the pci device '0000:06:02.0' leads to no node in /dev",
+        unresolved_device,
     ),
     Row("images", "file_unread", f"{hosts.IMAGE}: Input/output error", broken(hosts.IMAGE)),
     Row("images", "chain_in_container", "guest 'web': backing chains in a container were not followed", make=own_chain),
