@@ -56,11 +56,11 @@ def at_end(text: str, kept: str, end: str, chance: random.Random) -> str:
     return mutated(text.rstrip().removesuffix(end), chance, XML) + kept + end
 
 
-def within(seconds: float, work: t.Callable[[], t.Any]) -> t.Any:
+def within(seconds: float, work: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:
     """The result of work that ends in time; None where it refuses the text."""
     begin = time.process_time()
     try:
-        result = work()
+        result = work(*arguments)
     except (DomainXmlError, HostReadError):
         result = None
     assert time.process_time() - begin < seconds
@@ -72,7 +72,7 @@ def test_fuzz_of_domain_xml() -> None:
     for number in range(CASES):
         chance = chance_of(number)
         text = at_end(chance.choice(DOMAINS), SECLABEL, "</domain>", chance)
-        domain = within(MOST_SECONDS, lambda text=text: domain_xml.parse_domain(text))
+        domain = within(MOST_SECONDS, domain_xml.parse_domain, text)
         if domain is None:
             continue
         parsed += 1
@@ -89,8 +89,8 @@ def test_fuzz_of_status_xml() -> None:
     for number in range(CASES):
         chance = chance_of(number)
         text = at_end(chance.choice(STATUSES), "<taint flag='high-privileges'/>", "</domstatus>", chance)
-        status = within(MOST_SECONDS, lambda text=text: domain_xml.parse_status(text))
-        within(MOST_SECONDS, lambda text=text: domain_xml.job_under_way(text))
+        status = within(MOST_SECONDS, domain_xml.parse_status, text)
+        within(MOST_SECONDS, domain_xml.job_under_way, text)
         if status is not None:
             parsed += 1
             assert "high_privileges" in status.domain.risks, (number, text)
@@ -104,7 +104,7 @@ def test_fuzz_of_jobs_in_status_xml() -> None:
         text = chance.choice(STATUSES).replace("<domain ", "<job type='none' async='migration out'/><domain ", 1)
         head, kept, tail = text.partition("<job type='none' async='migration out'/>")
         text = head + kept + mutated(tail, chance, XML)
-        job = within(MOST_SECONDS, lambda text=text: domain_xml.job_under_way(text))
+        job = within(MOST_SECONDS, domain_xml.job_under_way, text)
         assert job is None or job[1] == "migration out", (number, text)
 
 
@@ -114,7 +114,7 @@ def test_fuzz_of_snapshot_xml() -> None:
     for number in range(CASES):
         chance = chance_of(number)
         text = at_end(seed + chance.choice(DOMAINS), kept, "</domainsnapshot>", chance)
-        files = within(MOST_SECONDS, lambda text=text: snapshot_xml.snapshot_files(text))
+        files = within(MOST_SECONDS, snapshot_xml.snapshot_files, text)
         assert files is None or ("snapshot", "/kept") in files, (number, text)
 
 
@@ -125,7 +125,7 @@ def test_fuzz_of_live_devices() -> None:
     for number in range(CASES):
         chance = chance_of(number)
         text = at_end(chance.choice(DOMAINS), kept, "</domain>", chance)
-        lost = within(MOST_SECONDS, lambda text=text: live_devices.live_only(text, definition))
+        lost = within(MOST_SECONDS, live_devices.live_only, text, definition)
         assert lost is None or any("vdkept" in item for item in lost), (number, text)
 
 
@@ -134,11 +134,11 @@ def test_fuzz_of_edited_xml() -> None:
     for number in range(CASES // 4):
         chance = chance_of(number)
         text = mutated(chance.choice(DOMAINS), chance, XML)
-        edited = within(MOST_SECONDS, lambda text=text: domain_edit.with_seclabel(text, KEPT))
+        edited = within(MOST_SECONDS, domain_edit.with_seclabel, text, KEPT)
         if edited is None:
             continue
-        left = within(MOST_SECONDS, lambda text=text: domain_edit.without_labels_and_filters(text))
-        right = within(MOST_SECONDS, lambda edited=edited: domain_edit.without_labels_and_filters(edited))
+        left = within(MOST_SECONDS, domain_edit.without_labels_and_filters, text)
+        right = within(MOST_SECONDS, domain_edit.without_labels_and_filters, edited)
         assert left is not None, (number, text)
         assert domain_edit.same_guest(left, right), (number, text)
 
@@ -152,12 +152,12 @@ def test_fuzz_of_network_filters() -> None:
     for number in range(CASES):
         chance = chance_of(number)
         text = at_end(seed, "<filterref filter='no-such-filter'/>", "</filter>", chance)
-        filter_ = within(MOST_SECONDS, lambda text=text: network_filter.parse_filter(text))
+        filter_ = within(MOST_SECONDS, network_filter.parse_filter, text)
         if filter_ is not None:
             assert network_filter.weakness([filter_], filter_.name), (number, text)
             assert not network_filter.is_defined([filter_], filter_.name), (number, text)
         network = mutated("<network><name>n</name><forward mode='nat'/><bridge name='b'/></network>", chance, XML)
-        within(MOST_SECONDS, lambda text=network: network_filter.parse_network(text))
+        within(MOST_SECONDS, network_filter.parse_network, network)
 
 
 # -- headers of images -------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_fuzz_of_names_in_headers() -> None:
     for number in range(CASES):
         chance = chance_of(number)
         name = mutated(chance.choice(NAMES), chance, JSON)
-        path = within(MOST_SECONDS, lambda name=name: image_header.local_path(name, "/images/top.qcow2"))
+        path = within(MOST_SECONDS, image_header.local_path, name, "/images/top.qcow2")
         assert path is None or (isinstance(path, str) and path), (number, name)
 
 
@@ -213,7 +213,7 @@ def test_fuzz_of_headers() -> None:
         chance = chance_of(number)
         content = mutated((header + bytes(range(256))).decode("latin-1"), chance, ("\0", "\xff" * 8, "QFI\xfb"))
         for format_ in ("qcow2", "qcow", "qed", "vmdk", "raw"):
-            within(MOST_SECONDS, lambda c=content, f=format_: image_header.parse_header(c.encode("latin-1"), f))
+            within(MOST_SECONDS, image_header.parse_header, content.encode("latin-1"), format_)
         rest = mutated(json.dumps(NAMES), chance, JSON).encode("utf-8", "surrogatepass")
         assert image_header.parse_header(header + rest, "qcow2").backing == "/base.qcow2", number
 
