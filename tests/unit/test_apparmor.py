@@ -17,7 +17,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
 
-NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.UTC)
+NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.timezone.utc)
 DEBIAN = "ID=debian\nPRETTY_NAME='Debian GNU/Linux 13'\n"
 UBUNTU = "ID=ubuntu\nID_LIKE=debian\nPRETTY_NAME='Ubuntu 24.04.3 LTS'\n"
 MINT = 'ID=linuxmint\nID_LIKE="ubuntu debian"\n'

@@ -19,7 +19,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 from tests.unit.support import hosts, stacks
 from tests.unit.support.stacks import STACKS, Stack
 
-NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.UTC)
+NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.timezone.utc)
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "stacks.md"
 #: Nodes without a libvirt of their own: nothing of sVirt applies to them.
 NODES = {"KubeVirt", "Kata"}

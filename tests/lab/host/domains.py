@@ -66,7 +66,7 @@ def static_level(number: int, tenant: int = 1) -> str:
     """The level of a guest for life: four categories, one of each band; no two numbers share a label."""
     high, low = divmod(number, _BAND_WIDTH)
     offsets = (tenant % _BAND_WIDTH, (7 * tenant) % _BAND_WIDTH, high, low)
-    return "s0:" + ",".join(f"c{band + offset}" for band, offset in zip(_BANDS, offsets, strict=True))
+    return "s0:" + ",".join(f"c{band + offset}" for band, offset in zip(_BANDS, offsets))
 
 
 def static_seclabel(level: str, relabel: str = "yes", type_: str = GUEST_TYPE) -> str:

@@ -71,7 +71,7 @@ def test_c_live_snapshot_and_active_commit(name: str) -> None:
 @pytest.mark.parametrize("labels", [(OWN, OWN), (OWN, factory.CONTENT), (factory.CONTENT, OWN)])
 def test_c_middle_or_aborted_commit_leaves_either_label_below_the_top(labels: tuple[str, str]) -> None:
     xml = chain_xml("/i/middle.qcow2", "/i/base.qcow2")
-    labelled = dict(zip(("/i/middle.qcow2", "/i/base.qcow2"), labels, strict=True))
+    labelled = dict(zip(("/i/middle.qcow2", "/i/base.qcow2"), labels))
     assert image_rules(host_of(guest_of(xml, labelled))) == []
 
 

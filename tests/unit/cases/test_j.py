@@ -127,6 +127,7 @@ def test_j1_no_reader_goes_as_deep_as_its_input(read: t.Callable[[], object]) ->
 SURROGATES = ("a\ud800b", "a\udcffb", "\udfff")
 
 
+@pytest.mark.controller
 @pytest.mark.parametrize("name", SURROGATES)
 def test_j3_a_lone_surrogate_in_one_name_leaves_every_document_valid(name: str, tmp_path: Path) -> None:
     snapshot = factory.host()
@@ -151,6 +152,7 @@ def test_j3_a_lone_surrogate_in_one_name_leaves_every_document_valid(name: str, 
     assert isinstance(again, Snapshot)
 
 
+@pytest.mark.controller
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400])
 def test_j3_a_number_that_json_does_not_have_is_refused(number: str) -> None:
     text = json.dumps({**encode(factory.host()), "taken_at": 4711}).replace("4711", number)
@@ -160,7 +162,7 @@ def test_j3_a_number_that_json_does_not_have_is_refused(number: str) -> None:
 
 # -- evidence ----------------------------------------------------------------------------------------------------------
 
-NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.UTC)
+NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.timezone.utc)
 
 
 def audited(hosts: t.Sequence[Snapshot]) -> tuple[dict[str, t.Any], float]:

@@ -29,7 +29,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import Ho
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import MAX_FILE, Root
 
 #: Question -> answer, as in ``Tree.answers``; None for a label that the policy does not know.
-Policy = t.Callable[[str], str | None]
+Policy = t.Callable[[str], t.Optional[str]]
 
 _FORMATS = {
     "f": stat.S_IFREG,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.unit.support.fleets import rule
 
-NOW = datetime.datetime(2026, 11, 23, 3, 0, 0, tzinfo=datetime.UTC)
+NOW = datetime.datetime(2026, 11, 23, 3, 0, 0, tzinfo=datetime.timezone.utc)
 READ = {area: s.Coverage(s.OK) for area in s.AREAS}
 #: Names that a tenant may choose.
 HOSTILE = (

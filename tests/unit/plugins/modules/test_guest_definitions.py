@@ -22,9 +22,7 @@ from tests.unit.support.handed_in import hand_journal
 MAC = "52:54:00:00:00:01"
 LABEL = factory.process_label("s0:c40,c300,c600,c900")
 NAMES = ("guest_seclabel", "guest_network_filter", "guest_power_cycle")
-MODULES: dict[str, types.ModuleType] = dict(
-    zip(NAMES, (guest_seclabel, guest_network_filter, guest_power_cycle), strict=True)
-)
+MODULES: dict[str, types.ModuleType] = dict(zip(NAMES, (guest_seclabel, guest_network_filter, guest_power_cycle)))
 
 
 class Bench:

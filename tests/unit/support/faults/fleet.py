@@ -126,7 +126,7 @@ def _both(first: s.Guest, second: s.Guest) -> t.Callable[[], list[s.Snapshot]]:
 def _ranged(*ranges: str, statics: bool = True) -> t.Callable[[], list[s.Snapshot]]:
     def made() -> list[s.Snapshot]:
         hosts = clean()
-        for one, drawn in zip(hosts, ranges, strict=True):
+        for one, drawn in zip(hosts, ranges):
             assert one.libvirt.daemon is not None
             one.libvirt.daemon.context = DAEMON + drawn
             one.guests = [item for item in one.guests if statics and "web" not in item.uuid]

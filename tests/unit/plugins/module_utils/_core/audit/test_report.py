@@ -22,7 +22,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 
 from tests.unit.support.fleets import finding, guest, host
 
-NOW = datetime.datetime(2026, 11, 23, 3, 0, 0, tzinfo=datetime.UTC)
+NOW = datetime.datetime(2026, 11, 23, 3, 0, 0, tzinfo=datetime.timezone.utc)
 READ = {area: Coverage(OK) for area in AREAS}
 
 

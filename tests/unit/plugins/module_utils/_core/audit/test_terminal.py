@@ -27,7 +27,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 from tests.unit.support.fleets import guest, host, nfs, rule
 
 GOLDEN = Path(__file__).parent / "fixtures" / "terminal"
-NOW = datetime.datetime(2026, 11, 23, 3, 0, 0, tzinfo=datetime.UTC)
+NOW = datetime.datetime(2026, 11, 23, 3, 0, 0, tzinfo=datetime.timezone.utc)
 READ = {area: Coverage(OK) for area in AREAS}
 HOSTILE = "evil\x1b[31m\r\n{{ 7*7 }}<script>\u202egnp.exe\u200b" + "A" * 1024
 

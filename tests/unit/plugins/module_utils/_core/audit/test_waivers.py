@@ -126,7 +126,7 @@ BAD: list[tuple[t.Any, str, str]] = [
         for day in ("31.12.2026", "2026-02-30", "20261231", 20261231)
     ),
     (
-        item(rule="TST-001", subject="web", expires=datetime.datetime(2026, 12, 31, tzinfo=datetime.UTC)),
+        item(rule="TST-001", subject="web", expires=datetime.datetime(2026, 12, 31, tzinfo=datetime.timezone.utc)),
         "bad_date",
         "expires is datetime.datetime(2026, 12, 31, 0, 0, tzinfo=datetime.timezone.utc); expected a date as YYYY-MM-DD",
     ),

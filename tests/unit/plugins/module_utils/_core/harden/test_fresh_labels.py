@@ -37,8 +37,8 @@ def proposed(
 ) -> dict[str, t.Any]:
     """What the fleet of these hosts proposes: host -> uuid -> label."""
     names = [item.host.name for item in snapshots]
-    judged = analysis.judge([analysis.view(name, item) for name, item in zip(names, snapshots, strict=True)], unread)
-    hosts = [fresh_labels.labels(name, item) for name, item in zip(names, snapshots, strict=True)]
+    judged = analysis.judge([analysis.view(name, item) for name, item in zip(names, snapshots)], unread)
+    hosts = [fresh_labels.labels(name, item) for name, item in zip(names, snapshots)]
     labels = fresh_labels.propose(hosts, judged.findings, allowed, unread, ledger)
     assert all(item["type"] == "static" for items in labels.values() for item in items)
     return {name: {item["guest"]: item["label"] for item in items} for name, items in labels.items()}

@@ -8,10 +8,11 @@ import typing as t
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import document
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Assignment, QemuConf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.unit.support.documents import assert_fits
 
 GRAMMAR: list[tuple[str, t.Any]] = [
     ("", []),
@@ -205,7 +206,7 @@ _ATOMS = st.sampled_from(
 def test_any_text_is_read_and_fits_the_snapshot(text: str) -> None:
     assignments, problems = qemu_conf.parse(text)
     conf = QemuConf("qemu.conf", True, assignments, problems)
-    assert document.decode(QemuConf, document.encode(conf), "conf") == conf
+    assert_fits(conf)
     assert qemu_conf.security_driver(conf).kind in ("explicit", "unset", "none", "invalid")
     assert problems == sorted(problems, key=lambda item: item.line)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf, qemu_conf_keys
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.qemu_conf_keys import TABLE, version_of
-from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import document
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import QemuConf
 
+from tests.unit.support.documents import assert_fits
 from tests.unit.support.fuzzing import CASES, chance_of
 from tests.unit.support.fuzzing import mutated as broken_text
 
@@ -150,7 +150,7 @@ def test_fuzz_the_reader_of_qemu_conf() -> None:
     for seed in range(CASES):
         broken = mutated(text, seed)
         conf = QemuConf("qemu.conf", True, *qemu_conf.parse(broken))
-        assert document.decode(QemuConf, document.encode(conf), "conf") == conf
+        assert_fits(conf)
         kinds |= {problem.kind for problem in conf.problems}
         syntax = any(problem.kind == "syntax" for problem in conf.problems)
         assert len(qemu_conf.places(broken)) == (0 if syntax else len(conf.assignments))

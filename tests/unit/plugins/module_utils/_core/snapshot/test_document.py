@@ -18,6 +18,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import 
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.controller  # which alone reads documents
+
 FIXTURES = pathlib.Path(__file__).parents[1] / "libvirt" / "fixtures"
 
 

@@ -30,7 +30,9 @@ from tests.unit.support.faults import fleet as fleet_faults
 from tests.unit.support.faults.all import CASES
 from tests.unit.support.fuzzing import CASES as DOCUMENTS
 
-NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.UTC)
+pytestmark = pytest.mark.controller  # which alone reads documents
+
+NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.timezone.utc)
 #: Rounds of each part; there are ten.
 ROUNDS = DOCUMENTS // 10
 #: Seconds that one round may take where the whole machine is busy.

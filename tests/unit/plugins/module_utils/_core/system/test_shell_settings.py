@@ -26,7 +26,7 @@ def value(text: str, name: str = "A") -> str | None:
 def in_a_shell(folder: Path, *texts: str) -> str | None:
     """What sh says that A is after the files; None when it does not get through them."""
     paths = [folder / f"{number}.cfg" for number in range(len(texts))]
-    for path, text in zip(paths, texts, strict=True):
+    for path, text in zip(paths, texts):
         path.write_bytes(text.encode())
     script = "A=; " + "".join(f". {path}; " for path in paths) + "printf '@@%s|' \"$A\""
     run = subprocess.run(

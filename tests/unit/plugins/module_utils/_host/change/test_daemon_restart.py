@@ -144,7 +144,7 @@ def test_a_daemon_that_ends_again_and_again_is_given_up_before_its_time_is_up(
 ) -> None:
     with_conf(tmp_path, conf, journal)
     ending = [starting(pid) for pid in (950, 951, 952)]
-    for tree, pid in zip(ending, ("950", "951", "952"), strict=True):
+    for tree, pid in zip(ending, ("950", "951", "952")):
         tree.file("/run/libvirt/qemu/driver.pid", "900")
         tree.file(PID_FILE, pid)
     machine = Machine(tmp_path, [hosts.el9(), *ending, restarted(960)])

@@ -109,7 +109,8 @@ def test_without_libvirt_its_files_say_nearly_the_same(snapshot: Snapshot) -> No
             tree.file(f"/etc/libvirt/qemu/{item['name']}.xml", f"<!-- a warning -->\n{item['inactive']}")
     other = snapshot_of(tree, down)
     assert {area for area, entry in other.coverage.items() if entry.status == "unknown"} == {"libvirt", "guests"}
-    for one, two in zip(snapshot.guests, other.guests, strict=True):
+    assert len(snapshot.guests) == len(other.guests)
+    for one, two in zip(snapshot.guests, other.guests):
         two.source = one.source
         assert one == two
 

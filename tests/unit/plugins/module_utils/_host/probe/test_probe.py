@@ -39,6 +39,7 @@ def failing(*_arguments: t.Any) -> t.Iterator[t.Any]:
     raise OSError(111, "Connection refused")
 
 
+@pytest.mark.controller
 @pytest.mark.parametrize("make", [hosts.el9, hosts.fedora, hosts.apparmor, hosts.bare])
 def test_every_snapshot_follows_the_schema(make: t.Callable[[], Tree]) -> None:
     whole = document(hosts.look(make()))
@@ -336,9 +337,9 @@ def test_hostile_names_come_through() -> None:
     )
     text = json.dumps(document(hosts.look(tree)))
     text.encode("ascii")
-    back = decode_snapshot(json.loads(text))
-    assert back.orphans[0].path == "/var/lib/libvirt/images/caf\\xe9 {{ x }}\n.qcow2"
-    assert back.processes[0].name == name
+    back = json.loads(text)
+    assert back["orphans"][0]["path"] == "/var/lib/libvirt/images/caf\\xe9 {{ x }}\n.qcow2"
+    assert back["processes"][0]["name"] == name
 
 
 def test_xen_is_asked_only_where_it_is() -> None:
