@@ -53,13 +53,13 @@ bench: venv ## Measure the probe and the audit against alternatives
 	@$(PYTHON) -m tests.bench
 
 test: venv-test ## Everything that CI runs, with one scenario besides `default` (SCENARIO=name selects it)
-	@$(SETUP) importer schemas
+	@$(SETUP) importer schemas python39
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.browser.chromium
 	@$(PYTHON) -m tests.tools.checks test $(if $(SCENARIO),--scenario $(SCENARIO))
 
 proof: venv-test ## All scenarios and everything else, before a release; writes build/proof.json
-	@$(SETUP) importer schemas
+	@$(SETUP) importer schemas python39
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.browser.chromium
 	@$(PYTHON) -m tests.tools.checks proof

@@ -83,9 +83,15 @@ def without_lab() -> Iterator[Check]:
     yield from lint()
     yield Check("galaxy-importer", [sys.executable, "-m", "tests.tools.importer"])
     yield Check("pytest", [sys.executable, "-m", "pytest"])
+    yield target_tests()
     yield store()
     yield browser()
     yield schemas()
+
+
+def target_tests() -> Check:
+    """The unit tests of what hosts execute, on EL 9's Python; not run on a machine that has none."""
+    return Check("pytest Python 3.9", [sys.executable, "-m", "tests.tools.target_tests"], optional=True)
 
 
 def schemas() -> Check:
@@ -211,8 +217,12 @@ def conclude(plan: str, outcomes: list[Outcome], seconds: float, tree: proof.Tre
     if plan in ("test", "proof"):
         proof.write(plan, outcomes, seconds, tree)
         say(f"     written to {proof.FILE.relative_to(environment.ROOT)}")
-    failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
-    say(f"==> failed: {', '.join(failed)}" if failed else f"==> all {len(outcomes)} checks passed")
+    names = {word: [each.check.name for each in outcomes if each.result == word] for word in ("failed", "not run")}
+    failed, missing = names["failed"], names["not run"]
+    passed = "all" if not missing else f"{len(outcomes) - len(missing)} of"
+    say(f"==> failed: {', '.join(failed)}" if failed else f"==> {passed} {len(outcomes)} checks passed")
+    if missing:
+        say(f"==> not run on this machine, and so not passed: {', '.join(missing)}")
     if last := proof.closing_line(outcomes):
         say(last)
     return 1 if failed else 0

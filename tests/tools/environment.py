@@ -7,6 +7,7 @@
     python3 tests/tools/environment.py importer   galaxy-importer, in build/venv-importer
     python3 tests/tools/environment.py nox        nox, in build/venv-nox
     python3 tests/tools/environment.py schemas    official schemas of report formats, in build/venv-schemas
+    python3 tests/tools/environment.py python39   the tests of target code on Python 3.9, in build/venv-python39
 
 What is there already is used again: a stamp in each environment holds the hash of what was asked for.
 """
@@ -30,6 +31,8 @@ COLLECTION = BUILD / "collections" / "ansible_collections" / "svirt" / "fleet"
 
 # Newest first. The pinned ansible-core runs on these and on no other.
 PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
+# Environments of one Python only. A machine without it goes without them; the check that needs it says so.
+SINGLE = {"python39": "python3.9"}
 
 ENVIRONMENTS = {
     "audit": "venv",
@@ -37,6 +40,7 @@ ENVIRONMENTS = {
     "importer": "venv-importer",
     "nox": "venv-nox",
     "schemas": "venv-schemas",
+    "python39": "venv-python39",
 }
 
 
@@ -73,11 +77,21 @@ def probe(path: str) -> Optional[Interpreter]:
     return Interpreter(words[0], words[1], words[2] == "True")
 
 
-def candidates() -> list[str]:
-    """Every place on PATH (and Debian's own) where a supported Python may be, newest version first."""
+def candidates(names: tuple[str, ...] = PYTHONS) -> list[str]:
+    """Every place on PATH (and Debian's own) where one of these Pythons may be, in the order of their names."""
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/bin"]
-    found = [Path(folder, name) for name in PYTHONS for folder in folders if BUILD not in Path(folder).parents]
+    found = [Path(folder, name) for name in names for folder in folders if BUILD not in Path(folder).parents]
     return [str(path) for path in dict.fromkeys(found) if os.access(path, os.X_OK)]
+
+
+def single(name: str) -> Optional[Interpreter]:
+    """The Python of this name, on PATH or among pyenv's; None where the machine has none that can make environments."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for path in [*candidates((name,)), *map(str, sorted(pyenv.glob(f"versions/*/bin/{name}")))]:
+        python = probe(path)
+        if python is not None and python.can_make_environments:
+            return python
+    return None
 
 
 def choose_python() -> Interpreter:
@@ -119,7 +133,10 @@ def make_environment(name: str) -> None:
     stamp = folder / f".svirt-{name}"
     inside = probe(str(folder / "bin" / "python"))
     if inside is None:
-        python = choose_python()
+        python = single(SINGLE[name]) if name in SINGLE else choose_python()
+        if python is None:
+            say(f"Python environment {folder.relative_to(ROOT)}: left out, this machine has no {SINGLE[name]}")
+            return
         say(f"Python environment {folder.relative_to(ROOT)}: new, with Python {python.version}")
         shutil.rmtree(folder, ignore_errors=True)
         run([python.path, "-m", "venv", str(folder)])
@@ -149,9 +166,7 @@ def link_collection() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the Python environments below build/.")
-    parser.add_argument(
-        "names", nargs="+", choices=sorted(ENVIRONMENTS), metavar="NAME", help="audit test importer nox schemas"
-    )
+    parser.add_argument("names", nargs="+", choices=sorted(ENVIRONMENTS), metavar="NAME", help=" ".join(ENVIRONMENTS))
     names = parser.parse_args().names
     try:
         if shutil.which("git") is None:

@@ -53,18 +53,24 @@ def document(plan: str, outcomes: Sequence[Outcome], seconds: float, before: Tre
         "uncommitted_changes": before.changed or after.changed,
         "same_tree_to_the_end": before == after,
         "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "result": "passed" if all(each.passed for each in outcomes) else "failed",
+        "result": _result(outcomes),
         "seconds": round(seconds, 1),
         "checks": [
             {
                 "name": each.check.name,
-                "result": "passed" if each.passed else "failed",
+                "result": each.result,
                 "seconds": round(each.seconds, 1),
                 "count": each.counts,
             }
             for each in outcomes
         ],
     }
+
+
+def _result(outcomes: Sequence[Outcome]) -> str:
+    """Of the whole run: "incomplete" when nothing failed, and something was not run."""
+    results = {each.result for each in outcomes}
+    return "failed" if "failed" in results else "incomplete" if "not run" in results else "passed"
 
 
 def write(plan: str, outcomes: Sequence[Outcome], seconds: float, before: Tree, path: Path = FILE) -> None:
@@ -81,7 +87,7 @@ def git(*words: str) -> str:
 def failed_tests(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """What pytest named in the logs of checks that failed; what Ansible printed of it stands in quotes."""
     for outcome in outcomes:
-        if not outcome.passed:
+        if outcome.result == "failed":
             yield from dict.fromkeys(_NAMED.findall(outcome.check.log.read_text(errors="replace")))
 
 

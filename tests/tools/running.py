@@ -27,6 +27,8 @@ CLOSING = re.compile(r"\d+ (?:failed|passed)[^\"=\n]* in [\d.]+s")
 
 UNDER_WAY = stopping.UnderWay()
 _UNDO = 300.0  # seconds
+#: Exit status of a check that cannot run on this machine, as automake has it; the last line of its log says why.
+NOT_RUN = 77
 
 # What every check finds in its environment: our tools first, this checkout as svirt.fleet, and text in UTF-8.
 ENVIRONMENT = {
@@ -50,6 +52,8 @@ class Check:
     undo: list[str] | None = None
     #: Seconds in which it has come to its end, or has failed; None: no limit.
     limit: float | None = 3600.0
+    #: Whether it may end with NOT_RUN.
+    optional: bool = False
 
     @property
     def log(self) -> Path:
@@ -64,6 +68,12 @@ class Outcome:
     passed: bool
     seconds: float
     counts: dict[str, int]
+    #: It needs what this machine lacks. Such a check has not passed.
+    not_run: bool = False
+
+    @property
+    def result(self) -> str:
+        return "passed" if self.passed else "not run" if self.not_run else "failed"
 
 
 def say(text: str) -> None:
@@ -96,7 +106,9 @@ def run(check: Check) -> Outcome:
             log.write(f"\n{check.name}: {why}, so it was killed\n")
             log.flush()
             undo(check, log)
-    return Outcome(check, status == 0, time.monotonic() - started, counts_of(check.log.read_text(errors="replace")))
+    counts = counts_of(check.log.read_text(errors="replace"))
+    not_run = check.optional and status == NOT_RUN
+    return Outcome(check, status == 0, time.monotonic() - started, counts, not_run)
 
 
 def call(check: Check, log: TextIO) -> int | None:
@@ -141,13 +153,13 @@ def counts_of(text: str) -> dict[str, int]:
 
 def line_of(outcome: Outcome) -> str:
     """Result, name, seconds and counts of a check."""
-    word = "ok  " if outcome.passed else "FAIL"
+    word = {"passed": "ok  ", "not run": "skip", "failed": "FAIL"}[outcome.result]
     counts = ", ".join(f"{number} {what}" for what, number in outcome.counts.items())
     return f"{word} {outcome.check.name:<24} {outcome.seconds:7.1f} s   {counts}".rstrip()
 
 
 def report(outcome: Outcome) -> None:
-    """One line for a check that passed; for a failed check also its output."""
+    """One line for a check that passed; for any other also its output."""
     if not outcome.passed:
         say(outcome.check.log.read_text(errors="replace").rstrip())
     say(f"{line_of(outcome)}   {outcome.check.log.relative_to(ROOT)}")

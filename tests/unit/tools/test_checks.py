@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tools import checks, proof
-from tests.tools.running import Check, Outcome, counts_of
+from tests.tools import checks, environment, proof, running
+from tests.tools.running import NOT_RUN, Check, Outcome, counts_of
 
 ROOT = Path(__file__).resolve().parents[3]
 CLOSING = "\x1b[32m=== 31 passed, 2 deselected in 328.50s (0:05:28) ===\x1b[0m"
@@ -43,7 +44,8 @@ def test_scenario_can_be_chosen(name: str, capsys: pytest.CaptureFixture[str]) -
 
 def test_whatever_needs_no_lab_is_in_every_test() -> None:
     for plan in (checks.plan_test("fleet"), checks.plan_proof()):
-        assert {"pytest", "pytest store", "mypy", "galaxy-importer", "lab image"} <= set(names(plan))
+        wanted = {"pytest", "pytest Python 3.9", "pytest store", "mypy", "galaxy-importer", "lab image"}
+        assert wanted <= set(names(plan))
 
 
 def test_long_forms_have_no_limit() -> None:
@@ -87,3 +89,33 @@ def test_proof_reports_a_tree_that_changed_under_it(after: proof.Tree) -> None:
     found = proof.document("proof", [outcome("mypy", True, 60.0)], 60.0, before, after)
     assert (found["commit"], found["same_tree_to_the_end"]) == ("5a8afcb", False)
     assert found["uncommitted_changes"] == after.changed
+
+
+def test_check_that_was_not_run_has_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "LOGS", tmp_path)
+    ends = [sys.executable, "-c", f"import sys; print('no such Python here'); sys.exit({NOT_RUN})"]
+    missing = running.run(Check("elsewhere", ends, optional=True))
+    failed = running.run(Check("here", ends))
+    assert (missing.result, failed.result) == ("not run", "failed")
+
+    tree = proof.Tree("5a8afcb", changed=False)
+    passed = outcome("mypy", True, 60.0)
+    found = proof.document("proof", [passed, missing], 60.0, tree, tree)
+    assert (found["result"], found["checks"][1]["result"]) == ("incomplete", "not run")
+    assert proof.document("proof", [passed, missing, failed], 60.0, tree, tree)["result"] == "failed"
+    assert not running.line_of(missing).startswith("ok")
+
+
+def test_run_says_what_it_did_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(proof, "FILE", environment.ROOT / "proof.json")
+    monkeypatch.setattr(proof, "write", lambda *_given: None)
+    missing = Outcome(Check("pytest Python 3.9", ["true"]), False, 1.0, {}, not_run=True)
+    tree = proof.Tree("5a8afcb", changed=False)
+    assert checks.conclude("proof", [outcome("mypy", True, 60.0), missing], 61.0, tree) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith("==>")][1:] == [
+        "==> 1 of 2 checks passed",
+        "==> not run on this machine, and so not passed: pytest Python 3.9",
+    ]
