@@ -15,7 +15,8 @@ from pathlib import Path
 from . import faults
 from .capture import capture
 from .errors import LabError
-from .image import build, rootfs
+from .image import build
+from .image.rootfs import RELEASES
 from .image.shapes import RECIPES
 from .lab import DEFAULT_DIR, Lab
 from .machine import accel
@@ -46,7 +47,7 @@ def _ground(args: argparse.Namespace, hosts: int) -> Ground:
     mode = accel.choose(asked, facts, boot_loader=args.boot_loader, hosts=hosts)
     if asked == "auto" and mode is accel.Accel.TCG and not args.boot_loader:
         say(f"hosts are emulated, several times slower than under User-Mode Linux: {accel.uml_unable(facts, hosts)}")
-    return build.ground(args.release, mode, shape=shape, install=args.install, fall_back=asked == "auto")
+    return build.ground(args.release or RELEASES[0], mode, shape=shape, install=args.install, fall_back=asked == "auto")
 
 
 def _image(args: argparse.Namespace) -> int:
@@ -57,7 +58,7 @@ def _image(args: argparse.Namespace) -> int:
 def _up(args: argparse.Namespace) -> int:
     lab = Lab.at(args.dir)
     names = args.hosts.split(",")
-    if lab.up(lambda: _ground(args, len(names)), names, args.shape) and args.faults == "default":
+    if lab.up(lambda: _ground(args, len(names)), names, args.shape, args.release) and args.faults == "default":
         with step(f"default faults of {', '.join(names)}"), ThreadPoolExecutor(len(names)) as pool:
             list(pool.map(lambda name: faults.inject(name, *faults.default_faults(name), lab=lab.folder), names))
     print(f"inventory: {lab.inventory}")
@@ -131,7 +132,11 @@ def _parser() -> argparse.ArgumentParser:
         command("image", _image, "build the image of a host, or say where it is"),
         up := command("up", _up, "bring the lab up, or reuse it"),
     ):
-        made.add_argument("--release", default="trixie", choices=rootfs.RELEASES)
+        made.add_argument(
+            "--release",
+            choices=RELEASES,
+            help=f"of Debian (default: that of hosts that are up, else {RELEASES[0]})",
+        )
         made.add_argument(
             "--shape",
             type=Shape,

@@ -17,6 +17,7 @@ from . import inventory
 from .agent import ask
 from .cache import locked
 from .errors import LabError
+from .image.rootfs import RELEASES
 from .machine.ground import Ground
 from .machine.host import LabHost
 from .machine.uml import card
@@ -54,6 +55,14 @@ class Lab:
         """The shape of its hosts."""
         return Shape(self._shape.read_text().strip()) if self._shape.exists() else Shape.DEBIAN
 
+    @property
+    def _release(self) -> Path:
+        return self.folder / "release"
+
+    def release(self) -> str:
+        """The Debian release of its hosts."""
+        return self._release.read_text().strip() if self._release.exists() else RELEASES[0]
+
     def names(self) -> list[str]:
         """Names of the hosts that this lab was brought up with."""
         return self._names.read_text().split() if self._names.exists() else []
@@ -66,20 +75,28 @@ class Lab:
         """How to reach a host. Raises LabError when it is not up."""
         return self.host(name).remote()
 
-    def up(self, prepare: Callable[[], Ground], names: Sequence[str], shape: Shape | None = None) -> bool:
-        """Bring the hosts up, or reuse those of this shape (None: of any); returns whether they were started now.
+    def up(
+        self,
+        prepare: Callable[[], Ground],
+        names: Sequence[str],
+        shape: Shape | None = None,
+        release: str | None = None,
+    ) -> bool:
+        """Bring the hosts up, or reuse those of this shape and release (None: of any); returns whether they were
+        started now.
 
         prepare: what they are started from, asked for when they are not up.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder / "lock"):
-            same = self.names() == list(names) and shape in (None, self.shape())
+            same = self.names() == list(names) and shape in (None, self.shape()) and release in (None, self.release())
             if same and all(self._healthy(name) for name in names):
                 say(f"the lab in {self.folder} is up already")
                 return False
             self._clean()
             ground = prepare()
             self._shape.write_text(f"{(shape or Shape.DEBIAN).value}\n")
+            self._release.write_text(f"{release or RELEASES[0]}\n")
             with step(f"booting {', '.join(names)} ({ground.accel.value})"):
                 self._start(ground, names)
                 _each(names, lambda name: self.host(name).wait())
@@ -137,7 +154,7 @@ class Lab:
             if ended := self.host(name).stop():
                 say(f"{name}: stopped process {' '.join(map(str, ended))}")
         shutil.rmtree(self._control(), ignore_errors=True)
-        for left in ("control", "hosts", "shape", "known_hosts", "id_ed25519", "id_ed25519.pub", "seeded"):
+        for left in ("control", "hosts", "shape", "release", "known_hosts", "id_ed25519", "id_ed25519.pub", "seeded"):
             (self.folder / left).unlink(missing_ok=True)
         shutil.rmtree(self.inventory.parent, ignore_errors=True)
 
