@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 import typing as t
@@ -207,6 +208,14 @@ def _guests(items: list[dict[str, t.Any]]) -> None:
             parse_context(str(item.get("label", "")))
 
 
+def _date(value: t.Any) -> str:
+    try:
+        datetime.datetime.fromisoformat(str(value))
+    except ValueError:
+        return "give a date such as 2026-11-01, or a time such as 2026-11-01T12:00:00Z"
+    return ""
+
+
 _HUNDRED_YEARS = 36_500
 STEPS = ("read", "reserve", "apply", "confirm")
 #: Variables of the playbooks, by name.
@@ -221,6 +230,7 @@ VARIABLES: dict[str, Check] = {
     "svirt_guest_power_cycle": _names,
     "svirt_guest_power_cycle_force": _flag,
     "svirt_guests": _entries(_guests),
+    "svirt_history_since": _date,
     "svirt_hosts": _pattern,
     "svirt_ignore_variables": _names,
     "svirt_label_domains": _entries(parse_domains),

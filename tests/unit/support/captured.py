@@ -74,6 +74,10 @@ class Entry:
         return self.dev
 
     @property
+    def st_size(self) -> int:
+        return len(self.content)
+
+    @property
     def st_rdev(self) -> int:
         return self.rdev
 

@@ -9,18 +9,16 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import posixpath
 import re
 import typing as t
 
 from ..._core.errors import HostReadError
 from ..._core.result import Reason
 from ..._core.selinux.denials import GUARD_SCRIPT_HEX, DenialLog
+from ..base import audit_files
 from ..base.root import Root, reason
 from ..base.tools import HostTools
 
-_CONF = "/etc/audit/auditd.conf"
-_LOG = "/var/log/audit/audit.log"
 _MAX_FILE = 128 * 1024 * 1024
 _MAX_ROTATED = 20
 _MAX_LINES = 200_000
@@ -36,24 +34,16 @@ def read(root: Root, tools: HostTools, booted_at: float | None) -> DenialLog:
     words = [word for word in (root.line("/proc/cmdline") or "").split() if word.startswith("audit=")]
     if words and _KERNEL_OFF.match(words[-1]):
         log.problem = Reason("audit_off", f"the kernel was started with {words[-1]} and records no denial")
-    elif _runs(root, "auditd"):
+    elif audit_files.runs(root):
         _read_files(root, log, booted_at)
     elif not _read_journal(tools, log):
         _read_buffer(tools, log, booted_at)
     return log
 
 
-def _runs(root: Root, program: str) -> bool:
-    try:
-        pids = [name for name in root.listdir("/proc") if name.isdigit()]
-    except (OSError, HostReadError):
-        return False
-    return any(root.line(f"/proc/{pid}/comm") == program for pid in pids)
-
-
 def _read_files(root: Root, log: DenialLog, booted_at: float | None) -> None:
     """The current file and the rotated ones, newest first, until one reaches back to the boot."""
-    path = _path(root)
+    path = audit_files.log_path(root)
     for name in (path, *(f"{path}.{number}" for number in range(1, _MAX_ROTATED))):
         try:
             text = root.read_text(name, _MAX_FILE)
@@ -67,18 +57,6 @@ def _read_files(root: Root, log: DenialLog, booted_at: float | None) -> None:
             break
     if log.earliest is None:
         log.problem = Reason("log_empty", f"auditd runs, but {path} has no record")
-
-
-def _path(root: Root) -> str:
-    try:
-        lines = root.read_text(_CONF, 65536).split("\n")
-    except (OSError, HostReadError):
-        return _LOG
-    for line in lines:
-        name, _equals, value = (part.strip() for part in line.partition("="))
-        if name == "log_file" and posixpath.isabs(value):
-            return value
-    return _LOG
 
 
 def _relevant(text: str) -> t.Iterator[str]:

@@ -8,10 +8,10 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.history.intervals import (
+    GuestNow,
     HostHistory,
     HostLog,
     Interval,
-    GuestNow,
     history,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux import virt_audit as a

@@ -16,9 +16,9 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.history.as
     completed,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.history.intervals import (
+    GuestNow,
     HostHistory,
     HostLog,
-    GuestNow,
     history,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.sharing import Sharing
