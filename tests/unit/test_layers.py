@@ -392,7 +392,8 @@ def test_no_plugin_starts_programs_by_itself() -> None:
     result = {
         named(path): complaints for path in sources(PLUGINS) if (complaints := starters_of_programs(path.read_text()))
     }
-    assert result == {}
+    # The watch runs on hosts without Ansible, and so without run_command.
+    assert result == {"plugins/module_utils/_watch/programs.py": ["imports subprocess"]}
 
 
 def test_modules_are_thin() -> None:

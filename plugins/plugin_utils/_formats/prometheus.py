@@ -9,25 +9,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from ...module_utils._core.audit import waivers
 from ...module_utils._core.audit.fleet import analysis
+from ...module_utils._core.audit.metrics import Gauge, Labels, by_rule, lines
 from ...module_utils._core.audit.report_model import FLEET_VERDICTS, Report
 from ...module_utils._core.audit.rules import catalogue
-from ...module_utils._core.audit.text import visible_text
-
-PREFIX = "svirt_fleet_"
-Labels = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A metric. Name and help stay the same from release to release."""
-
-    name: str
-    help: str
-
 
 VERDICT = Gauge("verdict", "Whether the fleet has this verdict (1) or not (0).")
 HOST = Gauge("host_verdict", "Verdict of a host; the value is 1.")
@@ -47,7 +34,7 @@ PASSED = Gauge("last_pass_timestamp_seconds", "Time of the last analysis that pa
 
 def render(report: Report) -> str:
     """All metrics."""
-    return "".join(line for gauge, samples in _samples(report) for line in _lines(gauge, samples))
+    return "".join(line for gauge, samples in _samples(report) for line in lines(gauge, samples))
 
 
 def _samples(report: Report) -> Iterator[tuple[Gauge, Iterable[tuple[Labels, float]]]]:
@@ -69,22 +56,8 @@ def _samples(report: Report) -> Iterator[tuple[Gauge, Iterable[tuple[Labels, flo
 
 def _by_rule(counts: dict[str, int]) -> list[tuple[Labels, float]]:
     """Every rule of this version, those without findings too, and those of the report that it does not know."""
-    known = [rule.id for rule in (*catalogue.RULES, *analysis.RULES, waivers.RULE)]
-    return [({"rule": rule}, float(counts.get(rule, 0))) for rule in sorted({*known, *counts})]
+    return by_rule(counts, [rule.id for rule in (*catalogue.RULES, *analysis.RULES, waivers.RULE)])
 
 
 def _seconds(time: str) -> float:
     return datetime.datetime.fromisoformat(time).timestamp()
-
-
-def _lines(gauge: Gauge, samples: Iterable[tuple[Labels, float]]) -> Iterator[str]:
-    name = PREFIX + gauge.name
-    yield f"# HELP {name} {gauge.help}\n# TYPE {name} gauge\n"
-    for labels, value in samples:
-        listed = ",".join(f'{key}="{escaped(text)}"' for key, text in labels.items())
-        yield f"{name}{{{listed}}} {value:.0f}\n" if listed else f"{name} {value:.0f}\n"
-
-
-def escaped(text: str) -> str:
-    """The value of a label."""
-    return visible_text(text).replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
