@@ -16,6 +16,7 @@ from .._host.base.journal import Journals
 from .._host.base.tools import HostTools
 from .._host.change import rollback
 from .._host.change.selinux import restorers
+from .._host.change.watch import actor as watch
 from .._module import Call
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {"runs": {"type": "int"}, "strict": {"type": "bool", "default": True}}
@@ -41,7 +42,7 @@ def _run(call: Call, count: int | None, journals: Journals) -> dict[str, t.Any]:
     folder = journals.folder
     before = rollback.runs(folder=folder)
     tools = HostTools(run_command=call.run_command, find=call.find)
-    by_kind = {**rollback.RESTORERS, **restorers(tools)}
+    by_kind = {**rollback.RESTORERS, **restorers(tools), **watch.restorers(tools)}
     if call.check_mode or not before:
         wanted = before[:count]
         looks = rollback.inspectors(wanted)

@@ -68,7 +68,7 @@ class Watch:
         settings = self._settings()
         before = self._state()
         own = verdict.unknown(f"the run was ended: {result}")
-        self._tell(settings, before, own, None)
+        self._tell(settings, before, own, self._guard(before.guard))
         return OK
 
     def self_test(self) -> int:
