@@ -83,9 +83,10 @@ def _plan(params: dict[str, t.Any], settings: WatchSettings | None, python: str,
 
 def _settings(params: dict[str, t.Any]) -> WatchSettings:
     """Raises PlanError."""
-    lists = {name: tuple(params[name]) for name in ("permissive_allowed", "waivers")}
     keys = ("directory", "interval", "timeout", "fail_on", "profile")
-    settings = WatchSettings(params["host"] or "", **{key: params[key] for key in keys}, **lists)
+    chosen: dict[str, t.Any] = {key: params[key] for key in keys}
+    chosen.update({name: tuple(params[name]) for name in ("permissive_allowed", "waivers")})
+    settings = WatchSettings(params["host"] or "", **chosen)
     check(settings)
     return settings
 

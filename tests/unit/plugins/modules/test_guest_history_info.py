@@ -119,7 +119,12 @@ def entry(at: float, type_: int, message: t.Any, boot: str = "a") -> str:
 
 
 def journal(*entries: str, status: int = 0) -> HostTools:
-    return HostTools(lambda _args, **_more: (status, "\n".join(entries), "broken"), lambda name: f"/bin/{name}")
+    def run(args: list[str], *, data: str | None = None) -> tuple[int, str, str]:
+        assert "_TRANSPORT=audit" in args
+        assert data is None
+        return status, "\n".join(entries), "broken"
+
+    return HostTools(run, lambda name: f"/bin/{name}")
 
 
 def text(line: str) -> str:

@@ -53,7 +53,6 @@ class Host:
     def __init__(self, top: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.top, self.capsys = top, capsys
         self.binding, self.test = True, 0
-        self.commands: list[list[str]] = []
         self.tree = Tree()
         self.tree.folder("/run/systemd/system")
         self.tree.file("/usr/bin/python3", label=PYTHON)
@@ -70,8 +69,9 @@ class Host:
         path = self.top / "journal.active"
         path.touch() if value else path.unlink(missing_ok=True)
 
-    def run_command(self, command: list[str], **_more: t.Any) -> tuple[int, str, str]:
-        self.commands.append(command)
+    def run_command(self, args: list[str], *, data: str | None = None) -> tuple[int, str, str]:
+        assert data is None
+        command = args
         if command[0] == "systemctl":
             return self.systemctl(*command[1:])
         if "--self-test" in command:

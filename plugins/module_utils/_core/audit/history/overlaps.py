@@ -25,6 +25,8 @@ from .intervals import LEDGER, Doubt, HostHistory, Interval, Span
 SKEW = 5.0
 #: Pairs of intervals that overlap in one fleet, above which no more are compared.
 MAX_PAIRS = 100_000
+#: Comparisons of intervals in one fleet: a hostile host may name any labels, and must not keep others from an answer.
+MAX_WORK = 5_000_000
 #: Periods that are kept of one pair of guests.
 MAX_PERIODS = 20
 
@@ -132,7 +134,7 @@ def meetings(histories: t.Sequence[HostHistory], sharing: Sharing, budget: int =
         for lower in dominance.below.get(key, ()):
             collector.between(entry.intervals, levels[lower].intervals)
     hosts = {item.host for key in dominance.skipped for item in levels[key].intervals}
-    if collector.budget < 0:
+    if collector.exhausted:
         hosts |= {history.host for history in histories}
     reason = Reason("too_many", "more guests had labels that meet than are compared")
     doubts += [
@@ -180,10 +182,15 @@ class _Collector:
     """Finds overlaps of intervals, by a sweep over their beginnings."""
 
     def __init__(self, storage: StorageNow, budget: int) -> None:
-        self.budget = budget
+        self.budget, self.work = budget, MAX_WORK
         self.pairs: dict[tuple[str, ...], PastReach] = {}
         self.apart: set[tuple[str, ...]] = set()
         self._storage = storage
+
+    @property
+    def exhausted(self) -> bool:
+        """Not all intervals were compared."""
+        return self.budget < 0 or self.work < 0
 
     def within(self, intervals: t.Sequence[Interval]) -> None:
         """Pairs of intervals of one level."""
@@ -212,8 +219,9 @@ class _Collector:
         for party in sorted(parties, key=place):
             begin = place(party)
             active = [old for old in active if _end(old[0], local) >= begin]
+            self.work -= len(active)
             for old in active:
-                if self.budget < 0:
+                if self.exhausted:
                     return
                 self._pair(old, party, relation, local)
             active.append(party)

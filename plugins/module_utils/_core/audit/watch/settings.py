@@ -8,6 +8,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from .. import waivers as w
 from ..finding import PROFILES, Settings
 from ..report import THRESHOLDS
 
+#: Paths that systemd reads as they are.
+_DIRECTORY = re.compile(r"(?:/[A-Za-z0-9._+@-]+)+/?\Z")
 #: Name of the file with the metrics, in the folder of the textfile collector.
 METRICS = "svirt_fleet_watch.prom"
 
@@ -42,7 +45,7 @@ class WatchSettings:
         """The operator's settings for the rules."""
         return Settings(self.profile, self.permissive_allowed)
 
-    def accepted(self) -> list[w.Waiver]:
+    def accepted(self) -> tuple[w.Waiver, ...]:
         """The waivers. Raises WaiverError."""
         return w.parse(list(self.waivers))
 
@@ -55,8 +58,8 @@ def read_settings(text: str) -> WatchSettings:
     """The settings of the file. Raises PlanError for anything else."""
     try:
         given = json.loads(text)
-        lists = {name: tuple(given.pop(name)) for name in ("permissive_allowed", "waivers")}
-        settings = WatchSettings(**given, **lists)
+        given.update({name: tuple(given[name]) for name in ("permissive_allowed", "waivers")})
+        settings = WatchSettings(**given)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PlanError(f"the settings are not those of the watch: {str(error)[:200]}", "bad_settings") from error
     check(settings)
@@ -64,7 +67,7 @@ def read_settings(text: str) -> WatchSettings:
 
 
 def check(settings: WatchSettings) -> None:
-    """Raise PlanError for settings that cannot be meant."""
+    """Raise PlanError for settings that cannot be meant; those of a file may be of any type."""
     numbers = {"interval": (60, 86400), "timeout": (1, 600)}
     for name, (low, high) in numbers.items():
         value = getattr(settings, name)
@@ -73,12 +76,12 @@ def check(settings: WatchSettings) -> None:
     for name, choices in (("fail_on", THRESHOLDS), ("profile", PROFILES)):
         if getattr(settings, name) not in choices:
             raise PlanError(f"{name} is {getattr(settings, name)!r}; give one of {', '.join(choices)}", f"bad_{name}")
-    if not isinstance(settings.host, str) or not settings.host:
+    host: t.Any = settings.host
+    if not isinstance(host, str) or not host:
         raise PlanError("host is empty; give the host's name in the inventory", "bad_host")
-    plain = isinstance(settings.directory, str) and settings.directory.isprintable()
-    parts = settings.directory.split("/") if plain else []
-    if not plain or not settings.directory.startswith("/") or ".." in parts or set(settings.directory) & set(" %\\\"'"):
-        text = f"directory is {settings.directory!r}; give an absolute path without spaces, quotes, % and backslashes"
+    directory: t.Any = settings.directory
+    if not isinstance(directory, str) or not _DIRECTORY.match(directory) or ".." in directory.split("/"):
+        text = f"directory is {directory!r}; give an absolute path of letters, digits, and the characters . _ - + @"
         raise PlanError(text, "bad_directory")
     try:
         settings.accepted()

@@ -129,6 +129,17 @@ def test_pairs_are_bounded() -> None:
     assert len(found.pairs) == 51
 
 
+def test_comparisons_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlaps, "MAX_WORK", 100)
+    # Guests of one host are compared with those of the other only, and there is one of them.
+    one = past("kvm1", *(events(str(number), 10, 500, f"s0:c{number},c1000") for number in range(3)))
+    many = past("kvm1", *(events(str(number), 10, 500) for number in range(60)))
+    other = past("kvm2", events("x", 10, 500))
+    assert overlaps.meetings([one, other], ONE_SHARE).doubts == []
+    doubts = overlaps.meetings([many, other], ONE_SHARE).doubts
+    assert [(item.host, item.reason.code) for item in doubts] == [("kvm1", "too_many"), ("kvm2", "too_many")]
+
+
 def test_periods_of_one_pair_are_bounded() -> None:
     meetings = [events("b", 10 + number * 10, 15 + number * 10) for number in range(30)]
     (pair,) = overlaps.meetings([past("kvm1", events("a", 5, 900), *meetings)], ONE_SHARE).pairs
