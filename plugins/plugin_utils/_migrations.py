@@ -35,6 +35,10 @@ TABLES = (
     "svirt_events",
     "svirt_commits",
     "svirt_clock",
+    "svirt_runs",
+    "svirt_blobs",
+    "svirt_run_hosts",
+    "svirt_run_orders",
 )
 
 _SNAPSHOTS = """
@@ -129,12 +133,53 @@ CREATE TABLE IF NOT EXISTS svirt_clock (
 INSERT INTO svirt_clock (id, latest) SELECT 1, at FROM svirt_events ORDER BY at DESC LIMIT 1 ON CONFLICT DO NOTHING
 """
 
+# A snapshot is stored once for all runs in which it is the same, by the SHA-256 of its JSON without its time.
+_RUNS = """
+CREATE TABLE svirt_runs (
+    number {number},
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('audit', 'harden', 'allocate')),
+    inventory TEXT NOT NULL,
+    begun_at DOUBLE PRECISION NOT NULL,
+    ended_at DOUBLE PRECISION,
+    collection TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'judging', 'closed')),
+    verdict TEXT NOT NULL,
+    counts TEXT NOT NULL,
+    report {blob},
+    CHECK ((ended_at IS NULL) = (state <> 'closed'))
+);
+CREATE TABLE svirt_blobs (
+    digest TEXT PRIMARY KEY,
+    content {blob} NOT NULL
+);
+CREATE TABLE svirt_run_hosts (
+    run TEXT NOT NULL REFERENCES svirt_runs (id) ON DELETE CASCADE,
+    host TEXT NOT NULL,
+    taken_at DOUBLE PRECISION NOT NULL,
+    received_at DOUBLE PRECISION NOT NULL,
+    digest TEXT REFERENCES svirt_blobs (digest),
+    why TEXT NOT NULL,
+    UNIQUE (run, host),
+    CHECK ((digest IS NULL) = (why <> ''))
+);
+CREATE INDEX svirt_run_hosts_of ON svirt_run_hosts (digest);
+CREATE TABLE svirt_run_orders (
+    run TEXT NOT NULL REFERENCES svirt_runs (id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    host TEXT NOT NULL,
+    content {blob} NOT NULL,
+    UNIQUE (run, name, host)
+)
+"""
+
 
 def _steps(dialect: str) -> list[tuple[str, ...]]:
     return [
         (_SNAPSHOTS,),
         (*_LEDGER.split(";\n"), *_EVENTS_ARE_KEPT[dialect]),
         tuple(_COMMITS_AND_CLOCK.split(";\n")),
+        tuple(_RUNS.split(";\n")),
     ]
 
 
