@@ -13,21 +13,23 @@ from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, pars
 from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ..module_utils._core.allocate.operations import FleetRead, OperationResult
 from ..module_utils._core.allocate.static_labels import LabelWishes
+from ..module_utils._core.audit.run import ALLOCATE, ALLOCATION, NEWEST, OPEN
 from ..module_utils._core.audit.text import visible_text
-from ..module_utils._core.errors import PlanError
+from ..module_utils._core.errors import PlanError, StoreError
 from ..module_utils._core.facts.storage import HostStorage, host_storage
 from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.snapshot.model import Snapshot
-from ..plugin_utils import _ledger, _snapshots
+from ..plugin_utils import _ledger, _run_identity, _run_readings, _runs, _snapshots
 from ..plugin_utils import _tenants as tenants
 from ..plugin_utils._action import Arguments, ControllerAction, write
-from ..plugin_utils._store import DEFAULT_URL, Store
+from ..plugin_utils._store import DEFAULT_URL, Store, Transaction
 
 OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "store": {"type": "str", "default": DEFAULT_URL},
     "operation": {"type": "str", "choices": list(OPERATIONS), "default": "reserve"},
     "snapshots": {"type": "path"},
+    **_run_identity.ARGUMENTS,
     "hosts": {"type": "list", "elements": "str", "default": []},
     "domains": {"type": "list", "elements": "dict", "default": []},
     "storage": {"type": "list", "elements": "dict", "default": []},
@@ -52,8 +54,12 @@ class ActionModule(ControllerAction):
 
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
         _check(arguments)
-        operation = _operate(arguments, time.time(), bool(self._task.check_mode))
-        result = _returned(operation)
+        now, check = time.time(), bool(self._task.check_mode)
+        run = _run(arguments, self.variables, now)
+        operation = _operate({**arguments, "run": run}, now, check)
+        result = {**_returned(operation), "run": run}
+        if run and arguments["operation"] == "reserve" and not check:
+            _leave_orders(arguments["store"], run, operation.hosts, now)
         if self._task.diff:
             result["diff"] = _diff(arguments["store"], operation)
         if arguments["dest"]:
@@ -77,6 +83,40 @@ def _check(arguments: t.Mapping[str, t.Any]) -> None:
     if arguments["quarantine_days"] < 0:
         why = f"quarantine_days is {arguments['quarantine_days']}; give 0 or more"
         raise PlanError(why, "quarantine_days_negative")
+
+
+def _run(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any], now: float) -> str:
+    """Id of the run with the snapshots; empty: they are not those of a run. Raises StoreError."""
+    if not arguments["run"] or arguments["snapshots"]:
+        return ""
+    inventory = _run_identity.inventory_of(arguments, variables)
+    named = "" if arguments["run"] == NEWEST else arguments["run"]
+    store = Store(arguments["store"])
+    try:
+        store.demand()
+        return _run_readings.to_read(store, named, inventory, now - arguments["max_age"]).id
+    finally:
+        store.close()
+
+
+def _leave_orders(url: str, run: str, hosts: dict[str, t.Any], now: float) -> None:
+    """Leave the orders in the run, for jobs that apply them; no job adds a host to the run any more."""
+
+    def work(transaction: Transaction) -> None:
+        known = _runs.find(transaction, run)
+        _runs.put_orders(transaction, run, ALLOCATION, hosts)
+        if known.kind == ALLOCATE and known.state == OPEN:
+            _runs.close(transaction, run, now)
+
+    store = Store(url)
+    try:
+        store.run(work)
+    except StoreError as error:
+        raise StoreError(
+            f"{error}. The ledger has the labels, but run {run} has no orders: run again", error.code
+        ) from None
+    finally:
+        store.close()
 
 
 def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> OperationResult:
@@ -106,10 +146,13 @@ def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> Opera
 def _readings(
     arguments: t.Mapping[str, t.Any], store: Store, hosts: t.Sequence[str], oldest: float
 ) -> Iterator[tuple[str, Snapshot | _snapshots.Unread]]:
-    """The snapshots of the folder; without one, those of the store."""
+    """The snapshots of the folder; without one, those of the run; without both, the latest of the store."""
     if arguments["snapshots"]:
         for host in hosts:
             yield host, _snapshots.read(arguments["snapshots"], host, oldest)
+        return
+    if arguments["run"]:
+        yield from _run_readings.readings(store, arguments["run"], hosts, oldest)
         return
     with store.look() as transaction:
         for host in hosts:

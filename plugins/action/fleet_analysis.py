@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import typing as t
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.utils import color
@@ -26,18 +27,22 @@ from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.fleet import policy_answers
 from ..module_utils._core.audit.report_model import read_report
 from ..module_utils._core.audit.rules.catalogue import judge
+from ..module_utils._core.audit.run import AUDIT, FRESH_LABELS, SHARED_USE
 from ..module_utils._core.errors import ReportError, SchemaError
 from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.harden import shared_use
 from ..module_utils._core.snapshot.model import Snapshot
-from ..plugin_utils import _snapshots
+from ..plugin_utils import _run_identity, _run_keeper, _snapshots
 from ..plugin_utils import _tenants as tenants
 from ..plugin_utils._action import Arguments, ControllerAction, negative, write
 from ..plugin_utils._formats import writing
 from ..plugin_utils._fresh_labels import FreshLabels
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
-    "snapshots": {"type": "path", "required": True},
+    "snapshots": {"type": "path"},
+    **_run_identity.ARGUMENTS,
+    **_run_keeper.ARGUMENTS,
+    "orders": {"type": "list", "elements": "str", "choices": [SHARED_USE, FRESH_LABELS], "default": []},
     "hosts": {"type": "list", "elements": "str", "required": True},
     "left_out": {"type": "list", "elements": "str", "default": []},
     "report": {"type": "path", "required": True},
@@ -70,16 +75,18 @@ class ActionModule(ControllerAction):
     ARGUMENTS = ARGUMENTS
 
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
-        now = datetime.datetime.now(datetime.UTC)
-        accepted = waivers.parse(arguments["waivers"])
+        now, check = datetime.datetime.now(datetime.UTC), bool(self._task.check_mode)
+        task = _Task.of(arguments, self.variables, now, check)
         formats = writing.chosen(arguments["formats"])
-        ledger, pools = _ledger(arguments), _pools(arguments)
-        fresh = FreshLabels(arguments, now.timestamp(), bool(self._task.check_mode))
-        documents = _analyse(arguments, accepted, now, ledger, pools, _answers(arguments, self.variables), fresh)
+        documents = _analyse(task, _ledger(arguments), _pools(arguments), _answers(arguments, self.variables))
         document, path = documents["report"], Path(arguments["report"]).absolute()
         asked = len(documents["questions"]) if arguments["questions"] else 0
         passed = writing.last_passed(path, document, final=not asked)
         document.update({"last_passed_at": passed} if passed else {})
+        if asked:
+            task.keeper.flush()
+        else:
+            task.keeper.compared(document)
         problems = [
             write(option, Path(arguments[option]).absolute(), content, indent=1)
             for option, content in documents.items()
@@ -89,14 +96,56 @@ class ActionModule(ControllerAction):
         result: dict[str, t.Any] = {"changed": False, "report": str(path), "asked": asked, **_returned(document)}
         if not asked and not problem:
             result["files"], problem = _other_formats(document, path, formats)
-        result.update(fresh.returned())
+        orders = {name: documents[name] for name in arguments["orders"]}
+        result.update(task.fresh.returned(), orders=orders)
         if not asked:
+            task.keeper.keep(document, orders)
             _show(document, path, result.get("files", {}))  # else the verdict is not final
-        if problem:
-            return {**result, "failed": True, "msg": problem}
+        task.keeper.finish(result)
+        if problem or task.keeper.failure:
+            return {**result, "failed": True, "msg": problem or task.keeper.failure}
         if arguments["enforce"] and not asked and document["verdict"] != PASS:
             raise negative(result)
         return result
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one task works with."""
+
+    arguments: Arguments
+    accepted: tuple[waivers.Waiver, ...]
+    now: datetime.datetime
+    fresh: FreshLabels
+    keeper: _run_keeper.RunKeeper
+    #: Readings of these hosts, one after the other.
+    readings: t.Callable[[t.Sequence[str]], t.Iterable[tuple[str, Snapshot | _snapshots.Unread]]]
+
+    @classmethod
+    def of(cls, arguments: Arguments, variables: t.Mapping[str, t.Any], now: datetime.datetime, check: bool) -> _Task:
+        """Checks the arguments first. Raises SvirtError."""
+        accepted = waivers.parse(arguments["waivers"])
+        fresh = FreshLabels(arguments, now.timestamp(), check)
+        inventory = _run_identity.inventory_of(arguments, variables)
+        oldest = now.timestamp() - arguments["max_age"]
+        if arguments["snapshots"]:
+            collected = arguments["run"] if arguments["answers"] else ""
+            keeper = _run_keeper.RunKeeper(arguments, inventory, now.timestamp(), collected, check)
+            return cls(arguments, accepted, now, fresh, keeper, lambda hosts: _of_folder(arguments, hosts, oldest))
+        # SQLAlchemy is not needed for an audit without a store.
+        stored = importlib.import_module("ansible_collections.svirt.fleet.plugins.plugin_utils._run_readings")
+        store = stored.store_of(arguments["store"])
+        kind = arguments["run_kind"] or AUDIT
+        run = stored.to_judge(store, arguments["run"], kind, inventory, oldest).id
+        keeper = _run_keeper.RunKeeper(arguments, inventory, now.timestamp(), run, check, store)
+        return cls(arguments, accepted, now, fresh, keeper, lambda hosts: stored.readings(store, run, hosts, oldest))
+
+
+def _of_folder(
+    arguments: Arguments, hosts: t.Sequence[str], oldest: float
+) -> t.Iterator[tuple[str, Snapshot | _snapshots.Unread]]:
+    for host in hosts:
+        yield host, _snapshots.read(arguments["snapshots"], host, oldest)
 
 
 def _answers(arguments: t.Mapping[str, t.Any], variables: t.Mapping[str, t.Any]) -> policy_answers.Answers | None:
@@ -123,39 +172,37 @@ def _ledger(arguments: t.Mapping[str, t.Any]) -> list[Row]:
 
 
 def _analyse(
-    arguments: t.Mapping[str, t.Any],
-    accepted: t.Sequence[waivers.Waiver],
-    now: datetime.datetime,
+    task: _Task,
     ledger: t.Sequence[Row],
     pools: t.Sequence[t.Sequence[str]],
     answers: policy_answers.Answers | None,
-    fresh: FreshLabels,
 ) -> dict[str, dict[str, t.Any]]:
     """Content of the file that each option names: the report, and facts about other hosts that hardening needs.
 
     Snapshots are read one by one: only data for the comparison of hosts is kept.
     """
+    arguments, now = task.arguments, task.now
     statements = parse_storage(arguments["storage"])
     settings = Settings(arguments["profile"], tuple(arguments["permissive_allowed"]))
-    oldest = now.timestamp() - arguments["max_age"]
+    wanted = {name for name in (SHARED_USE, FRESH_LABELS) if arguments[name] or name in arguments["orders"]}
     results: list[report.HostResult] = []
     views: list[across.View] = []
     usages: list[shared_use.HostUsage] = []
-    for name in sorted({str(host) for host in arguments["hosts"]}):
-        reading = _snapshots.read(arguments["snapshots"], name, oldest)
+    for name, reading in task.readings(sorted({str(host) for host in arguments["hosts"]})):
+        task.keeper.read(reading, name, _received(arguments, name, now))
         result, view = _host(name, reading, settings)
         results.append(result)
         views += [view] if view else []
-        if arguments["shared_use"] and view and isinstance(reading, Snapshot):
+        if SHARED_USE in wanted and view and isinstance(reading, Snapshot):
             usages.append(shared_use.usage(name, reading))
-        if arguments["fresh_labels"] and view and isinstance(reading, Snapshot):
-            fresh.read(name, reading)
+        if FRESH_LABELS in wanted and view and isinstance(reading, Snapshot):
+            task.fresh.read(name, reading)
     read = {view.host for view in views}
     left_out = sorted(set(arguments["left_out"]) - {result.name for result in results})
     unread = [*(result.name for result in results if result.name not in read), *left_out]
     with _uncollected():
         fleet = across.judge(views, unread, pools, ledger, answers, statements)
-    document = report.build(results, fleet, accepted, arguments["fail_on"], now)
+    document = report.build(results, fleet, task.accepted, arguments["fail_on"], now)
     document["fleet"]["left_out"] = left_out
     ranges = ((view.range.drawn.low, view.range.drawn.high) for view in views if view.range)
     document["categories"] = category_map((guest for view in views for guest in view.guests), ranges)
@@ -163,8 +210,16 @@ def _analyse(
         "report": document,
         "shared_use": shared_use.documents(usages, unread, statements),
         "questions": dict(fleet.questions),
-        "fresh_labels": fresh.orders(fleet.findings, unread, ledger) if arguments["fresh_labels"] else {},
+        "fresh_labels": task.fresh.orders(fleet.findings, unread, ledger) if FRESH_LABELS in wanted else {},
     }
+
+
+def _received(arguments: Arguments, host: str, now: datetime.datetime) -> float:
+    """When the controller received the snapshot of a host, by its file; else now."""
+    try:
+        return _snapshots.path_of(arguments["snapshots"], host).stat().st_mtime if arguments["snapshots"] else 0.0
+    except OSError:
+        return now.timestamp()
 
 
 @contextlib.contextmanager

@@ -1,19 +1,22 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stores snapshots in the database, on the controller. The module of the same name has the documentation."""
+"""Stores snapshots in the database, or in a run of it. The module of the same name has the documentation."""
 
 from __future__ import annotations
 
 import json
 import time
 import typing as t
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
+from ..module_utils._core import words
+from ..module_utils._core.audit.run import KINDS, HostReading
 from ..module_utils._core.errors import StoreError
 from ..module_utils._core.snapshot.document import encode
 from ..module_utils._core.snapshot.model import Snapshot
-from ..plugin_utils import _snapshots
+from ..plugin_utils import _run_identity, _run_readings, _runs, _snapshots
 from ..plugin_utils._action import Arguments, ControllerAction
 from ..plugin_utils._store import DEFAULT_URL, Store, Stored, Transaction, packed
 
@@ -21,6 +24,9 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "store": {"type": "str", "default": DEFAULT_URL},
     "snapshots": {"type": "path", "required": True},
     "hosts": {"type": "list", "elements": "str", "required": True},
+    **_run_identity.ARGUMENTS,
+    "run_kind": {"type": "str", "choices": list(KINDS)},
+    "max_age": {"type": "int", "default": 3600},
 }
 #: Snapshots in memory at a time, and in one transaction.
 _AT_A_TIME = 200
@@ -32,7 +38,51 @@ class ActionModule(ControllerAction):
     ARGUMENTS = ARGUMENTS
 
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
+        if arguments["run_kind"]:
+            return _collect(arguments, _run_identity.inventory_of(arguments, self.variables))
         return _store(arguments, bool(self._task.check_mode))
+
+
+def _collect(arguments: t.Mapping[str, t.Any], inventory: str) -> dict[str, t.Any]:
+    """Add the hosts to the common run of all jobs. Check mode does so too: the next step needs them."""
+    store, now = Store(arguments["store"]), time.time()
+    kind, version, given = arguments["run_kind"], _run_identity.version(), arguments["run"]
+    read: Counter[bool] = Counter()
+    twice: list[str] = []
+    try:
+        run = store.run(
+            lambda each: _runs.joined(each, kind, inventory, now, version, given, now - arguments["max_age"])
+        ).id
+        hosts = iter(sorted(set(arguments["hosts"])))
+        while batch := list(islice(hosts, _AT_A_TIME)):
+            readings, contents = _run_readings.of_folder(arguments["snapshots"], batch, now)
+            before = _added(store, run, readings, contents, sum(read.values()))
+            twice += [reading.host for reading in before]
+            read.update(reading.digest is not None for reading in readings)
+    finally:
+        store.close()
+    warnings = [*store.warnings, *_of_twice(run, twice)]
+    message = f"{store.name}: run {run} of inventory {inventory}: {read[True]} hosts read, {read[False]} not read"
+    sizes = {"read": read[True], "unread": read[False], "twice": len(twice)}
+    result = {"changed": True, "run": run, "inventory": inventory, "sizes": sizes, "msg": message}
+    return {**result, **({"warnings": warnings} if warnings else {})}
+
+
+def _added(
+    store: Store, run: str, readings: list[HostReading], contents: dict[str, bytes], done: int
+) -> list[HostReading]:
+    try:
+        return store.run(lambda transaction: _runs.add(transaction, run, readings, contents))
+    except StoreError as error:
+        why = f"{error}. {done} hosts of this job were stored in run {run} before: run it again with svirt_run_id={run}"
+        raise StoreError(why, error.code) from None
+
+
+def _of_twice(run: str, hosts: t.Sequence[str]) -> list[str]:
+    if not hosts:
+        return []
+    seen = f"run {run} had {words.some(list(hosts))} from another job"
+    return [f"{seen}: a host in two slices, or a job that ran twice; of two snapshots the newer counts"]
 
 
 def _store(arguments: t.Mapping[str, t.Any], check: bool) -> dict[str, t.Any]:

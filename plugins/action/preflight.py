@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "report_dir": {"type": "path"},
     "store": {"type": "str"},
     "ledger": {"type": "str"},
+    "steps": {"type": "list", "elements": "str"},
 }
 #: Problems that are shown; the others are counted.
 _MAX_SHOWN = 50
@@ -35,7 +36,8 @@ class ActionModule(ControllerAction):
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
         problems, warnings = self._variables(arguments["hosts"])
         if not problems:  # places come from variables
-            problems = [*_folder(arguments["report_dir"]), *_store(arguments["store"], arguments["ledger"])]
+            problems = [*_steps(self.variables, arguments["steps"]), *_folder(arguments["report_dir"])]
+            problems += _store(arguments["store"], arguments["ledger"])
         result: dict[str, t.Any] = {
             "changed": False,
             "problems": [problem.as_dict() for problem in problems],
@@ -131,6 +133,18 @@ def _folder(path: str | None) -> Iterator[Problem]:
             f"the report folder {folder} cannot be written: {error.strerror or error}; name another in svirt_report_dir"
         )
         yield Problem("svirt_report_dir", "not_writable", why)
+
+
+def _steps(variables: t.Mapping[str, t.Any], known: t.Sequence[str] | None) -> Iterator[Problem]:
+    """Steps that this playbook does not have."""
+    given = variables.get("svirt_run_steps")
+    if known is None or given is None:
+        return
+    for step in _variables.listed(given):
+        if step not in known:
+            question = _variables.nearest(step, known, 0.4)
+            why = f"svirt_run_steps: this playbook has no step {step!r}; its steps are {', '.join(known)}. {question}"
+            yield Problem("svirt_run_steps", "step", why.strip())
 
 
 def _store(store: str | None, ledger: str | None) -> Iterator[Problem]:

@@ -58,6 +58,25 @@ options:
     default: sqlite:///svirt-fleet.db
 """
 
+    # Of modules that work on a run in the store.
+    RUN = r"""
+options:
+  run:
+    description:
+      - Id of a run in the store. All jobs of a run give the same one, or none.
+      - 1 to 100 letters, digits, dots, colons, hyphens and underscores.
+    type: str
+    default: ""
+  inventory:
+    description:
+      - Name of the inventory, by which jobs without O(run) find their common run, and a run the last one that it is
+        compared with.
+      - By default the id of the inventory in AWX, else the places that the inventory was read from. Give a name where
+        jobs read the same inventory from different places.
+    type: str
+    default: ""
+"""
+
     STORAGE = r"""
 options:
   storage:

@@ -32,6 +32,7 @@ description:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
+  - svirt.fleet._options.run
   - svirt.fleet._options.store
   - svirt.fleet._options.storage
   - svirt.fleet._options.tenants
@@ -61,9 +62,16 @@ options:
   snapshots:
     description:
       - Folder on the controller with one file per host, as M(svirt.fleet.svirt_info) writes them.
-      - V(reserve), V(observe) and V(repair) read them. Without a folder they read the snapshots that
-        M(svirt.fleet.fleet_store) stored in O(store), for jobs that share no folder with the probe.
+      - V(reserve), V(observe) and V(repair) read them. Without a folder they read the snapshots of O(run), or else
+        those that M(svirt.fleet.fleet_store) stored in O(store) last, for jobs that share no folder with the probe.
     type: path
+  run:
+    description:
+      - Id of a run in the store, whose snapshots are read where O(snapshots) is not given. V(newest) is the newest run
+        of O(inventory) that began no longer than O(max_age) ago.
+      - V(reserve) leaves RV(hosts) in the run, for M(svirt.fleet.fleet_orders). In check mode it does not.
+    type: str
+    default: ""
   hosts:
     description:
       - Names in the inventory of all hosts of the fleet, for V(reserve), V(observe) and V(repair).
@@ -158,6 +166,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+run:
+  description: Id of the run whose snapshots were read. Empty when they are not those of a run.
+  returned: always
+  type: str
+  sample: 3f9a1c0b7d21
 before:
   description: Number of labels by state, before.
   returned: always

@@ -19,12 +19,16 @@ description:
   - Fails when the verdict is V(fail) or V(unknown), unless O(questions) are to be asked first or O(enforce) is
     V(false). The report is written in any case.
   - A host without a snapshot, or with an old or invalid one, is unknown. An unknown result is never a pass.
+  - With O(run_kind), the run is kept in the store with its report and snapshots. The report and the summary then say
+    what is new and gone since the last run of the same inventory.
+  - Without O(snapshots), the hosts that other jobs have read into a run in the store are judged. Hosts that none of
+    them has read are unknown.
   - Contacts no host, and runs once for all hosts of a play, as with C(run_once). It needs a strategy that runs hosts in
     lockstep, such as P(ansible.builtin.linear#strategy), so that the probe of all hosts has ended.
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
-  - svirt.fleet._options.snapshots
+  - svirt.fleet._options.run
   - svirt.fleet._options.storage
   - svirt.fleet._options.tenants
 attributes:
@@ -41,6 +45,32 @@ attributes:
     details:
       - The same snapshots give the same report, except for its time.
 options:
+  snapshots:
+    description:
+      - Folder on the controller with one file per host, as M(svirt.fleet.svirt_info) writes them.
+      - Without it, the snapshots of a run in O(store) are judged. That is O(run), or else the newest run of this
+        inventory and O(run_kind) that jobs collect and that began no longer than O(max_age) ago.
+    type: path
+  run_kind:
+    description:
+      - Keep the run in O(store), as one of this playbook. Without it only a run from the store is kept.
+      - Without O(store), the default store V(sqlite:///svirt-fleet.db) is used. When it cannot be, a warning says so.
+      - In check mode no run is kept, except one that was collected before.
+    type: str
+    choices: [audit, harden, allocate]
+  keep_runs:
+    description:
+      - Number of runs that the store keeps. The oldest are removed, but never the newest of an inventory and playbook.
+    type: int
+    default: 50
+  orders:
+    description:
+      - What to return for the steps after this one, and to leave in the run for M(svirt.fleet.fleet_orders).
+      - V(shared_use) and V(fresh_labels) have the content of the files O(shared_use) and O(fresh_labels).
+    type: list
+    elements: str
+    choices: [shared_use, fresh_labels]
+    default: []
   hosts:
     description:
       - Names in the inventory of all hosts to judge.
@@ -116,8 +146,9 @@ options:
   store:
     description:
       - URL of a store, as O(svirt.fleet.category_allocation#module:store). If it has a ledger, O(fresh_labels) are
-        reserved there, as by O(svirt.fleet.category_allocation#module:operation=reserve). If there is none yet, it is
-        not created.
+        reserved there, as by O(svirt.fleet.category_allocation#module:operation=reserve). If there is no ledger yet,
+        none is begun.
+      - The store keeps the run, with O(run_kind).
       - Only domains of strategy V(static) get labels.
     type: str
   strategy:
@@ -181,7 +212,7 @@ options:
   max_age:
     description:
       - Maximum age of a snapshot in seconds. A host with an older one is unknown.
-      - The age is that of the file on the controller.
+      - The age is that of the file on the controller, which the store records.
     type: int
     default: 3600
 seealso:
@@ -238,6 +269,16 @@ files:
   returned: when the verdict is final
   type: dict
   sample: {html: /srv/audit/report.html}
+run:
+  description: Id of the run in the store. Empty when it is not kept.
+  returned: always
+  type: str
+  sample: 3f9a1c0b7d21
+orders:
+  description: What O(orders) asks for, by name and host.
+  returned: always
+  type: dict
+  sample: {}
 reserved:
   description: Labels that the ledger reserved for O(fresh_labels), as RV(svirt.fleet.category_allocation#module:plan).
   returned: when labels were needed and O(store) has a ledger

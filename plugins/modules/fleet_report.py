@@ -13,8 +13,8 @@ short_description: Write the report of an audit in other formats
 version_added: 1.0.0
 author: svirt.fleet contributors (@svirt-fleet)
 description:
-  - Reads a report that M(svirt.fleet.fleet_analysis) wrote, checks it against its schema, and writes it in other
-    formats.
+  - Reads a report that M(svirt.fleet.fleet_analysis) wrote into a file or into the store, checks it against its schema,
+    and writes it in other formats.
   - Each format has the same verdict, the same counts and the same findings. What is waived or unknown is never shown as
     passed.
   - Does not fail because of the report's verdict.
@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
+  - svirt.fleet._options.run
 attributes:
   check_mode:
     support: full
@@ -37,9 +38,27 @@ attributes:
       - The same report gives the same files.
 options:
   report:
-    description: The report on the controller.
+    description: The report on the controller. Without it, the report of a run in O(store) is taken.
     type: path
-    required: true
+  store:
+    description:
+      - URL of the store, as O(svirt.fleet.category_allocation#module:store). It needs SQLAlchemy on the controller.
+      - Without it that is V(sqlite:///svirt-fleet.db).
+    type: str
+  run:
+    description: Id of the run. Without it, that is the newest one with a report, of O(inventory) where it is given.
+    type: str
+    default: ""
+  inventory:
+    description: Name of the inventory of the newest run.
+    type: str
+    default: ""
+  since_run:
+    description:
+      - Id of the run with which this one is compared, in place of the last run before it. The report then says what is
+        new and gone since.
+    type: str
+    default: ""
   formats:
     description:
       - Formats to write, each into a file with the name of the report and another ending.
@@ -59,7 +78,7 @@ options:
       - Folder on the controller for the files. It is created when it is missing.
       - A new file may be read by its owner only, because it names weaknesses. A file that is replaced keeps its
         permissions.
-      - Without it the files are written beside the report.
+      - Without it the files are written beside O(report).
     type: path
 seealso:
   - module: svirt.fleet.fleet_analysis
@@ -77,6 +96,14 @@ EXAMPLES = r"""
     report: build/report/report.json
     formats: [prometheus]
     dest: /var/lib/prometheus/node-exporter
+
+- name: Write what changed between two runs
+  svirt.fleet.fleet_report:
+    store: postgresql://svirt@db.example.org/fleet
+    run: after-upgrade
+    since_run: before-upgrade
+    formats: [html]
+    dest: build/report
 """
 
 RETURN = r"""
@@ -85,6 +112,11 @@ files:
   returned: success
   type: dict
   sample: {junit: /srv/audit/report.junit.xml, html: /srv/audit/report.html}
+run:
+  description: Id of the run. Empty for a report that is of no run in a store.
+  returned: success
+  type: str
+  sample: 3f9a1c0b7d21
 verdict:
   description: Verdict of the report, V(pass), V(fail) or V(unknown).
   returned: success

@@ -21,11 +21,14 @@ description:
 extends_documentation_fragment:
   - svirt.fleet._attributes
   - svirt.fleet._attributes.controller
+  - svirt.fleet._options.run
   - svirt.fleet._options.snapshots
   - svirt.fleet._options.store
 attributes:
   check_mode:
     support: full
+    details:
+      - With O(run_kind) the hosts are added to the run in check mode too, for the next step needs them.
   diff_mode:
     support: none
     details:
@@ -38,6 +41,18 @@ options:
     type: list
     elements: str
     required: true
+  run_kind:
+    description:
+      - Add the hosts to a run of this playbook, as one of the jobs that read its hosts. Each job adds its own hosts.
+      - That is O(run), or else the newest run of this inventory and kind that jobs collect, if it began no longer than
+        O(max_age) ago, or else a new run.
+      - A host that could not be read is added with the reason. If two jobs have read a host, the newer snapshot counts.
+    type: str
+    choices: [audit, harden, allocate]
+  max_age:
+    description: Seconds after its beginning in which jobs join a run without O(run).
+    type: int
+    default: 3600
 requirements:
   - SQLAlchemy 2.0 or newer on the controller, and psycopg 3 for PostgreSQL.
 seealso:
@@ -55,9 +70,19 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+run:
+  description: Id of the run to which the hosts were added.
+  returned: with O(run_kind)
+  type: str
+  sample: 3f9a1c0b7d21
+sizes:
+  description: Numbers of hosts that were added with a snapshot, without one, and that the run had already.
+  returned: with O(run_kind)
+  type: dict
+  sample: {read: 49, unread: 1, twice: 0}
 stored:
   description: Hosts whose snapshots were stored, or would be in check mode.
-  returned: always
+  returned: without O(run_kind)
   type: list
   elements: str
   sample: [kvm1, kvm2]

@@ -52,6 +52,10 @@ options:
   ledger:
     description: URL of a store that must exist.
     type: str
+  steps:
+    description: Steps that the playbook has. The variable C(svirt_run_steps) may name no other.
+    type: list
+    elements: str
 seealso:
   - module: svirt.fleet.fleet_analysis
   - module: svirt.fleet.category_allocation
@@ -77,8 +81,8 @@ problems:
       type: str
     code:
       description: >-
-        V(unknown) for a name, V(value) or V(empty) for a value, V(not_writable) for the report folder, or the code of
-        an error of the store.
+        V(unknown) for a name, V(value) or V(empty) for a value, V(step) for a step that the playbook does not have,
+        V(not_writable) for the report folder, or the code of an error of the store.
       type: str
     why:
       description: What is wrong, and the nearest name or choice.

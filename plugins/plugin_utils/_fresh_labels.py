@@ -22,6 +22,7 @@ from ..module_utils._core.facts.storage import HostStorage, host_storage
 from ..module_utils._core.facts.storage_statements import parse_storage
 from ..module_utils._core.harden import fresh_labels
 from ..module_utils._core.snapshot.model import Snapshot
+from ._run_identity import DEFAULT_URL
 from ._tenants import tenants
 
 #: Most refusals of the ledger that are shown as warnings.
@@ -34,6 +35,7 @@ class FreshLabels:
 
     def __init__(self, arguments: t.Mapping[str, t.Any], now: float, check: bool) -> None:
         self._arguments = arguments
+        self._url = arguments["store"] or (DEFAULT_URL if arguments["run_kind"] else "")
         self._now = now
         self._check = check
         self._labels: list[fresh_labels.HostLabels] = []
@@ -44,7 +46,7 @@ class FreshLabels:
     def read(self, host: str, snapshot: Snapshot) -> None:
         """Take what labels need of a host's snapshot."""
         self._labels.append(fresh_labels.labels(host, snapshot))
-        if self._arguments["store"]:
+        if self._url:
             self._uses.append(label_use(host, snapshot))
             self._storage.append(host_storage(host, snapshot))
 
@@ -53,8 +55,7 @@ class FreshLabels:
     ) -> dict[str, list[dict[str, str]]]:
         """Labels to set, by host. Raises StoreError."""
         allowed = self._arguments["power_cycle"]
-        url = self._arguments["store"]
-        store = _existing_store(url) if url and allowed else None
+        store = _with_ledger(self._url) if self._url and allowed else None
         if store is None:
             return fresh_labels.propose(self._labels, findings, allowed, unread, ledger)
         try:
@@ -96,10 +97,10 @@ class FreshLabels:
         return {"changed": bool(steps), "reserved": steps, "warnings": [*self._reserved.warnings, *refused]}
 
 
-def _existing_store(url: str) -> t.Any:
-    """The store, where there is one; else None. Raises StoreError."""
+def _with_ledger(url: str) -> t.Any:
+    """The store, where it has a ledger; else None. Raises StoreError."""
     module = importlib.import_module("ansible_collections.svirt.fleet.plugins.plugin_utils._store")
     if module.MISSING is not None and url.startswith(_FILE) and not Path(url[len(_FILE) :]).exists():
         return None  # SQLAlchemy is not needed without a ledger
     store = module.Store(url)
-    return store if store.has_tables else None
+    return store if store.has_ledger else None

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..module_utils._core.audit.run import CLOSED, ID_RULE, OPEN, HostReading, is_id, supersedes
+from ..module_utils._core.audit.run import CLOSED, ID_RULE, JUDGING, OPEN, HostReading, is_id, supersedes
 from ..module_utils._core.errors import StoreError
 from ..module_utils._core.snapshot.document import encode
 from ..module_utils._core.snapshot.model import Snapshot
@@ -177,20 +177,27 @@ def newest(
     before: int | None = None,
     oldest: float | None = None,
     orders: str | None = None,
+    kind: str | None = None,
     judged: bool = False,
+    whole: bool = False,
 ) -> StoredRun | None:
-    """The newest run: of an inventory, in a state, before another, begun since, with orders, with a report."""
+    """The newest run: of an inventory, in a state, before another, begun since, with orders, of a playbook.
+
+    ``judged``: it has a report. ``whole``: no job reads its hosts at the moment to judge them.
+    """
     conditions = {
         "inventory": "inventory = :inventory",
         "state": "state = :state",
         "before": "number < :before",
         "oldest": "begun_at >= :oldest",
+        "kind": "kind = :kind",
         "orders": "EXISTS (SELECT 1 FROM svirt_run_orders WHERE run = svirt_runs.id AND name = :orders)",
     }
-    values: dict[str, t.Any] = {"state": state, "before": before, "oldest": oldest, "orders": orders}
+    values: dict[str, t.Any] = {"state": state, "before": before, "oldest": oldest, "orders": orders, "kind": kind}
     values["inventory"] = None if inventory is None else inventory[:MAX_INVENTORY]
     given = {name: value for name, value in values.items() if value is not None}
     chosen = [conditions[name] for name in given] + (["report IS NOT NULL"] if judged else [])
+    chosen += [f"state <> '{JUDGING}'"] if whole else []
     found = _runs(transaction, f"WHERE {' AND '.join(chosen)}" if chosen else "", **given)
     return found[0] if found else None
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..module_utils._core.errors import StoreError
-from . import _migrations, _sqlite_file, _store_errors
+from . import _migrations, _run_identity, _sqlite_file, _store_errors
 
 # ansible-test imports this file where SQLAlchemy is not installed; so does a controller that never uses the store.
 try:
@@ -34,7 +34,7 @@ except ImportError as error:
 else:
     MISSING = ImportError(f"version {sa.__version__} is too old") if sa.__version__.startswith(("0.", "1.")) else None
 
-DEFAULT_URL = "sqlite:///svirt-fleet.db"
+DEFAULT_URL = _run_identity.DEFAULT_URL
 #: Seconds to wait for another run that holds the lock.
 PATIENCE = 60.0
 #: Key of the advisory lock in PostgreSQL; any number.
@@ -177,6 +177,15 @@ class Store:
                 return self._version(connection) > 0
             finally:
                 connection.close()
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether labels or ranges were ever assigned in this store. Raises StoreError when it cannot be asked."""
+        if not self.has_tables:
+            return False
+        tables = ("svirt_domains", "svirt_hosts", "svirt_events")
+        query = " UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in tables)  # noqa: S608 - ours
+        return any(number for (number,) in self.run(lambda each: each.rows(query), keep=False))
 
     def load_driver(self) -> None:
         """Raise StoreError when the driver of the database is missing. Connects to nothing."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible.module_utils.common.validation import check_type_bool, check_type_int
 
 from ..module_utils._core.allocate.label_domains import STRATEGIES, parse_domains
-from ..module_utils._core.audit import report, waivers
+from ..module_utils._core.audit import report, run, waivers
 from ..module_utils._core.audit.finding import PROFILES
 from ..module_utils._core.errors import SvirtError
 from ..module_utils._core.facts.storage_statements import parse_storage
@@ -120,12 +120,17 @@ def _paths(value: t.Any) -> str:
     return "give a list of absolute paths"
 
 
+def listed(value: t.Any) -> list[t.Any]:
+    """The items of a list; of a text, what commas separate."""
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) else list(value)
+
+
 def _steps(*choices: str) -> Check:
     def check(value: t.Any) -> str:
         why = f"give a list of {', '.join(choices)}"
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, (list, str)) or not value:
             return why
-        wrong = [str(item) for item in value if item not in choices]
+        wrong = [str(item) for item in listed(value) if item not in choices]
         return " ".join(filter(None, (why, nearest(wrong[0], choices, 0.4)))) if wrong else ""
 
     return check
@@ -217,11 +222,16 @@ def _date(value: t.Any) -> str:
 
 
 _HUNDRED_YEARS = 36_500
-STEPS = ("read", "reserve", "apply", "confirm")
+STEPS = tuple(dict.fromkeys((*run.AUDIT_STEPS, *run.ALLOCATE_STEPS)))
+
+
+def _run_id(value: t.Any) -> str:
+    return "" if run.is_id(str(value)) and not isinstance(value, bool) else f"give {run.ID_RULE}"
+
+
 #: Variables of the playbooks, by name.
 VARIABLES: dict[str, Check] = {
     "svirt_allocate_guests": _names,
-    "svirt_allocate_steps": _steps(*STEPS),
     "svirt_allow_reboot": _flag,
     "svirt_allow_unread": _flag,
     "svirt_confirm_clock": _flag,
@@ -233,6 +243,8 @@ VARIABLES: dict[str, Check] = {
     "svirt_history_since": _date,
     "svirt_hosts": _pattern,
     "svirt_ignore_variables": _names,
+    "svirt_inventory": _optional(_text),
+    "svirt_keep_runs": _whole(1, 1_000_000),
     "svirt_label_domains": _entries(parse_domains),
     "svirt_ledger": _optional(_text),
     "svirt_max_age": _whole(1, _HUNDRED_YEARS * DAY),
@@ -246,7 +258,10 @@ VARIABLES: dict[str, Check] = {
     "svirt_report_file": _optional(_path),
     "svirt_report_formats": _formats,
     "svirt_rollback_runs": _whole(1, 1_000_000),
+    "svirt_run_id": _optional(_run_id),
+    "svirt_run_steps": _steps(*STEPS),
     "svirt_serial": _batches,
+    "svirt_since_run_id": _optional(_run_id),
     "svirt_snapshots": _optional(_path),
     "svirt_storage": _entries(parse_storage),
     "svirt_store": _text,

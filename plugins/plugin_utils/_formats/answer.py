@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ...module_utils._core.audit.finding import FAIL, NOT_APPLICABLE, PASS, UNKNOWN, at_least
-from ...module_utils._core.audit.report_model import Report, ReportedFinding, ReportedHost
+from ...module_utils._core.audit.report_model import GoneFinding, Report, ReportedFinding, ReportedHost
 
 YES, NO, NOT_KNOWN = "yes", "no", "unknown"
 QUESTION = "Is every guest isolated?"
@@ -87,6 +87,18 @@ def value_text(value: t.Any) -> str:
 def evidence_json(finding: ReportedFinding) -> str:
     """The evidence as compact JSON, with sorted keys."""
     return json.dumps(finding.evidence, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def changes(report: Report) -> list[tuple[str, ReportedFinding | GoneFinding, str]]:
+    """What is new and gone since the last run, as far as the report lists it: the change, the finding, its hosts."""
+    if report.since is None:
+        return []
+    fingerprints = set(report.since.new)
+    new = [finding for finding in report.findings if finding.fingerprint in fingerprints]
+    return [
+        *(("new", finding, where(finding)) for finding in new),
+        *(("gone", finding, finding.host or "fleet") for finding in report.since.gone),
+    ]
 
 
 def by_rule(findings: t.Iterable[ReportedFinding]) -> dict[tuple[str, str], list[ReportedFinding]]:

@@ -268,6 +268,28 @@ numbers (not shown); {{ many(map.ranges, "range") }} of hosts (dashed);
 </svg></div>
 </section>
 {% endif %}
+{% if report.since %}
+<section id="since">
+<h2>New and gone since the last run</h2>
+<p>Since run <code>{{ report.since.run }}</code> of {{ report.since.generated_at }}:
+{{ report.since.counts.new }} new, {{ report.since.counts.gone }} gone,
+{{ report.since.counts.unchanged }} unchanged, {{ report.since.counts.accepted }} accepted since,
+{{ report.since.counts.not_known }} not known to be new or gone, for one of the two runs could not judge them.</p>
+{% if changes %}
+<div class="scroll"><table class="sorts"><thead><tr><th>Change</th><th>Severity</th><th>Rule</th><th>Host</th>
+<th>Subject</th><th>Fingerprint</th></tr></thead>
+<tbody class="rows">
+{% for change, one, place in changes %}
+<tr><td>{{ change }}<td class="{{ one.severity }}">{{ one.severity }}<td>{{ one.rule }}<td>{{ place | fit(120) }}
+<td>{{ one.subject | fit(120) }}<td><code>{{ one.fingerprint }}</code>
+{% endfor %}
+</tbody></table></div>
+{% endif %}
+{% if unlisted_changes %}
+<p>{{ many(unlisted_changes, "more change") }} not listed.</p>
+{% endif %}
+</section>
+{% endif %}
 <section id="waived">
 <h2>Accepted faults</h2>
 {% if not report.waived and not report.unused_waivers %}<p>None.</p>

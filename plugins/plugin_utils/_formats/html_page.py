@@ -29,7 +29,7 @@ from ...module_utils._core.audit.rules import catalogue
 from ...module_utils._core.audit.text import visible_text
 from ...module_utils._core.snapshot.model import AREAS, OK
 from . import html_assets, pictures
-from .answer import QUESTION, VERDICT_WORDS, answer, by_rule, doubts, many, value_text, where
+from .answer import QUESTION, VERDICT_WORDS, answer, by_rule, changes, doubts, many, value_text, where
 
 #: Characters of the page that evidence, names, and reasons may take in all.
 _ROOM = 900_000
@@ -102,6 +102,8 @@ def _values(report: Report) -> dict[str, t.Any]:
         "groups": _groups(listed),
         "unlisted": len(report.findings) - len(listed),
         "omitted": sorted(report.omitted_by_rule.items()),
+        "changes": changes(report),
+        "unlisted_changes": _unlisted_changes(report),
         "waived": report.waived[:_MAX_LISTED],
         "waived_unlisted": max(0, len(report.waived) - _MAX_LISTED),
         "room": _share(len(report.waived)),
@@ -113,6 +115,11 @@ def _values(report: Report) -> dict[str, t.Any]:
         "where": where,
         "many": many,
     }
+
+
+def _unlisted_changes(report: Report) -> int:
+    counts = report.since.counts if report.since else None
+    return counts.new + counts.gone - len(changes(report)) if counts else 0
 
 
 def _policy() -> str:

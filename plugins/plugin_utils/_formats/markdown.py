@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from ...module_utils._core.audit.finding import COSTS
 from ...module_utils._core.audit.report_model import Report, ReportedFinding, WaivedFinding
 from ...module_utils._core.audit.text import escape
-from .answer import QUESTION, VERDICT_WORDS, answer, by_rule, doubts, many, value_text, where
+from .answer import QUESTION, VERDICT_WORDS, answer, by_rule, changes, doubts, many, value_text, where
 
 _MARKUP = re.compile(r"[`*_{}\[\]()<>#+!|~&@:$=\"'\\^]|(?<=www)\.", re.IGNORECASE)
 #: Longest evidence in a cell.
@@ -27,7 +27,7 @@ def text(value: str) -> str:
 
 def render(report: Report) -> str:
     """The document."""
-    parts = (_head(report), _findings(report), _waived(report), _hosts(report), _end(report))
+    parts = (_head(report), _findings(report), _since(report), _waived(report), _hosts(report), _end(report))
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
@@ -71,6 +71,25 @@ def _rule(rule: str, severity: str, findings: Sequence[ReportedFinding]) -> Iter
 def _evidence(finding: ReportedFinding) -> str:
     words = "; ".join(f"{name}: {value_text(value)}" for name, value in finding.evidence.items())
     return text(words if len(words) <= _MAX_CELL else words[:_MAX_CELL] + "…")
+
+
+def _since(report: Report) -> Iterator[str]:
+    if report.since is None:
+        return
+    counts = report.since.counts
+    yield from ("## New and gone since the last run", "")
+    run = f"{text(report.since.run)} of {report.since.generated_at}"
+    yield f"Since run {run}: {counts.new:,} new, {counts.gone:,} gone, "
+    yield f"{counts.unchanged:,} unchanged, {counts.accepted:,} accepted since, {counts.not_known:,} not known."
+    yield from (
+        "",
+        "| change | severity | rule | host | subject | fingerprint |",
+        "| --- | --- | --- | --- | --- | --- |",
+    )
+    for change, one, place in changes(report):
+        cells = (change, one.severity, text(one.rule), text(place), text(one.subject), f"`{one.fingerprint}`")
+        yield f"| {' | '.join(cells)} |"
+    yield ""
 
 
 def _waived(report: Report) -> Iterator[str]:

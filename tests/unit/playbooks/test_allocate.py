@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.svirt.fleet.plugins.action import fleet_store
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
+from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 
 from tests.unit.plugins.module_utils._core.migrate.test_check import dynamic, hypervisor
+from tests.unit.support.actions import run
 from tests.unit.support.playbooks import Run, inventory, play, refused
 
 __all__ = ["inventory", "refused"]
@@ -29,7 +32,7 @@ DAEMONS = (Path("/usr/sbin/libvirtd"), Path("/usr/sbin/virtqemud"))
 def allocate(inventory: Path, *options: str, steps: t.Sequence[str] = (), **environment: str) -> Run:
     variables: dict[str, t.Any] = {"svirt_store": f"sqlite:///{inventory.parent / 'ledger.db'}"}
     if steps:
-        variables["svirt_allocate_steps"] = list(steps)
+        variables["svirt_run_steps"] = list(steps)
     return play("allocate", inventory, "-e", json.dumps(variables), *options, **environment)
 
 
@@ -43,14 +46,22 @@ def orders(run: Run) -> dict[str, t.Any]:
 
 @pytest.fixture
 def fleet(tmp_path: Path, refused: int) -> Path:
-    """Two hosts with snapshots that are there already; nobody answers at their addresses."""
+    """Two hosts that another job has read into the store; nobody answers at their addresses."""
     path = tmp_path / "hosts.ini"
     path.write_text("".join(f"kvm{n} ansible_host=127.0.0.1 ansible_port={refused}\n" for n in (1, 2)))
     for number in (1, 2):
         uuid = f"00000000-0000-4000-8000-00000000000{number}"
         guest = replace(dynamic(f"web{number}", f"s0:c{number},c{number + 10}"), uuid=uuid)
         one = hypervisor(f"kvm{number}", guest)
-        _snapshots.write_snapshot(tmp_path / "report" / "snapshots", f"kvm{number}", encode(one))
+        _snapshots.write_snapshot(tmp_path / "elsewhere", f"kvm{number}", encode(one))
+    run(
+        fleet_store,
+        store=f"sqlite:///{tmp_path / 'ledger.db'}",
+        snapshots=str(tmp_path / "elsewhere"),
+        hosts=["kvm1", "kvm2"],
+        inventory=str(path),
+        run_kind="allocate",
+    )
     return path
 
 
@@ -77,7 +88,7 @@ def test_no_host_at_all_is_no_success(inventory: Path) -> None:
 def test_steps_that_do_not_exist_are_refused(fleet: Path) -> None:
     run = allocate(fleet, steps=["survey"])
     assert run.status == 2
-    assert "give a list of read, reserve, apply, confirm" in " ".join(run.output.split())
+    assert "give a list of collect, judge, reserve, apply, confirm" in " ".join(run.output.split())
 
 
 def test_reserving_contacts_no_host_and_the_second_time_changes_nothing(fleet: Path) -> None:
@@ -96,7 +107,7 @@ def test_reserving_contacts_no_host_and_the_second_time_changes_nothing(fleet: P
 
 def test_check_mode_predicts_what_is_then_reserved(fleet: Path) -> None:
     result = orders(allocate(fleet, "--check", steps=["reserve"]))
-    assert not (fleet.parent / "ledger.db").exists()
+    assert not Store(f"sqlite:///{fleet.parent / 'ledger.db'}").has_ledger
     assert orders(allocate(fleet, steps=["reserve"])) == result
 
 
@@ -140,7 +151,7 @@ def test_what_was_refused_is_named_by_the_closing_verdict_whatever_the_audit_may
 
 @pytest.mark.parametrize("steps", ["[]", "''", "null"])
 def test_a_run_without_steps_is_no_success(fleet: Path, steps: str) -> None:
-    assert allocate(fleet, "-e", f'{{"svirt_allocate_steps": {steps}}}'.replace("'", '"')).status != 0
+    assert allocate(fleet, "-e", f'{{"svirt_run_steps": {steps}}}'.replace("'", '"')).status != 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")

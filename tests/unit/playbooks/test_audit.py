@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,27 @@ def test_what_was_read_before_can_be_judged_without_reading(inventory: Path) -> 
     run = audit(inventory, "--limit", "down1,down2", "-e", f"svirt_snapshots={before}")
     assert "refused" in run.hosts["down1"][1].lower()
     assert "the host was not probed" in run.hosts["down2"][1]
+
+
+def test_slices_collect_and_one_job_judges(inventory: Path) -> None:
+    name = ("-e", "svirt_inventory=prod")
+    for limit in ("down1", "broken1"):
+        run = audit(inventory, "--limit", limit, *name, "-e", "svirt_run_steps=collect")
+        assert run.status == 0, run.output
+        assert not (run.folder / "report.json").exists()
+        shutil.rmtree(run.folder)  # each job has its own
+    run = audit(inventory, *name, "-e", "svirt_run_steps=judge")
+    assert run.status == 2, run.output
+    assert "UNREACHABLE" not in run.output
+    assert set(run.hosts) == {"broken1", "down1", "down2"}
+    assert "refused" in run.hosts["down1"][1].lower()
+    assert run.report["run"] in run.hosts["down2"][1]  # no slice has read it
+    again = audit(inventory, *name, "-e", "svirt_run_steps=judge")
+    assert (again.status, run.report["run"] in again.output) == (2, True)
+
+
+def test_a_step_of_another_playbook_is_refused(inventory: Path) -> None:
+    run = audit(inventory, "-e", "svirt_run_steps=reserve")
+    assert run.status == 2
+    assert "collect, judge" in " ".join(run.output.split())
+    assert not (run.folder / "snapshots").exists()

@@ -46,9 +46,8 @@ def test_the_reports_folder_may_be_relative_to_where_the_run_is_started(with_sel
     run = harden(
         with_self, "--limit", "self1", "-e", f"svirt_report_dir={os.path.relpath(with_self.parent / 'report')}"
     )
-    assert "Unable to access" not in run.output
     assert "PLAY [Harden]" in run.output
-    assert (run.folder / "before" / "fresh-labels.json").is_file()
+    assert (run.folder / "before" / "report.json").is_file()
 
 
 def test_no_host_at_all_is_no_success(inventory: Path) -> None:

@@ -21,8 +21,21 @@ def report(inventory: Path) -> Path:
     return _snapshots.write_json(inventory.parent / "report" / "report.json", whole(), indent=1)
 
 
-def test_formats_are_written_without_contacting_a_host(inventory: Path, report: Path) -> None:
-    run = play("report", inventory, "-e", "svirt_report_formats=junit,csv")
+def test_a_run_is_rendered_without_its_files_and_without_contacting_a_host(inventory: Path) -> None:
+    audit = play("audit", inventory, "--limit", "down1", "-e", "svirt_run_id=first").report
+    (inventory.parent / "report" / "report.json").unlink()
+    play("audit", inventory, "--limit", "down2", "-e", "svirt_run_id=second")
+    run = play("report", inventory, "-e", '{"svirt_report_formats": ["json", "csv"], "svirt_run_id": "first"}')
+    assert run.status == 0, run.output
+    assert "unreachable=1" not in run.output
+    assert run.report == audit
+    assert READERS["csv"]((run.folder / "report.csv").read_text()).verdict == "unknown"
+    play("report", inventory, "-e", "svirt_report_formats=json")
+    assert run.report["run"] == "second"
+
+
+def test_formats_of_a_file_are_written_beside_it(inventory: Path, report: Path) -> None:
+    run = play("report", inventory, "-e", "svirt_report_formats=junit,csv", "-e", f"svirt_report_file={report}")
     assert run.status == 0, run.output
     assert "unreachable=1" not in run.output
     for name, file in (("junit", "report.junit.xml"), ("csv", "report.csv")):
@@ -45,15 +58,18 @@ def test_another_report_is_rendered_beside_itself_or_in_the_folder(inventory: Pa
 
 
 def test_a_format_that_does_not_exist_is_told_with_the_nearest(inventory: Path, report: Path) -> None:
-    run = play("report", inventory, "-e", "svirt_report_formats=junti")
+    run = play("report", inventory, "-e", "svirt_report_formats=junti", "-e", f"svirt_report_file={report}")
     assert run.status == 2
     assert "did you mean junit?" in run.output
 
 
 def test_a_missing_report_is_told(inventory: Path) -> None:
-    run = play("report", inventory)
+    run = play("report", inventory, "-e", "svirt_report_file=nowhere.json")
     assert run.status == 2
     assert "there is no report at" in run.output
+    run = play("report", inventory)
+    assert run.status == 2
+    assert "there is no store" in " ".join(run.output.split())
 
 
 def test_an_unknown_format_of_an_audit_is_told_before_hosts_are_read(inventory: Path) -> None:

@@ -76,6 +76,7 @@ def play(name: str, inventory: Path, *options: str, **environment: str) -> Run:
     result = subprocess.run(
         [*command, "-e", f"svirt_report_dir={folder}", *options],
         env={**os.environ, **own, **environment},
+        cwd=inventory.parent,  # the default store is made there
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -205,6 +205,40 @@ class ReportedCategories(Additive):
 
 
 @dataclass(frozen=True)
+class GoneFinding(Additive):
+    """A finding of an earlier run that is gone."""
+
+    rule: str = field(metadata=fact("id of the rule"))
+    severity: str = field(metadata=fact("how bad it was", choices=SEVERITIES))
+    host: str = field(metadata=fact("inventory name of the host; empty for a finding that was not of one host"))
+    subject: str = field(metadata=fact("what was wrong"))
+    title: str = field(metadata=fact("the rule's title"))
+    fingerprint: str = field(metadata=fact("its id", pattern=_FINGERPRINT))
+
+
+@dataclass(frozen=True)
+class DifferenceCounts(Additive):
+    """Numbers of findings by what became of them since the earlier run."""
+
+    new: int = field(metadata=fact("findings that the earlier run did not have"))
+    gone: int = field(metadata=fact("findings of the earlier run whose fault is gone"))
+    unchanged: int = field(metadata=fact("findings of both runs"))
+    accepted: int = field(metadata=fact("findings of the earlier run that a waiver accepts now"))
+    not_known: int = field(metadata=fact("findings of one run of which the other knows nothing"))
+
+
+@dataclass(frozen=True)
+class ReportedDifference(Additive):
+    """What changed since an earlier run."""
+
+    run: str = field(metadata=fact("id of the earlier run"))
+    generated_at: str = field(metadata=fact("time of its analysis, UTC", pattern=_TIME))
+    counts: DifferenceCounts = field(metadata=fact("numbers of findings"))
+    new: list[str] = field(metadata=fact("fingerprints of findings that are new, at most 500"))
+    gone: list[GoneFinding] = field(metadata=fact("findings that are gone, at most 500"))
+
+
+@dataclass(frozen=True)
 class ReportedFleet(Additive):
     """Counts over the whole fleet."""
 
@@ -238,6 +272,11 @@ class Report(Additive):
     last_passed_at: str | None = field(
         default=None,
         metadata=fact("time of the last analysis into the same file that passed", pattern=_TIME, optional=True),
+    )
+
+    run: str | None = field(default=None, metadata=fact("id of the run in the store", optional=True))
+    since: ReportedDifference | None = field(
+        default=None, metadata=fact("what changed since the last run of the same inventory", optional=True)
     )
 
     @property

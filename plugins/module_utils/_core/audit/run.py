@@ -28,13 +28,15 @@ ALLOCATION, SHARED_USE, FRESH_LABELS = "allocation", "shared_use", "fresh_labels
 #: Runs that are kept.
 KEPT = 50
 
+#: In place of an id: the newest run that fits.
+NEWEST = "newest"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
 ID_RULE = "1 to 100 letters, digits, dots, colons, hyphens and underscores, the first one a letter or digit"
 
 
 def is_id(text: t.Any) -> bool:
     """Whether a text may be the id of a run."""
-    return isinstance(text, str) and bool(_ID.match(text))
+    return isinstance(text, str) and bool(_ID.match(text)) and text != NEWEST
 
 
 @dataclass(frozen=True)

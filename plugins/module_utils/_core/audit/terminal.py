@@ -82,7 +82,7 @@ def render(report: Json, where: str, terminal: Terminal) -> str:
     """The whole summary. ``where`` is the path of the report."""
     narrow = Terminal(max(terminal.width, MIN_WIDTH), terminal.colour, terminal.unicode)
     lines = [*_heading(report, narrow), *_hosts(report, narrow), *_findings(report, narrow), *_omitted(report, narrow)]
-    lines += [*_waivers(report, narrow), "", *_verdict(report, where, narrow)]
+    lines += [*_waivers(report, narrow), *_since(report, narrow), "", *_verdict(report, where, narrow)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -282,6 +282,31 @@ def _waivers(report: Json, terminal: Terminal) -> list[str]:
         target = waiver.get("fingerprint") or f"{waiver['rule']} on {waiver['subject']}"
         lines += [f"    {terminal.name(target, terminal.width - 20)}  (number {waiver['index']})"]
     return lines + _more(len(unused) - MAX_ENTRIES, "waiver", "in the report", "in the report", 4, terminal)
+
+
+def _since(report: Json, terminal: Terminal) -> list[str]:
+    """What is new, and how much is gone, since the last run of the same inventory."""
+    since = report.get("since")
+    if not since:
+        return []
+    counts = since["counts"]
+    words = {
+        "new": "new",
+        "gone": "gone",
+        "unchanged": "unchanged",
+        "accepted": "accepted since",
+        "not_known": "not known to be new or gone",
+    }
+    parts = [f"{counts[kind]:,} {word}" for kind, word in words.items() if counts[kind] or kind in ("new", "gone")]
+    text = f"Since run {since['run']} of {since['generated_at']}: {', '.join(parts)}."
+    lines = ["", *_indented(terminal.safe(text), 0, terminal)]
+    new = set(since["new"])
+    shown = [finding for finding in report["findings"] if finding["fingerprint"] in new][:MAX_ENTRIES]
+    for finding in shown:
+        host = f" on {terminal.name(finding['host'], MAX_HOST)}" if finding["host"] else ""
+        head = f"  new   {finding['severity'].upper()} {finding['rule']}  "
+        lines.append(head + terminal.name(finding["subject"]) + host)
+    return lines + _more(counts["new"] - len(shown), "finding", "that is new", "that are new", 8, terminal)
 
 
 def _verdict(report: Json, where: str, terminal: Terminal) -> list[str]:

@@ -18,7 +18,10 @@ NO_VARIABLES = re.compile(r"svirt_(info|rollback|fleet|fleet_guard|to_\w+|step_f
 
 GOOD: list[tuple[str, t.Any]] = [
     ("svirt_allocate_guests", ["web1", "00000000-0000-4000-8000-000000000001"]),
-    ("svirt_allocate_steps", ["reserve"]),
+    ("svirt_run_steps", ["reserve"]),
+    ("svirt_run_steps", "collect,judge"),
+    ("svirt_run_id", "workflow-7"),
+    ("svirt_run_id", 12),
     ("svirt_allow_reboot", "yes"),
     ("svirt_confirm_clock", True),
     ("svirt_default_tenant", "acme"),
@@ -43,8 +46,10 @@ GOOD: list[tuple[str, t.Any]] = [
 ]
 BAD: list[tuple[str, t.Any, str]] = [
     ("svirt_allocate_guests", {"web1": 1}, "list of names"),
-    ("svirt_allocate_steps", "reserve", "give a list of read"),
-    ("svirt_allocate_steps", ["reserv"], "did you mean reserve?"),
+    ("svirt_run_steps", {"reserve": 1}, "give a list of collect"),
+    ("svirt_run_id", "a b", "letters"),
+    ("svirt_keep_runs", 0, "from 1 to"),
+    ("svirt_run_steps", ["reserv"], "did you mean reserve?"),
     ("svirt_allow_reboot", "ture", "did you mean true?"),
     ("svirt_allow_reboot", 7, "true or false"),
     ("svirt_default_tenant", "a\nb", "can be printed"),
