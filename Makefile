@@ -29,14 +29,14 @@ audit: venv ## Audit the hypervisors of INVENTORY=file, or of the embedded lab
 ifeq ($(origin INVENTORY),file)
 	@$(PYTHON) -m tests.lab up --install $(if $(SHAPE),--shape $(SHAPE))
 endif
-	@ansible-playbook svirt.fleet.audit -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
+	@ansible-playbook svirt.fleet.audit -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report -e svirt_store=sqlite:///$(CURDIR)/build/fleet.db
 
 harden: venv ## Harden the hypervisors of INVENTORY=file, or of the embedded lab (there without the soak for denials)
 ifeq ($(origin INVENTORY),file)
 	@$(PYTHON) -m tests.lab up --install $(if $(SHAPE),--shape $(SHAPE))
-	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report -e selinux_soak_seconds=0
+	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report -e svirt_store=sqlite:///$(CURDIR)/build/fleet.db -e selinux_soak_seconds=0
 else
-	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report
+	@ansible-playbook svirt.fleet.harden -i $(INVENTORY) -e svirt_report_dir=$(CURDIR)/build/report -e svirt_store=sqlite:///$(CURDIR)/build/fleet.db
 endif
 
 drill: venv ## Show the breach on the embedded lab, repair it, show that every attempt is refused

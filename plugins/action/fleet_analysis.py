@@ -26,6 +26,7 @@ from ..module_utils._core.audit.finding import PASS, PROFILES, Settings
 from ..module_utils._core.audit.fleet import analysis as across
 from ..module_utils._core.audit.fleet import policy_answers
 from ..module_utils._core.audit.report_model import read_report
+from ..module_utils._core.audit.report_text import report_text
 from ..module_utils._core.audit.rules.catalogue import judge
 from ..module_utils._core.audit.run import AUDIT, FRESH_LABELS, SHARED_USE
 from ..module_utils._core.errors import ReportError, SchemaError
@@ -88,7 +89,12 @@ class ActionModule(ControllerAction):
         else:
             task.keeper.compared(document)
         problems = [
-            write(option, Path(arguments[option]).absolute(), content, indent=1)
+            write(
+                option,
+                Path(arguments[option]).absolute(),
+                content,
+                report_text(content) if option == "report" else None,
+            )
             for option, content in documents.items()
             if arguments[option]
         ]

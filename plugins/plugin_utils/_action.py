@@ -68,10 +68,13 @@ def failure(why: str) -> AnsibleActionFail:
     return AnsibleActionFail(visible_text(why))  # type: ignore[no-untyped-call]  # untyped in ansible-core
 
 
-def write(option: str, path: Path, document: t.Any, indent: int | None = None) -> str:
-    """Write the JSON file that an option names. Returns the problem, or an empty string."""
+def write(option: str, path: Path, document: t.Any, text: str | None = None) -> str:
+    """Write the JSON file that an option names, as this text where given. Returns the problem, or an empty string."""
     try:
-        _snapshots.write_json(path, document, indent)
+        if text is None:
+            _snapshots.write_json(path, document)
+        else:
+            _snapshots.write_text(path, text)
     except OSError as error:
         return f"{path} could not be written: {error.strerror or error}; name another place with {option}"
     return ""

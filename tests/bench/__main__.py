@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the probe and the audit against their peers on one lab host: ``python -m tests.bench``.
 
-Before that the controller's own work, on invented fleets: see analysis.py and allocation.py.
+Before that the controller's own work, on invented fleets: see analysis.py, allocation.py and runs.py.
 
 All commands take turns in one run, so that a machine whose speed drifts slows them alike. Figures are seconds of
 wall clock, median with minimum and maximum; what to quote is the ratio. Nothing here judges.
@@ -29,7 +29,7 @@ from tests.lab.lab import Lab
 LAB = "build/lab-bench"
 AUDIT, HARDEN = "audit playbook", "harden playbook"
 #: What is measured without a host: modules here, each with a ``measure()``.
-CONTROLLER = ("analysis", "allocation")
+CONTROLLER = ("analysis", "allocation", "runs")
 
 
 def main() -> int:

@@ -77,8 +77,12 @@ class Audit:
 
 def run(name: str, inventory: Path, *, limit: str = "all", check: bool = False, **variables: Any) -> Run:
     """Run a playbook, by path or as svirt.fleet.NAME. The exit status is the caller's to judge."""
-    with tempfile.NamedTemporaryFile(prefix="svirt-record-") as record:
-        words = ["ansible-playbook", name, "-i", str(inventory), "--limit", limit, "-e", json.dumps(variables)]
+    with (
+        tempfile.NamedTemporaryFile(prefix="svirt-record-") as record,
+        tempfile.TemporaryDirectory(prefix="svirt-store-") as folder,
+    ):
+        given = {"svirt_store": f"sqlite:///{folder}/fleet.db", **variables}
+        words = ["ansible-playbook", name, "-i", str(inventory), "--limit", limit, "-e", json.dumps(given)]
         result = subprocess.run(
             [*words, *(["--check", "--diff"] if check else [])],
             env={**_environment(), "SVIRT_RECORD": record.name},

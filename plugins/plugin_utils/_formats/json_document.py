@@ -7,11 +7,10 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import json
-
 from ...module_utils._core.audit.report_model import Report, report_json
+from ...module_utils._core.audit.report_text import report_text
 
 
 def render(report: Report) -> str:
     """The document, in ASCII, with sorted keys."""
-    return json.dumps(report_json(report), sort_keys=True, indent=1) + "\n"
+    return report_text(report_json(report))

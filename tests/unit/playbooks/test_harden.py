@@ -43,9 +43,7 @@ def test_with_every_host_down_nothing_is_hardened_and_the_verdict_is_unknown(inv
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the modules want root")
 def test_the_reports_folder_may_be_relative_to_where_the_run_is_started(with_self: Path) -> None:
-    run = harden(
-        with_self, "--limit", "self1", "-e", f"svirt_report_dir={os.path.relpath(with_self.parent / 'report')}"
-    )
+    run = harden(with_self, "--limit", "self1", "-e", "svirt_report_dir=report")
     assert "PLAY [Harden]" in run.output
     assert (run.folder / "before" / "report.json").is_file()
 

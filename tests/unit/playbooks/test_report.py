@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.report_text import report_text
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
 
 from tests.unit.support.playbooks import inventory, play, refused
@@ -18,7 +19,7 @@ __all__ = ["inventory", "refused"]
 
 @pytest.fixture
 def report(inventory: Path) -> Path:
-    return _snapshots.write_json(inventory.parent / "report" / "report.json", whole(), indent=1)
+    return _snapshots.write_text(inventory.parent / "report" / "report.json", report_text(whole()))
 
 
 def test_a_run_is_rendered_without_its_files_and_without_contacting_a_host(inventory: Path) -> None:

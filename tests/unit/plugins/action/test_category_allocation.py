@@ -240,7 +240,7 @@ def test_the_documentation_names_what_there_is(fleet: Fleet) -> None:
     name = "ansible_collections.svirt.fleet.plugins.modules.category_allocation"
     module = importlib.import_module(name)
     given = _options.ModuleDocFragment
-    fragments = (given.STORE, given.STORAGE, given.TENANTS)
+    fragments = (given.RUN, given.STORE, given.STORAGE, given.TENANTS)
     shared = {name: option for text in fragments for name, option in yaml.safe_load(text)["options"].items()}
     options = {**yaml.safe_load(module.DOCUMENTATION)["options"], **shared}
     assert set(options) == set(category_allocation.ARGUMENTS)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
 from ansible_collections.svirt.fleet.plugins.action import fleet_report
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.report_text import report_text
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import ReportError
 from ansible_collections.svirt.fleet.plugins.modules import fleet_report as documented
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
@@ -22,7 +23,7 @@ from tests.unit.support.reports import whole
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
-    return _snapshots.write_json(tmp_path / "report.json", whole(), indent=1)
+    return _snapshots.write_text(tmp_path / "report.json", report_text(whole()))
 
 
 def test_each_format_is_written_beside_the_report(report: Path) -> None:
