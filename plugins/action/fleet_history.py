@@ -52,7 +52,7 @@ class ActionModule(ControllerAction):
         past = overlaps.meetings(histories, Sharing(storage, statements))
         whole = report.document(histories, past, report.PastScope(since, now, tuple(unread)))
         path = Path(arguments["history"]).absolute()
-        problem = write("history", path, whole, indent=1)
+        problem = write("history", path, whole)
         _show(whole)
         return _finished(whole, path, problem, arguments["enforce"])
 

@@ -12,9 +12,9 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._core.audit.history import transfer
 from ..module_utils._core.errors import SchemaError
-from ..module_utils._host.probe.document import unpack
 from ..plugin_utils import _failure, _snapshots
 from ..plugin_utils._action import failure, negative
+from ..plugin_utils._probe_answer import unpack
 
 
 class ActionModule(ActionBase):

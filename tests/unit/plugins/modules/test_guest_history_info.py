@@ -15,8 +15,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.history im
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SchemaError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.tools import HostTools
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import virt_audit
-from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.document import unpack
 from ansible_collections.svirt.fleet.plugins.modules import guest_history_info
+from ansible_collections.svirt.fleet.plugins.plugin_utils._probe_answer import unpack
 
 from tests.unit.support import audit_log as log
 from tests.unit.support.captured import CapturedRoot, Tree
