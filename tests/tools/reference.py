@@ -2,7 +2,7 @@
 # Copyright: svirt.fleet contributors
 """Writes the reference documents from the code, where each fact is stated once.
 
-python -m tests.tools.reference           write docs/rules.md, docs/snapshot.md, docs/schemas, and tables in others
+python -m tests.tools.reference           write docs/rules.md, docs/variables.md, docs/schemas and others, and tables
 python -m tests.tools.reference --check   write nothing; end with 1 when one of them is stale
 """
 
@@ -34,7 +34,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import 
 
 from tests.lab.host.faults import FAULTS, Fault  # noqa: E402
 from tests.lab.network import HOSTS  # noqa: E402
-from tests.tools import json_schema  # noqa: E402
+from tests.tools import json_schema, playbook_variables  # noqa: E402
 
 HEAD = """\
 <!-- Copyright: svirt.fleet contributors -->
@@ -199,6 +199,11 @@ def snapshot_schema() -> str:
     return json_schema.text(made)
 
 
+def variables_document() -> str:
+    """docs/variables.md."""
+    return playbook_variables.document(HEAD.format(source="the playbooks and the options that take their variables"))
+
+
 def lab_document() -> str:
     """tests/lab/README.md."""
     return filled(LAB, {"default_faults": _default_faults(), "faults": _faults()})
@@ -257,6 +262,7 @@ DOCUMENTS: dict[Path, Callable[[], str]] = {
     DOCS / "rules.md": rules_document,
     DOCS / "snapshot.md": snapshot_document,
     DOCS / "report.md": report_document,
+    DOCS / "variables.md": variables_document,
     DOCS / "schemas" / "report.json": report_schema,
     DOCS / "schemas" / "snapshot.json": snapshot_schema,
     LAB: lab_document,
