@@ -8,7 +8,7 @@ SCENARIO ?=
 # Shape of the embedded lab: debian or el.
 SHAPE ?=
 
-.PHONY: help audit harden drill lab lab-down bench test proof soak lint sanity unit docs clean venv venv-test python3
+.PHONY: help audit awx-check harden drill lab lab-down bench test proof soak lint sanity unit docs clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -77,8 +77,17 @@ sanity: venv-test ## ansible-test sanity, on a clean copy of the checkout
 unit: venv-test ## Unit and property tests
 	@$(PYTHON) -m pytest
 
-docs: venv ## Generate docs/rules.md and the other references from the code
+docs: venv-test ## Generate the references from the code; build the collection's documentation in build/docsite and lint it
 	@$(PYTHON) -m tests.tools.reference
+	@mkdir -p build/docsite
+	@antsibull-docs collection --use-current --squash-hierarchy --fail-on-error --cleanup everything \
+		--dest-dir build/docsite svirt.fleet
+	@antsibull-docs lint-collection-docs --plugin-docs --check-extra-docs-refs --validate-collection-refs self .
+
+awx-check: venv ## Run the playbooks as AWX runs them: ansible-runner, sliced jobs, PostgreSQL; validate awx_setup and the EE
+	@$(SETUP) awx
+	@$(PYTHON) -m tests.store.postgres
+	@build/venv-awx/bin/python -m pytest tests/awx
 
 clean: ## Stop the lab and remove build/
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.lab down

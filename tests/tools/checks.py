@@ -6,7 +6,8 @@
 
 test   all that needs no lab, the story (molecule/default), and one of the other scenarios: consecutive commits take
        turns, or --scenario chooses
-proof  all that needs no lab, all scenarios, and the story once more on hosts that boot Debian's own kernel
+proof  all that needs no lab, the unit tests that meet Ansible on each supported ansible-core, all scenarios, and the
+       story once more on hosts that boot Debian's own kernel
 soak   the scenarios, the store and the fuzz tests in their long forms, which take hours
 lint, sanity
 
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.tools import clean_copy, environment, proof, stopping
+from tests.tools import clean_copy, cores, environment, proof, stopping
 from tests.tools.running import LOGS, UNDER_WAY, Check, Outcome, run_all, say
 
 COPY = clean_copy.COLLECTION
@@ -62,7 +63,8 @@ def ansible_test(version: str, *words: str) -> Check:
 
 
 def lint() -> Iterator[Check]:
-    docs = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs", "self", "."]
+    docs = ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--check-extra-docs-refs"]
+    docs += ["--validate-collection-refs", "self", "."]
     made = str(environment.BUILD / "nox")
     nox = [str(environment.BUILD / "venv-nox" / "bin" / "nox"), "--envdir", made, "--reuse-existing-virtualenvs"]
     yield Check("ansible-lint", ["ansible-lint", "--offline", "--strict", "--profile", "production"], COPY)
@@ -110,6 +112,12 @@ def store() -> Check:
     return Check("pytest store", [sys.executable, "-m", "pytest", "tests/store"])
 
 
+def on_cores() -> Iterator[Check]:
+    """The unit tests that meet Ansible, on each supported ansible-core for which a Python is here."""
+    for version in cores.runnable():
+        yield Check(f"pytest core {version}", [sys.executable, "-m", "tests.tools.cores", version])
+
+
 def fuzz() -> Check:
     """The fuzz tests of the readers; SVIRT_SOAK gives them more cases."""
     return Check("pytest fuzz", [sys.executable, "-m", "pytest", "-k", "fuzz", "tests/unit"])
@@ -155,7 +163,8 @@ def plan_test(chosen: str | None) -> list[Turn]:
 
 
 def plan_proof() -> list[Turn]:
-    return [Turn(list(without_lab())), *scenarios([STORY, *SCENARIOS, *PROVED_ONLY]), Turn([smoke()])]
+    first = Turn([*without_lab(), *on_cores()])
+    return [first, *scenarios([STORY, *SCENARIOS, *PROVED_ONLY]), Turn([smoke()])]
 
 
 def plan_soak() -> list[Turn]:

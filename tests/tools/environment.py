@@ -8,6 +8,8 @@
     python3 tests/tools/environment.py nox        nox, in build/venv-nox
     python3 tests/tools/environment.py schemas    official schemas of report formats, in build/venv-schemas
     python3 tests/tools/environment.py python39   the tests of target code on Python 3.9, in build/venv-python39
+    python3 tests/tools/environment.py awx        ansible-runner, ansible-builder and awx.awx, in build/venv-awx
+    python3 tests/tools/environment.py core-2.18  pytest on that ansible-core, in build/venv-core-2.18
 
 What is there already is used again: a stamp in each environment holds the hash of what was asked for.
 """
@@ -34,6 +36,14 @@ PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 # Environments of one Python only. A machine without it goes without them; the check that needs it says so.
 SINGLE = {"python39": "python3.9"}
 
+#: Supported releases of ansible-core, and the Pythons on which each runs, newest first.
+CORES = {
+    "2.18": PYTHONS[1:],
+    "2.19": PYTHONS[1:],
+    "2.20": PYTHONS[:3],
+    "2.21": PYTHONS[:3],
+}
+
 ENVIRONMENTS = {
     "audit": "venv",
     "test": "venv",
@@ -41,6 +51,8 @@ ENVIRONMENTS = {
     "nox": "venv-nox",
     "schemas": "venv-schemas",
     "python39": "venv-python39",
+    "awx": "venv-awx",
+    **{f"core-{version}": f"venv-core-{version}" for version in CORES},
 }
 
 
@@ -94,6 +106,22 @@ def single(name: str) -> Optional[Interpreter]:
     return None
 
 
+def core_python(core: str) -> Optional[Interpreter]:
+    """A Python here that runs a release of ansible-core, on PATH or among pyenv's versions; None when there is none."""
+    return next((python for name in CORES[core] if (python := single(name))), None)
+
+
+def python_for(name: str) -> Interpreter:
+    """The Python of an environment. Raises SetUpError when none is here."""
+    core = name.partition("core-")[2]
+    if not core:
+        return choose_python()
+    python = core_python(core)
+    if python is None:
+        raise SetUpError(f"no Python runs here for ansible-core {core}: install one of {', '.join(CORES[core])}")
+    return python
+
+
 def choose_python() -> Interpreter:
     """The newest supported Python that runs; its venv package is installed where Debian left it out."""
     for path in candidates():
@@ -133,7 +161,7 @@ def make_environment(name: str) -> None:
     stamp = folder / f".svirt-{name}"
     inside = probe(str(folder / "bin" / "python"))
     if inside is None:
-        python = single(SINGLE[name]) if name in SINGLE else choose_python()
+        python = single(SINGLE[name]) if name in SINGLE else python_for(name)
         if python is None:
             say(f"Python environment {folder.relative_to(ROOT)}: left out, this machine has no {SINGLE[name]}")
             return

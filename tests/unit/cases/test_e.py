@@ -9,7 +9,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as backend
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Resource, Snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.process_view import ProcessView
@@ -22,6 +21,7 @@ from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
 from tests.unit.support.handed_in import hand_root
 from tests.unit.support.judging import findings, status
+from tests.unit.support.module_args import patch_module_args
 
 DATA = Path(__file__).parent / "data"
 LINK = "/rhev/data-center/mnt/blockSD/SD/images/IMG/VOL"

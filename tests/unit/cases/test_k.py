@@ -10,7 +10,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as qemu_conf_body
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
@@ -35,6 +34,7 @@ from hypothesis import strategies as st
 from tests.unit.support import factory, hosts, virt
 from tests.unit.support.captured import CapturedRoot
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.module_args import patch_module_args
 
 MAC = "52:54:00:00:00:01"
 LABEL = factory.process_label("s0:c40,c300,c600,c900")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,44 @@ def test_every_scenario_of_molecule_is_in_the_proof() -> None:
     there = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
     assert there == {checks.STORY, *checks.SCENARIOS, *checks.PROVED_ONLY}
     assert {f"molecule {name}" for name in there} <= set(names(checks.plan_proof()))
+
+
+def test_every_core_that_a_python_here_runs_is_in_the_proof_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    python = environment.Interpreter("/usr/bin/python3.12", "3.12.1", True)
+    monkeypatch.setattr(environment, "core_python", lambda core: None if core == "2.18" else python)
+    wanted = {f"pytest core {core}" for core in environment.CORES} - {"pytest core 2.18"}
+    assert {name for name in names(checks.plan_proof()) if name.startswith("pytest core")} == wanted
+    assert not any(name.startswith("pytest core") for name in names(checks.plan_test("fleet")))
+
+
+def test_every_supported_core_has_a_lock_and_a_workflow() -> None:
+    floor = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["requires_ansible"]
+    assert floor == f">={min(environment.CORES)}.0"
+    for core in environment.CORES:
+        for ending in ("in", "txt"):
+            lines = (ROOT / "requirements" / f"core-{core}.{ending}").read_text().splitlines()
+            assert [line for line in lines if line.startswith(f"ansible-core=={core}.")]
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    assert set(jobs["sanity"]["strategy"]["matrix"]["core"]) == set(environment.CORES)
+    units = jobs["units"]["strategy"]["matrix"]["include"]
+    assert {job["core"] for job in units} == set(environment.CORES)
+    assert all(f"python{job['python']}" in environment.CORES[job["core"]] for job in units)
+
+
+def test_core_runs_on_the_newest_python_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "versions" / "3.12.1" / "bin" / "python3.12"
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(environment, "candidates", lambda: ["/usr/bin/python3.11", "/usr/bin/python3.14"])
+    works = {"/usr/bin/python3.11": True, "/usr/bin/python3.14": False, str(kept): True}
+    monkeypatch.setattr(environment, "probe", lambda path: environment.Interpreter(path, "3", works[path]))
+    assert environment.python_for("core-2.18").path == "/usr/bin/python3.11"
+    with pytest.raises(environment.SetUpError):
+        environment.python_for("core-2.20")
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert environment.python_for("core-2.18").path == str(kept)
+    assert environment.python_for("core-2.20").path == str(kept)
 
 
 @pytest.mark.parametrize("name", [*checks.SCENARIOS, *checks.PROVED_ONLY])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import category_range as work
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import rollback
@@ -20,6 +19,7 @@ from ansible_collections.svirt.fleet.plugins.modules import category_range
 from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.module_args import patch_module_args
 from tests.unit.support.ranges import DROP_IN, VIRTD, RangeRoot, Systemd, actor, tree
 
 Run = t.Callable[..., dict[str, t.Any]]

@@ -8,7 +8,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import guard_hook as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import GuardView
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
@@ -19,6 +18,7 @@ from ansible_collections.svirt.fleet.plugins.modules import guard_hook
 from tests.unit.support import hosts
 from tests.unit.support.handed_in import hand_journal
 from tests.unit.support.hooks import HostRoot, answer, tree
+from tests.unit.support.module_args import patch_module_args
 
 SCRIPT = (Path(__file__).resolve().parents[4] / "roles/guard/files/svirt_guard.py").read_text()
 

@@ -10,7 +10,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SvirtError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import entries_of
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guest_definitions as definitions
@@ -18,6 +17,7 @@ from ansible_collections.svirt.fleet.plugins.modules import guest_network_filter
 
 from tests.unit.support import factory, virt
 from tests.unit.support.handed_in import hand_journal
+from tests.unit.support.module_args import patch_module_args
 
 MAC = "52:54:00:00:00:01"
 LABEL = factory.process_label("s0:c40,c300,c600,c900")

@@ -9,12 +9,13 @@ import typing as t
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import hardening_look as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journals
 from ansible_collections.svirt.fleet.plugins.module_utils._module import Call
 from ansible_collections.svirt.fleet.plugins.modules import hardening_look
+
+from tests.unit.support.module_args import patch_module_args
 
 Run = t.Callable[..., dict[str, t.Any]]
 QUIET: dict[str, t.Any] = {"changed": False, "plan": [], "pending": [], "refused": []}

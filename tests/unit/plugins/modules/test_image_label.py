@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import image_label as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import REPAIRS
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.file_contexts import ContextRule
@@ -22,6 +21,7 @@ from ansible_collections.svirt.fleet.plugins.modules import image_label
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.module_args import patch_module_args
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sets labels on real files")
 

@@ -6,12 +6,12 @@ import json
 import typing as t
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.modules import isolation_check
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
 from tests.unit.support.handed_in import hand_root
+from tests.unit.support.module_args import patch_module_args
 
 GUEST = "system_u:system_r:svirt_t:s0:c1,c2"
 OWN = "system_u:object_r:svirt_image_t:s0:c1,c2"

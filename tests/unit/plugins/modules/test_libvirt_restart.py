@@ -10,7 +10,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_restart as work
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import RestartActor
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_restart
@@ -18,6 +17,7 @@ from ansible_collections.svirt.fleet.plugins.modules import libvirt_restart
 from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.module_args import patch_module_args
 from tests.unit.support.restarts import Machine, restarted
 
 CONF = "/etc/libvirt/qemu.conf"

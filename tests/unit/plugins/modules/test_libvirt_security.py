@@ -9,7 +9,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostReadError, HostWriteError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, Journals
@@ -20,6 +19,7 @@ from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.module_args import patch_module_args
 
 Run = t.Callable[..., dict[str, t.Any]]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import selinux_state as work
 from ansible_collections.svirt.fleet.plugins.modules import selinux_state
 
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.module_args import patch_module_args
 from tests.unit.support.selinux_host import BOOT, FS, LOG, MAIN, START, SelinuxHost, denial
 
 Run = t.Callable[..., dict[str, t.Any]]

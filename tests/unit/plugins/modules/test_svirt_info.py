@@ -7,7 +7,6 @@ import typing as t
 
 import ansible.module_utils.common
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.modules import svirt_info
 from ansible_collections.svirt.fleet.plugins.plugin_utils._probe_answer import read_answer, unpack
@@ -15,6 +14,7 @@ from ansible_collections.svirt.fleet.plugins.plugin_utils._probe_answer import r
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot
 from tests.unit.support.handed_in import hand_root
+from tests.unit.support.module_args import patch_module_args
 
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.Any]:

@@ -9,13 +9,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal
 from ansible_collections.svirt.fleet.plugins.modules import svirt_rollback
 
 from tests.unit.support.handed_in import hand_journal
+from tests.unit.support.module_args import patch_module_args
 
 Run = t.Callable[..., dict[str, t.Any]]
 
