@@ -8,7 +8,7 @@ SCENARIO ?=
 # Shape of the embedded lab: debian or el.
 SHAPE ?=
 
-.PHONY: help audit awx-check harden drill lab lab-down bench test proof soak lint sanity unit docs clean venv venv-test python3
+.PHONY: help audit awx-check ee harden drill lab lab-down bench test proof soak lint sanity unit docs clean venv venv-test python3
 
 # Any python3 can make the environments; Debian's own is asked first, since a name on PATH may be an empty shim.
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
@@ -83,6 +83,12 @@ docs: venv-test ## Generate the references from the code; build the collection's
 	@antsibull-docs collection --use-current --squash-hierarchy --fail-on-error --cleanup everything \
 		--dest-dir build/docsite svirt.fleet
 	@antsibull-docs lint-collection-docs --plugin-docs --check-extra-docs-refs --validate-collection-refs self .
+
+ee: venv ## Write the build context of the execution environment into build/ee, for `ansible-builder build`
+	@$(SETUP) awx
+	@ansible-galaxy collection build --force --output-path build/ee
+	@mv build/ee/svirt-fleet-*.tar.gz build/ee/svirt-fleet.tar.gz
+	@build/venv-awx/bin/ansible-builder create --context build/ee/context
 
 awx-check: venv ## Run the playbooks as AWX runs them: ansible-runner, sliced jobs, PostgreSQL; validate awx_setup and the EE
 	@$(SETUP) awx

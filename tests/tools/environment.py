@@ -175,6 +175,8 @@ def make_environment(name: str) -> None:
     say(f"Python environment {folder.relative_to(ROOT)}: installing the pinned packages for '{name}'")
     started = time.monotonic()
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    if name == "awx":
+        pip.append("--no-compile")  # the package ansible has tens of thousands of files, of which few are used
     run([*pip, "--requirement", str(locked)])
     stamp.write_text(wanted)
     say(f"Python environment {folder.relative_to(ROOT)}: ready after {time.monotonic() - started:.0f} s")

@@ -22,7 +22,9 @@ OUTPUT = ROOT / "build" / "importer"
 ENVIRONMENT = ROOT / "build" / "venv-importer" / "bin"
 
 # What an archive may hold: the folders that Ansible or Galaxy read, and documents at the top.
-BELONGS = re.compile(r"(plugins|roles|playbooks|meta|docs|changelogs|LICENSES)/|[A-Z_]+\.(md|json|toml)$")
+BELONGS = re.compile(
+    r"(plugins|roles|playbooks|meta|docs|changelogs|awx|LICENSES)/|execution-environment\.yml$|[A-Z_]+\.(md|json|toml)$"
+)
 
 
 def build() -> Path:

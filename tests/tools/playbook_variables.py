@@ -94,7 +94,7 @@ def document(head: str) -> str:
         "",
         "Set them in the inventory, with `-e`, or in a job template of AWX. Lists and objects need YAML or JSON, as in",
         '`-e \'{"svirt_report_formats": ["json", "junit"]}\'`. A name or value that a playbook does not know is',
-        "refused before a host is contacted.",
+        "refused before a host is contacted. Those of `svirt.fleet.awx_setup` are in [AWX](awx.md).",
         "",
     ]
     uses = list(all_uses())

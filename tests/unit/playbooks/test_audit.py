@@ -65,7 +65,7 @@ def test_an_empty_inventory_is_no_success(tmp_path: Path) -> None:
     empty = tmp_path / "hosts.ini"
     empty.write_text("[kvm]\n")
     run = audit(empty)
-    assert run.status == 4
+    assert run.status in (1, 4)  # by ansible-core's version
     assert "nothing would be done" in run.output
 
 
