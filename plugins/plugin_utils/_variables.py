@@ -253,6 +253,7 @@ VARIABLES: dict[str, Check] = {
     "svirt_orphan_search": _paths,
     "svirt_permissive_allowed": _names,
     "svirt_profile": _choice(*PROFILES),
+    "svirt_publish": _flag,
     "svirt_quarantine_days": _whole(0, _HUNDRED_YEARS),
     "svirt_report_dir": _path,
     "svirt_report_file": _optional(_path),

@@ -28,10 +28,6 @@ PARTS = frozenset(("survey",))
 
 #: Type and meaning of variables that no option takes as they are.
 OWN: dict[str, tuple[str, str]] = {
-    "svirt_allocate_steps": (
-        "list of text",
-        "Steps to run: `read`, `reserve`, `apply`, `confirm`. Without it all of them, in this order.",
-    ),
     "svirt_guests": (
         "list of objects",
         "Labels to set in guests' definitions: `guest` (name or uuid), `type` (`dynamic`, `static`, `none`), `label`.",
@@ -43,8 +39,15 @@ OWN: dict[str, tuple[str, str]] = {
     ),
     "svirt_keep_runs": ("whole number", "How many runs the store keeps. Older ones are removed, with their snapshots."),
     "svirt_report_file": ("path", "The report to render. Without it `report.json` in `svirt_report_dir`."),
-    "svirt_run": ("text", "Run of the store to use: its id. Without it the last one."),
-    "svirt_run_steps": ("list of text", "Steps to run alone, as jobs of AWX do. Without it all of them."),
+    "svirt_run_id": (
+        "text",
+        "Run in the store to work on, by its id. Without it the newest of the inventory that the step can go on with.",
+    ),
+    "svirt_run_steps": (
+        "list of text",
+        "Steps to run, as jobs of AWX do one by one: see [the steps](awx.md#slices). Without it all of them, in order.",
+    ),
+    "svirt_since_run_id": ("text", "Earlier run in the store, by its id: the report says what is new and gone since."),
     "svirt_store": (
         "text",
         "URL of the database of snapshots and ledger: SQLite, or PostgreSQL where jobs run side by side.",
@@ -118,7 +121,7 @@ def undescribed() -> list[str]:
     uses = list(all_uses())
     described = {use.variable for use in uses if use.option} | set(OWN)
     unused = set(VARIABLES) - {use.variable for use in uses} - {"svirt_ignore_variables"}
-    return sorted((set(VARIABLES) - described) | unused)
+    return sorted((set(VARIABLES) - described) | unused | (set(OWN) - set(VARIABLES)))
 
 
 def _row(name: str, uses: list[Use], playbook: str) -> str:
