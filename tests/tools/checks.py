@@ -33,7 +33,7 @@ STORY = "default"
 #: Those that take turns in `make test`, and how many hosts each has.
 SCENARIOS = {"tamper": 2, "fleet": 2, "faults": 1, "transitions": 1}
 #: Those that only `make proof` runs, unless one is asked for: their hosts have an image of their own.
-PROVED_ONLY = {"el": 2}
+PROVED_ONLY = {"bookworm": 2, "el": 2}
 #: Plans that start hosts.
 WITH_HOSTS = ("test", "proof", "soak")
 

@@ -35,6 +35,12 @@ def drop_connection() -> None:
     _opened.clear()
 
 
+def version() -> tuple[int, int]:
+    """Of the daemon's libvirt: major and minor."""
+    number: int = connection().getLibVersion()
+    return number // 1_000_000, number // 1_000 % 1_000
+
+
 def lookup(name: str) -> Any:
     """The domain of that name, or None."""
     import libvirt
