@@ -108,8 +108,9 @@ class ActionModule(ControllerAction):
             task.keeper.keep(document, orders)
             _show(document, path, result.get("files", {}))  # else the verdict is not final
         task.keeper.finish(result)
-        if problem or task.keeper.failure:
-            return {**result, "failed": True, "msg": problem or task.keeper.failure}
+        problem = problem or ("" if asked else task.keeper.failure)  # with the answers it is tried again
+        if problem:
+            return {**result, "failed": True, "msg": problem}
         if arguments["enforce"] and not asked and document["verdict"] != PASS:
             raise negative(result)
         return result

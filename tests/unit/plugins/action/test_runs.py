@@ -396,3 +396,16 @@ def test_readings_are_stored_in_several_transactions(site: Site, monkeypatch: py
     run = site.judge(*names, snapshots=site.job("one", *((name, [A]) for name in names)))["run"]
     with Store(site.url).look() as transaction:
         assert all(_runs.reading_of(transaction, run, name) for name in names)
+
+
+def test_a_store_that_fails_before_policies_are_asked_is_tried_again_with_the_answers(
+    site: Site, shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = site.job("one", ("kvm1", [A, TWIN]))
+    with monkeypatch.context() as patched:
+        failing_at(patched, 0)
+        first = site.judge("kvm1", snapshots=folder, questions=str(site.folder / "questions.json"), enforce=False)
+    assert (first["failed"], first["asked"], first["run"]) == (False, 1, "")
+    second = site.judge("kvm1", snapshots=folder, answers="said", run=first["run"])
+    assert [run.id for run in site.runs()] == [second["run"]]
+    assert len(shown) == 1
