@@ -29,6 +29,7 @@ from .._core.errors import SvirtError
 from .._core.system.own_files import WATCH_SETTINGS, WATCH_STATE
 from .._host.base.root import Root, reason
 from .._host.probe.probe import Options, Probe, Tools
+from .host_root import SandboxedRoot
 from .programs import run_command
 
 OK, FAULT = 0, 70
@@ -130,7 +131,7 @@ def write(path: str, text: str) -> None:
 
 def main(arguments: t.Sequence[str], watch: Watch | None = None) -> int:
     """The program. Exit status 70: the host could not be judged, or the result could not be written."""
-    watch = watch or Watch(Root())
+    watch = watch or Watch(SandboxedRoot())
     syslog.openlog("svirt-watch", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
     try:
         if list(arguments) == ["--self-test"]:

@@ -152,7 +152,7 @@ def test_units_have_what_was_asked_for(host: Host) -> None:
     ):
         assert f"\n{line}\n" in service
     # The probe could not work with these.
-    for name in ("PrivateDevices", "ProtectHome", "PrivateTmp", "ProtectKernelTunables", "ProtectProc", "ProtectClock"):
+    for name in ("PrivateDevices", "ProtectHome", "PrivateTmp", "ProtectProc", "ProtectClock", "ProtectKernel"):
         assert name not in service
 
 

@@ -7,6 +7,7 @@ The service may write nothing but its state and its metrics. The sandbox is one 
 - no PrivateDevices, ProtectClock or other setting that restricts devices: guests' disks may be block devices;
 - no ProtectHome, PrivateTmp or InaccessiblePaths: guests' files may be anywhere;
 - no ProtectKernelTunables: it makes selinuxfs read-only, where the loaded policy is asked;
+- no ProtectKernelModules: it hides /lib/modules with the kernel's configuration (CAP_SYS_MODULE is dropped anyway);
 - no PrivateNetwork, ProtectProc or PrivateUsers: the probe reads the host's interfaces and processes;
 - CAP_SYS_ADMIN shows libvirt's trusted attributes of files, CAP_SYS_PTRACE the programs of processes and their files,
   CAP_DAC_READ_SEARCH and CAP_DAC_OVERRIDE files of other users, and the folder of the collector.
@@ -64,7 +65,6 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
-ProtectKernelModules=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@resources

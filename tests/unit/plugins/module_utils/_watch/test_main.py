@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.watch.settings import METRICS, WatchSettings
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import WATCH_SETTINGS, WATCH_STATE
+from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import Root
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 from ansible_collections.svirt.fleet.plugins.module_utils._watch import main as program
+from ansible_collections.svirt.fleet.plugins.module_utils._watch.host_root import SandboxedRoot
 from ansible_collections.svirt.fleet.plugins.module_utils._watch.main import FAULT, OK, Watch
 from ansible_collections.svirt.fleet.plugins.module_utils._watch.programs import run_command
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _archive
@@ -138,6 +141,27 @@ def test_metrics_that_cannot_be_written_fail_the_run(host: Host) -> None:
     shutil.rmtree(host.top / DIRECTORY[1:])
     assert host.run() == FAULT
     assert "metrics" in host.lines[-1][1]
+
+
+def test_mounts_are_those_of_the_host_and_not_of_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd's sandbox makes every mount read-only, which says nothing of the host."""
+    read: list[str] = []
+    monkeypatch.setattr(Root, "read_bytes", lambda _self, path, _limit=0: read.append(path) or b"")
+    monkeypatch.setattr(Root, "readlink", lambda _self, path: read.append(path) or "")
+    root = SandboxedRoot()
+    root.read_text("/proc/self/mountinfo")
+    root.readlink("/proc/self/ns/mnt")
+    root.read_text("/proc/self/status")
+    root.read_text("/srv/proc/self/mountinfo")
+    assert read == ["/proc/1/mountinfo", "/proc/1/ns/mnt", "/proc/self/status", "/srv/proc/self/mountinfo"]
+
+
+def test_no_reader_takes_the_mounts_of_its_own_process_otherwise() -> None:
+    """What reads a mount table by another path would see the sandbox."""
+    own = re.compile(r"/proc/self/(?!mountinfo\b|ns/mnt\b|fd\b)[a-z/]+|/proc/mounts|/etc/mtab|statvfs|os\.access")
+    folders = [_archive.SOURCES / "_host" / name for name in ("base", "probe")]
+    found = [path.name for folder in folders for path in folder.glob("*.py") if own.search(path.read_text())]
+    assert found == []
 
 
 def test_programs_are_run_without_a_shell() -> None:
