@@ -146,8 +146,13 @@ def test_metrics_that_cannot_be_written_fail_the_run(host: Host) -> None:
 def test_mounts_are_those_of_the_host_and_not_of_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """systemd's sandbox makes every mount read-only, which says nothing of the host."""
     read: list[str] = []
-    monkeypatch.setattr(Root, "read_bytes", lambda _self, path, _limit=0: read.append(path) or b"")
-    monkeypatch.setattr(Root, "readlink", lambda _self, path: read.append(path) or "")
+
+    def noted(path: str) -> str:
+        read.append(path)
+        return ""
+
+    monkeypatch.setattr(Root, "read_bytes", lambda _self, path, _limit=0: noted(path).encode())
+    monkeypatch.setattr(Root, "readlink", lambda _self, path: noted(path))
     root = SandboxedRoot()
     root.read_text("/proc/self/mountinfo")
     root.readlink("/proc/self/ns/mnt")
