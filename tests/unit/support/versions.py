@@ -82,7 +82,7 @@ RELEASES = (
         "<address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/>"
         "</source><target dev='vdc' bus='virtio'/></disk>",
         "",
-        (),
+        (("disk", "/dev/vfio/7", "image"),),
     ),
 )
 
@@ -109,5 +109,7 @@ def host(upto: int) -> Tree:
         kinds = "d" if kind in ("tpm", "filesystem", "memory_dir") else "f"
         tree.file(path, label=label, type=kinds, uid=hosts.QEMU_UID, mode=0o700 if kinds == "d" else 0o600)
     tree.file("/run/libvirt/qemu/swtpm/3-web-swtpm.sock", label=hosts.IMAGE_LABEL, type="s")
+    tree.link("/sys/bus/pci/devices/0000:01:00.0/iommu_group", "../../../kernel/iommu_groups/7")
+    tree.file("/dev/vfio/7", label=hosts.IMAGE_LABEL, type="c")
     tree.libvirt[0]["version"] = releases[-1].number
     return tree

@@ -62,7 +62,8 @@ def test_core_runs_on_the_newest_python_that_is_here(tmp_path: Path, monkeypatch
     kept = tmp_path / "versions" / "3.12.1" / "bin" / "python3.12"
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(environment, "candidates", lambda: ["/usr/bin/python3.11", "/usr/bin/python3.14"])
+    here = ["/usr/bin/python3.11", "/usr/bin/python3.14"]
+    monkeypatch.setattr(environment, "candidates", lambda names: [path for path in here if Path(path).name in names])
     works = {"/usr/bin/python3.11": True, "/usr/bin/python3.14": False, str(kept): True}
     monkeypatch.setattr(environment, "probe", lambda path: environment.Interpreter(path, "3", works[path]))
     assert environment.python_for("core-2.18").path == "/usr/bin/python3.11"

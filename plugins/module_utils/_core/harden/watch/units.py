@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """systemd's units of the watch: a service that runs once, and the timer that starts it.
 
+PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
+
 The service may write nothing but its state and its metrics. The sandbox is one that the probe can work in:
 
 - no PrivateDevices, ProtectClock or other setting that restricts devices: guests' disks may be block devices;
@@ -11,8 +13,6 @@ The service may write nothing but its state and its metrics. The sandbox is one 
 - no PrivateNetwork, ProtectProc or PrivateUsers: the probe reads the host's interfaces and processes;
 - CAP_SYS_ADMIN shows libvirt's trusted attributes of files, CAP_SYS_PTRACE the programs of processes and their files,
   CAP_DAC_READ_SEARCH and CAP_DAC_OVERRIDE files of other users, and the folder of the collector.
-
-PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
