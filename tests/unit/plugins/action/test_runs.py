@@ -20,9 +20,18 @@ from ansible_collections.svirt.fleet.plugins.action import (
     fleet_report,
     fleet_store,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
+from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _run_identity, _run_keeper, _runs, _snapshots, _store
+from ansible_collections.svirt.fleet.plugins.plugin_utils import (
+    _run_identity,
+    _run_keeper,
+    _run_readings,
+    _runs,
+    _snapshots,
+    _store,
+)
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -196,10 +205,8 @@ def test_a_snapshot_that_is_too_old_or_damaged_makes_its_host_unknown(
 
 def test_a_run_that_is_removed_while_it_is_judged_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     run = site.collect(site.job("all", ("kvm1", [A]), ("kvm2", [B])), "kvm1", "kvm2")["run"]
-    from ansible_collections.svirt.fleet.plugins.plugin_utils import _run_readings
-
     monkeypatch.setattr(_run_readings, "_AT_A_TIME", 1)
-    view = fleet_analysis.across.view
+    view = analysis.view
 
     def removing(name: str, snapshot: s.Snapshot) -> t.Any:
         with sqlite3.connect(site.folder / "fleet.db") as connection:
@@ -207,7 +214,7 @@ def test_a_run_that_is_removed_while_it_is_judged_is_an_error(site: Site, monkey
             connection.execute("DELETE FROM svirt_runs")
         return view(name, snapshot)
 
-    monkeypatch.setattr(fleet_analysis.across, "view", removing)
+    monkeypatch.setattr(analysis, "view", removing)
     with pytest.raises(AnsibleActionFail, match=run):
         site.judge("kvm1", "kvm2")
 
@@ -221,7 +228,7 @@ def failing_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
     def down(self: Store, work: t.Any, keep: bool = True) -> t.Any:
         if next(calls) >= number:
-            raise _store.StoreError("store: the server is gone", "store_unreachable")
+            raise StoreError("store: the server is gone", "store_unreachable")
         return run(self, work, keep)
 
     monkeypatch.setattr(Store, "run", down)
@@ -323,7 +330,8 @@ def test_any_run_is_rendered_in_any_format(site: Site) -> None:
 
 def test_a_run_that_is_not_there_is_named_with_those_that_are(site: Site) -> None:
     run = site.judge("kvm1", snapshots=site.job("one", ("kvm1", [A])))["run"]
-    for arguments in ({"run": "gone"}, {"since_run": "gone"}):
+    named: tuple[dict[str, t.Any], ...] = ({"run": "gone"}, {"since_run": "gone"})
+    for arguments in named:
         with pytest.raises(AnsibleActionFail, match=f"'gone'.*{run}"):
             site.run(fleet_report, store=site.url, formats=["csv"], dest=str(site.folder / "out"), **arguments)
     with pytest.raises(AnsibleActionFail, match="name the folder"):
@@ -344,7 +352,12 @@ def test_a_report_folder_that_cannot_be_written_is_named(site: Site) -> None:
 def test_what_is_reserved_in_one_job_is_taken_in_another(site: Site) -> None:
     folder = site.job("all", ("kvm1", [A]), ("kvm2", [B]))
     run = site.collect(folder, "kvm1", "kvm2", run_kind="allocate")["run"]
-    arguments = {"operation": "reserve", "store": site.url, "hosts": ["kvm1", "kvm2"], "run": "newest"}
+    arguments: dict[str, t.Any] = {
+        "operation": "reserve",
+        "store": site.url,
+        "hosts": ["kvm1", "kvm2"],
+        "run": "newest",
+    }
     reserved = site.run(category_allocation, **arguments)
     assert (reserved["run"], [each["range"] for each in reserved["hosts"].values()]) == (
         run,
