@@ -474,8 +474,8 @@ def test_loops_are_bounded_and_say_so() -> None:
 
 
 def test_the_audit_works_in_slices() -> None:
-    # An AWX slice sees only its own hosts, so collecting may not lean on the others. Only the artifact does, which a job
-    # without slices leaves.
+    # An AWX slice sees only its own hosts, so collecting may not lean on the others. Only the artifact does, which jobs
+    # without slices leave.
     across = re.compile(r"run_once|hostvars\[|groups\[")
     leaning = {named(path): across.findall(path.read_text()) for path in sources(ROOT / "roles" / "audit", "*.yml")}
     assert {name: words for name, words in leaning.items() if words} == {"roles/audit/tasks/main.yml": ["run_once"]}
