@@ -6,17 +6,34 @@ from __future__ import annotations
 
 import os
 import random
+import typing as t
 from collections.abc import Sequence
+
+import pytest
+
+from .hang import Watch
 
 #: Cases of one fuzz test: few in a run of the unit tests, many in ``make soak``.
 CASES = 20_000 if os.environ.get("SVIRT_SOAK") == "1" else 500
-#: Seconds of processor time that one case may take.
-MOST_SECONDS = 5.0
+#: Numbers and chances of so many cases, CASES unless stated, from a number on.
+Cases = t.Callable[..., t.Iterator[tuple[int, random.Random]]]
 
 
 def chance_of(number: int) -> random.Random:
     """The chance that makes a case."""
     return random.Random(number)  # noqa: S311 - nothing secret
+
+
+@pytest.fixture
+def cases(no_hang: Watch) -> Cases:
+    """The cases of a fuzz test, each by its number, which makes its chance. One that hangs is interrupted and named."""
+
+    def each(count: int = CASES, first: int = 0) -> t.Iterator[tuple[int, random.Random]]:
+        for number in range(first, first + count):
+            no_hang.restart(f"case {number}")
+            yield number, chance_of(number)
+
+    return each
 
 
 def mutated(text: str, chance: random.Random, tokens: Sequence[str]) -> str:
