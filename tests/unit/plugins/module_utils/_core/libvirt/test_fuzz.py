@@ -1,13 +1,12 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mutated texts of libvirt and QEMU: each is read or refused, in time; what stays in it is never overlooked."""
+"""Mutated texts of libvirt and QEMU: each is read or refused, without a hang; what stays in it is never overlooked."""
 
 from __future__ import annotations
 
 import json
 import random
 import struct
-import time
 import typing as t
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import (
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import SecLabel
 
-from tests.unit.support.fuzzing import CASES, MOST_SECONDS, chance_of, mutated
+from tests.unit.support.fuzzing import CASES, Cases, mutated
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FIXTURES.glob("*.xml"))}
@@ -56,23 +55,19 @@ def at_end(text: str, kept: str, end: str, chance: random.Random) -> str:
     return mutated(text.rstrip().removesuffix(end), chance, XML) + kept + end
 
 
-def within(seconds: float, work: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:
-    """The result of work that ends in time; None where it refuses the text."""
-    begin = time.process_time()
+def read(reader: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:
+    """What a reader makes of a text; None where it refuses the text."""
     try:
-        result = work(*arguments)
+        return reader(*arguments)
     except (DomainXmlError, HostReadError):
-        result = None
-    assert time.process_time() - begin < seconds
-    return result
+        return None
 
 
-def test_fuzz_of_domain_xml() -> None:
+def test_fuzz_of_domain_xml(cases: Cases) -> None:
     parsed = 0
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         text = at_end(chance.choice(DOMAINS), SECLABEL, "</domain>", chance)
-        domain = within(MOST_SECONDS, domain_xml.parse_domain, text)
+        domain = read(domain_xml.parse_domain, text)
         if domain is None:
             continue
         parsed += 1
@@ -84,80 +79,74 @@ def test_fuzz_of_domain_xml() -> None:
     assert parsed > CASES // 20
 
 
-def test_fuzz_of_status_xml() -> None:
+def test_fuzz_of_status_xml(cases: Cases) -> None:
     parsed = 0
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         text = at_end(chance.choice(STATUSES), "<taint flag='high-privileges'/>", "</domstatus>", chance)
-        status = within(MOST_SECONDS, domain_xml.parse_status, text)
-        within(MOST_SECONDS, domain_xml.job_under_way, text)
+        status = read(domain_xml.parse_status, text)
+        read(domain_xml.job_under_way, text)
         if status is not None:
             parsed += 1
             assert "high_privileges" in status.domain.risks, (number, text)
     assert parsed > CASES // 20
 
 
-def test_fuzz_of_jobs_in_status_xml() -> None:
+def test_fuzz_of_jobs_in_status_xml(cases: Cases) -> None:
     """A job that a restart would break off is seen in any status file that can be read."""
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         text = chance.choice(STATUSES).replace("<domain ", "<job type='none' async='migration out'/><domain ", 1)
         head, kept, tail = text.partition("<job type='none' async='migration out'/>")
         text = head + kept + mutated(tail, chance, XML)
-        job = within(MOST_SECONDS, domain_xml.job_under_way, text)
+        job = read(domain_xml.job_under_way, text)
         assert job is None or job[1] == "migration out", (number, text)
 
 
-def test_fuzz_of_snapshot_xml() -> None:
+def test_fuzz_of_snapshot_xml(cases: Cases) -> None:
     seed = "<domainsnapshot><name>s</name><memory snapshot='external' file='/m'/><disks><disk name='vda'/></disks>"
     kept = "<disks><disk name='vdb'><source file='/kept'/></disk></disks>"
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         text = at_end(seed + chance.choice(DOMAINS), kept, "</domainsnapshot>", chance)
-        files = within(MOST_SECONDS, snapshot_xml.snapshot_files, text)
+        files = read(snapshot_xml.snapshot_files, text)
         assert files is None or ("snapshot", "/kept") in files, (number, text)
 
 
-def test_fuzz_of_live_devices() -> None:
+def test_fuzz_of_live_devices(cases: Cases) -> None:
     """A disk that the definition lacks is named, whatever else the live XML has."""
     definition = TEXTS["el10_emulated.xml"]
     kept = "<devices><disk type='file'><source file='/kept'/><target dev='vdkept'/></disk></devices>"
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         text = at_end(chance.choice(DOMAINS), kept, "</domain>", chance)
-        lost = within(MOST_SECONDS, live_devices.live_only, text, definition)
+        lost = read(live_devices.live_only, text, definition)
         assert lost is None or any("vdkept" in item for item in lost), (number, text)
 
 
-def test_fuzz_of_edited_xml() -> None:
+def test_fuzz_of_edited_xml(cases: Cases) -> None:
     """An edit changes the label and nothing else, or is refused."""
-    for number in range(CASES // 4):
-        chance = chance_of(number)
+    for number, chance in cases(CASES // 4):
         text = mutated(chance.choice(DOMAINS), chance, XML)
-        edited = within(MOST_SECONDS, domain_edit.with_seclabel, text, KEPT)
+        edited = read(domain_edit.with_seclabel, text, KEPT)
         if edited is None:
             continue
-        left = within(MOST_SECONDS, domain_edit.without_labels_and_filters, text)
-        right = within(MOST_SECONDS, domain_edit.without_labels_and_filters, edited)
+        left = read(domain_edit.without_labels_and_filters, text)
+        right = read(domain_edit.without_labels_and_filters, edited)
         assert left is not None, (number, text)
         assert domain_edit.same_guest(left, right), (number, text)
 
 
-def test_fuzz_of_network_filters() -> None:
+def test_fuzz_of_network_filters(cases: Cases) -> None:
     """A filter that does not confine a guest is not taken for one that does."""
     seed = (
         "<filter name='weak' chain='root' priority='-700'><uuid>5c6d49af-b071-6127-b4ec-6f8ed4b55335</uuid>"
         "<rule action='drop' direction='out' priority='500'><mac match='no' srcmacaddr='$MAC'/></rule>"
     )
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         text = at_end(seed, "<filterref filter='no-such-filter'/>", "</filter>", chance)
-        filter_ = within(MOST_SECONDS, network_filter.parse_filter, text)
+        filter_ = read(network_filter.parse_filter, text)
         if filter_ is not None:
             assert network_filter.weakness([filter_], filter_.name), (number, text)
             assert not network_filter.is_defined([filter_], filter_.name), (number, text)
         network = mutated("<network><name>n</name><forward mode='nat'/><bridge name='b'/></network>", chance, XML)
-        within(MOST_SECONDS, network_filter.parse_network, network)
+        read(network_filter.parse_network, network)
 
 
 # -- headers of images -------------------------------------------------------------------------------------------------
@@ -198,22 +187,20 @@ def qcow2(name: bytes) -> bytes:
     return head.ljust(200, b"\0") + name
 
 
-def test_fuzz_of_names_in_headers() -> None:
-    for number in range(CASES):
-        chance = chance_of(number)
+def test_fuzz_of_names_in_headers(cases: Cases) -> None:
+    for number, chance in cases():
         name = mutated(chance.choice(NAMES), chance, JSON)
-        path = within(MOST_SECONDS, image_header.local_path, name, "/images/top.qcow2")
+        path = read(image_header.local_path, name, "/images/top.qcow2")
         assert path is None or (isinstance(path, str) and path), (number, name)
 
 
-def test_fuzz_of_headers() -> None:
+def test_fuzz_of_headers(cases: Cases) -> None:
     """A header is read or refused; what follows it changes nothing."""
     header = qcow2(b"/base.qcow2")
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         content = mutated((header + bytes(range(256))).decode("latin-1"), chance, ("\0", "\xff" * 8, "QFI\xfb"))
         for format_ in ("qcow2", "qcow", "qed", "vmdk", "raw"):
-            within(MOST_SECONDS, image_header.parse_header, content.encode("latin-1"), format_)
+            read(image_header.parse_header, content.encode("latin-1"), format_)
         rest = mutated(json.dumps(NAMES), chance, JSON).encode("utf-8", "surrogatepass")
         assert image_header.parse_header(header + rest, "qcow2").backing == "/base.qcow2", number
 
@@ -280,13 +267,10 @@ SHELL = (
 
 
 @pytest.mark.parametrize("first", ["exit 3", "false || exit 1", "set -e; false"])
-def test_fuzz_of_hooks(first: str) -> None:
+def test_fuzz_of_hooks(cases: Cases, first: str) -> None:
     """A script that ends in its second line as failed is never vouched for."""
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         rest = mutated(HOOK.partition("\n")[2], chance, SHELL)
-        begin = time.process_time()
         result = hook_script.outcome(f"#!/bin/sh\n{first}\n{rest}")
         hook_script.outcome(mutated(HOOK, chance, SHELL))
-        assert time.process_time() - begin < MOST_SECONDS, (number, rest)
         assert result != hook_script.PASSES, (number, rest)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import random
 import typing as t
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.qemu_con
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import QemuConf
 
 from tests.unit.support.documents import assert_fits
-from tests.unit.support.fuzzing import CASES, chance_of
+from tests.unit.support.fuzzing import Cases
 from tests.unit.support.fuzzing import mutated as broken_text
 
 CAPTURED = Path(__file__).parents[2] / "_host" / "probe" / "fixtures" / "kvm1" / "manifest.json"
@@ -122,9 +123,8 @@ VALUES = (
 PIECES = ("\n", "#", '"', "'", "[", "]", ",", ";", "=", " ", "\t", "\r", "\0", "é", "\udc80", "user", '"""', "-", "0")
 
 
-def mutated(text: str, seed: int) -> str:
+def mutated(text: str, chance: random.Random) -> str:
     """A part of a real file with examples turned into assignments, and pieces of it lost, doubled or replaced."""
-    chance = chance_of(seed)
     lines = text.split("\n")
     start = chance.randrange(len(lines) - 60)
     lines = lines[start : start + 60]
@@ -143,12 +143,12 @@ def mutated(text: str, seed: int) -> str:
     return broken_text(text, chance, PIECES) if chance.random() < 0.3 else text
 
 
-def test_fuzz_the_reader_of_qemu_conf() -> None:
+def test_fuzz_the_reader_of_qemu_conf(cases: Cases) -> None:
     text: str = json.loads(CAPTURED.read_text())["/etc/libvirt/qemu.conf"]["text"]
     assert qemu_conf.parse(text)[1] == []
     kinds: set[str] = set()
-    for seed in range(CASES):
-        broken = mutated(text, seed)
+    for _number, chance in cases():
+        broken = mutated(text, chance)
         conf = QemuConf("qemu.conf", True, *qemu_conf.parse(broken))
         assert_fits(conf)
         kinds |= {problem.kind for problem in conf.problems}

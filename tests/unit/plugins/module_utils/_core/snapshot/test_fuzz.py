@@ -2,7 +2,7 @@
 # Copyright: svirt.fleet contributors
 """Snapshots of a hostile host: JSON mutated at random, as it would come from the store or from a task's result.
 
-Whatever a host sends, the audit of the fleet ends, in time, with a report that is valid; and a host of which something
+Whatever a host sends, the audit of the fleet ends with a report that is valid; and a host of which something
 could not be read never passes. SVIRT_SOAK=1 tries forty times as many.
 """
 
@@ -12,7 +12,6 @@ import copy
 import datetime
 import json
 import random
-import time
 import typing as t
 
 import pytest
@@ -29,14 +28,13 @@ from tests.unit.support import factory
 from tests.unit.support.faults import fleet as fleet_faults
 from tests.unit.support.faults.all import CASES
 from tests.unit.support.fuzzing import CASES as DOCUMENTS
+from tests.unit.support.fuzzing import Cases
 
 pytestmark = pytest.mark.controller  # which alone reads documents
 
 NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.timezone.utc)
 #: Rounds of each part; there are ten.
 ROUNDS = DOCUMENTS // 10
-#: Seconds that one round may take where the whole machine is busy.
-LIMIT = 20.0
 
 TEXTS = (
     *(
@@ -165,9 +163,8 @@ def audited(snapshot: Snapshot | str) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("part", range(10))
-def test_fuzz_of_snapshots(part: int) -> None:
-    chance = random.Random(part)  # noqa: S311 - the same documents at each run
-    for number in range(ROUNDS):
+def test_fuzz_of_snapshots(cases: Cases, part: int) -> None:
+    for number, chance in cases(ROUNDS, part * ROUNDS):
         document = copy.deepcopy(chance.choice(BASES))
         mutate(document, chance)
         area = chance.choice(sorted(BASES[0]["coverage"]))
@@ -175,13 +172,11 @@ def test_fuzz_of_snapshots(part: int) -> None:
         hidden = chance.random() < 0.3 and isinstance(entry, dict)
         if hidden:
             entry[area] = {"status": UNKNOWN, "why": "it hung"}
-        where = f"part {part}, round {number}"
-        start = time.monotonic()
+        where = f"round {number}"
         snapshot = received(document)
         result = audited(snapshot)
         text = json.dumps(result, ensure_ascii=False).encode()
         terminal.render(result, "report.json", terminal.Terminal())
-        assert time.monotonic() - start < LIMIT, where
         liar = next(host for host in result["hosts"] if host["name"] == "liar")
         if isinstance(snapshot, str):
             assert liar["verdict"] == f.UNKNOWN, where

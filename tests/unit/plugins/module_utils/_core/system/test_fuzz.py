@@ -1,16 +1,15 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mutated mount, export and unit files: each is read in time, and a line that stays as it is is never overlooked."""
+"""Mutated mount, export and unit files: none hangs a reader, and a line that stays as it is is never overlooked."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system import mounts, unit_files
 
-from tests.unit.support.fuzzing import CASES, MOST_SECONDS, chance_of, mutated
+from tests.unit.support.fuzzing import Cases, mutated
 
 MANIFEST = Path(__file__).parents[2] / "_host" / "probe" / "fixtures" / "kvm1" / "manifest.json"
 CAPTURED = json.loads(MANIFEST.read_text(encoding="utf-8"))
@@ -37,11 +36,9 @@ TOKENS = (
 )
 
 
-def test_fuzz_of_mount_tables() -> None:
-    for number in range(CASES):
-        chance = chance_of(number)
+def test_fuzz_of_mount_tables(cases: Cases) -> None:
+    for number, chance in cases():
         head, tail = (mutated(MOUNTINFO, chance, TOKENS) for _part in "ab")
-        begin = time.process_time()
         found = mounts.parse_mountinfo(f"{head}\n{MOUNT_LINE}\n{tail}")
         (kept,) = mounts.parse_mountinfo(MOUNT_LINE)
         assert kept in found, number
@@ -51,26 +48,19 @@ def test_fuzz_of_mount_tables() -> None:
             assert mount.labelled in (True, False)
         mounts.parse_mounts(head)
         assert mounts.mount_of("/srv/kept/disk.raw", found) is not None
-        assert time.process_time() - begin < MOST_SECONDS, number
 
 
-def test_fuzz_of_exports() -> None:
-    for number in range(CASES):
-        chance = chance_of(number)
+def test_fuzz_of_exports(cases: Cases) -> None:
+    for number, chance in cases():
         head, tail = (mutated(ETAB * 3, chance, TOKENS) for _part in "ab")
-        begin = time.process_time()
         found = mounts.parse_exports(f"{head}\n\n{EXPORT_LINE}\n{tail}")
         assert any(item.path == "/srv/kept" and item.labelled for item in found), (number, head)
-        assert time.process_time() - begin < MOST_SECONDS, number
 
 
-def test_fuzz_of_unit_files() -> None:
+def test_fuzz_of_unit_files(cases: Cases) -> None:
     """The last assignment of a drop-in wins, whatever the unit itself holds."""
     kept = unit_files.UnitFile("/etc/systemd/system/libvirtd.service.d/zz.conf", "[Service]\nSELinuxContext=kept\n")
-    for number in range(CASES):
-        chance = chance_of(number)
+    for number, chance in cases():
         unit = unit_files.UnitFile("/usr/lib/systemd/system/libvirtd.service", mutated(UNIT, chance, TOKENS))
-        begin = time.process_time()
         values = unit_files.assignments([unit, kept], "SELinuxContext")
         assert values[-1].value == "kept", number
-        assert time.process_time() - begin < MOST_SECONDS, number
