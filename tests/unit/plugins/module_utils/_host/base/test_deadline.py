@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import time
 import typing as t
@@ -15,6 +16,10 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import Ho
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import deadline
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.deadline import Job, alive
+
+from tests.unit.support.hang import WAITING
+
+pytestmark = pytest.mark.usefixtures("no_hang")
 
 
 def code(job: Job) -> str:
@@ -35,11 +40,9 @@ def test_what_came_before_a_hang_is_kept() -> None:
         time.sleep(60)
         yield "never"
 
-    begin = time.monotonic()
     job = Job(work, 0.3)
     assert list(job.items()) == ["first"]
     assert code(job) == "timed_out"
-    assert time.monotonic() - begin < 5
     assert _gone(job)
 
 
@@ -189,7 +192,7 @@ def test_a_child_whose_parent_died_keeps_to_its_deadline_and_lets_go(tmp_path: P
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             (tmp_path / "held").touch()
-            time.sleep(60)
+            time.sleep(2 * WAITING)
         yield 1
 
     parent = os.fork()
@@ -199,21 +202,19 @@ def test_a_child_whose_parent_died_keeps_to_its_deadline_and_lets_go(tmp_path: P
             time.sleep(0.01)
         os._exit(0)
     os.waitpid(parent, 0)
-    begin = time.monotonic()
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-    assert time.monotonic() - begin < 20
 
 
-def test_many_children_work_side_by_side() -> None:
-    def work() -> t.Iterator[int]:
-        time.sleep(0.4)
-        yield 1
+def test_many_children_work_side_by_side(tmp_path: Path) -> None:
+    def work(number: int) -> t.Iterator[int]:
+        (tmp_path / str(number)).touch()
+        while len(list(tmp_path.iterdir())) < 5:  # none ends before all have begun
+            time.sleep(0.01)
+        yield number
 
-    begin = time.monotonic()
-    jobs = [Job(work, 20) for _number in range(5)]
-    assert [list(job.items()) for job in jobs] == [[1]] * 5
-    assert time.monotonic() - begin < 1.8
+    jobs = [Job(functools.partial(work, number), 60) for number in range(5)]
+    assert [list(job.items()) for job in jobs] == [[number] for number in range(5)]
 
 
 def _gone(job: Job) -> bool:
@@ -289,11 +290,9 @@ def test_items_without_end_have_one() -> None:
             time.sleep(0.05)
             yield 1
 
-    begin = time.monotonic()
-    job = Job(work, 0.2)
-    assert set(job.items()) == {1}
+    job = Job(work, 0.5)
+    assert set(job.items()) <= {1}  # none where the machine is so busy that the first comes too late
     assert code(job) == "timed_out"
-    assert time.monotonic() - begin < 10
     assert _gone(job)
 
 

@@ -186,13 +186,12 @@ def test_old_files_are_read_even_when_systemd_was_too_slow_to_reload(
     assert machine.acts.count("--no-block restart libvirtd.service") == 2
 
 
+@pytest.mark.usefixtures("no_hang")
 def test_a_daemon_that_never_comes_back(tmp_path: Path, conf: Path, journal: Journal) -> None:
     with_conf(tmp_path, conf, journal)
     machine = Machine(tmp_path, [hosts.el9()], states=["active", "activating"])
     restart_actor = actor(machine, conf, timeout=0.3)
-    start = time.monotonic()
     outcome = restart_actor.restart(restart_actor.look(), journal)
-    assert time.monotonic() - start < 10
     assert codes(outcome.problems) == ["unit_too_slow"]
     assert outcome.again == outcome.problems
 

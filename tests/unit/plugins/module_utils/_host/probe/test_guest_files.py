@@ -136,12 +136,11 @@ def test_files_on_far_storage_are_read_in_a_child(tree: Tree, table: MountTable)
     assert (seen["/mnt/old/d.raw"].facts.mount, seen["/srv/vms/none"].facts.exists) == ("/mnt/old", False)
 
 
+@pytest.mark.usefixtures("no_hang")
 def test_storage_that_hangs_costs_its_own_files_only(tree: Tree, table: MountTable) -> None:
     tree.file("/srv/vms/stuck.raw")
     reader = guest_files.FileReader(Far(tree), table, 0.5)
-    begin = time.monotonic()
     seen = reader.look_all(["/srv/vms/a.raw", "/srv/vms/stuck.raw", "/srv/vms/z.raw", "/data/c.raw", "/mnt/old/d.raw"])
-    assert time.monotonic() - begin < 10
     assert {point: why.code for point, why in reader.stuck.items()} == {"/srv/vms": "timed_out"}
     assert seen["/srv/vms/a.raw"].facts.exists is True  # was read before it hung
     for path in ("/srv/vms/stuck.raw", "/srv/vms/z.raw"):

@@ -127,14 +127,13 @@ def test_libvirt_that_is_down_leaves_its_files() -> None:
     assert snapshot.coverage["images"].status == "ok"  # every guest and every file is known all the same
 
 
+@pytest.mark.usefixtures("no_hang")
 def test_libvirt_that_hangs_is_left_behind() -> None:
     def hang(*_arguments: t.Any) -> t.Iterator[t.Any]:
         yield {"driver": "QEMU", "version": 10000000}
         time.sleep(60)
 
-    begin = time.monotonic()
     snapshot = hosts.look(hosts.el9(), tools=Tools(ask=hang), options=Options(timeout=0.3))
-    assert time.monotonic() - begin < 10
     assert coverage(snapshot)["libvirt"] == ["timed_out"]
     assert snapshot.libvirt.connected is True
     assert [guest.source for guest in snapshot.guests] == ["status_xml"]
