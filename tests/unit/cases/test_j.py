@@ -12,7 +12,6 @@ import datetime
 import json
 import os
 import random
-import time
 import typing as t
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import (
     qemu_conf,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.domain_xml import parse_domain
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux import dominance
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import decode_snapshot, encode
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.mounts import parse_mountinfo
@@ -49,6 +49,8 @@ from tests.unit.support import factory, hosts
 from tests.unit.support.captured import CapturedRoot, Entry, Tree
 from tests.unit.support.faults.case import guest
 from tests.unit.support.faults.fleet import clean, on_share, sharing, static
+
+pytestmark = pytest.mark.usefixtures("no_hang")
 
 ROOT_MOUNT = "22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw,seclabel\n"
 DEEP = "/" + "/".join("d" for _number in range(1000)) + "/disk.raw"
@@ -84,17 +86,23 @@ def test_j1_deep_paths_and_links_are_followed_as_the_kernel_does(tmp_path: Path)
         paths.resolve(str(folder / "loop"))
 
 
-def test_j1_deep_paths_under_many_mounts_take_no_time() -> None:
+def test_j1_each_folder_of_a_deep_path_under_many_mounts_is_read_once() -> None:
+    class Host(CapturedRoot):
+        reads: t.ClassVar[list[str]] = []
+
+        def readlink(self, path: str) -> str:
+            self.reads.append(path)
+            return super().readlink(path)
+
     mounts = ROOT_MOUNT + "".join(f"{n} 22 0:{n} / /mnt/{n} rw - tmpfs t rw\n" for n in range(30, 230))
     table = MountTable(parse_mountinfo(mounts))
-    paths = Paths(CapturedRoot(Tree()), table)
-    start = time.process_time()
+    paths = Paths(Host(Tree()), table)
     for number in range(10):
         assert paths.resolve(f"/mnt/31/{number}{DEEP}").endswith(DEEP)
         mount = table.of(f"/mnt/31/{number}{DEEP}")
         assert mount is not None
         assert mount.mount == "/mnt/31"
-    assert time.process_time() - start < 10
+    assert len(Host.reads) < 10 * (DEEP.count("/") + 5)
 
 
 NEST = "<a>" * 5000 + "</a>" * 5000
@@ -165,18 +173,16 @@ def test_j3_a_number_that_json_does_not_have_is_refused(number: str) -> None:
 NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.timezone.utc)
 
 
-def audited(hosts: t.Sequence[Snapshot]) -> tuple[dict[str, t.Any], float]:
-    """The report of these hosts, and the seconds that it took beyond reading them."""
+def audited(hosts: t.Sequence[Snapshot]) -> dict[str, t.Any]:
+    """The report of these hosts."""
     views = [analysis.view(host.host.name, host) for host in hosts]
-    start = time.process_time()
     fleet = analysis.judge(views)
     results = [
         report.judged(judge(host.host.name, host, f.Settings()), host.coverage)
         for host in hosts
         if host.host.name != "liar" or len(host.guests) < 2000
     ]
-    document = report.build(results, fleet, (), "low", NOW)
-    return document, time.process_time() - start
+    return report.build(results, fleet, (), "low", NOW)
 
 
 def size(document: t.Any) -> int:
@@ -190,10 +196,9 @@ def nested(number: int) -> list[t.Any]:
 
 @pytest.mark.parametrize("number", [1023, 3000])
 def test_j5_nested_levels_of_one_host_add_a_bounded_part(number: int) -> None:
-    base, seconds = audited(clean())
-    document, more = audited([*clean(), sharing("liar", *nested(number))])
+    base = audited(clean())
+    document = audited([*clean(), sharing("liar", *nested(number))])
     assert size(document) - size(base) < 1_000_000
-    assert more - seconds < 5  # one, on a machine that has nothing else to do
     assert document["verdict"] == "fail"
     liar = next(host for host in document["hosts"] if host["name"] == "liar") if number < 2000 else None
     if liar is not None:
@@ -204,7 +209,9 @@ def test_j5_nested_levels_of_one_host_add_a_bounded_part(number: int) -> None:
 
 
 @pytest.mark.parametrize("weight", [4, 8])
-def test_j5_one_heavier_label_does_not_make_a_family_of_labels_slow(weight: int) -> None:
+def test_j5_one_heavier_label_does_not_compare_a_family_of_labels_with_itself(
+    weight: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All labels of a tenant share their two lowest categories; a stranger has one of more categories."""
     chance = random.Random(weight)  # noqa: S311
     levels = [
@@ -214,9 +221,17 @@ def test_j5_one_heavier_label_does_not_make_a_family_of_labels_slow(weight: int)
     family = sharing("kvm3", *(on_share(f"t{number}", level) for number, level in enumerate(levels)))
     heavy = f"{levels[0]},c1020.c1023" if weight == 4 else "s0:c0.c8"
     views = [analysis.view(host.host.name, host) for host in (*clean(), family, sharing("liar", on_share("x", heavy)))]
-    start = time.process_time()
+    compared: list[int] = []
+    candidates = dominance._Index.candidates
+
+    def counted(index: t.Any, bits: tuple[int, ...]) -> list[t.Any]:
+        result: list[t.Any] = candidates(index, bits)
+        compared.append(len(result))
+        return result
+
+    monkeypatch.setattr(dominance._Index, "candidates", counted)
     fleet = analysis.judge(views)
-    assert time.process_time() - start < 3
+    assert 0 < sum(compared) < 10 * len(levels), "each level with each of its family: a million times two"
     assert fleet.outcomes == {}
     found = {finding.subject for finding in fleet.findings}
     assert weight == 8 or any(subject.startswith("s0:c0,c1,") for subject in found)
@@ -250,8 +265,8 @@ def test_j5_a_liar_takes_no_finding_about_two_others_out_of_the_report() -> None
     one = sharing("kvm1", *(on_share(a, level) for level, a, _b in pairs))
     two = sharing("kvm2", *(on_share(b, level) for level, _a, b in pairs))
     copies = [on_share(f"l{n}", f"s0:c{n},c{n + 1}") for n in range(1000)]
-    without, _rest = audited([one, two])
-    document, _rest = audited([one, two, sharing("liar", *copies)])
+    without = audited([one, two])
+    document = audited([one, two, sharing("liar", *copies)])
     before = {item["subject"] for item in without["findings"] if item["rule"] == "CAT-001"}
     after = {item["subject"] for item in document["findings"] if item["rule"] == "CAT-001"}
     assert len(before) == 150
