@@ -17,10 +17,12 @@ import sys
 import time
 import typing as t
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.awx import simulated
+from tests.lab.machine.process import descendants
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / "build" / "collections"
@@ -66,8 +68,12 @@ class Job:
         return found
 
     def ended(self) -> int:
-        """The status of the job's end; waits for it."""
-        return self.process.wait(PATIENCE)
+        """The status of the job's end; waits for it. A job that takes too long is killed."""
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     def read_hosts(self) -> list[str]:
         """Hosts whose snapshot the job has."""
@@ -78,7 +84,13 @@ class Job:
         end = time.monotonic() + PATIENCE
         while len(self.read_hosts()) < hosts and self.process.poll() is None and time.monotonic() < end:
             time.sleep(_PAUSE)
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the job with all that it started: the runner gives Ansible a session of its own."""
+        for pid in descendants(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
 

@@ -13,7 +13,7 @@ from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
 
 #: Every so many hosts SELinux is permissive: a finding.
-PERMISSIVE_EVERY = 40
+PERMISSIVE_EVERY = 8
 _CATEGORIES = "c100,c200"
 
 

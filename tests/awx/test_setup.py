@@ -112,7 +112,7 @@ def unknown_keys(value: t.Any, options: Mapping[str, t.Any], path: str = "") -> 
 def documented(module: str) -> dict[str, t.Any]:
     tree = ast.parse((MODULES / "plugins" / "modules" / f"{module}.py").read_text())
     texts = [
-        node.value.value
+        str(node.value.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
         if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "DOCUMENTATION"

@@ -23,7 +23,9 @@ ENVIRONMENT = ROOT / "build" / "venv-importer" / "bin"
 
 # What an archive may hold: the folders that Ansible or Galaxy read, and documents at the top.
 BELONGS = re.compile(
-    r"(plugins|roles|playbooks|meta|docs|changelogs|awx|LICENSES)/|execution-environment\.yml$|[A-Z_]+\.(md|json|toml)$"
+    r"(plugins|roles|playbooks|meta|docs|changelogs|awx|LICENSES)/"
+    r"|(\.config/ansible-lint|execution-environment)\.yml$"
+    r"|[A-Z_]+\.(md|json|toml)$"
 )
 
 

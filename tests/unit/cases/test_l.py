@@ -24,7 +24,8 @@ from tests.unit.support import factory
 from tests.unit.support.playbooks import play
 
 ROOT = Path(__file__).resolve().parents[3]
-PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml") if path.stem != "survey")
+# awx_setup writes the configuration of AWX: it has no hosts and no verdict, and needs a collection that is not here.
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml") if path.stem not in ("survey", "awx_setup"))
 MIGRATION = ("-e", '{"svirt_migration_guests": ["web"], "svirt_migration_target": "here"}')
 
 
@@ -37,7 +38,7 @@ def here(tmp_path: Path) -> Path:
 
 
 def test_l1_every_play_takes_its_hosts_from_the_lookup() -> None:
-    for path in (ROOT / "playbooks").glob("*.yml"):
+    for path in (ROOT / "playbooks" / f"{name}.yml" for name in ("survey", *PLAYBOOKS)):
         for part in yaml.safe_load(path.read_text()):
             if "hosts" in part:
                 assert part["hosts"].startswith("{{ query('svirt.fleet.fleet_hosts', "), f"{path.name}: {part['name']}"

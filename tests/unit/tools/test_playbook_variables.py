@@ -78,7 +78,7 @@ def test_variables_of_imported_playbooks_count_unless_the_importer_sets_them(
 
 
 def test_variable_that_nothing_describes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(playbook_variables.VARIABLES, "svirt_new", lambda _value: "")
+    monkeypatch.setitem(VARIABLES, "svirt_new", lambda _value: "")
     uses(tmp_path, monkeypatch, {"one": "- hosts: all\n  x: '{{ svirt_new }}'\n"})
     assert "svirt_new" in playbook_variables.undescribed()
     with pytest.raises(ValueError, match="svirt_new"):
