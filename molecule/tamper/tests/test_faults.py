@@ -66,8 +66,8 @@ def take(lab: Lab, host: str, wanted: list[Fault]) -> Step:
 
 
 def findings(step: Step, host: str) -> Findings:
-    """Rule and subject of the findings of a step. The other host's file on the share is there by chance: the hosts' steps
-    are taken side by side."""
+    """Rule and subject of the findings of a step, without the file that the other host's step leaves on the share: the
+    two are taken side by side."""
     others = {("IMG-005", f"image {SHARE}/lost{other[-1]}.raw") for other in HOSTS if other != host}
     return findings_of(step.seen.report) - others if step.seen else set()
 
