@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import typing as t
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 from ..module_utils._core.audit.run import OPEN, HostReading
@@ -97,13 +98,13 @@ def readings(store: Store, run: str, hosts: Sequence[str], oldest: float) -> Ite
     Reads in short transactions, which keep no writer waiting. Raises StoreError when the run is removed meanwhile.
     """
     names = iter(hosts)
-    while batch := list(islice(names, _AT_A_TIME)):
+    while batch := tuple(islice(names, _AT_A_TIME)):
+        yield from store.run(partial(_read_batch, run=run, hosts=batch, oldest=oldest), keep=False)
 
-        def work(transaction: Transaction, batch: Sequence[str] = batch) -> list[tuple[str, Reading]]:
-            _runs.find(transaction, run)
-            return [(host, _read(transaction, run, host, oldest)) for host in batch]
 
-        yield from store.run(work, keep=False)
+def _read_batch(transaction: Transaction, run: str, hosts: Sequence[str], oldest: float) -> list[tuple[str, Reading]]:
+    _runs.find(transaction, run)
+    return [(host, _read(transaction, run, host, oldest)) for host in hosts]
 
 
 def _read(transaction: Transaction, run: str, host: str, oldest: float) -> Reading:

@@ -75,7 +75,8 @@ class Watch:
     def self_test(self) -> int:
         """Whether this Python can do the work, and the settings can be read; the host's guests are not looked at."""
         self._settings()
-        print("svirt-watch: ok", flush=True)
+        sys.stdout.write("svirt-watch: ok\n")
+        sys.stdout.flush()
         return OK
 
     def _judge(self, settings: WatchSettings) -> OwnVerdict:
@@ -142,5 +143,5 @@ def main(arguments: t.Sequence[str], watch: Watch | None = None) -> int:
     except (SvirtError, OSError) as error:
         text = f"the host was not judged: {reason(error)}"
         watch.log(syslog.LOG_ERR, text)
-        print(f"svirt-watch: {text}", file=sys.stderr)
+        sys.stderr.write(f"svirt-watch: {text}\n")
         return FAULT

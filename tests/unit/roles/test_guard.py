@@ -9,7 +9,7 @@ import io
 import json
 import os
 import shutil
-import signal
+import signal as signals
 import subprocess
 import sys
 import time
@@ -56,7 +56,7 @@ def xml(level: str | None, name: str = "web", uuid: str = UUID, kind: str = "sta
 class Clock:
     """Both ``signal`` and ``time`` of a guard in this process: time passes only where a test lets it."""
 
-    SIGALRM, ITIMER_REAL, CLOCK_BOOTTIME = signal.SIGALRM, signal.ITIMER_REAL, time.CLOCK_BOOTTIME
+    SIGALRM, ITIMER_REAL, CLOCK_BOOTTIME = signals.SIGALRM, signals.ITIMER_REAL, time.CLOCK_BOOTTIME
 
     def __init__(self) -> None:
         self.now = 1000.0
