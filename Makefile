@@ -53,7 +53,7 @@ bench: venv ## Measure the probe and the audit against alternatives
 	@$(PYTHON) -m tests.bench
 
 test: venv-test ## Everything that CI runs, with one scenario besides `default` (SCENARIO=name selects it)
-	@$(SETUP) importer schemas python39
+	@$(SETUP) importer schemas
 	@$(PYTHON) -m tests.store.postgres
 	@$(PYTHON) -m tests.browser.chromium
 	@$(PYTHON) -m tests.tools.checks test $(if $(SCENARIO),--scenario $(SCENARIO))

@@ -36,9 +36,9 @@ def imported(path: Path) -> Iterator[Path]:
 
 
 def sent() -> set[Path]:
-    """What modules take with them to a host, themselves included."""
+    """What modules and the watch's program take with them to a host, themselves included."""
     found: set[Path] = set()
-    left = list((PLUGINS / "modules").glob("*.py"))
+    left = [*(PLUGINS / "modules").glob("*.py"), *(PLUGINS / "module_utils" / "_watch").glob("*.py")]
     while left:
         path = left.pop()
         if path not in found:

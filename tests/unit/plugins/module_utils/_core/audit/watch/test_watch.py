@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from tests.unit.support import factory
 
-NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
+NOW = datetime.datetime(2026, 11, 30, tzinfo=datetime.timezone.utc)
 SETTINGS = WatchSettings("kvm1", "/var/lib/prometheus/node-exporter")
 
 
