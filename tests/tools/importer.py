@@ -23,7 +23,7 @@ ENVIRONMENT = ROOT / "build" / "venv-importer" / "bin"
 
 # What an archive may hold: the folders that Ansible or Galaxy read, and documents at the top.
 BELONGS = re.compile(
-    r"(plugins|roles|playbooks|meta|docs|changelogs|awx|LICENSES)/"
+    r"(plugins|roles|playbooks|meta|docs|changelogs|LICENSES)/"
     r"|(\.config/ansible-lint|execution-environment)\.yml$"
     r"|[A-Z_]+\.(md|json|toml)$"
 )
