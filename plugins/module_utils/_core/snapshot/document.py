@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Typed data to JSON objects and back, with bounds: what comes back may be from a compromised host.
 
-``encode`` runs on targets (Python 3.9), ``decode`` on the controller (3.11), where annotations can be evaluated.
+Both directions run also on hosts (Python 3.9): the watch reads the report that it built.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -17,6 +17,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 
 from ..errors import SchemaError
 from ..utf8 import clean_text
+from .field_types import field_types
 from .model import AREAS, MAX_TEXT, SCHEMA, Snapshot
 
 #: Bounds on what a document may hold.
@@ -28,6 +29,8 @@ MAX_NUMBER = 2**64
 MAX_DEPTH = 20
 
 T = t.TypeVar("T")
+#: What a union is: Python 3.10 brought the second.
+_UNIONS = (t.Union, getattr(types, "UnionType", t.Union))
 #: A value of any kind that JSON has. A field's metadata may hold "key" (its name in the document), "choices",
 #: "pattern", and "optional" (it may be left out, and is None then).
 Json = t.NewType("Json", object)
@@ -69,7 +72,7 @@ def decode(kind: type[T], document: t.Any, path: str) -> T:
 
 @functools.cache
 def _plan(kind: type) -> tuple[dict[str, t.Any], dict[str, Field[t.Any]]]:
-    return t.get_type_hints(kind), {key_of(item): item for item in fields(kind)}
+    return field_types(kind), {key_of(item): item for item in fields(kind)}
 
 
 def key_of(member: Field[t.Any]) -> str:
@@ -107,7 +110,7 @@ def _limited(member: Field[t.Any], value: t.Any, path: str) -> None:
 
 def _value(hint: t.Any, value: t.Any, path: str) -> t.Any:
     origin = t.get_origin(hint)
-    if origin in (t.Union, types.UnionType):
+    if origin in _UNIONS:
         if value is None and type(None) in t.get_args(hint):
             return None
         return _value(next(arm for arm in t.get_args(hint) if arm is not type(None)), value, path)

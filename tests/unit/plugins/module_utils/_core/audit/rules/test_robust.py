@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import functools
 import typing as t
 from dataclasses import fields, is_dataclass
 
@@ -12,6 +11,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding as f
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import RULES, judge
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import document
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.field_types import field_types
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import AREAS, OK, Coverage, Snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._core.utf8 import clean_text
 from hypothesis import HealthCheck, given, settings
@@ -48,11 +48,6 @@ _LABELS = st.sampled_from(
 _TEXT = st.one_of(_LABELS, st.text(max_size=20), st.sampled_from(("static", "none", "dynamic", "enforcing", "/")))
 
 
-@functools.cache
-def _hints(kind: type) -> dict[str, t.Any]:
-    return t.get_type_hints(kind)
-
-
 def _places(value: t.Any) -> t.Iterator[tuple[t.Any, str, t.Any]]:
     """Every field of every object of a snapshot, with its type."""
     if isinstance(value, (list, tuple)):
@@ -62,7 +57,7 @@ def _places(value: t.Any) -> t.Iterator[tuple[t.Any, str, t.Any]]:
         for item in value.values():
             yield from _places(item)
     elif is_dataclass(value) and not isinstance(value, type):
-        hints = _hints(type(value))
+        hints = field_types(type(value))
         for item in fields(value):
             yield value, item.name, hints[item.name]
             yield from _places(getattr(value, item.name))
