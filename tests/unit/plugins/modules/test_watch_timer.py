@@ -10,13 +10,9 @@ import os
 import typing as t
 import zlib
 from pathlib import Path
-from unittest.mock import MagicMock, patch
 
 import pytest
 import yaml
-from ansible.errors import AnsibleError
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.svirt.fleet.plugins.action import watch_timer as action
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import watch_timer as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.watch.units import (
     ENABLED_PATH,
@@ -35,11 +31,10 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.change import ro
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.watch import actor
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.watch.actor import WatchActor
 from ansible_collections.svirt.fleet.plugins.modules import watch_timer
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _archive
 
-from tests.unit.support.actions import finished
 from tests.unit.support.captured import CapturedRoot, Tree
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.module_args import patch_module_args
 
 FILES = (WATCH_PROGRAM, WATCH_SETTINGS, SERVICE_PATH, TIMER_PATH)
 METRICS = "/metrics"
@@ -298,29 +293,3 @@ def test_what_the_policy_denies_is_said(host: Host, monkeypatch: pytest.MonkeyPa
     with_policy(monkeypatch, host, policy(True, denied="virt_etc_t"))
     result = host.call()
     assert [(item["code"], "virt_etc_t" in item["why"]) for item in result["limits"]] == [("denied", True)]
-
-
-# -- on the controller -------------------------------------------------------------------------------------------------
-
-
-def act(**arguments: t.Any) -> dict[str, t.Any]:
-    task = MagicMock(args=arguments, async_val=0, check_mode=False, diff=False)
-    parts = ("connection", "play_context", "loader", "templar", "shared_loader_obj")
-    plugin = action.ActionModule(task=task, **{name: MagicMock() for name in parts})
-    execute = MagicMock(return_value={"changed": True})
-    with patch.object(plugin, "_execute_module", execute):
-        finished(lambda: plugin.run(task_vars={"inventory_hostname": "kvm1"}))
-    return t.cast("dict[str, t.Any]", execute.call_args.kwargs["module_args"])
-
-
-def test_the_controller_sends_the_program() -> None:
-    sent = act(interval=600)
-    assert (sent["interval"], sent["host"]) == (600, "kvm1")
-    assert zlib.decompress(binascii.a2b_base64(sent["content"])) == _archive.program()
-    assert act(host="other")["host"] == "other"
-    assert set(act(state="absent")) == {"state"}
-
-
-def test_nobody_else_sends_one() -> None:
-    with pytest.raises(AnsibleError, match="content"):
-        act(content="x")
