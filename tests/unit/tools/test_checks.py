@@ -75,6 +75,11 @@ def test_core_runs_on_the_newest_python_that_is_here(tmp_path: Path, monkeypatch
     assert environment.python_for("core-2.20").path == str(kept)
 
 
+def test_tests_on_the_oldest_python_are_in_the_proof_only() -> None:
+    assert checks.target_tests().name in names(checks.plan_proof())
+    assert checks.target_tests().name not in names(checks.plan_test("fleet"))
+
+
 @pytest.mark.parametrize("name", [*checks.SCENARIOS, *checks.PROVED_ONLY])
 def test_scenario_can_be_chosen(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     planned = names(checks.plan_test(name))
