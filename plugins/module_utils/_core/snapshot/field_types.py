@@ -8,7 +8,6 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 from __future__ import annotations
 
 import re
-import sys
 import typing as t
 
 _OPTIONAL = re.compile(r"(.+) \| None")
@@ -16,7 +15,10 @@ _OPTIONAL = re.compile(r"(.+) \| None")
 
 def field_types(kind: type) -> dict[str, t.Any]:
     """The types by the names of fields, those of base classes included."""
-    return t.get_type_hints(kind) if sys.version_info >= (3, 10) else written_as_optional(kind)
+    try:
+        return t.get_type_hints(kind)
+    except TypeError:  # Python 3.9 evaluates no ``X | None``
+        return written_as_optional(kind)
 
 
 def written_as_optional(kind: type) -> dict[str, t.Any]:
@@ -24,9 +26,8 @@ def written_as_optional(kind: type) -> dict[str, t.Any]:
     types: dict[str, t.Any] = {}
     for owner in reversed(kind.__mro__[:-1]):
         written = {name: _OPTIONAL.sub(r"Optional[\1]", text) for name, text in _annotations(owner).items()}
-        stand_in = type(owner.__name__, (), {"__annotations__": written})
-        names = {**vars(sys.modules[owner.__module__]), "Optional": t.Optional}
-        types.update(t.get_type_hints(stand_in, names))
+        stand_in = type(owner.__name__, (), {"__annotations__": written, "__module__": owner.__module__})
+        types.update(t.get_type_hints(stand_in, localns={"Optional": t.Optional}))
     return types
 
 

@@ -53,6 +53,8 @@ _NAME = re.compile(r"(?:\A|,)guest=([^,]*)")
 _MAX_NAME = 1024
 _MAX_PIDS = 8
 _CLOCK_TICKS = 100  # USER_HZ: the same on every Linux that libvirt runs on
+#: Ticks, seconds and numbers of processes are below it.
+_MOST = 2**53
 
 
 @dataclass(repr=False, eq=False)
@@ -262,6 +264,8 @@ def _parent_and_start(root: Root, pid: int, booted_at: int | None) -> tuple[int 
         parent, ticks = int(fields[1]), int(fields[19])
     except (OSError, ValueError, IndexError):
         return None, None
+    if max(abs(parent), abs(ticks)) > _MOST:  # no number of a kernel, and none that a snapshot takes
+        return None, None
     return parent, None if booted_at is None else booted_at + ticks / _CLOCK_TICKS
 
 
@@ -269,7 +273,8 @@ def _boot_time(root: Root) -> int | None:
     try:
         for line in root.read_bytes("/proc/stat").split(b"\n"):
             if line.startswith(b"btime "):
-                return int(line.split()[1])
+                seconds = int(line.split()[1])
+                return seconds if abs(seconds) <= _MOST else None
     except (OSError, ValueError):
         pass
     return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import typing as t
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,7 +42,7 @@ def test_a_result_has_its_own_warnings_only(
             return {"changed": False}
 
         with patch_module_args({}), pytest.raises(SystemExit):
-            settle(AnsibleModule({}), run)
+            settle(t.cast(t.Any, AnsibleModule)({}), run)
         content: dict[str, Any] = json.loads(capsys.readouterr().out)
         return content
 

@@ -87,6 +87,19 @@ def test_times_users_and_odd_program_names() -> None:
     assert (process.uid, process.started_at) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("boot", "parent", "ticks"),
+    [("9" * 30, "1", "250"), ("1000", "1", "9" * 30), ("1000", "9" * 30, "250"), ("1000", "1", "-" + "9" * 30)],
+)
+def test_numbers_that_no_kernel_writes_leave_only_the_time_unknown(boot: str, parent: str, ticks: str) -> None:
+    tree = Tree()
+    tree.file("/proc/stat", f"cpu 1\nbtime {boot}\n")
+    hosts.process(tree, 50, "/usr/bin/qemu-system-x86_64", SVIRT, uid=107)
+    tree.file("/proc/50/stat", f"50 (a) S {parent} 1 1 0 -1 4 0 0 0 0 1 1 0 0 20 0 1 0 {ticks} 1 1\n")
+    process = read(tree).guests[0].process
+    assert (process.uid, process.started_at) == (107, None)
+
+
 def test_helpers_belong_to_the_guest_whose_control_group_they_are_in() -> None:
     tree = Tree()
     hosts.process(tree, 50, "/usr/libexec/qemu-kvm", SVIRT, cgroup=f"{SCOPE}/libvirt/emulator")
