@@ -137,12 +137,14 @@ def _owners(finding: Finding) -> set[str]:
         for entry in value
         if isinstance(entry, dict) and isinstance(entry.get("host"), str)
     ]
-    return {host for host in hosts or {host for host, _who, _name in entries} if _vanishes(entries, host)}
+    return _needed(hosts or {host for host, _who, _name in entries}, entries)
 
 
-def _vanishes(entries: t.Sequence[tuple[str, t.Any, str]], host: str) -> bool:
-    """Whether too few parties are left for a finding without this host."""
-    remaining = [entry for entry in entries if entry[0] != host]
-    return len({party for _host, party, _name in remaining}) < 2 or not any(
-        name == _OWN for _host, _who, name in remaining
-    )
+def _needed(hosts: set[str], entries: t.Sequence[tuple[str, t.Any, str]]) -> set[str]:
+    """The hosts without any of which too few parties are left for a finding."""
+    seen_on: dict[t.Any, set[str]] = {}
+    for host, party, _name in entries:
+        seen_on.setdefault(party, set()).add(host)
+    alone = Counter(next(iter(places)) for places in seen_on.values() if len(places) == 1)
+    own = {host for host, _party, name in entries if name == _OWN}
+    return {host for host in hosts if len(seen_on) - alone[host] < 2 or not own or own == {host}}

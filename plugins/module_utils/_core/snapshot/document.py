@@ -13,7 +13,7 @@ import functools
 import re
 import types
 import typing as t
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 
 from ..errors import SchemaError
 from ..utf8 import clean_text
@@ -70,61 +70,91 @@ def decode(kind: type[T], document: t.Any, path: str) -> T:
     return t.cast(T, _object(kind, document, path))
 
 
-@functools.cache
-def _plan(kind: type) -> tuple[dict[str, t.Any], dict[str, Field[t.Any]]]:
-    return field_types(kind), {key_of(item): item for item in fields(kind)}
-
-
 def key_of(member: Field[t.Any]) -> str:
     """The field's name in a document."""
     return member.metadata.get("key") or member.name
 
 
+@dataclass(frozen=True)
+class _Member:
+    """What a document may have in a field."""
+
+    name: str
+    hint: t.Any
+    choices: t.Sequence[str] | None
+    pattern: str | None
+    #: It may be missing, and its default or None counts then.
+    has_default: bool
+    optional: bool
+
+
+@functools.cache
+def _members(kind: type) -> dict[str, _Member]:
+    hints = field_types(kind)
+    return {
+        key_of(item): _Member(
+            item.name,
+            hints[item.name],
+            item.metadata.get("choices"),
+            item.metadata.get("pattern"),
+            item.default is not MISSING or item.default_factory is not MISSING,
+            bool(item.metadata.get("optional")),
+        )
+        for item in fields(kind)
+    }
+
+
 def _object(kind: type, document: t.Any, path: str) -> t.Any:
     if not isinstance(document, dict):
         raise SchemaError(f"{path}: expected an object, found {_shown(document)}")
-    hints, members = _plan(kind)
+    members = _members(kind)
     for name in () if issubclass(kind, Additive) else document:
         if name not in members:
             raise SchemaError(f"{path}: unknown field {str(name)[:80]!r}")
     values: dict[str, t.Any] = {}
     for name, member in members.items():
         if name in document:
-            value = _value(hints[member.name], document[name], f"{path}.{name}")
-            _limited(member, value, f"{path}.{name}")
+            value = _value(member.hint, document[name], f"{path}.{name}")
+            if member.choices or member.pattern:
+                _limited(member, value, f"{path}.{name}")
             values[member.name] = value
-        elif member.default is MISSING and member.default_factory is MISSING:
-            if not member.metadata.get("optional"):
+        elif not member.has_default:
+            if not member.optional:
                 raise SchemaError(f"{path}: field {name!r} is missing", "missing_field")
             values[member.name] = None
     return kind(**values)
 
 
-def _limited(member: Field[t.Any], value: t.Any, path: str) -> None:
-    choices, pattern = member.metadata.get("choices"), member.metadata.get("pattern")
-    if choices and value is not None and value not in choices:
-        raise SchemaError(f"{path}: expected one of {', '.join(choices)}, found {_shown(value)}", "bad_choice")
-    if pattern and value is not None and not re.search(pattern, value):
-        raise SchemaError(f"{path}: {_shown(value)} does not match {pattern}", "bad_text")
+def _limited(member: _Member, value: t.Any, path: str) -> None:
+    if member.choices and value is not None and value not in member.choices:
+        raise SchemaError(f"{path}: expected one of {', '.join(member.choices)}, found {_shown(value)}", "bad_choice")
+    if member.pattern and value is not None and not re.search(member.pattern, value):
+        raise SchemaError(f"{path}: {_shown(value)} does not match {member.pattern}", "bad_text")
 
 
 def _value(hint: t.Any, value: t.Any, path: str) -> t.Any:
-    origin = t.get_origin(hint)
+    may_be_none, read, inner = _reader(hint)
+    return None if may_be_none and value is None else read(inner, value, path)
+
+
+_Read = t.Callable[[t.Any, t.Any, str], t.Any]
+
+
+@functools.cache
+def _reader(hint: t.Any) -> tuple[bool, _Read, t.Any]:
+    """Whether None is a value of the type, what reads any other, and the type for which it is called."""
+    origin, arms = t.get_origin(hint), t.get_args(hint)
     if origin in _UNIONS:
-        if value is None and type(None) in t.get_args(hint):
-            return None
-        return _value(next(arm for arm in t.get_args(hint) if arm is not type(None)), value, path)
+        _none, read, inner = _reader(next(arm for arm in arms if arm is not type(None)))
+        return type(None) in arms, read, inner
     if origin is list:
-        return _list(t.get_args(hint)[0], value, path)
+        return False, _list, arms[0]
     if origin is dict:
-        return _dict(t.get_args(hint)[1], value, path)
-    if hint is t.Any:
-        return _plain(value, path)
-    if hint is Json:
-        return _json(value, path, MAX_DEPTH)
-    if is_dataclass(hint):
-        return _object(t.cast(type, hint), value, path)
-    return _scalar(hint, value, path)
+        return False, _dict, arms[1]
+    special = {t.Any: _plain, Json: _json}.get(hint)
+    if special is not None:
+        return False, special, hint
+    return False, _object if is_dataclass(hint) else _scalar, hint
 
 
 def _list(hint: t.Any, value: t.Any, path: str) -> list[t.Any]:
@@ -150,7 +180,7 @@ def _scalar(hint: t.Any, value: t.Any, path: str) -> t.Any:
     return clean_text(value) if isinstance(value, str) else value
 
 
-def _plain(value: t.Any, path: str) -> t.Any:
+def _plain(_hint: t.Any, value: t.Any, path: str) -> t.Any:
     if isinstance(value, list):
         return [_scalar(str, item, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, (str, int)) and not isinstance(value, bool):
@@ -158,14 +188,18 @@ def _plain(value: t.Any, path: str) -> t.Any:
     raise SchemaError(f"{path}: expected a text, a whole number or a list of texts, found {_shown(value)}")
 
 
-def _json(value: t.Any, path: str, depth: int) -> t.Any:
+def _json(_hint: t.Any, value: t.Any, path: str) -> t.Any:
+    return _nested(value, path, MAX_DEPTH)
+
+
+def _nested(value: t.Any, path: str, depth: int) -> t.Any:
     if isinstance(value, (list, dict)) and (depth == 0 or len(value) > MAX_ITEMS):
         raise SchemaError(f"{path}: deeper than {MAX_DEPTH} levels or longer than {MAX_ITEMS}", "too_deep")
     if isinstance(value, list):
-        return [_json(item, f"{path}[{index}]", depth - 1) for index, item in enumerate(value)]
+        return [_nested(item, f"{path}[{index}]", depth - 1) for index, item in enumerate(value)]
     if isinstance(value, dict):
         return {
-            _scalar(str, key, path): _json(item, f"{path}.{str(key)[:80]}", depth - 1) for key, item in value.items()
+            _scalar(str, key, path): _nested(item, f"{path}.{str(key)[:80]}", depth - 1) for key, item in value.items()
         }
     return value if value is None or isinstance(value, bool) else _scalar(_number_or_text(value), value, path)
 

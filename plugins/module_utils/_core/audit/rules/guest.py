@@ -54,10 +54,15 @@ Results = t.Iterable[t.Union[Hit, Unsure]]
 _MOST_REACHED = 8
 
 
-def _fault(snapshot: Snapshot, context: Context) -> str | None:
+FaultOf = t.Callable[[Context], t.Optional[str]]
+
+
+def _fault_on(snapshot: Snapshot) -> FaultOf:
+    """The fault of a label on this host, whose types are collected once for all its guests."""
     daemon = snapshot.libvirt.daemon
-    opens = functools.partial(runs_open, snapshot)
-    return fault_of(context, guest_types(snapshot), daemon.context if daemon else None, opens)
+    opens = functools.lru_cache(maxsize=None)(functools.partial(runs_open, snapshot))
+    types, drawn_by = guest_types(snapshot), daemon.context if daemon else None
+    return lambda context: fault_of(context, types, drawn_by, opens)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class _NextStart:
     doubt: Reason | None = None
 
 
-def _next_start(snapshot: Snapshot, guest: Guest) -> _NextStart:
+def _next_start(snapshot: Snapshot, guest: Guest, fault_on: FaultOf) -> _NextStart:
     if not guest.persistent:
         return _NextStart(None)
     if guest.error and not guest.persistent_labels:
@@ -92,7 +97,7 @@ def _next_start(snapshot: Snapshot, guest: Guest) -> _NextStart:
     if context is None:
         doubt = Reason("label_unreadable", unreadable(seclabel.label, "the label in its XML"))
         return _NextStart(seclabel.type, seclabel.label, doubt=doubt)
-    fault = _fault(snapshot, context)
+    fault = fault_on(context)
     return _NextStart(seclabel.type, seclabel.label, FOREIGN if fault == OPEN else fault)
 
 
@@ -143,15 +148,16 @@ def _shown(seclabels: t.Iterable[SecLabel]) -> str | None:
 
 
 def _judged_guests(snapshot: Snapshot) -> t.Iterator[_JudgedGuest]:
+    fault_on = _fault_on(snapshot)
     for guest in qemu_guests(snapshot):
-        next_ = _next_start(snapshot, guest)
+        next_ = _next_start(snapshot, guest, fault_on)
         subject = guest_name(guest)
         if not guest.active:
             yield _JudgedGuest(guest, subject, None, None, next_)
             continue
         context = read_context(guest.context)
         if context is not None:
-            yield _JudgedGuest(guest, subject, context, _fault(snapshot, context), next_)
+            yield _JudgedGuest(guest, subject, context, fault_on(context), next_)
         elif (type_ := type_of(guest.context or "")) and runs_open(snapshot, type_):  # the type alone decides
             yield _JudgedGuest(guest, subject, None, OPEN, next_)
         else:
