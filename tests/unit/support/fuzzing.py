@@ -13,8 +13,9 @@ import pytest
 
 from .hang import Watch
 
+SOAKING = os.environ.get("SVIRT_SOAK") == "1"
 #: Cases of one fuzz test: few in a run of the unit tests, many in ``make soak``.
-CASES = 20_000 if os.environ.get("SVIRT_SOAK") == "1" else 500
+CASES = 20_000 if SOAKING else 500
 #: Numbers and chances of so many cases, CASES unless stated, from a number on.
 Cases = t.Callable[..., t.Iterator[tuple[int, random.Random]]]
 

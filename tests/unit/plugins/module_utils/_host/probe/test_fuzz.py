@@ -22,7 +22,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model i
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
-from tests.unit.support.fuzzing import Cases, mutated
+from tests.unit.support.fuzzing import CASES, SOAKING, Cases, mutated
 
 CAPTURED: dict[str, t.Any] = json.loads(
     (Path(__file__).parent / "fixtures" / "kvm1" / "manifest.json").read_text(encoding="utf-8")
@@ -134,6 +134,9 @@ SEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     },
 }
 
+#: A whole probe takes ten times as long as a reader. Readers of their own have all cases in tests of their own.
+WHOLE_PROBES = CASES if SOAKING else CASES // 5
+
 
 def host(unread: bool) -> Tree:
     """A host whose guest's QEMU is unconfined, or has a label that cannot be read."""
@@ -170,12 +173,12 @@ def check(path: str, text: str, chance: random.Random, where: object) -> None:
 @pytest.mark.parametrize("path", sorted(SEEDS))
 def test_fuzz_of_a_file(cases: Cases, path: str) -> None:
     text, tokens = SEEDS[path]
-    for number, chance in cases():
+    for number, chance in cases(WHOLE_PROBES):
         check(path, mutated(text, chance, tokens), chance, (path, number))
 
 
 def test_fuzz_of_what_libvirt_answers(cases: Cases) -> None:
-    for number, chance in cases():
+    for number, chance in cases(WHOLE_PROBES):
         tree = host(unread=chance.random() < 0.3)
         tree.libvirt[-1] = {"capabilities": mutated(hosts.CAPABILITIES, chance, XML)}
         filters = ["<filter name='clean-traffic' chain='root'><filterref filter='no-ip-spoofing'/></filter>"]
