@@ -7,6 +7,7 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+import posixpath
 import typing as t
 
 
@@ -19,3 +20,12 @@ def below(path: str, folder: str) -> bool:
 def below_any(path: str, folders: t.Iterable[str]) -> bool:
     """Whether a path lies under one of the folders."""
     return any(below(path, folder) for folder in folders)
+
+
+def parent(path: str) -> str:
+    """The folder of a path, after which no path is left above ``/`` and the empty one.
+
+    posixpath.dirname keeps a leading ``//``, whose folder is itself for ever.
+    """
+    folder = posixpath.dirname(path)
+    return folder if folder.strip("/") else folder[:1]

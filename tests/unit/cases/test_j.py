@@ -49,6 +49,7 @@ from tests.unit.support import factory, hosts
 from tests.unit.support.captured import CapturedRoot, Entry, Tree
 from tests.unit.support.faults.case import guest
 from tests.unit.support.faults.fleet import clean, on_share, sharing, static
+from tests.unit.support.hang import Watch
 
 pytestmark = pytest.mark.usefixtures("no_hang")
 
@@ -103,6 +104,21 @@ def test_j1_each_folder_of_a_deep_path_under_many_mounts_is_read_once() -> None:
         assert mount is not None
         assert mount.mount == "/mnt/31"
     assert len(Host.reads) < 10 * (DEEP.count("/") + 5)
+
+
+@pytest.mark.parametrize("path", ["//images/a.raw", "///images//a.raw", "//images/../images/a.raw", "/images/a.raw//"])
+def test_j1_a_path_with_slashes_too_many_is_the_file_that_the_kernel_takes(path: str, no_hang: Watch) -> None:
+    """posixpath keeps two slashes at the beginning, and the folder above them is they themselves."""
+    tree = Tree()
+    tree.file("/images/a.raw", label=factory.AT_REST)
+    table = MountTable(parse_mountinfo(ROOT_MOUNT))
+    seen = guest_files.FileReader(CapturedRoot(tree), table, 5).look_all([path, "//", "//none"])
+    assert seen[path].facts.label == factory.AT_REST
+    assert seen["//none"].facts.exists is False
+    mount = table.of(path)
+    assert mount is not None
+    assert mount.mount == "/"
+    assert Paths(CapturedRoot(tree), table).resolve(path) == "/images/a.raw"
 
 
 NEST = "<a>" * 5000 + "</a>" * 5000

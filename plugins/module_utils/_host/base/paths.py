@@ -12,7 +12,7 @@ import os
 import posixpath
 import typing as t
 
-from ..._core.paths import below
+from ..._core.paths import below, parent
 from ..._core.system.mounts import Mount
 from .root import Root
 
@@ -42,7 +42,7 @@ class MountTable:
         while path not in self._by_point:
             if path in ("/", "") or not path.startswith("/"):
                 return None
-            path = posixpath.dirname(path)
+            path = parent(path)
         return self._by_point[path]
 
     def on_device(self, device: str) -> list[Mount]:
@@ -103,7 +103,7 @@ class Paths:
         unknown: list[str] = []
         while path not in self._folders and path not in ("/", ""):
             unknown.append(path)
-            path = posixpath.dirname(path)
+            path = parent(path)
         folder = self._folders.get(path, "/")
         for path in reversed(unknown):
             folder = self._walk(folder, posixpath.basename(path))

@@ -13,7 +13,7 @@ import posixpath
 import stat
 
 from ..._core.errors import HostReadError
-from ..._core.paths import below
+from ..._core.paths import below, parent
 from ..._core.system.mounts import parse_mountinfo
 from .paths import MountTable, Paths, may_hang
 from .root import Root
@@ -44,9 +44,9 @@ class ProcessView:
             self._root.stat(f"{self.prefix}/")
             while True:
                 own, other = self._identity(path), self._identity_here(path)
-                if own is not None or other is not None or path == "/":
+                if own is not None or other is not None or path in ("/", ""):
                     return own == other
-                path = posixpath.dirname(path)  # neither has it: do they at least have one folder?
+                path = parent(path)  # neither has it: do they at least have one folder?
         except OSError:
             return None
 
