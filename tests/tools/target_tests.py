@@ -25,9 +25,9 @@ AUDIT = f"{CORE}/audit"
 #: What hosts are sent of the core, all of the other parts, and what probe and rules make of hosts' fixtures.
 TESTS = (
     *(f"{CORE}/{name}" for name in ("facts", "harden", "libvirt", "selinux", "snapshot", "system")),
-    *(f"{CORE}/{name}.py" for name in ("allocate/test_label_code", "test_utf8", "test_words")),
+    *(f"{CORE}/{name}.py" for name in ("allocate/test_label_code", "test_paths", "test_utf8", "test_words")),
     *(f"{AUDIT}/{name}" for name in ("fleet", "history", "rules", "watch")),
-    *(f"{AUDIT}/test_{name}.py" for name in ("report", "report_model", "text", "waivers")),
+    *(f"{AUDIT}/test_{name}.py" for name in ("report", "report_bounds", "report_model", "text", "waivers")),
     *(f"{UNIT}/plugins/module_utils/{name}" for name in ("_host", "_watch", "test_module.py")),
     f"{UNIT}/plugins/modules",
     *(f"{UNIT}/test_{name}.py" for name in ("apparmor", "libvirt_versions", "renamed_types", "stacks")),
