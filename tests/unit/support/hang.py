@@ -37,7 +37,7 @@ class Watch:
     def restart(self, work: object) -> None:
         """The next work begins, with the whole of both limits."""
         self._work = work
-        for (timer, _number), seconds in zip(_TIMERS, self._seconds, strict=True):
+        for (timer, _number), seconds in zip(_TIMERS, self._seconds):
             signal.setitimer(timer, seconds)
 
     def stop(self) -> None:
