@@ -26,6 +26,7 @@ from .._core.audit.watch.settings import METRICS, WatchSettings, read_settings
 from .._core.audit.watch.state import WatchState, read_state
 from .._core.audit.watch.verdict import OwnVerdict
 from .._core.errors import SvirtError
+from .._core.facts.boot import complete
 from .._core.system.own_files import WATCH_SETTINGS, WATCH_STATE
 from .._host.base.root import Root, reason
 from .._host.probe.probe import Options, Probe, Tools
@@ -81,7 +82,8 @@ class Watch:
 
     def _judge(self, settings: WatchSettings) -> OwnVerdict:
         tools = self.tools or Tools(run_command=self.run)
-        snapshot = Probe(self.root, Options(float(settings.timeout)), tools).take()
+        probe = Probe(self.root, Options(float(settings.timeout), boot=True), tools)
+        snapshot = complete(probe.take(), probe.boot_files)
         now = datetime.datetime.fromtimestamp(self.now(), datetime.timezone.utc)
         return verdict.judge(settings, snapshot, now)
 

@@ -80,6 +80,15 @@ def test_a_run_writes_metrics_and_logs_what_changed(host: Host) -> None:
     assert [path.name for path in (host.top / DIRECTORY[1:]).iterdir()] == [METRICS]
 
 
+def test_boot_entries_are_judged_as_the_audit_judges_them(host: Host) -> None:
+    host.run()
+    assert "(boot:" not in host.lines[-1][1]
+    assert 'rule="SEL-004"} 0' in host.metrics
+    host.tree.file("/boot/loader/entries/weak.conf", "title Weak\nlinux /vmlinuz\noptions $kernelopts selinux=0\n")
+    host.run()
+    assert 'rule="SEL-004"} 1' in host.metrics
+
+
 def test_drift_is_seen_by_the_next_run(host: Host) -> None:
     host.run()
     host.tree.file("/sys/fs/selinux/enforce", "0")
