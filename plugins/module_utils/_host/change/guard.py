@@ -83,13 +83,7 @@ class Guard:
         """The guard's files as they are. Raises HostWriteError."""
         files = {path: self._file(path) for path in plan.ORDER}
         missing = tuple(path for path in _FOLDERS if not os.path.isdir(self.top + path))
-        link, occupied = None, False
-        try:
-            link = os.readlink(self.top + LINK)
-        except OSError as error:
-            occupied = error.errno == errno.EINVAL  # a file, no link
-            if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
-                raise HostWriteError(f"{LINK} cannot be read: {reason(error)}") from error
+        link, occupied = file_write.link_of(self.top + LINK)
         return GuardFacts(files, missing, link, occupied, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
 
     def refusal(self) -> Reason | None:

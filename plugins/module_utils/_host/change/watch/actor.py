@@ -7,7 +7,6 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import errno
 import os
 import typing as t
 from dataclasses import dataclass, field
@@ -62,13 +61,7 @@ class WatchActor:
         if not self.root.exists(_SYSTEMD):
             raise HostWriteError("the host does not run systemd, which starts the watch", "no_systemd")
         files = {path: file_write.state_of(self.top + path).content for path in plan.ORDER}
-        link, taken = None, False
-        try:
-            link = os.readlink(self.top + ENABLED_PATH)
-        except OSError as error:
-            taken = error.errno == errno.EINVAL  # a file, no link
-            if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
-                raise HostWriteError(f"{ENABLED_PATH} cannot be read: {reason(error)}") from error
+        link, taken = file_write.link_of(self.top + ENABLED_PATH)
         folders = (os.path.dirname(WATCH_PROGRAM), os.path.dirname(WATCH_SETTINGS), os.path.dirname(ENABLED_PATH))
         needed = (*folders, directory) if directory else folders
         missing = tuple(path for path in needed if not os.path.isdir(self.top + path))
