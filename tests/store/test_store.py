@@ -86,18 +86,10 @@ def test_the_database_itself_refuses_a_label_twice_and_states_that_are_none(url:
     store.close()
 
 
-def test_an_older_database_is_migrated_and_a_newer_one_left_alone(url: str) -> None:
+def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:
     store = Store(url)
     with store.write() as transaction:
         transaction.keep([Stored("kvm1", 1.0, 2.0, packed(b"x"))])
-        for table in ("labels", "tenants", "ranges", "domains", "hosts", "events"):
-            transaction.run(f"DROP TABLE svirt_{table}", [{}])
-        if not url.startswith("sqlite"):
-            transaction.run("DROP FUNCTION svirt_events_kept", [{}])
-        transaction.run("UPDATE svirt_schema SET version = 1", [{}])
-    assert len(_ledger.reserve(store, fleet(1), LabelWishes(), 1.0).changes) == 1
-    with store.write() as transaction:
-        assert transaction.received() == {"kvm1": 2.0}
         transaction.run("UPDATE svirt_schema SET version = :version", [{"version": _migrations.VERSION + 1}])
     with raised("store_newer"):
         _ledger.reserve(store, fleet(2), LabelWishes(), 2.0)
