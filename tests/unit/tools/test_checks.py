@@ -36,10 +36,17 @@ def test_every_scenario_of_molecule_is_in_the_proof() -> None:
     assert {f"molecule {name}" for name in there} <= set(names(checks.plan_proof()))
 
 
-def test_every_core_that_a_python_here_runs_is_in_the_proof_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_checks_of_one_lab_are_not_side_by_side() -> None:
+    for turn in (*checks.plan_proof(), *checks.plan_test("faults")):
+        labs = [str(check.undo) for check in turn.checks if check.undo]
+        assert len(set(labs)) == len(labs)
+
+
+def test_every_further_core_that_a_python_here_runs_is_in_the_proof_only(monkeypatch: pytest.MonkeyPatch) -> None:
     python = environment.Interpreter("/usr/bin/python3.12", "3.12.1", True)
     monkeypatch.setattr(environment, "core_python", lambda core: None if core == "2.18" else python)
-    wanted = {f"pytest core {core}" for core in environment.CORES} - {"pytest core 2.18"}
+    monkeypatch.setattr(checks.metadata, "version", {"ansible-core": "2.19.14"}.get)
+    wanted = {f"pytest core {core}" for core in environment.CORES} - {"pytest core 2.18", "pytest core 2.19"}
     assert {name for name in names(checks.plan_proof()) if name.startswith("pytest core")} == wanted
     assert not any(name.startswith("pytest core") for name in names(checks.plan_test("fleet")))
 
