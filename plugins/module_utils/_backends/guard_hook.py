@@ -16,7 +16,7 @@ from .._core.result import Pending, Refusal, Result
 from .._core.system.own_files import LINK
 from .._host.base.file_write import CHANGED_MEANWHILE
 from .._host.base.journal import Journals
-from .._host.change.guard import Guard
+from .._host.change.own_programs.guard import Guard
 from .._module import Call
 
 #: How often the guard is planned and installed again when somebody else saves one of its files meanwhile.

@@ -15,8 +15,8 @@ from .._core.result import Refusal, Result
 from .._host.base.journal import Journals
 from .._host.base.tools import HostTools
 from .._host.change import rollback
+from .._host.change.own_programs import watch
 from .._host.change.selinux import restorers
-from .._host.change.watch import actor as watch
 from .._module import Call
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {"runs": {"type": "int"}, "strict": {"type": "bool", "default": True}}

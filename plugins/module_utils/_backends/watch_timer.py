@@ -21,7 +21,7 @@ from .._core.harden.watch.units import TIMER
 from .._core.result import Reason, Refusal, Result
 from .._host.base.journal import Journals
 from .._host.base.tools import HostTools
-from .._host.change.watch.actor import WatchActor
+from .._host.change.own_programs.watch import WatchActor
 from .._module import INTERPRETERS, Call
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {

@@ -15,7 +15,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_ar
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.category_range import CategoryRange
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import RestartActor
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.own_programs.guard import Guard
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import daemon, processes
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 

@@ -13,7 +13,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvi
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Resource, Snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.process_view import ProcessView
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.category_range import CategoryRange
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.own_programs.guard import Guard
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 from ansible_collections.svirt.fleet.plugins.modules import libvirt_security
 

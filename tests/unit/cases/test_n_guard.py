@@ -15,7 +15,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard imp
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.own_programs.guard import Guard
 
 from tests.unit.support.hooks import HostRoot, answer, tree
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_two_checks_of_one_lab_are_not_side_by_side() -> None:
 def test_every_further_core_that_a_python_here_runs_is_in_the_proof_only(monkeypatch: pytest.MonkeyPatch) -> None:
     python = environment.Interpreter("/usr/bin/python3.12", "3.12.1", True)
     monkeypatch.setattr(environment, "core_python", lambda core: None if core == "2.18" else python)
-    monkeypatch.setattr(checks.metadata, "version", {"ansible-core": "2.19.14"}.get)
+    monkeypatch.setattr(metadata, "version", {"ansible-core": "2.19.14"}.get)
     wanted = {f"pytest core {core}" for core in environment.CORES} - {"pytest core 2.18", "pytest core 2.19"}
     assert {name for name in names(checks.plan_proof()) if name.startswith("pytest core")} == wanted
     assert not any(name.startswith("pytest core") for name in names(checks.plan_test("fleet")))

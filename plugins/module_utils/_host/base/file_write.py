@@ -113,16 +113,6 @@ def difference(mark: t.Mapping[str, t.Any], now: FileState, label: bool = True) 
     return ""
 
 
-def link_of(path: str) -> tuple[str | None, bool]:
-    """The target of a symbolic link, None without one, and whether a file has its place. Raises HostWriteError."""
-    try:
-        return os.readlink(path), False
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
-            raise HostWriteError(f"{path} cannot be read: {reason(error)}") from error
-        return None, error.errno == errno.EINVAL
-
-
 def state_of(path: str) -> FileState:
     """The file as it is now, links followed. Raises HostWriteError for anything but a readable plain file."""
     try:

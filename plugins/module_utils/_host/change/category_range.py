@@ -23,13 +23,13 @@ from ..._core.snapshot.model import Snapshot
 from ..._core.system.unit_files import UnitFile, folders, is_drop_in, units
 from ..base import file_write
 from ..base.daemons import SOCKETS
-from ..base.journal import Entry, Journal, sync_folder
+from ..base.journal import Journal
 from ..base.loaded_policy import FS, LoadedPolicy
 from ..base.root import Root, reason
 from ..probe import daemon, processes, selinux
 from ..probe.probe import Options, Probe, Tools
+from . import folders_and_links
 from .daemon_restart import systemctl
-from .guard import KIND as PATH_KIND
 
 _MAX_UNIT = 256 * 1024
 #: The kernel's error for a label that its policy does not know.
@@ -107,7 +107,7 @@ class CategoryRange:
         if self._drop_in(facts.path) != (facts.drop_in, ""):
             raise HostWriteError(f"{path} was changed by someone else just now; run this again", "changed_meanwhile")
         if text is not None:
-            self._make_folder(os.path.dirname(path), journal)
+            folders_and_links.make_folder(os.path.dirname(path), journal)
         content = None if text is None else text.encode()
         basis = file_write.FileState(
             None if facts.drop_in is None else facts.drop_in.encode("utf-8", "surrogateescape")
@@ -174,14 +174,3 @@ class CategoryRange:
             return None
         except OSError as error:
             raise HostReadError(f"{path} cannot be read: {reason(error)}") from error
-
-    def _make_folder(self, path: str, journal: Journal) -> None:
-        if os.path.isdir(path):
-            return
-        journal.record([Entry(PATH_KIND, path, {"link": None}, {"folder": True})])
-        try:
-            os.mkdir(path, 0o755)
-            os.chmod(path, 0o755)  # noqa: S103 - systemd and its clients read this folder, whatever the umask is
-            sync_folder(os.path.dirname(path))
-        except OSError as error:
-            raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error

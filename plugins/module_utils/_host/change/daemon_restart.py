@@ -28,9 +28,7 @@ from ..probe import guests
 from ..probe.daemon import CONF, changes, drives, setup_doubt, started_at
 from ..probe.probe import Options, Probe, Tools
 from ..probe.system import RunCommand
-from . import hooks
-from .guard import KIND as PATH_KIND
-from .guard import restore as restore_path
+from . import folders_and_links, hooks
 
 SYSTEMD = "/etc/systemd/system"
 _UNITS = tuple(f"{name}.service" for name in SOCKETS)
@@ -203,7 +201,7 @@ class RestartActor:
                 entries = entries_of(run)
                 ours = [entry for entry in entries if self._is_ours(entry)]
                 for entry in reversed(ours):
-                    (restore_path if entry.kind == PATH_KIND else file_write.restore)(entry)
+                    (folders_and_links if entry.kind == folders_and_links.KIND else file_write).restore(entry)
                     restored.append(entry.subject)
                 if ours and len(ours) == len(entries):
                     journal.retire(run)
@@ -213,7 +211,7 @@ class RestartActor:
 
     def _is_ours(self, entry: Entry) -> bool:
         folders = [f"{SYSTEMD}/{unit}.d" for unit in _UNITS]
-        if entry.kind == PATH_KIND:
+        if entry.kind == folders_and_links.KIND:
             return entry.subject in folders
         return entry.kind == file_write.KIND and (
             entry.subject in (self.conf, os.path.realpath(self.conf)) or os.path.dirname(entry.subject) in folders

@@ -19,6 +19,7 @@ from ..._core.result import Reason, Refusal
 from ..base import file_write
 from ..base.journal import FOLDER, Entry, Journal, entries_of, runs_in
 from ..base.root import reason
+from . import folders_and_links
 
 Restore = t.Callable[[Entry], None]
 RunCommand = t.Callable[..., tuple[int, str, str]]
@@ -56,19 +57,13 @@ def _guest(entry: Entry) -> None:
     restore(entry)
 
 
-def _path(entry: Entry) -> None:
-    from .guard import restore
-
-    restore(entry)
-
-
 #: Restorers by the kind of an entry; those of selinux_state depend on programs of the host.
 RESTORERS: dict[str, Restore] = {
     file_write.KIND: file_write.restore,
     "label": _label,
     "fcontext": _file_context,
     **dict.fromkeys(("guest", "interface"), _guest),
-    "path": _path,
+    folders_and_links.KIND: folders_and_links.restore,
 }
 
 
@@ -86,12 +81,6 @@ class Inspector:
 
 def _shown_file(now: file_write.FileState | Reason) -> str:
     return f"{now}\n" if isinstance(now, Reason) else core.shown_file(now.content)
-
-
-def _inspect_path(entry: Entry) -> dict[str, t.Any]:
-    from .guard import look_at_path
-
-    return look_at_path(entry)
 
 
 class _Guests:
@@ -157,7 +146,7 @@ def inspectors(wanted: t.Iterable[Run]) -> dict[str, Inspector]:
             file_write.look, file_write.judged, lambda entry: file_write.FileState.of(entry.before), _shown_file
         ),
         core.PATH: Inspector(
-            _inspect_path,
+            folders_and_links.look_at_path,
             core.judged_path,
             lambda entry: {"link": entry.before["link"], "folder": False, "other": False},
             lambda _now: "",

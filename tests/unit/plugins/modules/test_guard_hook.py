@@ -12,7 +12,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._backends import guard
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guard import GuardView
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Reason
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK, PROGRAM, SETTINGS
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.own_programs.guard import Guard
 from ansible_collections.svirt.fleet.plugins.modules import guard_hook
 
 from tests.unit.support import hosts

@@ -28,8 +28,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.tools import HostTools
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import rollback
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.watch import actor
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.watch.actor import WatchActor
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.own_programs import watch
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.own_programs.watch import WatchActor
 from ansible_collections.svirt.fleet.plugins.modules import watch_timer
 
 from tests.unit.support.captured import CapturedRoot, Tree
@@ -175,7 +175,7 @@ def put_back(host: Host, count: int) -> None:
     folder = str(host.top / "journal")
     runs = rollback.runs(count, folder)
     assert len(runs) == count
-    by_kind = {**rollback.RESTORERS, **actor.restorers(HostTools(host.run_command))}
+    by_kind = {**rollback.RESTORERS, **watch.restorers(HostTools(host.run_command))}
     assert not rollback.foresee(runs, by_kind).refused
     with Journal("svirt_rollback", folder) as journal:
         outcome = rollback.put_back(runs, journal, by_kind)

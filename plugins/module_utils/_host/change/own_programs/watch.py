@@ -19,13 +19,13 @@ from ...._core.result import Reason
 from ...._core.selinux.policy_access import Check
 from ...._core.system.own_files import WATCH_PROGRAM, WATCH_SETTINGS
 from ...base import file_write
-from ...base.journal import Entry, Journal, sync_folder
+from ...base.journal import Entry, Journal
 from ...base.loaded_policy import LoadedPolicy
-from ...base.root import Root, label_of, reason
+from ...base.root import Root, label_of
 from ...base.tools import HostTools
 from ...probe import selinux
+from .. import folders_and_links
 from ..daemon_restart import systemctl
-from ..guard import KIND as PATH_KIND
 
 _SYSTEMD = "/run/systemd/system"
 _TIMEOUT = 60.0
@@ -61,7 +61,7 @@ class WatchActor:
         if not self.root.exists(_SYSTEMD):
             raise HostWriteError("the host does not run systemd, which starts the watch", "no_systemd")
         files = {path: file_write.state_of(self.top + path).content for path in plan.ORDER}
-        link, taken = file_write.link_of(self.top + ENABLED_PATH)
+        link, taken = folders_and_links.link_of(self.top + ENABLED_PATH)
         folders = (os.path.dirname(WATCH_PROGRAM), os.path.dirname(WATCH_SETTINGS), os.path.dirname(ENABLED_PATH))
         needed = (*folders, directory) if directory else folders
         missing = tuple(path for path in needed if not os.path.isdir(self.top + path))
@@ -100,7 +100,7 @@ class WatchActor:
         try:
             for step in steps:
                 if step.action == "folder":
-                    self._make_folder(step.path, journal)
+                    folders_and_links.make_folder(self.top + step.path, journal)
                 elif step.action == "file":
                     path = self.top + step.path
                     changed.append((step, file_write.change_file(path, step.content, journal, mode=0o644)))
@@ -114,7 +114,7 @@ class WatchActor:
             self._systemctl("daemon-reload")
         for step in steps:
             if step.action == "link":
-                self._link(journal)
+                folders_and_links.make_link(self.top + ENABLED_PATH, TIMER_PATH, journal)
             elif step.action in ("start", "restart"):
                 if step.action == "start":
                     journal.record([Entry(UNIT_KIND, TIMER, {"active": False}, {"active": True})])
@@ -127,9 +127,7 @@ class WatchActor:
                 journal.record([Entry(UNIT_KIND, TIMER, {"active": True}, {"active": False})])
                 self._systemctl("stop", TIMER, os.path.basename(SERVICE_PATH))
             elif step.action == "unlink":
-                path = self.top + step.path
-                journal.record([Entry(PATH_KIND, path, {"link": step.before}, {"link": None})])
-                os.unlink(path)
+                folders_and_links.remove_link(self.top + step.path, step.before, journal)
             else:
                 file_write.change_file(self.top + step.path, None, journal)
         if any(step.path.startswith(FOLDER) for step in steps):
@@ -152,30 +150,6 @@ class WatchActor:
             return label_of(self.root.getxattr(path, file_write.LABEL))
         except OSError:
             return None
-
-    def _make_folder(self, path: str, journal: Journal) -> None:
-        whole = self.top + path
-        if os.path.isdir(whole):
-            return  # created as the parent of another folder
-        parent = os.path.dirname(path)
-        if not os.path.isdir(self.top + parent):
-            self._make_folder(parent, journal)
-        journal.record([Entry(PATH_KIND, whole, {"link": None}, {"folder": True})])
-        try:
-            os.mkdir(whole, 0o755)
-            os.chmod(whole, 0o755)  # noqa: S103 - systemd and the collector read these folders, whatever the umask is
-            sync_folder(os.path.dirname(whole))
-        except OSError as error:
-            raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error
-
-    def _link(self, journal: Journal) -> None:
-        path = self.top + ENABLED_PATH
-        journal.record([Entry(PATH_KIND, path, {"link": None}, {"link": TIMER_PATH})])
-        try:
-            os.symlink(TIMER_PATH, path)
-            sync_folder(os.path.dirname(path))
-        except OSError as error:
-            raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error
 
 
 def restorers(tools: HostTools) -> dict[str, t.Callable[[Entry], None]]:

@@ -23,8 +23,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Re
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files import LINK, PROGRAM, SETTINGS
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, entries_of
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change import guard as guard_hook
-from ansible_collections.svirt.fleet.plugins.module_utils._host.change.guard import Guard
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change import folders_and_links
+from ansible_collections.svirt.fleet.plugins.module_utils._host.change.own_programs.guard import Guard
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import Tree
@@ -154,13 +154,13 @@ def test_taking_it_away_and_putting_back(tmp_path: Path, journal: Journal) -> No
     assert not any(os.path.lexists(actor.top + path) for path in (LINK, PROGRAM, SCRIPT, SETTINGS))
     taken = entries_of(journal.path)[len(made) :]
     for entry in reversed(taken):
-        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+        (folders_and_links if entry.kind == folders_and_links.KIND else file_write).restore(entry)
     assert everything(actor.top) == there
     for entry in reversed(made):
-        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+        (folders_and_links if entry.kind == folders_and_links.KIND else file_write).restore(entry)
     assert everything(actor.top) == pristine
     for entry in reversed(made):  # a rollback that is done twice
-        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+        (folders_and_links if entry.kind == folders_and_links.KIND else file_write).restore(entry)
     assert everything(actor.top) == pristine
 
 
@@ -171,7 +171,7 @@ def test_a_folder_that_others_use_by_now_stays(tmp_path: Path, journal: Journal)
     other.write_text("#!/bin/sh\n")
     assert journal.path is not None
     for entry in reversed(entries_of(journal.path)):
-        (guard_hook if entry.kind == guard_hook.KIND else file_write).restore(entry)
+        (folders_and_links if entry.kind == folders_and_links.KIND else file_write).restore(entry)
     assert sorted(path.name for path in other.parent.iterdir()) == ["other"]
 
 
@@ -183,7 +183,7 @@ def test_a_link_of_another_is_not_replaced_by_a_rollback(tmp_path: Path, journal
     assert journal.path is not None
     entry = next(entry for entry in entries_of(journal.path) if entry.before.get("link"))
     with pytest.raises(PlanError) as caught:
-        guard_hook.restore(entry)
+        folders_and_links.restore(entry)
     assert caught.value.code == "not_ours"
 
 

@@ -7,16 +7,14 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ..._core.errors import HostWriteError, PlanError
-from ..._core.harden import guard as plan
-from ..._core.harden.guard import (
+from ...._core.errors import HostWriteError
+from ...._core.harden import guard as plan
+from ...._core.harden.guard import (
     ASKING,
     LOG_SOCKET,
     PROC,
@@ -31,23 +29,19 @@ from ..._core.harden.guard import (
     GuardStep,
     GuardView,
 )
-from ..._core.harden.rollback import judged_path
-from ..._core.libvirt.hooks import Hook, is_unseen, objections
-from ..._core.result import Reason
-from ..._core.selinux.context import type_of
-from ..._core.selinux.shipped_types import SHIPPED_GUEST_TYPES
-from ..._core.snapshot.model import Daemon
-from ..._core.system.own_files import LINK, PROGRAM, SETTINGS
-from ..._core.words import some
-from ..base import file_write
-from ..base.journal import Entry, Journal, sync_folder
-from ..base.loaded_policy import FS, LoadedPolicy
-from ..base.root import Root, label_of, reason
-from ..probe import daemon, processes, selinux
-from . import hooks
-
-#: Journal entries about a link or folder that was created, or a link that was removed.
-KIND = "path"
+from ...._core.libvirt.hooks import Hook, is_unseen, objections
+from ...._core.result import Reason
+from ...._core.selinux.context import type_of
+from ...._core.selinux.shipped_types import SHIPPED_GUEST_TYPES
+from ...._core.snapshot.model import Daemon
+from ...._core.system.own_files import LINK, PROGRAM, SETTINGS
+from ...._core.words import some
+from ...base import file_write
+from ...base.journal import Journal
+from ...base.loaded_policy import FS, LoadedPolicy
+from ...base.root import Root, label_of
+from ...probe import daemon, processes, selinux
+from .. import folders_and_links, hooks
 
 _FOLDERS = (
     *(os.path.dirname(SCRIPT), os.path.dirname(SETTINGS), os.path.dirname(PROGRAM)),
@@ -83,7 +77,7 @@ class Guard:
         """The guard's files as they are. Raises HostWriteError."""
         files = {path: self._file(path) for path in plan.ORDER}
         missing = tuple(path for path in _FOLDERS if not os.path.isdir(self.top + path))
-        link, occupied = file_write.link_of(self.top + LINK)
+        link, occupied = folders_and_links.link_of(self.top + LINK)
         return GuardFacts(files, missing, link, occupied, self._policy.loaded, self.root.line(f"{FS}/mls") != "0")
 
     def refusal(self) -> Reason | None:
@@ -143,7 +137,7 @@ class Guard:
         try:
             for step in steps:
                 if step.action == "folder":
-                    self._make_folder(step.path, journal)
+                    folders_and_links.make_folder(self.top + step.path, journal)
                 elif step.action == "file":
                     changed.append((step, self._put(step, journal)))
             if changed:
@@ -156,7 +150,7 @@ class Guard:
             raise
         for step in steps:
             if step.action == "link":
-                self._make_link(journal)
+                folders_and_links.make_link(self.top + LINK, PROGRAM, journal)
 
     def _not_taken_back(self, step: GuardStep, before: file_write.FileState) -> str:
         """Undo the change of a file; gives its path where that failed or somebody else changed it meanwhile."""
@@ -171,8 +165,7 @@ class Guard:
         for step in steps:
             path = self.top + step.path
             if step.action == "unlink":
-                journal.record([Entry(KIND, path, {"link": step.before}, {"link": None})])
-                _undo_path(path)
+                folders_and_links.remove_link(path, step.before, journal)
             else:
                 file_write.change_file(path, None, journal)
 
@@ -233,30 +226,6 @@ class Guard:
             raise HostWriteError(text, file_write.CHANGED_MEANWHILE)
         return before
 
-    def _make_folder(self, path: str, journal: Journal) -> None:
-        path = self.top + path
-        if os.path.isdir(path):
-            return  # created as the parent of another folder
-        parent = os.path.dirname(path)
-        if not os.path.isdir(parent):
-            self._make_folder(parent[len(self.top) :], journal)
-        journal.record([Entry(KIND, path, {"link": None}, {"folder": True})])
-        try:
-            os.mkdir(path, 0o755)
-            os.chmod(path, 0o755)  # noqa: S103 - libvirt's daemon and its users read this folder, whatever the umask is
-            sync_folder(parent)
-        except OSError as error:
-            raise HostWriteError(f"{path} cannot be made: {reason(error)}") from error
-
-    def _make_link(self, journal: Journal) -> None:
-        path = self.top + LINK
-        journal.record([Entry(KIND, path, {"link": None}, {"link": PROGRAM})])
-        try:
-            os.symlink(PROGRAM, path)  # by one step of the kernel: there, or not there
-            sync_folder(os.path.dirname(path))
-        except OSError as error:
-            raise HostWriteError(f"{path} cannot be made: {reason(error)}; libvirt does not see the guard") from error
-
     def _run(self, command: list[str], stdin: bytes | None) -> None:
         """Run a self-test. A test that printed success has passed, however long its end took."""
         for last in (False,) * (_TRIES - 1) + (True,):
@@ -273,60 +242,3 @@ class Guard:
                     f"(status {status}); it said: {output or 'nothing'}; no guard was put in place"
                 )
                 raise HostWriteError(text, "self_test_timed_out")
-
-
-def restore(entry: Entry) -> None:
-    """Restore a removed link, or remove the link or folder that was created, while it is still ours.
-
-    Raises PlanError where it is not, and HostWriteError.
-    """
-    verdict = judged_path(entry, look_at_path(entry))
-    if isinstance(verdict, Reason):
-        raise PlanError(verdict.text, verdict.code)
-    if not verdict:
-        return
-    target = entry.before["link"]
-    if target is None:
-        _undo_path(entry.subject)
-        return
-    try:
-        os.symlink(target, entry.subject)
-        sync_folder(os.path.dirname(entry.subject))
-    except FileExistsError as error:
-        raise PlanError(
-            f"{entry.subject} was created by somebody else just now; it was left alone", "not_ours"
-        ) from error
-    except OSError as error:
-        raise HostWriteError(f"{entry.subject} cannot be made again: {reason(error)}") from error
-
-
-def look_at_path(entry: Entry) -> dict[str, t.Any]:
-    """What has the name of a link or folder of the journal now. Raises HostWriteError."""
-    path = entry.subject
-    parent = os.path.dirname(path)
-    try:
-        facts = os.lstat(path)
-        if os.path.realpath(parent) != parent:  # a folder above became a link: whatever is there, it is not ours
-            return {"link": None, "folder": False, "other": True}
-        link = os.readlink(path) if stat.S_ISLNK(facts.st_mode) else None
-    except (FileNotFoundError, NotADirectoryError):
-        return {"link": None, "folder": False, "other": False}
-    except OSError as error:
-        raise HostWriteError(f"{path} cannot be looked at: {reason(error)}") from error
-    folder = stat.S_ISDIR(facts.st_mode)
-    return {"link": link, "folder": folder, "other": link is None and not folder}
-
-
-def _undo_path(path: str) -> None:
-    """Remove a link or an empty folder; a folder that others use by now stays."""
-    try:
-        if os.path.islink(path):
-            os.unlink(path)
-        elif os.path.isdir(path):
-            os.rmdir(path)
-        else:
-            return
-        sync_folder(os.path.dirname(path))
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise HostWriteError(f"{path} cannot be removed: {reason(error)}") from error
