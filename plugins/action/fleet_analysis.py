@@ -193,26 +193,26 @@ def _analyse(
     settings = Settings(arguments["profile"], tuple(arguments["permissive_allowed"]))
     wanted = {name for name in (SHARED_USE, FRESH_LABELS) if arguments[name] or name in arguments["orders"]}
     results: list[report.HostResult] = []
-    views: list[across.View] = []
+    compared_hosts: list[across.ComparedHost] = []
     usages: list[shared_use.HostUsage] = []
     for name, reading in task.readings(sorted({str(host) for host in arguments["hosts"]})):
         task.keeper.read(reading, name, _received(arguments, name, now))
-        result, view = _host(name, reading, settings)
+        result, compared = _host(name, reading, settings)
         results.append(result)
-        views += [view] if view else []
-        if SHARED_USE in wanted and view and isinstance(reading, Snapshot):
+        compared_hosts += [compared] if compared else []
+        if SHARED_USE in wanted and compared and isinstance(reading, Snapshot):
             usages.append(shared_use.usage(name, reading))
-        if FRESH_LABELS in wanted and view and isinstance(reading, Snapshot):
+        if FRESH_LABELS in wanted and compared and isinstance(reading, Snapshot):
             task.fresh.read(name, reading)
-    read = {view.host for view in views}
+    read = {compared.host for compared in compared_hosts}
     left_out = sorted(set(arguments["left_out"]) - {result.name for result in results})
     unread = [*(result.name for result in results if result.name not in read), *left_out]
     with _uncollected():
-        fleet = across.judge(views, unread, pools, ledger, answers, statements)
+        fleet = across.judge(compared_hosts, unread, pools, ledger, answers, statements)
     document = report.build(results, fleet, task.accepted, arguments["fail_on"], now)
     document["fleet"]["left_out"] = left_out
-    ranges = ((view.range.drawn.low, view.range.drawn.high) for view in views if view.range)
-    document["categories"] = category_map((guest for view in views for guest in view.guests), ranges)
+    ranges = ((compared.range.drawn.low, compared.range.drawn.high) for compared in compared_hosts if compared.range)
+    document["categories"] = category_map((guest for compared in compared_hosts for guest in compared.guests), ranges)
     return {
         "report": document,
         "shared_use": shared_use.documents(usages, unread, statements),
@@ -241,12 +241,12 @@ def _uncollected() -> t.Iterator[None]:
 
 def _host(
     name: str, reading: Snapshot | _snapshots.Unread, settings: Settings
-) -> tuple[report.HostResult, across.View | None]:
+) -> tuple[report.HostResult, across.ComparedHost | None]:
     if isinstance(reading, _snapshots.Unread):
         return report.unread(name, reading.why), None
     try:
-        view = across.view(name, reading)
-        return report.judged(judge(name, reading, settings), reading.coverage), view
+        compared = across.compared_host(name, reading)
+        return report.judged(judge(name, reading, settings), reading.coverage), compared
     except Exception as error:  # an error on one host's snapshot must not hide the other hosts
         why = f"the rules failed on its snapshot, which is a fault of this collection: {error!r}"
         Display().vvv(f"{name}: {why}")

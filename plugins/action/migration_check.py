@@ -61,21 +61,23 @@ def _fleet(arguments: t.Mapping[str, t.Any]) -> MoveFleet:
     hosts = sorted({str(host) for host in arguments["hosts"]} | {arguments["target"]})
     named = label_domains.parse_domains(arguments["domains"])
     statements = parse_storage(arguments["storage"])
-    views, storage, kept, unread = [], [], {}, {}
+    compared_hosts, storage, kept, unread = [], [], {}, {}
     for host in hosts:
         reading = _snapshots.read(arguments["snapshots"], host, oldest)
         if isinstance(reading, _snapshots.Unread):
             unread[host] = reading.why
             continue
-        views.append(across.view(host, reading))
+        compared_hosts.append(across.compared_host(host, reading))
         storage.append(all_storage(host, reading))
         if host == arguments["target"] or check.has_any(reading, arguments["guests"]):
             kept[host] = reading
     # Only named domains say where guests may not go.
-    derived = label_domains.derive([view.storage for view in views], named, label_domains.NONE, statements)
+    derived = label_domains.derive(
+        [compared.storage for compared in compared_hosts], named, label_domains.NONE, statements
+    )
     names = {one.name for one in named}
     domains = label_domains.by_host(domain for domain in derived if domain.name in names)
-    return MoveFleet(arguments["target"], kept, views, storage, unread, domains, statements)
+    return MoveFleet(arguments["target"], kept, compared_hosts, storage, unread, domains, statements)
 
 
 def _show(answers: t.Iterable[check.MoveAnswer]) -> None:

@@ -65,7 +65,8 @@ class CallbackModule(CallbackBase):
         action = str(task.action)
         if not action.startswith(_OURS):
             return
-        self._task = TaskProgress(action.removeprefix(_OURS), self._hosts, time.monotonic(), self.get_option("after"))
+        after = t.cast("t.Any", self).get_option("after")
+        self._task = TaskProgress(action.removeprefix(_OURS), self._hosts, time.monotonic(), after)
         self._ended = threading.Event()
         threading.Thread(target=self._watch, args=(self._task, self._ended), daemon=True).start()
 

@@ -42,13 +42,13 @@ _FULL = category_ranges.RangeUse(DaemonRange(0, 1023))
 Involved = set[tuple[str, str, str]]
 
 
-def views(guests: int, seed: int = 4) -> list[analysis.View]:
+def compared_hosts(guests: int, seed: int = 4) -> list[analysis.ComparedHost]:
     """A fleet of so many guests, the same one for the same seed."""
     chance = random.Random(seed)  # noqa: S311  # figures, no secrets
     return [_view(number, chance) for number in range(guests // GUESTS)]
 
 
-def _view(number: int, chance: random.Random) -> analysis.View:
+def _view(number: int, chance: random.Random) -> analysis.ComparedHost:
     host = f"kvm{number:05}"
     share = Storage(
         "/share", "nfs4", f"filer{number // POOL}:/vms", True, identity=f"nfs:filer{number // POOL}:/vms", remote=True
@@ -62,7 +62,7 @@ def _view(number: int, chance: random.Random) -> analysis.View:
     placed = tuple(_placed(host, number, place, level) for place, level in enumerate(levels))
     statics = tuple(guest for guest in placed if not guest.drawn)
     stock = Stock(host)
-    return analysis.View(
+    return analysis.ComparedHost(
         host, placed, HostStorage(host, frozenset([host]), (share,), {}), stock, statics=statics, range=_FULL
     )
 
@@ -122,7 +122,7 @@ def involved(result: analysis.Fleet) -> Involved:
     }
 
 
-def compared_in_pairs(fleet_views: list[analysis.View]) -> Involved:
+def compared_in_pairs(fleet_views: list[analysis.ComparedHost]) -> Involved:
     """The same by comparing each guest with each other one; right on the fleets of this file."""
     rows = [(guest.level.categories.mask, guest.host, number // POOL, guest.files, guest.uuid)
             for number, each in enumerate(fleet_views) for guest in each.guests]  # fmt: skip
@@ -139,7 +139,7 @@ def compared_in_pairs(fleet_views: list[analysis.View]) -> Involved:
 
 def judge(guests: int, pairwise: bool) -> dict[str, Any]:
     """Judge one fleet in this process: seconds, and MiB beyond what the rows take."""
-    made = views(guests)
+    made = compared_hosts(guests)
     gc.disable()  # as the action plugin does
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.process_time()

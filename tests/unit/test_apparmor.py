@@ -28,7 +28,7 @@ LEAP = 'ID="opensuse-leap"\nID_LIKE="suse opensuse"\n'
 def audit(snapshot: Snapshot) -> tuple[dict[str, t.Any], str]:
     """The report of a fleet of this host and its text on a terminal."""
     result = report.judged(judge("node1", snapshot, f.Settings()), snapshot.coverage)
-    fleet = analysis.judge([analysis.view("node1", snapshot)])
+    fleet = analysis.judge([analysis.compared_host("node1", snapshot)])
     document = report.build([result], fleet, (), "high", NOW)
     return document, terminal.render(document, "report.json", terminal.Terminal(100))
 
@@ -77,7 +77,7 @@ def test_a_fleet_with_such_a_host_passes_by_its_other_hosts() -> None:
     results = [
         report.judged(judge(name, snapshot, f.Settings()), snapshot.coverage) for name, snapshot in snapshots.items()
     ]
-    fleet = analysis.judge([analysis.view(name, snapshot) for name, snapshot in snapshots.items()])
+    fleet = analysis.judge([analysis.compared_host(name, snapshot) for name, snapshot in snapshots.items()])
     document = report.build(results, fleet, (), "critical", NOW)
     assert document["verdict"] == "pass"
     assert document["fleet"]["hosts"] == {"total": 2, "fail": 0, "unknown": 0, "pass": 1, "not_applicable": 1}

@@ -152,7 +152,7 @@ def verdicts(tree: Tree, policy: Policy) -> dict[str, t.Any]:
     """All that the product makes of a host."""
     snapshot = hosts.look(tree, rules=policy)
     host = judge("kvm1", snapshot, f.Settings())
-    fleet = analysis.judge([analysis.view("kvm1", snapshot), analysis.view("kvm2", snapshot)])
+    fleet = analysis.judge([analysis.compared_host("kvm1", snapshot), analysis.compared_host("kvm2", snapshot)])
     targets, plan = candidates(snapshot, ImageWishes(repair=frozenset(REPAIRS)))
     return {
         "outcomes": encode(host.outcomes),

@@ -37,7 +37,7 @@ def snapshot_of(stack: Stack, fault: bool) -> Snapshot:
 def audited(stack: Stack, snapshot: Snapshot) -> tuple[list[f.Finding], dict[str, t.Any]]:
     """All findings, of the host and across hosts, and the host's entry in the report."""
     judgement = judge("node1", snapshot, f.Settings(profile=stack.profile))
-    fleet = analysis.judge([analysis.view("node1", snapshot)])
+    fleet = analysis.judge([analysis.compared_host("node1", snapshot)])
     document = report.build([report.judged(judgement, snapshot.coverage)], fleet, (), "medium", NOW)
     return [*judgement.findings, *fleet.findings], document["hosts"][0]
 

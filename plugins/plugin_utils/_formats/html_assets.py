@@ -98,7 +98,7 @@ SCRIPT = """
   var shown = add("span");
   shown.setAttribute("role", "status");
   shown.className = "quiet";
-  function fold(open) { folds.forEach(function (one) { one.open = open; }); }
+  function fold(open) { folds.forEach(function (item) { item.open = open; }); }
   add("button", "Unfold all").addEventListener("click", function () { fold(true); });
   add("button", "Fold all").addEventListener("click", function () { fold(false); });
   var main = document.querySelector("main");
@@ -111,10 +111,10 @@ SCRIPT = """
       row.hidden = !match;
       count += match ? 1 : 0;
     });
-    folds.forEach(function (one) {
-      var any = !words.length || one.querySelector("tbody.rows > tr:not([hidden])");
-      one.hidden = !any;
-      if (words.length && any && count < 200) { one.open = true; }
+    folds.forEach(function (item) {
+      var any = !words.length || item.querySelector("tbody.rows > tr:not([hidden])");
+      item.hidden = !any;
+      if (words.length && any && count < 200) { item.open = true; }
     });
     shown.textContent = words.length ? count + " of " + rows.length + " rows" : "";
   }
@@ -127,14 +127,14 @@ SCRIPT = """
     var down = head.getAttribute("aria-sort") === "ascending";
     var numbers = head.classList.contains("n");
     var made = Array.prototype.map.call(body.rows, function (row) { return { row: row, key: value(row, column) }; });
-    made.sort(function (one, other) {
-      var order = numbers ? Number(one.key) - Number(other.key) : one.key < other.key ? -1 : 1;
+    made.sort(function (item, other) {
+      var order = numbers ? Number(item.key) - Number(other.key) : item.key < other.key ? -1 : 1;
       return down ? -order : order;
     });
     Array.prototype.forEach.call(table.tHead.rows[0].cells, function (cell) { cell.removeAttribute("aria-sort"); });
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     var all = document.createDocumentFragment();
-    made.forEach(function (one) { all.appendChild(one.row); });
+    made.forEach(function (item) { all.appendChild(item.row); });
     body.appendChild(all);
   }
   Array.prototype.forEach.call(document.querySelectorAll("table.sorts thead th"), function (head) {
@@ -147,10 +147,10 @@ SCRIPT = """
   });
   var before = [];
   window.addEventListener("beforeprint", function () {
-    before = folds.filter(function (one) { return !one.open; });
+    before = folds.filter(function (item) { return !item.open; });
     fold(true);
   });
-  window.addEventListener("afterprint", function () { before.forEach(function (one) { one.open = false; }); });
+  window.addEventListener("afterprint", function () { before.forEach(function (item) { item.open = false; }); });
 }());
 """
 
@@ -279,9 +279,9 @@ numbers (not shown); {{ many(map.ranges, "range") }} of hosts (dashed);
 <div class="scroll"><table class="sorts"><thead><tr><th>Change</th><th>Severity</th><th>Rule</th><th>Host</th>
 <th>Subject</th><th>Fingerprint</th></tr></thead>
 <tbody class="rows">
-{% for change, one, place in changes %}
-<tr><td>{{ change }}<td class="{{ one.severity }}">{{ one.severity }}<td>{{ one.rule }}<td>{{ place | fit(120) }}
-<td>{{ one.subject | fit(120) }}<td><code>{{ one.fingerprint }}</code>
+{% for change, item, place in changes %}
+<tr><td>{{ change }}<td class="{{ item.severity }}">{{ item.severity }}<td>{{ item.rule }}<td>{{ place | fit(120) }}
+<td>{{ item.subject | fit(120) }}<td><code>{{ item.fingerprint }}</code>
 {% endfor %}
 </tbody></table></div>
 {% endif %}
@@ -299,10 +299,10 @@ numbers (not shown); {{ many(map.ranges, "range") }} of hosts (dashed);
 <div class="scroll"><table class="sorts"><thead><tr><th>Until</th><th>Reason</th><th>Severity</th><th>Rule</th>
 <th>Host</th><th>Subject</th><th>Fingerprint</th></tr></thead>
 <tbody class="rows waived">
-{% for one in waived %}
-<tr><td>{{ one.waiver.expires }}<td>{{ one.waiver.reason | fit(room) }}
-<td class="{{ one.severity }}">{{ one.severity }}<td>{{ one.rule }}<td>{{ where(one) | fit(room) }}
-<td>{{ one.subject | fit(room) }}<td><code>{{ one.fingerprint }}</code>
+{% for item in waived %}
+<tr><td>{{ item.waiver.expires }}<td>{{ item.waiver.reason | fit(room) }}
+<td class="{{ item.severity }}">{{ item.severity }}<td>{{ item.rule }}<td>{{ where(item) | fit(room) }}
+<td>{{ item.subject | fit(room) }}<td><code>{{ item.fingerprint }}</code>
 {% endfor %}
 </tbody></table></div>
 {% endif %}
@@ -320,8 +320,8 @@ numbers (not shown); {{ many(map.ranges, "range") }} of hosts (dashed);
 <div class="scroll"><table class="sorts"><thead><tr><th>What</th><th>Why</th><th class="n">Hosts</th>
 <th>Which</th></tr></thead>
 <tbody class="rows">
-{% for one in doubts %}
-<tr><td class="unknown">{{ one.what }}<td>{{ one.why }}<td class=n>{{ one.hosts }}<td>{{ one.names }}
+{% for item in doubts %}
+<tr><td class="unknown">{{ item.what }}<td>{{ item.why }}<td class=n>{{ item.hosts }}<td>{{ item.names }}
 {% endfor %}
 </tbody></table></div>
 {% endif %}

@@ -83,8 +83,8 @@ def owned(snapshot: s.Snapshot, path: str) -> tuple[str, str] | None:
 
 def across(*snapshots: s.Snapshot) -> list[tuple[str, str, str]]:
     """Rules, severities and subjects of all hosts compared."""
-    views = [analysis.view(one.host.name, one) for one in snapshots]
-    return [(item.rule, item.severity, item.subject) for item in analysis.judge(views).findings]
+    compared_hosts = [analysis.compared_host(one.host.name, one) for one in snapshots]
+    return [(item.rule, item.severity, item.subject) for item in analysis.judge(compared_hosts).findings]
 
 
 def image_rules(snapshot: s.Snapshot) -> list[tuple[str, str, str]]:
@@ -391,8 +391,8 @@ def test_b5_orphan_with_the_pair_of_a_guest_that_runs_here(level: str) -> None:
     web = guest(snapshot, "web")
     web.context = factory.process_label(level)
     snapshot.orphans = [s.Orphan(f"{IMAGES}/x.raw", factory.image_label("s0:c17,c42"), "/", "253:1", 99)]
-    views = [analysis.view("kvm1", snapshot)]
-    (finding,) = analysis.judge(views).findings
+    compared_hosts = [analysis.compared_host("kvm1", snapshot)]
+    (finding,) = analysis.judge(compared_hosts).findings
     assert (finding.rule, finding.severity, finding.cost) == ("CAT-002", "critical", "none")
     shown = repr(finding.evidence)
     assert "'web'" in shown
@@ -431,7 +431,7 @@ def test_b5_directory_that_libvirt_did_not_make_leaves_the_guests_files_known() 
     missing = factory.resource("memory_dir", "/var/lib/libvirt/qemu/ram/1-web", "image", None, "x")
     missing.file = s.FileFacts(exists=False)
     guest(snapshot, "web").resources.append(missing)
-    (web,) = [item for item in analysis.view("kvm1", snapshot).guests if item.name == "web"]
+    (web,) = [item for item in analysis.compared_host("kvm1", snapshot).guests if item.name == "web"]
     assert web.files is not None
 
 
@@ -461,8 +461,10 @@ def test_b5_orphan_on_a_share_that_a_guest_of_the_only_audited_host_reaches() ->
 
 def test_b6_guest_whose_files_are_not_known_may_own_it() -> None:
     runner = fleets.guest("a", "s0:c7,c8", error="its XML could not be read")
-    views = [analysis.view(name, orphan_host(name, *guests)) for name, guests in (("kvm1", ()), ("kvm2", (runner,)))]
-    result = analysis.judge(views)
+    compared_hosts = [
+        analysis.compared_host(name, orphan_host(name, *guests)) for name, guests in (("kvm1", ()), ("kvm2", (runner,)))
+    ]
+    result = analysis.judge(compared_hosts)
     assert result.findings == ()
     assert ("IMG-005", "unknown") in {(item.rule, item.status) for item in result.outcomes["kvm1"]}
 
@@ -481,6 +483,8 @@ def test_holders_of_the_categories_are_named() -> None:
     snapshot = factory.host()
     spare = guest(snapshot, "spare").resources[0]
     spare.file.label = factory.image_label("s0:c17,c42")
-    (finding,) = [item for item in analysis.judge([analysis.view("kvm1", snapshot)]).findings if item.rule == "CAT-002"]
+    (finding,) = [
+        item for item in analysis.judge([analysis.compared_host("kvm1", snapshot)]).findings if item.rule == "CAT-002"
+    ]
     assert {"web", "spare"} <= {item["guest"] for item in finding.evidence["guests"]}
     assert status(snapshot, "IMG-001") == "pass"

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit import finding as f
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
-from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.labelled import place
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.labelled import labelled_parties
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Options, Probe, Tools
 
@@ -29,7 +29,7 @@ def outside(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def fleet_findings(snapshot: Snapshot) -> list[tuple[str, str]]:
-    result = analysis.judge([analysis.view("kvm1", snapshot)])
+    result = analysis.judge([analysis.compared_host("kvm1", snapshot)])
     return [(item.rule, item.severity) for item in result.findings]
 
 
@@ -141,7 +141,7 @@ def in_containers(*cgroups: str) -> Tree:
 def test_f_its_pair_is_compared_and_not_with_its_own_container() -> None:
     tree = in_containers("/kubepods/pod1")
     assert fleet_findings(hosts.look(tree)) == []
-    placement = place("kvm1", hosts.look(tree))
+    placement = labelled_parties("kvm1", hosts.look(tree))
     assert [party.key for party in placement.guests if party.name == "process 50 x50"] == ["s0:c5,c6"]
     assert placement.containers == ()
     guest = tree.entries[f"/proc/{hosts.PID}/attr/current"]

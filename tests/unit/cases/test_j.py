@@ -191,8 +191,8 @@ NOW = datetime.datetime(2026, 11, 30, 12, 0, 0, tzinfo=datetime.timezone.utc)
 
 def audited(hosts: t.Sequence[Snapshot]) -> dict[str, t.Any]:
     """The report of these hosts."""
-    views = [analysis.view(host.host.name, host) for host in hosts]
-    fleet = analysis.judge(views)
+    compared_hosts = [analysis.compared_host(host.host.name, host) for host in hosts]
+    fleet = analysis.judge(compared_hosts)
     results = [
         report.judged(judge(host.host.name, host, f.Settings()), host.coverage)
         for host in hosts
@@ -236,7 +236,10 @@ def test_j5_one_heavier_label_does_not_compare_a_family_of_labels_with_itself(
     ]
     family = sharing("kvm3", *(on_share(f"t{number}", level) for number, level in enumerate(levels)))
     heavy = f"{levels[0]},c1020.c1023" if weight == 4 else "s0:c0.c8"
-    views = [analysis.view(host.host.name, host) for host in (*clean(), family, sharing("liar", on_share("x", heavy)))]
+    compared_hosts = [
+        analysis.compared_host(host.host.name, host)
+        for host in (*clean(), family, sharing("liar", on_share("x", heavy)))
+    ]
     compared: list[int] = []
     candidates = dominance._Index.candidates
 
@@ -246,7 +249,7 @@ def test_j5_one_heavier_label_does_not_compare_a_family_of_labels_with_itself(
         return result
 
     monkeypatch.setattr(dominance._Index, "candidates", counted)
-    fleet = analysis.judge(views)
+    fleet = analysis.judge(compared_hosts)
     assert 0 < sum(compared) < 10 * len(levels), "each level with each of its family: a million times two"
     assert fleet.outcomes == {}
     found = {finding.subject for finding in fleet.findings}

@@ -167,7 +167,7 @@ def test_l4_a_cause_that_several_rules_wait_for_is_one_headline() -> None:
         guest.context = None
     entry = report.build(
         [report.judged(catalogue.judge("kvm1", off, Settings()), off.coverage)],
-        analysis.judge([analysis.view("kvm1", off)]),
+        analysis.judge([analysis.compared_host("kvm1", off)]),
         (),
         "high",
         datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),

@@ -131,7 +131,7 @@ def judged(hosts: t.Mapping[str, s.Snapshot], stated: t.Sequence[dict[str, t.Any
     usages = [shared_use.usage(*item) for item in hosts.items()]
     documents = shared_use.documents(usages, (), statements)
     return Judged(
-        analysis.judge([analysis.view(*item) for item in hosts.items()], storage=statements),
+        analysis.judge([analysis.compared_host(*item) for item in hosts.items()], storage=statements),
         operations.reserve(operations.LedgerState(), read, LabelWishes()),
         {name: domain.name for name, domain in by_host(derive(storages, statements=statements)).items()},
         {name: {entry["folder"]: entry for entry in entries} for name, entries in documents.items()},
@@ -143,7 +143,7 @@ def move(hosts: t.Mapping[str, s.Snapshot], who: str, target: str, stated: Stora
     fleet = MoveFleet(
         target,
         {name: one for name, one in hosts.items() if name == target or check.has_any(one, [who])},
-        [analysis.view(*item) for item in hosts.items()],
+        [analysis.compared_host(*item) for item in hosts.items()],
         [all_storage(*item) for item in hosts.items()],
         statements=stated or parse_storage([]),
     )

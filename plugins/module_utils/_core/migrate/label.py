@@ -189,31 +189,31 @@ def _on_storage(move: Move, own: Context) -> t.Iterator[Objection]:
         )
     sharing, target, disks = fleet.labelled, move.target, move.disks
     reach = sharing.keys_of(target)
-    for view in fleet.views:
-        if view.host in (move.source, target):
+    for compared in fleet.compared_hosts:
+        if compared.host in (move.source, target):
             continue
-        shares = bool(reach & sharing.keys_of_files(view.host, None))
-        if not shares and not sharing.is_open_between(view.host, None, target):
+        shares = bool(reach & sharing.keys_of_files(compared.host, None))
+        if not shares and not sharing.is_open_between(compared.host, None, target):
             continue
-        for doubt in view.doubts:
+        for doubt in compared.doubts:
             yield unknown(
                 "sharer_unread",
-                f"{view.host} shares labelled storage with {target}{'' if shares else ', or may'}: {doubt}",
+                f"{compared.host} shares labelled storage with {target}{'' if shares else ', or may'}: {doubt}",
             )
-        for guest in view.guests:
+        for guest in compared.guests:
             if guest.uuid == move.guest.uuid and guest.disks == disks:
                 continue
             why = _meeting(own.categories, guest.level.categories)
-            if why and reach & sharing.keys_of_files(view.host, guest.files):
+            if why and reach & sharing.keys_of_files(compared.host, guest.files):
                 yield refused(
                     "label_meets_on_storage",
-                    f"its label {own} {why} guest {guest.name} on {view.host} ({guest.level}), which has files on "
+                    f"its label {own} {why} guest {guest.name} on {compared.host} ({guest.level}), which has files on "
                     f"labelled storage that {target} mounts",
                 )
-            elif why and sharing.is_open_between(view.host, guest.files, target):
+            elif why and sharing.is_open_between(compared.host, guest.files, target):
                 yield unknown(
                     "label_may_meet_on_storage",
-                    f"its label {own} {why} guest {guest.name} on {view.host} ({guest.level}), and whether its files "
-                    f"are on storage that {target} has is not known; name in svirt_storage which mounts are one "
+                    f"its label {own} {why} guest {guest.name} on {compared.host} ({guest.level}), and whether its "
+                    f"files are on storage that {target} has is not known; name in svirt_storage which mounts are one "
                     "storage and which are not",
                 )

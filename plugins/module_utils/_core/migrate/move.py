@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from .. import words
 from ..allocate.label_domains import LabelDomain
-from ..audit.fleet.analysis import View
+from ..audit.fleet.analysis import ComparedHost
 from ..facts.sharing import Sharing
 from ..facts.storage import HostStorage
 from ..facts.storage_statements import NOTHING, StorageStatements
@@ -53,7 +53,7 @@ class MoveFleet:
     #: The target, and every host that has one of the guests.
     snapshots: t.Mapping[str, Snapshot]
     #: All hosts that were read.
-    views: t.Sequence[View]
+    compared_hosts: t.Sequence[ComparedHost]
     #: All storage of these, with labels or without.
     storage: t.Sequence[HostStorage]
     #: Hosts that were not read, and why.
@@ -66,7 +66,7 @@ class MoveFleet:
     def __post_init__(self) -> None:
         #: Which storage hosts share at all, and which of it carries labels.
         self.sharing = Sharing(self.storage, self.statements)
-        self.labelled = Sharing([view.storage for view in self.views], self.statements)
+        self.labelled = Sharing([compared.storage for compared in self.compared_hosts], self.statements)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ class Move:
     @property
     def disks(self) -> frozenset[str] | None:
         """The guest's disks; None while it does not run."""
-        parties = (party for view in self.fleet.views if view.host == self.source for party in view.guests)
+        parties = (
+            party for compared in self.fleet.compared_hosts if compared.host == self.source for party in compared.guests
+        )
         return next((party.disks for party in parties if party.uuid == self.guest.uuid), None)
 
     @property

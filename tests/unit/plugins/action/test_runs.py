@@ -206,15 +206,15 @@ def test_a_snapshot_that_is_too_old_or_damaged_makes_its_host_unknown(
 def test_a_run_that_is_removed_while_it_is_judged_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     run = site.collect(site.job("all", ("kvm1", [A]), ("kvm2", [B])), "kvm1", "kvm2")["run"]
     monkeypatch.setattr(_run_readings, "_AT_A_TIME", 1)
-    view = analysis.view
+    original = analysis.compared_host
 
     def removing(name: str, snapshot: s.Snapshot) -> t.Any:
         with sqlite3.connect(site.folder / "fleet.db") as connection:
             connection.execute("DELETE FROM svirt_run_hosts")
             connection.execute("DELETE FROM svirt_runs")
-        return view(name, snapshot)
+        return original(name, snapshot)
 
-    monkeypatch.setattr(analysis, "view", removing)
+    monkeypatch.setattr(analysis, "compared_host", removing)
     with pytest.raises(AnsibleActionFail, match=run):
         site.judge("kvm1", "kvm2")
 

@@ -19,11 +19,11 @@ from .. import finding as f
 from ..rules.fleet import ENGINES, LOCAL, MEETING, RULES, SHARED
 from ..rules.image import ORPHAN
 from . import orphans
-from .comparison import Comparison, View, compare_hosts, view
+from .comparison import ComparedHost, Comparison, compare_hosts, compared_host
 from .labelled import Party
 from .policy_answers import Answers
 
-__all__ = ["LOCAL", "RULES", "SHARED", "Fleet", "Party", "View", "judge", "view"]
+__all__ = ["LOCAL", "RULES", "SHARED", "ComparedHost", "Fleet", "Party", "compared_host", "judge"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Fleet:
 
 
 def judge(
-    views: t.Sequence[View],
+    compared_hosts: t.Sequence[ComparedHost],
     unread: t.Sequence[str] = (),
     pools: t.Sequence[t.Sequence[str]] = (),
     ledger: t.Sequence[Row] = (),
@@ -55,14 +55,14 @@ def judge(
     hosts' answers to the questions of an earlier call. ``storage`` are the operator's statements about storage;
     raises StorageStatementError where a proof contradicts them.
     """
-    fleet = compare_hosts(views, unread, pools, ledger, answers, storage)
-    settled = orphans.settle([host_view.stock for host_view in views], fleet.sharing, unread, fleet.groups)
+    fleet = compare_hosts(compared_hosts, unread, pools, ledger, answers, storage)
+    settled = orphans.settle([compared.stock for compared in compared_hosts], fleet.sharing, unread, fleet.groups)
     hits = ((rule, hit) for rule in RULES for hit in rule.check(fleet))
     findings = [f.finding_of(rule, hit.host, hit, hit.reach) for rule, hit in hits]
     findings += settled.findings
     return Fleet(
         tuple(sorted(findings, key=f.order)),
-        _outcomes(views, fleet, settled),
+        _outcomes(compared_hosts, fleet, settled),
         len(fleet.guests),
         fleet.by_chance.equal,
         fleet.by_chance.expected,
@@ -73,21 +73,23 @@ def judge(
     )
 
 
-def _outcomes(views: t.Iterable[View], fleet: Comparison, settled: orphans.Settled) -> dict[str, tuple[f.Outcome, ...]]:
+def _outcomes(
+    compared_hosts: t.Iterable[ComparedHost], fleet: Comparison, settled: orphans.Settled
+) -> dict[str, tuple[f.Outcome, ...]]:
     """Unknown outcomes by host."""
     reach = fleet.open
     open_rules = [
         (rule, hosts, reach.doubt(hosts)) for rule, hosts in ((SHARED, reach.now), (MEETING, reach.once_moved)) if hosts
     ]
     outcomes: dict[str, tuple[f.Outcome, ...]] = {}
-    for host_view in views:
-        rules = (SHARED, LOCAL, MEETING, *([ENGINES] if host_view.containers else []))
-        doubts: dict[str, list[Reason]] = {rule.id: list(fleet.doubts.get(host_view.host, ())) for rule in rules}
+    for compared in compared_hosts:
+        rules = (SHARED, LOCAL, MEETING, *([ENGINES] if compared.containers else []))
+        doubts: dict[str, list[Reason]] = {rule.id: list(fleet.doubts.get(compared.host, ())) for rule in rules}
         for rule, hosts, doubt in open_rules:
-            if host_view.host in hosts:
+            if compared.host in hosts:
                 doubts[rule.id].append(doubt)
-        doubts[ORPHAN.id] = list(settled.doubts_of(host_view.host))
+        doubts[ORPHAN.id] = list(settled.doubts_of(compared.host))
         unknown = tuple(f.unknown(rule_id, reasons) for rule_id, reasons in doubts.items() if reasons)
         if unknown:
-            outcomes[host_view.host] = unknown
+            outcomes[compared.host] = unknown
     return outcomes

@@ -30,7 +30,7 @@ from ...snapshot.model import Snapshot
 from . import category_ranges, duplicate_uuids, orphans, reach_by_chance, reach_now, reach_on_migration, reach_open
 from .category_ranges import RangeUse
 from .host_groups import HostGroups
-from .labelled import Party, place
+from .labelled import Party, labelled_parties
 from .orphans import Stock
 from .policy_answers import Answers, Confirmation
 
@@ -41,7 +41,7 @@ _TOO_MANY = Reason(
 
 
 @dataclass(frozen=True)
-class View:
+class ComparedHost:
     """A host's data for the comparison: small, so that a fleet's snapshots need not be held in memory."""
 
     host: str
@@ -93,25 +93,25 @@ class Comparison:
         return not self.unread and not self.doubts
 
 
-def view(host: str, snapshot: Snapshot) -> View:
+def compared_host(host: str, snapshot: Snapshot) -> ComparedHost:
     """The host's part in the comparison. ``host`` is its name in the inventory."""
-    placed = place(host, snapshot)
-    stock = orphans.stock(host, snapshot, placed.guests, bool(placed.doubts))
-    return View(
+    parties = labelled_parties(host, snapshot)
+    stock = orphans.stock(host, snapshot, parties.guests, bool(parties.doubts))
+    return ComparedHost(
         host,
-        placed.guests,
+        parties.guests,
         host_storage(host, snapshot),
         stock,
-        placed.doubts,
-        placed.statics,
-        placed.at_rest,
-        placed.containers,
-        category_ranges.use(snapshot, placed.guests),
+        parties.doubts,
+        parties.statics,
+        parties.at_rest,
+        parties.containers,
+        category_ranges.use(snapshot, parties.guests),
     )
 
 
 def compare_hosts(
-    views: t.Sequence[View],
+    compared_hosts: t.Sequence[ComparedHost],
     unread: t.Sequence[str] = (),
     pools: t.Sequence[t.Sequence[str]] = (),
     ledger: t.Sequence[Row] = (),
@@ -119,9 +119,9 @@ def compare_hosts(
     statements: StorageStatements = NOTHING,
 ) -> Comparison:
     """Compare all hosts. The arguments are those of analysis.judge."""
-    sharing = Sharing([host_view.storage for host_view in views], statements)
-    host_groups = HostGroups([host_view.host for host_view in views], sharing, pools)
-    running = [guest for host_view in views for guest in host_view.guests]
+    sharing = Sharing([compared.storage for compared in compared_hosts], statements)
+    host_groups = HostGroups([compared.host for compared in compared_hosts], sharing, pools)
+    running = [guest for compared in compared_hosts for guest in compared.guests]
     duplicates = duplicate_uuids.duplicates(running)
     running = duplicate_uuids.with_distinct_identities(running, duplicates) if duplicates else running
     by_host: dict[str, list[Party]] = defaultdict(list)
@@ -129,10 +129,10 @@ def compare_hosts(
         by_host[guest.host].append(guest)
     guests = _distinct_guests(running)
 
-    doubts = {host_view.host: host_view.doubts for host_view in views if host_view.doubts}
+    doubts = {compared.host: compared.doubts for compared in compared_hosts if compared.doubts}
     groups: list[reach_now.Group] = []
     meetings: list[reach_on_migration.Meeting] = []
-    for hosts in _host_groups(views, host_groups):
+    for hosts in _host_groups(compared_hosts, host_groups):
         domain = _Domain(hosts, by_host)
         groups += domain.groups(sharing)
         meetings += domain.meetings(host_groups)
@@ -144,7 +144,7 @@ def compare_hosts(
     for meeting in meetings:
         reported[meeting.key].append(meeting.members)
     open_reach = reach_open.find(
-        running, [party for host_view in views for party in host_view.at_rest], _statics(views), sharing
+        running, [party for compared in compared_hosts for party in compared.at_rest], _statics(compared_hosts), sharing
     )
     return Comparison(
         sharing=sharing,
@@ -158,8 +158,8 @@ def compare_hosts(
         open=open_reach,
         reported=reported,
         by_chance=reach_by_chance.count(guests, reported, open_reach.equal),
-        statics=_statics(views),
-        ranges={host_view.host: host_view.range for host_view in views if host_view.range is not None},
+        statics=_statics(compared_hosts),
+        ranges={compared.host: compared.range for compared in compared_hosts if compared.range is not None},
         ledger=ledger,
         doubts=doubts,
         unread=unread,
@@ -173,28 +173,28 @@ def _distinct_guests(parties: t.Sequence[Party]) -> list[Party]:
     return list({(guest.identity, guest.key): guest for guest in guests}.values())
 
 
-def _statics(views: t.Iterable[View]) -> list[Party]:
-    return [party for host_view in views for party in host_view.statics]
+def _statics(compared_hosts: t.Iterable[ComparedHost]) -> list[Party]:
+    return [party for compared in compared_hosts for party in compared.statics]
 
 
-def _host_groups(views: t.Iterable[View], host_groups: HostGroups) -> list[list[View]]:
+def _host_groups(compared_hosts: t.Iterable[ComparedHost], host_groups: HostGroups) -> list[list[ComparedHost]]:
     """Hosts that share storage or guests: no party reaches another outside of its group."""
-    groups: dict[int, list[View]] = defaultdict(list)
-    for host_view in views:
-        groups[host_groups.domains[host_view.host]].append(host_view)
+    groups: dict[int, list[ComparedHost]] = defaultdict(list)
+    for compared in compared_hosts:
+        groups[host_groups.domains[compared.host]].append(compared)
     return list(groups.values())
 
 
 class _Domain:
     """Reach inside a domain."""
 
-    def __init__(self, views: t.Sequence[View], by_host: t.Mapping[str, t.Sequence[Party]]) -> None:
-        self._views = views
+    def __init__(self, compared_hosts: t.Sequence[ComparedHost], by_host: t.Mapping[str, t.Sequence[Party]]) -> None:
+        self._compared_hosts = compared_hosts
         self._running = reach_now.LevelHolders(
-            party for host_view in views for party in by_host.get(host_view.host, ())
+            party for compared in compared_hosts for party in by_host.get(compared.host, ())
         )
-        self._at_rest = reach_now.LevelHolders(party for host_view in views for party in host_view.at_rest)
-        self._statics = reach_now.LevelHolders(party for host_view in views for party in host_view.statics)
+        self._at_rest = reach_now.LevelHolders(party for compared in compared_hosts for party in compared.at_rest)
+        self._statics = reach_now.LevelHolders(party for compared in compared_hosts for party in compared.statics)
         compared = compare({**self._statics.first, **self._at_rest.first, **self._running.first})
         self._below = compared.below
         self._groups: list[reach_now.Group] = []
@@ -215,11 +215,11 @@ class _Domain:
     def containers(self) -> list[reach_now.Group]:
         """Containers against guests of the same host."""
         groups: list[reach_now.Group] = []
-        for host_view in self._views:
-            if host_view.containers:
-                container_groups, skipped = reach_now.containers(host_view.host, host_view.containers, host_view.guests)
+        for compared in self._compared_hosts:
+            if compared.containers:
+                container_groups, skipped = reach_now.containers(compared.host, compared.containers, compared.guests)
                 groups += container_groups
-                self.skipped += [party for party in (*host_view.containers, *host_view.guests) if party.key in skipped]
+                self.skipped += [party for party in (*compared.containers, *compared.guests) if party.key in skipped]
         return groups
 
 

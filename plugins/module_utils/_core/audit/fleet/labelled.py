@@ -107,7 +107,7 @@ class Parties:
     doubts: tuple[Reason, ...] = ()
 
 
-def place(host: str, snapshot: Snapshot) -> Parties:
+def labelled_parties(host: str, snapshot: Snapshot) -> Parties:
     """The host's part. ``host`` is its name in the inventory."""
     selinux = snapshot.coverage["selinux"].status
     if snapshot.selinux.mode == "disabled" or selinux == NOT_APPLICABLE:
@@ -122,7 +122,7 @@ def place(host: str, snapshot: Snapshot) -> Parties:
         reader.sessions()
     reader.containers()
     reader.orphans()
-    return reader.placement()
+    return reader.parties()
 
 
 @dataclass
@@ -156,7 +156,7 @@ class _Reader:
             (item.file.device, item.file.inode) for item in running if item.file.inode is not None
         }
 
-    def placement(self) -> Parties:
+    def parties(self) -> Parties:
         """All parties that were added."""
         return Parties(
             tuple(self.guests),

@@ -59,7 +59,7 @@ def unknown(why: str) -> OwnVerdict:
 def judge(settings: WatchSettings, snapshot: Snapshot, now: datetime.datetime) -> OwnVerdict:
     """The host's verdict. Raises WaiverError. ``now`` is in UTC."""
     judgement = catalogue.judge(settings.host, snapshot, settings.rules)
-    compared = analysis.judge([analysis.view(settings.host, snapshot)])
+    compared = analysis.judge([analysis.compared_host(settings.host, snapshot)])
     local = [finding for finding in compared.findings if finding.reach == _LOCAL]
     doubts = [one for one in compared.outcomes.get(settings.host, ()) if one.rule == analysis.LOCAL.id]
     fleet = analysis.Fleet(tuple(local), {settings.host: tuple(doubts)} if doubts else {}, compared.guests)

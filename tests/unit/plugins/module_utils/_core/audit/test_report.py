@@ -196,7 +196,7 @@ def test_findings_are_sorted_worst_first() -> None:
 
 
 def test_a_guest_that_could_not_be_compared_makes_its_host_unknown() -> None:
-    across = analysis.judge([analysis.view("kvm1", host("kvm1", [guest("a", None)]))])
+    across = analysis.judge([analysis.compared_host("kvm1", host("kvm1", [guest("a", None)]))])
     entry = built(result(), fleet=across)["hosts"][0]
     assert entry["verdict"] == "unknown"
     assert "guest-a" in entry["why"]

@@ -83,7 +83,7 @@ def lab() -> dict[str, t.Any]:
         {"rule": "SEL-001", "subject": "kvm9", "reason": "until the old cluster is gone", "expires": "2026-01-01"},
         {"rule": "GST-009", "subject": "gone", "reason": "r", "expires": "2027-01-01"},
     ]
-    across = analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in pair])
+    across = analysis.judge([analysis.compared_host(snapshot.host.name, snapshot) for snapshot in pair])
     return report.build(results, across, waivers.parse(written), "high", NOW)
 
 

@@ -37,7 +37,7 @@ def proposed(
 ) -> dict[str, t.Any]:
     """What the fleet of these hosts proposes: host -> uuid -> label."""
     names = [item.host.name for item in snapshots]
-    judged = analysis.judge([analysis.view(name, item) for name, item in zip(names, snapshots)], unread)
+    judged = analysis.judge([analysis.compared_host(name, item) for name, item in zip(names, snapshots)], unread)
     hosts = [fresh_labels.labels(name, item) for name, item in zip(names, snapshots)]
     labels = fresh_labels.propose(hosts, judged.findings, allowed, unread, ledger)
     assert all(item["type"] == "static" for items in labels.values() for item in items)

@@ -56,7 +56,7 @@ def fleet(*hosts: s.Snapshot, **parts: t.Any) -> MoveFleet:
     return MoveFleet(
         "kvm2",
         {snapshot.host.name: snapshot for snapshot in hosts},
-        [across.view(snapshot.host.name, snapshot) for snapshot in hosts],
+        [across.compared_host(snapshot.host.name, snapshot) for snapshot in hosts],
         [all_storage(snapshot.host.name, snapshot) for snapshot in hosts],
         **parts,
     )

@@ -76,7 +76,7 @@ def bases() -> t.Iterator[Snapshot]:
 
 BASES = [encode(snapshot) for snapshot in bases()]
 OTHERS = fleet_faults.clean()
-OTHER_VIEWS = [analysis.view(host.host.name, host) for host in OTHERS]
+OTHER_VIEWS = [analysis.compared_host(host.host.name, host) for host in OTHERS]
 
 
 def places(node: t.Any) -> list[tuple[t.Any, t.Any]]:
@@ -150,16 +150,16 @@ def received(document: t.Any) -> Snapshot | str:
 def audited(snapshot: Snapshot | str) -> dict[str, t.Any]:
     """The report of a fleet with this host."""
     results = [report.judged(judge(host.host.name, host, f.Settings()), host.coverage) for host in OTHERS]
-    views, unread = list(OTHER_VIEWS), []
+    compared_hosts, unread = list(OTHER_VIEWS), []
     if isinstance(snapshot, str):
         results.append(report.unread("liar", snapshot))
         unread.append("liar")
     else:
         results.append(report.judged(judge("liar", snapshot, f.Settings()), snapshot.coverage))
-        views.append(analysis.view("liar", snapshot))
+        compared_hosts.append(analysis.compared_host("liar", snapshot))
         usages = [shared_use.usage(host.host.name, host) for host in OTHERS] + [shared_use.usage("liar", snapshot)]
         json.dumps(shared_use.documents(usages), ensure_ascii=False).encode()
-    return report.build(results, analysis.judge(views, unread), (), "low", NOW)
+    return report.build(results, analysis.judge(compared_hosts, unread), (), "low", NOW)
 
 
 @pytest.mark.parametrize("part", range(10))

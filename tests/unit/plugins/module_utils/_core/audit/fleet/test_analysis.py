@@ -18,7 +18,7 @@ FILER = "nfs:filer:/vol"
 
 
 def judged(*hosts: s.Snapshot) -> analysis.Fleet:
-    return analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts])
+    return analysis.judge([analysis.compared_host(snapshot.host.name, snapshot) for snapshot in hosts])
 
 
 def told(result: analysis.Fleet) -> list[tuple[str, str | None, str, str, list[str]]]:
@@ -172,15 +172,15 @@ def test_guests_that_other_rules_report_are_left_out(left_out: s.Guest) -> None:
 
 
 def test_a_label_that_was_not_read_is_a_doubt() -> None:
-    view = analysis.view("kvm1", host("kvm1", [guest("a", None), guest("b", None, context="SystemLow")]))
-    assert [doubt.code for doubt in view.doubts] == ["label_unreadable"] * 2
-    assert ["guest-a" in view.doubts[0].text, "guest-b" in view.doubts[1].text] == [True, True]
-    assert view.guests == ()
+    compared = analysis.compared_host("kvm1", host("kvm1", [guest("a", None), guest("b", None, context="SystemLow")]))
+    assert [doubt.code for doubt in compared.doubts] == ["label_unreadable"] * 2
+    assert ["guest-a" in compared.doubts[0].text, "guest-b" in compared.doubts[1].text] == [True, True]
+    assert compared.guests == ()
 
 
 def test_a_host_without_selinux_is_left_out_without_doubt() -> None:
-    view = analysis.view("kvm1", host("kvm1", [guest("a", None)], selinux=s.SELinux(mode="disabled")))
-    assert (view.guests, view.doubts) == ((), ())
+    compared = analysis.compared_host("kvm1", host("kvm1", [guest("a", None)], selinux=s.SELinux(mode="disabled")))
+    assert (compared.guests, compared.doubts) == ((), ())
 
 
 # -- who shares storage ----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def seeing(
 
 
 def judged(*hosts: s.Snapshot, unread: t.Sequence[str] = ()) -> analysis.Fleet:
-    return analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts], unread)
+    return analysis.judge([analysis.compared_host(snapshot.host.name, snapshot) for snapshot in hosts], unread)
 
 
 def told(result: analysis.Fleet) -> list[tuple[str, str]]:

@@ -18,8 +18,8 @@ ASKED = {"source": PROCESS + TWO, "target": FILE + TWO}
 
 
 def judged(*hosts: s.Snapshot, answers: dict[str, t.Any] | None = None) -> analysis.Fleet:
-    views = [analysis.view(snapshot.host.name, snapshot) for snapshot in hosts]
-    return analysis.judge(views, answers=None if answers is None else policy_answers.read(answers))
+    compared_hosts = [analysis.compared_host(snapshot.host.name, snapshot) for snapshot in hosts]
+    return analysis.judge(compared_hosts, answers=None if answers is None else policy_answers.read(answers))
 
 
 def local() -> s.Snapshot:

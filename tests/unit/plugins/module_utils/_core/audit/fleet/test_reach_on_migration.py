@@ -36,7 +36,7 @@ def test_who_could_meet_is_what_brute_force_finds(drawn: list[tuple[set[int], in
         host(f"kvm{place}", guests[place], storage=[nfs("/share", "nfs:filer:/vol")] if place < 2 else [])
         for place in range(4)
     ]
-    result = analysis.judge([analysis.view(one.host.name, one) for one in hosts], (), [["kvm1", "kvm2"]])
+    result = analysis.judge([analysis.compared_host(one.host.name, one) for one in hosts], (), [["kvm1", "kvm2"]])
 
     def moves(place: int, share: bool) -> bool:
         return place in (1, 2) or (place == 0 and share)

@@ -62,7 +62,7 @@ def on_share(uuid: str, level: str) -> s.Guest:
 
 def doubts(rule: str, *hosts: s.Snapshot, unread: t.Sequence[str] = ()) -> tuple[tuple[str, ...], str]:
     """Codes and words of what a rule cannot judge on the first host."""
-    result = analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts], unread)
+    result = analysis.judge([analysis.compared_host(snapshot.host.name, snapshot) for snapshot in hosts], unread)
     (outcome,) = (item for item in result.outcomes[hosts[0].host.name] if item.rule == rule)
     return outcome.codes, outcome.why
 
@@ -100,7 +100,7 @@ def test_a_file_of_another_host_that_a_guest_reaches_is_left_alone() -> None:
     runner = guest("a", "s0:c7,c8", "/share/own.qcow2", mount="/share")
     claim = guest("x", "s0:c3,c4", resources=[disk("/share/old.qcow2", "/share", 77)])
     hosts = (seeing("kvm1"), seeing("kvm2", runner), seeing("kvm3", claim, orphan=False))
-    (found,) = analysis.judge([analysis.view(snapshot.host.name, snapshot) for snapshot in hosts]).findings
+    (found,) = analysis.judge([analysis.compared_host(snapshot.host.name, snapshot) for snapshot in hosts]).findings
     assert found.fix == "Leave the file as it is until its owner is known: a guest on kvm3 uses it."
 
 

@@ -17,19 +17,20 @@ from tests.unit.support.fleets import guest
 
 
 def judged(case: FleetCase) -> list[f.Finding]:
-    views = [analysis.view(snapshot.host.name, snapshot) for snapshot in case.hosts()]
-    return list(analysis.judge(views, (), case.pools, case.ledger).findings)
+    compared_hosts = [analysis.compared_host(snapshot.host.name, snapshot) for snapshot in case.hosts()]
+    return list(analysis.judge(compared_hosts, (), case.pools, case.ledger).findings)
 
 
 def found(*hosts: s.Snapshot) -> list[str]:
     return [
-        finding.rule for finding in analysis.judge([analysis.view(each.host.name, each) for each in hosts]).findings
+        finding.rule
+        for finding in analysis.judge([analysis.compared_host(each.host.name, each) for each in hosts]).findings
     ]
 
 
 def test_a_clean_fleet_has_no_finding() -> None:
     result = analysis.judge(
-        [analysis.view(snapshot.host.name, snapshot) for snapshot in clean()], (), [("kvm1", "kvm2")]
+        [analysis.compared_host(snapshot.host.name, snapshot) for snapshot in clean()], (), [("kvm1", "kvm2")]
     )
     assert (result.findings, result.outcomes, result.questions) == ((), {}, {})
 
@@ -47,8 +48,8 @@ def test_a_fault_keeps_its_fingerprint(case: FleetCase) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_check_of_the_rule_finds_the_fault(case: FleetCase) -> None:
-    views = [comparison.view(snapshot.host.name, snapshot) for snapshot in case.hosts()]
-    fleet = comparison.compare_hosts(views, (), case.pools, case.ledger)
+    compared_hosts = [comparison.compared_host(snapshot.host.name, snapshot) for snapshot in case.hosts()]
+    fleet = comparison.compare_hosts(compared_hosts, (), case.pools, case.ledger)
     hits = [(rule.id, hit.subject, hit.reach) for rule in RULES for hit in rule.check(fleet)]
     assert hits == [(case.rule, case.subject, case.reach)]
 
@@ -73,7 +74,7 @@ def test_ids_are_in_order() -> None:
 
 def test_a_label_of_another_guest_is_worse_than_an_unknown_label() -> None:
     taken = row("somebody", "s0:c33,c287,c528,c781")
-    result = analysis.judge([analysis.view(one.host.name, one) for one in clean()], ["kvm9"], (), [taken])
+    result = analysis.judge([analysis.compared_host(one.host.name, one) for one in clean()], ["kvm9"], (), [taken])
     assert [(one.subject, one.severity) for one in result.findings] == [
         ("guests with a label that the ledger gave to others", "high"),
         ("static labels that the ledger does not know", "medium"),
@@ -99,8 +100,10 @@ def test_a_range_that_the_rule_about_the_daemons_label_reports_is_left_to_it(con
 
 def test_what_reach_reports_is_not_reported_again_as_copied() -> None:
     copies = [on_share(name, "s0:c87,c520", **static("s0:c87,c520")) for name in "ab"]
-    views = [analysis.view(f"kvm{number}", sharing(f"kvm{number}", one)) for number, one in enumerate(copies)]
-    result = analysis.judge(views)
+    compared_hosts = [
+        analysis.compared_host(f"kvm{number}", sharing(f"kvm{number}", one)) for number, one in enumerate(copies)
+    ]
+    result = analysis.judge(compared_hosts)
     assert [one.rule for one in result.findings] == ["CAT-001"]
     assert result.findings[0].evidence["copied_from_documentation"] is True
 

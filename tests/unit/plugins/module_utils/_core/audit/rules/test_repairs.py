@@ -68,8 +68,8 @@ FLEET_ROWS = [(case, *repair) for case in FLEET_CASES for repair in repairs_of(c
 
 
 def fleet_findings(fleet: Fleet, case: FleetCase) -> list[f.Finding]:
-    views = [analysis.view(host.host.name, host) for host in fleet.hosts]
-    return list(analysis.judge(views, (), case.pools, fleet.ledger).findings)
+    compared_hosts = [analysis.compared_host(host.host.name, host) for host in fleet.hosts]
+    return list(analysis.judge(compared_hosts, (), case.pools, fleet.ledger).findings)
 
 
 @pytest.mark.parametrize(
