@@ -24,7 +24,7 @@ from ..plugin_utils import _tenants as tenants
 from ..plugin_utils._action import Arguments, ControllerAction, write
 from ..plugin_utils._store import DEFAULT_URL, Store, Transaction
 
-OPERATIONS = ("reserve", "publish", "observe", "release", "list", "repair")
+OPERATIONS = ("reserve", "publish", "observe", "release", "repair")
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "store": {"type": "str", "default": DEFAULT_URL},
     "operation": {"type": "str", "choices": list(OPERATIONS), "default": "reserve"},
@@ -127,8 +127,6 @@ def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> Opera
     )
     store = Store(arguments["store"])
     try:
-        if operation == "list":
-            return _ledger.listing(store)
         if operation == "publish":
             return _ledger.publish(store, set(hosts), set(guests), now, check)
         if operation == "release":
@@ -188,18 +186,11 @@ def _returned(operation: OperationResult) -> dict[str, t.Any]:
         "sizes": sizes,
         "domains": operation.domains,
         "hosts": operation.hosts,
-        "labels": [_label(row) for row in operation.labels],
-        "tenants": operation.tenants,
         "unknown": operation.unknown,
         "unread": operation.unread,
         **({"warnings": operation.warnings} if operation.warnings else {}),
         "msg": f"{sizes['plan']} steps, {sizes['refused']} refused, {sizes['pending']} pending",
     }
-
-
-def _label(row: t.Any) -> dict[str, t.Any]:
-    names = ("domain", "uuid", "name", "host", "tenant", "level", "state", "until")
-    return {name: getattr(row, name) for name in names}
 
 
 def _diff(url: str, operation: OperationResult) -> dict[str, str]:

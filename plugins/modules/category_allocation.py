@@ -54,10 +54,9 @@ options:
         quarantine. A guest is gone when all hosts of its domain were read and none has it.
       - V(release) puts the labels of O(guests), and of all guests last seen on O(hosts), into quarantine. Name only
         guests and hosts that are gone for good. The ranges of O(hosts) are free at once.
-      - V(list) returns all labels of the ledger.
       - V(repair) compares ledger and fleet and reports differences. It settles no conflict, see O(repair).
     type: str
-    choices: [reserve, publish, observe, release, list, repair]
+    choices: [reserve, publish, observe, release, repair]
     default: reserve
   snapshots:
     description:
@@ -69,7 +68,7 @@ options:
     description:
       - Id of a run in the store, whose snapshots are read where O(snapshots) is not given. V(newest) is the newest run
         of O(inventory) that began no longer than O(max_age) ago.
-      - V(reserve) leaves RV(hosts) in the run, for M(svirt.fleet.fleet_orders). In check mode it does not.
+      - V(reserve) leaves RV(hosts) in the run, for M(svirt.fleet.fleet_orders_info). In check mode it does not.
     type: str
     default: ""
   hosts:
@@ -134,6 +133,7 @@ options:
 requirements:
   - SQLAlchemy 2.0 or newer on the controller, and psycopg 3 for PostgreSQL.
 seealso:
+  - module: svirt.fleet.category_allocation_info
   - module: svirt.fleet.fleet_store
   - module: svirt.fleet.guest_seclabel
 """
@@ -290,20 +290,6 @@ hosts:
         - guest: 00000000-0000-4000-8000-000000000001
           type: static
           label: system_u:system_r:svirt_t:s0:c32,c280,c528,c776
-labels:
-  description: With O(operation=list) all labels, each with C(domain), C(uuid), C(name), C(host), C(tenant), C(level),
-    C(state) and C(until), the end of its quarantine in seconds since the epoch.
-  returned: always
-  type: list
-  elements: dict
-  sample: []
-tenants:
-  description: With O(operation=list) all tenants, each with C(domain), C(tenant) and C(shared), the level of files that
-    all its guests share.
-  returned: always
-  type: list
-  elements: dict
-  sample: []
 unknown:
   description: What could not be recovered about labels that were added from the fleet.
   returned: always

@@ -65,7 +65,7 @@ options:
     default: 50
   orders:
     description:
-      - What to return for the steps after this one, and to leave in the run for M(svirt.fleet.fleet_orders).
+      - What to return for the steps after this one, and to leave in the run for M(svirt.fleet.fleet_orders_info).
       - V(shared_use) and V(fresh_labels) have the content of the files O(shared_use) and O(fresh_labels).
     type: list
     elements: str
@@ -114,14 +114,14 @@ options:
   questions:
     description:
       - File on the controller for queries to the loaded policy of each host with guests that reach one another (rules
-        CAT-001, CAT-002 and CAT-011), as O(svirt.fleet.isolation_check#module:checks). Hosts without a query are left
+        CAT-001, CAT-002 and CAT-011), as O(svirt.fleet.isolation_info#module:checks). Hosts without a query are left
         out.
       - If there are queries, the task does not fail and prints no summary, because the verdict is not final. Run the
         queries, then this module with O(answers). The report is written in any case.
     type: path
   answers:
     description:
-      - Name of the variable in which hosts registered the result of M(svirt.fleet.isolation_check) for O(questions).
+      - Name of the variable in which hosts registered the result of M(svirt.fleet.isolation_info) for O(questions).
       - The evidence of a finding then says whether it is C(confirmed by policy). A host whose variable is missing or
         failed counts as not asked.
     type: str
@@ -217,7 +217,7 @@ options:
     default: 3600
 seealso:
   - module: svirt.fleet.svirt_info
-  - module: svirt.fleet.isolation_check
+  - module: svirt.fleet.isolation_info
   - module: svirt.fleet.fleet_verdict
   - module: svirt.fleet.fleet_report
 """

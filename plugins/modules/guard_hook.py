@@ -79,7 +79,7 @@ notes:
   - A daemon that started before there was any hook for QEMU does not call the guard until it is restarted, or told to
     reload. RV(pending) says so.
 seealso:
-  - module: svirt.fleet.isolation_check
+  - module: svirt.fleet.isolation_info
 author:
   - svirt.fleet contributors (@svirt-fleet)
 """

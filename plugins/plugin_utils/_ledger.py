@@ -126,7 +126,9 @@ def _run(store: Store, now: float, check: bool, operate: t.Callable[[LedgerState
     except StoreError as error:
         if error.code == COMMIT_UNKNOWN and planned:
             steps = len(planned[0].changes)
-            raise StoreError(f"{error}. It had {steps} steps; operation list shows the ledger", error.code) from None
+            raise StoreError(
+                f"{error}. It had {steps} steps; category_allocation_info shows the ledger", error.code
+            ) from None
         raise
     result.warnings += store.warnings
     return result

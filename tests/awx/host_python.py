@@ -21,7 +21,7 @@ from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 
 _UTILS = "ansible_collections.svirt.fleet.plugins.module_utils."
-READERS = frozenset(("svirt_info", "isolation_check"))
+READERS = frozenset(("svirt_info", "isolation_info"))
 Change = Callable[[t.Any], None]
 
 

@@ -407,9 +407,38 @@ def test_modules_support_check_mode() -> None:
     assert [named(path) for path in modules if "supports_check_mode=True" not in path.read_text()] == []
 
 
+def documented(path: Path) -> dict[str, Any]:
+    """The documentation of a module, without its fragments."""
+    (text,) = [
+        node.value.value
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        if [target.id for target in node.targets if isinstance(target, ast.Name)] == ["DOCUMENTATION"]
+    ]
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
 def test_info_modules_never_report_a_change() -> None:
-    backends = sources(UTILS / "_backends", "*_info.py")
-    assert [named(path) for path in backends if '"changed": False' not in path.read_text()] == []
+    bodies = [*sources(UTILS / "_backends", "*_info.py"), *sources(PLUGINS / "action", "*_info.py")]
+    modules = {path.name for path in sources(MODULES, "*_info.py")}
+    assert {path.name for path in bodies} == modules
+    assert [named(path) for path in bodies if '"changed": False' not in path.read_text()] == []
+
+
+def test_what_only_returns_information_is_named_so() -> None:
+    documents = {path.stem: documented(path) for path in sources(MODULES)}
+    named_so = {name for name in documents if name.endswith("_info")}
+    fragment = "svirt.fleet._attributes.info_module"
+    assert {name for name, text in documents.items() if fragment in text["extends_documentation_fragment"]} == named_so
+    # What changes no host, by its own documentation, and has another name: the note says why.
+    others = {
+        name
+        for name, text in documents.items()
+        if text.get("attributes", {}).get("diff_mode", {}).get("support") == "N/A"
+    }
+    note = (ROOT / "docs" / "architecture.md").read_text().partition("**Names.**")[2].partition("\n##")[0]
+    assert set(re.findall(r"`(\w+)`", note)) - {"_info"} == others
 
 
 def test_helpers_are_private_by_name() -> None:

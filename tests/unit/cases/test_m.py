@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from ansible.errors import AnsibleError
-from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_analysis, fleet_store
+from ansible_collections.svirt.fleet.plugins.action import (
+    category_allocation,
+    category_allocation_info,
+    fleet_analysis,
+    fleet_store,
+)
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import clock
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
@@ -482,7 +487,7 @@ def test_m6_a_diff_shows_no_raw_control_text(tmp_path: Path) -> None:
     }
     result = actions.run(category_allocation, diff=True, operation="reserve", hosts=["kvm1"], **arguments)
     assert len(result["diff"]["after"].splitlines()) == 1
-    listed = actions.run(category_allocation, operation="list", store=arguments["store"])
+    listed = actions.run(category_allocation_info, store=arguments["store"])
     for text in (repr(result["diff"]), str(result), str(listed), result["diff"]["after"], result["plan"][0]["subject"]):
         assert not any(mark in text for mark in ("\x1b", "\u202e"))
     with pytest.raises(AnsibleError) as caught:

@@ -29,7 +29,7 @@ def done() -> list[tuple[str, dict[str, t.Any]]]:
 
 def test_a_look_asks_all_that_is_then_done_in_the_same_order() -> None:
     (look,) = tasks("categories", "look.yml")
-    asked = [(step["module"], step["arguments"]) for step in look["svirt.fleet.hardening_look"]["steps"]]
+    asked = [(step["module"], step["arguments"]) for step in look["svirt.fleet.hardening_info"]["steps"]]
     assert [module for module, _arguments in asked] == [module for module, _arguments in done()]
     for (_module, ask), (_same, do) in zip(asked, done(), strict=True):
         # The daemon's label is known only from the result of the first module.

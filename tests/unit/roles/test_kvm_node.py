@@ -55,7 +55,7 @@ def done() -> list[tuple[str, dict[str, t.Any]]]:
 
 def asked() -> list[tuple[str, dict[str, t.Any]]]:
     """The modules that look.yml asks, with their arguments, in its order."""
-    steps = tasks("kvm_node", "look.yml")[-1]["svirt.fleet.hardening_look"]["steps"]
+    steps = tasks("kvm_node", "look.yml")[-1]["svirt.fleet.hardening_info"]["steps"]
     facts: dict[str, dict[str, t.Any]] = {}
     for role in roles_of("look.yml"):
         (task,) = tasks(role, "look.yml")

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operations of the ledger: reserve, publish, observe, release, list and repair, without the database.
+"""Operations of the ledger: reserve, publish, observe, release and repair, and its list, without the database.
 
 Each takes the content of the tables (``LedgerState``) and returns its result and the rows to write (``LedgerUpdate``).
 The SQL is in plugin_utils/_ledger.py. static_labels.py assigns labels, ranges.py ranges, lifecycle.py states.

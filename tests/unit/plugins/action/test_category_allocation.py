@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.errors import AnsibleError
-from ansible_collections.svirt.fleet.plugins.action import category_allocation, fleet_store
+from ansible_collections.svirt.fleet.plugins.action import category_allocation, category_allocation_info, fleet_store
 from ansible_collections.svirt.fleet.plugins.doc_fragments import _options
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import STATES
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots
@@ -44,6 +45,9 @@ class Fleet:
         if operation in ("reserve", "observe", "repair"):
             values["snapshots"] = str(self.snapshots)
         return actions.run(category_allocation, **{**values, **arguments})
+
+    def ledger(self, **arguments: t.Any) -> dict[str, t.Any]:
+        return actions.run(category_allocation_info, **{"store": f"sqlite:///{self.file}", **arguments})
 
 
 @pytest.fixture
@@ -94,11 +98,11 @@ def test_a_whole_life(fleet: Fleet) -> None:
     assert fleet.do("publish", ["kvm1"])["after"]["published"] == 1
     fleet.add("kvm1", guest(uuid(1), FIRST, persistent_labels=static))
     assert fleet.do("observe", ["kvm1"])["after"]["observed"] == 1
-    assert [one["state"] for one in fleet.do("list")["labels"]] == ["observed"]
+    assert [one["state"] for one in fleet.ledger()["labels"]] == ["observed"]
     fleet.add("kvm1")
     assert fleet.do("observe", ["kvm1"])["after"]["quarantined"] == 1
     assert fleet.do("release", guests=[uuid(1)], quarantine_days=0)["changed"] is False  # its rest is not over
-    assert fleet.do("list")["changed"] is False
+    assert fleet.ledger()["counts"] == {**dict.fromkeys(STATES, 0), "quarantined": 1}
 
 
 def test_domains_and_tenants_are_the_operators(fleet: Fleet) -> None:
@@ -115,7 +119,7 @@ def test_domains_and_tenants_are_the_operators(fleet: Fleet) -> None:
         ("prod", "static", 1),
     ]
     assert result["hosts"]["kvm2"] == {"range": {"low": 0, "high": 63}, "guests": []}
-    assert [one["tenant"] for one in fleet.do("list")["labels"]] == ["acme"]
+    assert [one["tenant"] for one in fleet.ledger()["labels"]] == ["acme"]
 
 
 def test_hosts_that_share_labelled_storage_are_one_domain(fleet: Fleet) -> None:
@@ -209,7 +213,7 @@ def test_a_file_that_cannot_be_written_fails_but_the_ledger_has_the_labels(fleet
     (fleet.folder / "file").write_text("in the folder's place")
     result = fleet.do("reserve", ["kvm1"], dest=str(fleet.folder / "file" / "labels.json"))
     assert (result["failed"], "could not be written" in result["msg"]) == (True, True)
-    assert fleet.do("list")["before"]["reserved"] == 1
+    assert fleet.ledger()["counts"]["reserved"] == 1
 
 
 @pytest.mark.parametrize(
@@ -226,7 +230,8 @@ def test_a_file_that_cannot_be_written_fails_but_the_ledger_has_the_labels(fleet
         ("reserve", {"default_tenant": "a\nb"}, "can be printed"),
         ("reserve", {"domains": [{"name": "prod"}]}, "hosts"),
         ("reserve", {"domains": [{"name": "p", "hosts": ["kvm1"], "bands": [[0, 9]] * 4}]}, "share no category"),
-        ("list", {"store": "mysql://u:secret@h/d"}, "only sqlite and postgresql"),
+        ("publish", {"store": "mysql://u:secret@h/d"}, "only sqlite and postgresql"),
+        ("list", {}, "operation"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(fleet: Fleet, operation: str, arguments: dict[str, t.Any], told: str) -> None:
@@ -234,6 +239,56 @@ def test_what_cannot_be_meant_is_refused(fleet: Fleet, operation: str, arguments
     with pytest.raises(AnsibleError, match=told) as caught:
         fleet.do(operation, **{"hosts": ["kvm1"], **arguments})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_the_ledger_is_listed_and_not_changed(fleet: Fleet, check: bool) -> None:
+    fleet.add("kvm1", guest(uuid(2), "s0:c1,c2", name="web"), guest(uuid(1), "s0:c3,c4", name="db"))
+    fleet.do("reserve", ["kvm1"], tenants=[{"match": "web", "tenant": "acme"}])
+    before = fleet.file.read_bytes()
+    listed = fleet.ledger(check=check)
+    assert (listed["changed"], listed["failed"]) == (False, False)
+    assert [(one["name"], one["uuid"], one["tenant"], one["state"], one["until"]) for one in listed["labels"]] == [
+        ("db", uuid(1), "default", "reserved", None),
+        ("web", uuid(2), "acme", "reserved", None),
+    ]
+    assert [(one["domain"], one["tenant"]) for one in listed["tenants"]] == [
+        ("auto-kvm1", "acme"),
+        ("auto-kvm1", "default"),
+    ]
+    for label in listed["labels"]:
+        (shared,) = [one["shared"] for one in listed["tenants"] if one["tenant"] == label["tenant"]]
+        assert set(shared.removeprefix("s0:").split(",")) < set(label["level"].removeprefix("s0:").split(","))
+    assert (listed["counts"]["reserved"], listed["msg"]) == (2, "2 labels of 2 tenants")
+    assert fleet.file.read_bytes() == before
+
+
+def test_no_ledger_is_made_in_order_to_list_it(fleet: Fleet) -> None:
+    with pytest.raises(AnsibleError, match="no store at"):
+        fleet.ledger()
+    assert not fleet.file.exists()
+
+
+def test_a_ledger_that_others_can_read_is_listed_with_a_warning(fleet: Fleet) -> None:
+    fleet.add("kvm1", guest(uuid(1), "s0:c1,c2"))
+    fleet.do("reserve", ["kvm1"])
+    fleet.file.chmod(0o644)
+    assert "has mode 0644" in fleet.ledger()["warnings"][0]
+
+
+def test_the_documentation_of_the_list_names_what_there_is(fleet: Fleet) -> None:
+    name = "ansible_collections.svirt.fleet.plugins.modules.category_allocation_info"
+    module = importlib.import_module(name)
+    options = yaml.safe_load(_options.ModuleDocFragment.STORE)["options"]
+    assert yaml.safe_load(module.DOCUMENTATION)["options"] == {}
+    assert set(options) == set(category_allocation_info.ARGUMENTS)
+    assert options["store"]["default"] == category_allocation_info.ARGUMENTS["store"]["default"]
+    fleet.add("kvm1", guest(uuid(1), "s0:c1,c2"))
+    fleet.do("reserve", ["kvm1"])
+    listed, documented = fleet.ledger(), yaml.safe_load(module.RETURN)
+    assert set(listed) - {"changed", "failed", "msg"} == set(documented)
+    for key in ("labels", "tenants"):
+        assert set(listed[key][0]) == set(documented[key]["contains"]) == set(documented[key]["sample"][0])
 
 
 def test_the_documentation_names_what_there_is(fleet: Fleet) -> None:

@@ -16,7 +16,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.svirt.fleet.plugins.action import (
     category_allocation,
     fleet_analysis,
-    fleet_orders,
+    fleet_orders_info,
     fleet_report,
     fleet_store,
 )
@@ -364,7 +364,7 @@ def test_what_is_reserved_in_one_job_is_taken_in_another(site: Site) -> None:
         [{"low": 0, "high": 31}] * 2,
     )
     for name in ("kvm1", "kvm2"):
-        taken = site.run(fleet_orders, store=site.url, orders=["allocation"], hosts=[name])
+        taken = site.run(fleet_orders_info, store=site.url, orders=["allocation"], hosts=[name])
         assert (taken["run"], taken["orders"]) == (run, {"allocation": {name: reserved["hosts"][name]}})
     assert site.collect(folder, "kvm1", run_kind="allocate")["run"] != run  # no host is added any more
 
@@ -373,7 +373,7 @@ def test_labels_are_reserved_from_what_an_audit_has_read(site: Site) -> None:
     run = site.collect(site.job("all", ("kvm1", [A])), "kvm1")["run"]
     site.judge("kvm1")
     site.run(category_allocation, operation="reserve", store=site.url, hosts=["kvm1"], run="newest")
-    assert site.run(fleet_orders, store=site.url, orders=["allocation"], hosts=["kvm1"])["run"] == run
+    assert site.run(fleet_orders_info, store=site.url, orders=["allocation"], hosts=["kvm1"])["run"] == run
     (kept,) = site.runs()
     assert kept.verdict  # its report stays
 
@@ -383,7 +383,7 @@ def test_shared_use_and_fresh_labels_go_through_the_store(site: Site) -> None:
     site.collect(folder, "kvm1", "kvm2", run_kind="harden")
     names = ["shared_use", "fresh_labels"]
     judged = site.judge("kvm1", "kvm2", run_kind="harden", orders=names)
-    taken = site.run(fleet_orders, store=site.url, orders=names, hosts=["kvm1", "kvm2"])
+    taken = site.run(fleet_orders_info, store=site.url, orders=names, hosts=["kvm1", "kvm2"])
     assert taken["orders"] == judged["orders"]
     assert set(judged["orders"]["shared_use"]) == {"kvm1", "kvm2"}
 
@@ -391,7 +391,7 @@ def test_shared_use_and_fresh_labels_go_through_the_store(site: Site) -> None:
 def test_orders_that_no_step_left_are_missing(site: Site) -> None:
     site.judge("kvm1", snapshots=site.job("one", ("kvm1", [A])))
     with pytest.raises(AnsibleActionFail, match="orders"):
-        site.run(fleet_orders, store=site.url, orders=["allocation"], hosts=["kvm1"])
+        site.run(fleet_orders_info, store=site.url, orders=["allocation"], hosts=["kvm1"])
 
 
 def test_a_store_with_runs_alone_has_no_ledger(site: Site) -> None:

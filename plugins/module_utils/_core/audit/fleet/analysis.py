@@ -37,7 +37,7 @@ class Fleet:
     guests: int = 0
     equal_by_chance: int = 0
     expected_by_chance: float = 0.0
-    #: By host, what to ask its loaded policy, as isolation_check takes it.
+    #: By host, what to ask its loaded policy, as isolation_info takes it.
     questions: t.Mapping[str, list[dict[str, t.Any]]] = field(default_factory=dict)
 
 

@@ -43,7 +43,7 @@ class Question:
     target: str
 
     def check(self) -> dict[str, t.Any]:
-        """The question as isolation_check takes it."""
+        """The question as isolation_info takes it."""
         return {"source": self.source, "target": self.target, "class": "file", "permissions": ["read", "write"]}
 
 
@@ -58,7 +58,7 @@ class Answers:
 
 
 def read(answers: t.Mapping[str, t.Any]) -> Answers:
-    """Read what isolation_check returned, by host. Hosts are not trusted: everything is checked."""
+    """Read what isolation_info returned, by host. Hosts are not trusted: everything is checked."""
     statuses: dict[Question, tuple[str, str]] = {}
     failed: dict[str, str] = {}
     for host, answer in answers.items():

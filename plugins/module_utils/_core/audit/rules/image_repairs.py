@@ -108,7 +108,7 @@ CLOSE_DEVICE = Repair(
 #: Where libvirt would not give the file back to its guest, only its label can close it.
 CLOSE_BY_LABEL = Repair(
     "Leave owner and mode as they are, or the guest cannot start. By a rule of file contexts (semanage fcontext) give "
-    "the path a type that guests may not read (isolation_check asks the loaded policy), and set it while the guest is "
+    "the path a type that guests may not read (isolation_info asks the loaded policy), and set it while the guest is "
     "off: restorecon -F PATH. libvirt labels the file when its guest starts, and sets it back when it stops.",
     "operator",
 )

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: fleet_orders
+module: fleet_orders_info
 short_description: Take the orders for hosts from a run in the store
 version_added: 1.0.0
 author: svirt.fleet contributors (@svirt-fleet)
@@ -19,18 +19,10 @@ description:
     it.
 extends_documentation_fragment:
   - svirt.fleet._attributes
+  - svirt.fleet._attributes.info_module
   - svirt.fleet._attributes.controller
   - svirt.fleet._options.run
   - svirt.fleet._options.store
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: N/A
-    details:
-      - Nothing is modified.
-  idempotent:
-    support: full
 options:
   orders:
     description:
@@ -56,7 +48,7 @@ seealso:
 EXAMPLES = r"""
 ---
 - name: Take the labels that another job reserved
-  svirt.fleet.fleet_orders:
+  svirt.fleet.fleet_orders_info:
     store: postgresql://svirt@db.example.org/fleet
     orders: [allocation]
     hosts: "{{ ansible_play_hosts_all }}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: isolation_check
+module: isolation_info
 short_description: Ask the loaded SELinux policy who may reach what
 version_added: 1.0.0
 description:
@@ -73,7 +73,7 @@ author:
 EXAMPLES = r"""
 ---
 - name: Guests with other categories must not reach a disk, its own guest must
-  svirt.fleet.isolation_check:
+  svirt.fleet.isolation_info:
     checks:
       - source: system_u:system_r:svirt_t:s0:c1,c2
         target: system_u:object_r:svirt_image_t:s0:c3,c4
@@ -84,7 +84,7 @@ EXAMPLES = r"""
     fail_on_violation: true
 
 - name: May libvirt's daemon run a program with this label
-  svirt.fleet.isolation_check:
+  svirt.fleet.isolation_info:
     checks:
       - source: system_u:system_r:virtd_t:s0-s0:c0.c1023
         target: system_u:object_r:bin_t:s0
@@ -172,7 +172,7 @@ summary:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._backends.isolation_check import ARGUMENTS, run
+from ..module_utils._backends.isolation_info import ARGUMENTS, run
 from ..module_utils._module import settle
 
 

@@ -1,6 +1,6 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Body of module hardening_look: the modules that change hosts, in check mode, in one process.
+"""Body of module hardening_info: the modules that change hosts, in check mode, in one process.
 
 Most of a module's cost is its start: the connection to the host, Python, and the imports. Here it is paid once.
 

@@ -9,11 +9,11 @@ import typing as t
 
 import pytest
 import yaml
-from ansible_collections.svirt.fleet.plugins.module_utils._backends import hardening_look as work
+from ansible_collections.svirt.fleet.plugins.module_utils._backends import hardening_info as work
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journals
 from ansible_collections.svirt.fleet.plugins.module_utils._module import Call
-from ansible_collections.svirt.fleet.plugins.modules import hardening_look
+from ansible_collections.svirt.fleet.plugins.modules import hardening_info
 
 from tests.unit.support.module_args import patch_module_args
 
@@ -53,7 +53,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def call(*steps: str, **arguments: t.Any) -> dict[str, t.Any]:
         asked = [{"module": name, "arguments": arguments} for name in steps]
         with patch_module_args({"steps": asked}), pytest.raises(SystemExit):
-            hardening_look.main()
+            hardening_info.main()
         result = t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
         result.pop("invocation", None)
         return result
@@ -65,7 +65,7 @@ def test_a_host_that_needs_nothing(modules: Modules, run: Run) -> None:
     modules.says = {"guest_seclabel": {**QUIET, "pending": [WAITS]}, "image_label": {**QUIET, "refused": [LEFT]}}
     look = run("guest_seclabel", "image_label")
     assert look == {"changed": False, "needed": False, "why": "", "pending": [WAITS], "refused": [LEFT]}
-    assert set(look) - {"changed"} == set(yaml.safe_load(hardening_look.RETURN))
+    assert set(look) - {"changed"} == set(yaml.safe_load(hardening_info.RETURN))
     assert [name for name, _call in modules.calls] == ["guest_seclabel", "image_label"]
     for _name, call in modules.calls:
         assert (call.check_mode, call.diff) == (True, False)
@@ -108,5 +108,5 @@ def test_no_other_module_can_be_asked(run: Run) -> None:
 
 
 def test_it_documents_the_modules_that_it_knows() -> None:
-    documented = yaml.safe_load(hardening_look.DOCUMENTATION)["options"]["steps"]["suboptions"]["module"]["choices"]
+    documented = yaml.safe_load(hardening_info.DOCUMENTATION)["options"]["steps"]["suboptions"]["module"]["choices"]
     assert documented == sorted(work.MODULES)

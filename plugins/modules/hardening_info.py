@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: hardening_look
+module: hardening_info
 short_description: Check whether hardening has anything to do on a host
 version_added: 1.0.0
 description:
@@ -57,7 +57,7 @@ author:
 EXAMPLES = r"""
 ---
 - name: Check whether the guard is in place, and whether guests lack a label
-  svirt.fleet.hardening_look:
+  svirt.fleet.hardening_info:
     steps:
       - module: guard_hook
         arguments:
@@ -117,7 +117,7 @@ refused:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._backends.hardening_look import ARGUMENTS, run
+from ..module_utils._backends.hardening_info import ARGUMENTS, run
 from ..module_utils._host.base.journal import Journals
 from ..module_utils._module import settle_with_libvirt
 

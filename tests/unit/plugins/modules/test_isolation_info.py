@@ -6,7 +6,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.svirt.fleet.plugins.modules import isolation_check
+from ansible_collections.svirt.fleet.plugins.modules import isolation_info
 
 from tests.unit.support import hosts
 from tests.unit.support.captured import CapturedRoot, Tree
@@ -20,7 +20,7 @@ OTHER = "system_u:object_r:svirt_image_t:s0:c3,c4"
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: t.Any) -> dict[str, t.Any]:
     with patch_module_args(arguments), pytest.raises(SystemExit):
-        isolation_check.main()
+        isolation_info.main()
     return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
 
 
