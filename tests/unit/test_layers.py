@@ -415,7 +415,7 @@ def documented(path: Path) -> dict[str, Any]:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
         if [target.id for target in node.targets if isinstance(target, ast.Name)] == ["DOCUMENTATION"]
     ]
-    found: dict[str, Any] = yaml.safe_load(text)
+    found: dict[str, Any] = yaml.safe_load(str(text))
     return found
 
 
