@@ -72,6 +72,7 @@ options:
       - Folders on file systems of this host that other hosts mount. Without them, a guest that migrates to a host
         which mounts its disk from here loses access to the disk.
       - They are added to those that the file names. A folder below a named one is covered by it.
+      - libvirt before 10.8 ignores the key. There it is not written, and RV(refused) says what to do instead.
     type: list
     elements: str
   shared_filesystems_exact:

@@ -149,6 +149,24 @@ def test_exported_folders_with_guests_files_are_named(
     assert run(name_exports=True)["changed"] is False
 
 
+@pytest.mark.parametrize("arguments", [{"name_exports": True}, {"shared_filesystems": ["/srv/vms"]}])
+def test_key_that_the_installed_libvirt_ignores_is_refused_without_a_failure_or_a_change(
+    run: Run, conf: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, t.Any]
+) -> None:
+    have_files(monkeypatch, "/srv/vms/web.qcow2")
+    tree.file("/var/lib/nfs/etab", "/srv/vms\t*(rw,security_label)\n")
+    tree.folder("/srv/vms")
+    tree.file("/usr/lib/x86_64-linux-gnu/libvirt.so.0.9000.0")  # Debian 12
+    first = run(**arguments)
+    assert first["changed"], "the assignment that stands twice is repaired all the same"
+    assert [(item["subject"], item["code"]) for item in first["refused"]] == [
+        ("qemu.conf shared_filesystems", "key_ignored")
+    ]
+    assert "shared_filesystems" not in conf.read_text()
+    again = run(**arguments)
+    assert (again["changed"], again["plan"], again["refused"]) == (False, [], first["refused"])
+
+
 def test_an_export_whose_files_are_not_known_is_refused_unless_it_is_named(
     run: Run, conf: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

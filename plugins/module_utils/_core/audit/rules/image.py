@@ -344,9 +344,9 @@ RULES: tuple[Rule, ...] = (
             "image's label back under the running guest, and the guest loses its disk on the other host."
         ),
         fix=(
-            "Name the exported folder in shared_filesystems of qemu.conf and restart the daemon; until then migrate "
-            "no guest away from this host. Before the restart make sure that no two dynamic guests share their "
-            "categories: libvirt would kill one of them."
+            "Name the exported folder in shared_filesystems of qemu.conf, which libvirt 10.8 and later read, and "
+            "restart the daemon; until then migrate no guest away from this host. Before the restart make sure that no "
+            "two dynamic guests share their categories: libvirt would kill one of them."
         ),
         cost="daemon_restart",
         needs=("selinux", "libvirt", "guests", "storage"),
