@@ -35,7 +35,7 @@ from .programs import run_command
 
 OK, FAULT = 0, 70
 _MAX_FILE = 4 * 1024 * 1024
-_JOURNAL = ("journalctl", "-q", "--no-pager", "-o", "json", f"--output-fields={','.join(guard_log.FIELDS)}")
+_JOURNAL = ("journalctl", "--no-pager", "-o", "json", f"--output-fields={','.join(guard_log.FIELDS)}")
 #: Anybody may log under the guard's name, and only root as root.
 _GUARD = ("-n", str(guard_log.MOST), f"SYSLOG_IDENTIFIER={guard_log.IDENTIFIER}", "_UID=0")
 
@@ -89,8 +89,8 @@ class Watch:
 
     def _guard(self, before: GuardCounts) -> GuardCounts | None:
         """Totals of the guard's log; None where it cannot be read."""
-        status, out, _err = self.run([*_JOURNAL, *_GUARD])
-        return guard_log.counted(before, out) if status == 0 else None
+        status, out, err = self.run([*_JOURNAL, *_GUARD])
+        return guard_log.counted(before, out) if status == 0 and guard_log.NO_JOURNAL not in err else None
 
     def _tell(self, settings: WatchSettings, before: WatchState, own: OwnVerdict, guard: GuardCounts | None) -> None:
         """Log what changed, then write metrics and state: a line may come twice after a crash, and is never lost."""

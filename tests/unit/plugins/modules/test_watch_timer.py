@@ -270,9 +270,12 @@ def with_policy(monkeypatch: pytest.MonkeyPatch, host: Host, rules: t.Callable[[
     host.tree.file(f"{fs}/enforce", "1")
     host.tree.file(f"{fs}/access", label="system_u:object_r:security_t:s0")
     host.tree.file("/etc/libvirt/qemu.conf", label="system_u:object_r:virt_etc_t:s0")
+    host.tree.file("/run/log/journal", label="system_u:object_r:journal_t:s0")
     host.tree.file("/proc/1/attr/current", INIT + "\0")
     names = {"process": 2, "process2": 3, "file": 6, "dir": 7, "security": 1}
-    permissions = "open read write compute_av search add_name remove_name create rename unlink setattr nnp_transition"
+    permissions = (
+        "open read write map compute_av search add_name remove_name create rename unlink setattr nnp_transition"
+    )
     for name, number in names.items():
         host.tree.file(f"{fs}/class/{name}/index", str(number))
         for bit, permission in enumerate(permissions.split(), 1):
@@ -289,7 +292,8 @@ def test_the_domain_is_the_one_that_the_service_gets(
     assert (result["domain"], result["limits"]) == (domain, [])
 
 
-def test_what_the_policy_denies_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_policy(monkeypatch, host, policy(True, denied="virt_etc_t"))
+@pytest.mark.parametrize("kind", ["virt_etc_t", "journal_t"])
+def test_what_the_policy_denies_is_said(host: Host, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    with_policy(monkeypatch, host, policy(True, denied=kind))
     result = host.call()
-    assert [(item["code"], "virt_etc_t" in item["why"]) for item in result["limits"]] == [("denied", True)]
+    assert [(item["code"], kind in item["why"]) for item in result["limits"]] == [("denied", True)]

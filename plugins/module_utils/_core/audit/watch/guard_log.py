@@ -18,6 +18,8 @@ IDENTIFIER = "svirt-guard"
 #: Entries that are read at once, the newest.
 MOST = 5000
 FIELDS = ("MESSAGE", "PRIORITY", "_BOOT_ID")
+#: What journalctl says, and succeeds, where there is nothing that it could read.
+NO_JOURNAL = "No journal files were found"
 #: End of the guard's line when collisions are only logged; what tenants chose is quoted before it.
 _ALLOWED = "so it was let through"
 _WARNING, _ERROR = 4, 3

@@ -28,6 +28,8 @@ ORDER = (WATCH_PROGRAM, WATCH_SETTINGS, SERVICE_PATH, TIMER_PATH)
 _UNITS = (SERVICE_PATH, TIMER_PATH)
 _ZIP = b"PK"
 QEMU_CONF, SELINUXFS = "/etc/libvirt/qemu.conf", "/sys/fs/selinux/access"
+#: Folders of the journal; its files have their label.
+JOURNALS = ("/var/log/journal", "/run/log/journal")
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def questions(domain: str, labels: t.Mapping[str, str | None], directory: str) -
         (QEMU_CONF, "file", ("open", "read")),
         (SELINUXFS, "file", ("open", "read", "write")),
         (SELINUXFS, "security", ("compute_av",)),
+        *((path, "file", ("open", "read", "map")) for path in JOURNALS),
         (directory, "dir", ("search", "write", "add_name", "remove_name")),
         (directory, "file", ("create", "write", "rename", "unlink", "setattr")),
     )

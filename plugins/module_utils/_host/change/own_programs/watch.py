@@ -88,7 +88,7 @@ class WatchActor:
         """What the loaded policy keeps the service from."""
         if domain is None:
             return []
-        labels = {path: self._label(path) for path in (plan.QEMU_CONF, plan.SELINUXFS, directory)}
+        labels = {path: self._label(path) for path in (plan.QEMU_CONF, plan.SELINUXFS, *plan.JOURNALS, directory)}
         for name in selinux.read(self.root).facts.guest_types:
             label = self._policy.label(name, "s0:c1,c2")
             labels[name] = None if self._policy.lacks(label) else label

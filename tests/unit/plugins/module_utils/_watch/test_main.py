@@ -19,6 +19,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.own_files
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.root import Root
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Tools
 from ansible_collections.svirt.fleet.plugins.module_utils._watch import main as program
+from ansible_collections.svirt.fleet.plugins.module_utils._watch import programs
 from ansible_collections.svirt.fleet.plugins.module_utils._watch.host_root import SandboxedRoot
 from ansible_collections.svirt.fleet.plugins.module_utils._watch.main import FAULT, OK, Watch
 from ansible_collections.svirt.fleet.plugins.module_utils._watch.programs import run_command
@@ -105,9 +106,17 @@ def test_a_refusal_of_the_guard_is_counted(host: Host) -> None:
     host.run()
     host.run()
     assert value(host.metrics, "guard_refusals_total") == "1"
-    host.journal = (1, "", "no journal")
+    assert value(host.metrics, "guard_log_readable") == "1"
+
+
+@pytest.mark.parametrize("answer", [(1, "", "denied"), (0, "-- No entries --\n", "No journal files were found.\n")])
+def test_a_journal_that_cannot_be_read_is_no_journal_without_refusals(host: Host, answer: tuple[int, str, str]) -> None:
+    host.journal = answer
     host.run()
-    assert (value(host.metrics, "guard_refusals_total"), value(host.metrics, "guard_log_readable")) == ("1", "0")
+    assert (value(host.metrics, "guard_refusals_total"), value(host.metrics, "guard_log_readable")) == ("0", "0")
+    host.journal = (0, "-- No entries --\n", "")
+    host.run()
+    assert value(host.metrics, "guard_log_readable") == "1"
 
 
 def test_a_run_that_fails_is_unknown(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +191,42 @@ def test_programs_are_run_without_a_shell() -> None:
     assert run_command(["printf", "%s", "$HOME"])[:2] == (0, "$HOME")
     assert run_command(["/no/such/program"])[0] == 127
     assert run_command(["false"])[0] == 1
+
+
+@pytest.fixture
+def attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(programs, "_ATTRIBUTES", str(tmp_path))
+    (tmp_path / "current").write_bytes(b"u:r:watch_t:s0\0")
+    return tmp_path
+
+
+def test_programs_stay_in_the_domain_of_the_watch(attributes: Path) -> None:
+    """Its label is set for the program alone, and taken back."""
+    assert run_command(["cat", str(attributes / "exec")]) == (0, "u:r:watch_t:s0\0", "")
+    assert (attributes / "exec").read_bytes() == b"\n"
+    run_command(["/no/such/program"])
+    assert (attributes / "exec").read_bytes() == b"\n"
+
+
+def test_a_program_that_may_not_run_in_that_domain_gets_the_one_of_the_policy(
+    attributes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = subprocess.run
+
+    def denied(*arguments: t.Any, **more: t.Any) -> t.Any:
+        if (attributes / "exec").read_bytes() != b"\n":
+            raise PermissionError(13, "Permission denied")
+        return run(*arguments, **more)
+
+    monkeypatch.setattr(subprocess, "run", denied)
+    assert run_command(["printf", "read"]) == (0, "read", "")
+
+
+def test_programs_run_where_no_label_can_be_set(attributes: Path) -> None:
+    (attributes / "exec").mkdir()
+    assert run_command(["printf", "read"]) == (0, "read", "")
+    (attributes / "current").unlink()
+    assert run_command(["printf", "read"]) == (0, "read", "")
 
 
 # -- the archive -------------------------------------------------------------------------------------------------------
