@@ -225,6 +225,8 @@ def test_h_the_installed_libvirt_counts_not_the_running_one(tmp_path: Path) -> N
         ('#!/bin/sh\n[ "$2" = start ] && /usr/bin/logger x\n', "hook_fails"),
         ('#!/bin/sh\ncase "$2" in start) ;; *) echo bad >&2; exit 2;; esac\n', "hook_fails"),
         ("#!/usr/bin/python3\nimport sys\n", "hook_unknown"),
+        ('#!/bin/sh\n: "${VG:?not set}"\nexit 0\n', "hook_unknown"),
+        ("#!/bin/sh\n: > /run/hook/seen\nexit 0\n", "hook_unknown"),
         ('#!/bin/sh\n/usr/local/bin/check "$@"\n', "hook_unknown"),
         ('#!/bin/sh\n[ "$1" = web ] && exit 1\nexit 0\n', "hook_unknown"),
     ],

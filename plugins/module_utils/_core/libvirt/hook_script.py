@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from .shell_parser import LITERAL, OPAQUE, VARIABLE, Node, Part, ShellSyntaxError, Token, parse
+from .shell_parser import EXPANSION, LITERAL, OPAQUE, VARIABLE, Node, Part, ShellSyntaxError, Token, parse
 
 #: What the hook does at reconnect: exits with 0, with another status, or it is not known.
 PASSES, FAILS, UNKNOWN = "passes", "fails", "unknown"
@@ -29,15 +29,25 @@ _MAX_CALLS = 20
 
 #: Builtins that may end the script, or change how it is read.
 _REFUSED = frozenset(
-    ". source eval exec trap kill alias unalias time coproc command builtin enable hash getopts let select".split()
+    ". source eval exec trap kill alias unalias time coproc command builtin enable hash getopts let select "
+    "shopt".split()
 )
 #: Builtins that only set variables; others with a status of their own.
 _DECLARE = frozenset("local export readonly declare typeset".split())
 _READERS = frozenset("read unset mapfile readarray".split())
-_FIXED = {":": 0, "true": 0, "echo": 0, "printf": 0, "false": 1}
+_FIXED = {":": 0, "true": 0, "echo": 0, "false": 1}
+#: Builtins of which an error ends sh, also bash under that name: a bad name, an option, a redirection.
+_SPECIAL = frozenset(": set shift export readonly unset exit return break continue".split())
+#: Expansions in braces that sh has and that cannot fail; bash has more of them.
+_SAFE = re.compile(r"\{(?:#?\w+|(?P<name>\w+)(?:(?P<sets>:?=)|:?[-+]|%%?|##?)[^?]*)\}\Z")
+#: A format of printf that takes any argument.
+_PRINTS = re.compile(r"(?:[^%\\-]|\\[nt]|%[s%])(?:[^%\\]|\\[nt]|%[s%])*\Z")
 
 _BUILTINS = (
-    _REFUSED | _DECLARE | _READERS | frozenset((*_FIXED, *"exit return set shift test [ [[ break continue".split()))
+    _REFUSED
+    | _DECLARE
+    | _READERS
+    | frozenset((*_FIXED, *"exit return set shift test [ [[ break continue printf".split()))
 )
 
 Status = t.Optional[int]  # 0, 1 for any other, None where it is not known
@@ -80,6 +90,8 @@ class _Run:
     variables: dict[str, str | None] = field(default_factory=dict)
     arguments: tuple[str | None, ...] = _ARGUMENTS
     functions: dict[str, Node] = field(default_factory=dict)
+    #: Variables that are readonly.
+    fixed: set[str] = field(default_factory=set)
     calls: int = 0
     #: A branch of the function that is followed may have returned already.
     may_return: bool = False
@@ -235,6 +247,8 @@ class _Run:
             return None  # no class of characters, such as [z-a]
 
     def _for(self, node: Node, tested: bool) -> tuple[Status, str]:
+        for word in node.words[1:]:
+            self._value(word)
         self._assign(node.words[0].plain, None)
         for body in (node.nodes[0], *self.functions.values()):
             for name in _assigned(body):
@@ -250,8 +264,9 @@ class _Run:
         return 0, ""
 
     def _redirected(self, node: Node, tested: bool) -> tuple[Status, str]:
-        _status, ended = self.node(node.nodes[0], tested)
-        return self._failed(None, tested), ended
+        # Nothing of it is run where a file cannot be opened.
+        self._maybe(lambda: self.node(node.nodes[0], tested))
+        return self._failed(None, tested), ""
 
     def _simple(self, node: Node, tested: bool) -> tuple[Status, str]:
         words = list(node.words)
@@ -268,13 +283,33 @@ class _Run:
         name = words[0].plain
         values = [self._argument(word) for word in words[1:]]
         double = name == "[["
-        status, ended = self._run(name, words, [self._value(word) for word in words[1:]] if double else values)
-        if node.marks and not ended:
-            status = _either(status, None)
+        values = [self._value(word) for word in words[1:]] if double else values
+        if not self.bash:
+            self._refuse_errors(name, words, node.marks)
+        if node.marks:
+            self._maybe(lambda: self._run(name, words, values))
+            status, ended = None, ""
+        else:
+            status, ended = self._run(name, words, values)
         if status and not tested and self.stops_at_errors and not ended:
             self.exits.add(FAILS)
             return status, _EXIT
         return (status if ended else self._failed(status, tested)), ended
+
+    def _refuse_errors(self, name: str | None, words: list[Token], marks: t.Sequence[str]) -> None:
+        """Raise ShellSyntaxError where sh may end by an error of the command."""
+        if name in self.functions:
+            return
+        texts = [word.parts[0].text if word.parts and word.parts[0].kind == LITERAL else "" for word in words[1:]]
+        names = [text.partition("=")[0] for text in texts if not (name == "unset" and text in ("-v", "-f"))]
+        named = name in ("export", "readonly", "local", "unset")
+        if (
+            (marks and name in _SPECIAL)
+            or (named and not all(item.isascii() and item.isidentifier() for item in names))
+            or (name == "local" and not self.calls)
+            or (name == "shift" and (texts or not self.arguments))
+        ):
+            raise ShellSyntaxError(f"an error of {name} ends the script")
 
     def _run(self, name: str | None, words: list[Token], values: list[str | None]) -> tuple[Status, str]:
         if name is None or name in _REFUSED:
@@ -284,8 +319,8 @@ class _Run:
             return self._call(self.functions[name], self.arguments if every else values)
         if name in ("exit", "return"):
             return self._end(name, values)
-        if name in _FIXED:
-            return _FIXED[name], ""
+        if name in _FIXED or name == "printf":
+            return _FIXED.get(name, 0 if values and _PRINTS.match(values[0] or "") else None), ""
         if name in ("[", "test", "[["):
             return self._test(name, words[1:], values), ""
         if name == "set":
@@ -294,7 +329,7 @@ class _Run:
             self.arguments = self.arguments[1:] if not values else ()
             return (0 if self.arguments else None), ""
         if name in _DECLARE:
-            return self._declare(words[1:]), ""
+            return self._declare(name, words[1:]), ""
         if name in _READERS:
             for word in words[1:]:
                 if not (word.plain or "").startswith("-"):
@@ -306,7 +341,7 @@ class _Run:
         status: Status = self.last
         if values:
             text = values[0]
-            status = None if text is None or not text.isdigit() else int(int(text) % 256 != 0)
+            status = None if text is None or not text.isdigit() or len(values) > 1 else int(int(text) % 256 != 0)
         if name == "return":
             if not self.calls:
                 raise ShellSyntaxError("return outside of a function")
@@ -344,7 +379,8 @@ class _Run:
                 self.stops_at_unset = on
         return 0, ""
 
-    def _declare(self, words: list[Token]) -> Status:
+    def _declare(self, command: str, words: list[Token]) -> Status:
+        fixes = command == "readonly" or any("r" in (word.plain or "")[1:] for word in words if _is_option(word))
         for word in words:
             value = self._value(word)
             name, equals, rest = (word.parts[0].text if word.parts else "").partition("=")
@@ -353,11 +389,15 @@ class _Run:
             elif not name.startswith("-"):
                 self._assign(word.plain, None)
             del rest
-        return 0
+            if fixes and not _is_option(word):
+                self.fixed.add(name)
+        return 0 if self.bash or command not in ("declare", "typeset") else None  # sh may not have these
 
     def _assign(self, name: str | None, value: str | None) -> None:
         if name is None or name in ("IFS", "PATH", "BASH_ENV", "ENV"):
             raise ShellSyntaxError(f"variable {name}")
+        if name in self.fixed:
+            raise ShellSyntaxError(f"readonly variable {name}")
         self.variables[name] = value
 
     def _value(self, token: Token) -> str | None:
@@ -368,18 +408,30 @@ class _Run:
                 texts.append(part.text)
             elif part.kind == VARIABLE:
                 texts.append(self._variable(part.text))
+            elif part.kind == EXPANSION:
+                self._expand(part.text)
+                texts.append(None)
             else:
                 texts.append(None)
         return None if None in texts else "".join(text for text in texts if text is not None)
 
+    def _expand(self, text: str) -> None:
+        """Note what an expansion does. Raises ShellSyntaxError where the script may end by it: ${NAME:?}, $((1/0))."""
+        safe = _SAFE.match(text)
+        if text.startswith("(") or (safe is None and ("?" in text or not self.bash)):
+            raise ShellSyntaxError("an expansion that may end the script")
+        if safe is not None and safe["sets"]:
+            self._assign(safe["name"], None)
+
     def _argument(self, token: Token) -> str | None:
         """The text of an argument; None where the shell may split it into several, or drop it."""
+        whole = self._value(token)
         for part in token.parts:
             if part.kind == VARIABLE and not part.quoted:
                 value = self._variable(part.text)
                 if value is not None and (not value or _SPLIT.search(value)):
                     return None
-        return self._value(token)
+        return whole
 
     def _variable(self, name: str) -> str | None:
         if name.isdigit():
@@ -435,6 +487,10 @@ class _Run:
         if not double and values[0] is not None and values[2] is not None:
             equal = values[0] == values[2]
         return None if equal is None else equal is (words[1].plain != "!=")
+
+
+def _is_option(word: Token) -> bool:
+    return (word.plain or "").startswith("-")
 
 
 def _regex(pattern: str) -> str:

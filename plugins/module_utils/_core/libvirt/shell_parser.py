@@ -17,6 +17,8 @@ MAX_TEXT = 64 * 1024
 _MAX_DEPTH = 40
 
 LITERAL, VARIABLE, OPAQUE = "literal", "variable", "opaque"
+#: Opaque too, and the shell itself may end over it; its text is what follows the dollar sign.
+EXPANSION = "expansion"
 _OPERATORS = (
     *(";;&", "&>>", "<<<", "<<-", ";;", ";&", "&&", "||", "&>", "|&", "<<", ">>", ">&", "<&", ">|", "<>", "<(", ">("),
     *("\n", ";", "&", "|", "(", ")", "<", ">"),
@@ -210,8 +212,11 @@ class _Lexer:
             self.place += len(match.group()) if match else 0
             return Part(VARIABLE, braces.group(1) if braces else name.group() if name else "", quoted)
         if rest in ("(", "{"):
+            start = self.place
             self._skip_brackets(rest, ")" if rest == "(" else "}")
-            return Part(OPAQUE, quoted=quoted)
+            inside = self.text[start : self.place]
+            may_end = rest == "{" or inside.startswith("((")  # what fails in $( ) ends a shell of its own
+            return Part(EXPANSION, inside, quoted) if may_end else Part(OPAQUE, quoted=quoted)
         if rest and rest in "0123456789":
             self.place += 1
             return Part(VARIABLE, rest, quoted)
@@ -356,6 +361,8 @@ class _Parser:
         self._place += 1
         if self._now.operator:
             raise ShellSyntaxError("redirection to nothing")
+        if any(part.kind == EXPANSION for part in self._now.parts):
+            raise ShellSyntaxError("an expansion that may end the script")
         self._place += 1
         return True
 
