@@ -260,3 +260,47 @@ def test_a_one_server_by_two_protocols_is_no_pass() -> None:
     result = judged(hosts)
     assert result.unknown("CAT-001") == {"kvm1", "kvm2"}
     assert len(set(result.domains.values())) == 1
+
+
+RELATIVE = [
+    "50 1 0:60 / /share rw - nfs4 localhost:/vol rw,seclabel",
+    "50 1 0:60 / /share rw - nfs4 LocalHost.localdomain.:/vol rw,seclabel",
+    "50 1 0:60 / /share rw - nfs4 127.0.0.1:/vol rw,seclabel",
+    "50 1 0:60 / /share rw - nfs4 [::1]:/vol rw,seclabel",
+    "50 1 0:60 / /share rw - nfs4 [fe80::1%eth0]:/vol rw,seclabel",
+    "50 1 0:60 / /share rw - ceph 127.0.0.1:6789,[::1]:6789:/vol rw,seclabel",
+    "50 1 0:60 / /share rw - fuse.glusterfs localhost:vol rw,seclabel",
+    "50 1 0:60 / /share rw - fuse.sshfs root@localhost:/vol rw,seclabel",
+]
+
+
+@pytest.mark.parametrize("line", RELATIVE)
+def test_a_a_server_that_each_host_names_for_itself_proves_nothing(line: str) -> None:
+    web = guest(1, "s0:c40,c300,c600,c900", static=True)
+    hosts = {"kvm1": host("kvm1", web, storage=[mounted(line)]), "kvm2": host("kvm2", storage=[mounted(line)])}
+    assert move(hosts, uuid(1), "kvm2") == "unknown"
+    hosts = {"kvm1": host("kvm1", guest(1), storage=[mounted(line)]), "kvm2": host("kvm2", guest(2), storage=[FILER])}
+    for other in (line, line.replace("/vol", "/other")):
+        hosts["kvm2"].storage = [mounted(other)]
+        result = judged(hosts)
+        assert (result.rules, result.unknown("CAT-001")) == (set(), {"kvm1", "kvm2"})
+        assert len(set(result.domains.values())) == 1
+    stated = judged(hosts, [{"name": "vms", "mounts": ["kvm1:/share", "kvm2:/share"]}])
+    assert "CAT-001" in stated.rules
+
+
+def test_a_two_shares_of_one_server_may_be_one_folder() -> None:
+    web = guest(1, "s0:c40,c300,c600,c900", static=True)
+    here, there = bound("cifs", "//filer/vms", "/"), bound("cifs", "//FILER/images$", "/")
+    assert move({"kvm1": host("a", web, storage=[here]), "kvm2": host("b", storage=[there])}, uuid(1), "kvm2") == (
+        "unknown"
+    )
+    result = judged({"kvm1": host("a", guest(1), storage=[here]), "kvm2": host("b", guest(2), storage=[there])})
+    assert result.unknown("CAT-001") == {"kvm1", "kvm2"}
+    assert len(set(result.domains.values())) == 1
+
+
+def test_a_a_transport_is_no_part_of_a_volumes_name() -> None:
+    one, other = (bound("fuse.glusterfs", f"node1:{volume}", "/") for volume in ("vms", "/vms.rdma"))
+    result = judged({"kvm1": host("a", guest(1), storage=[one]), "kvm2": host("b", guest(2), storage=[other])})
+    assert "CAT-001" in result.rules

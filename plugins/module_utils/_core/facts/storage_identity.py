@@ -5,13 +5,15 @@
 Proof of identity is a file system uuid, a cluster's fsid with the name of its file system, or the operator's word
 (storage_statements.py). Two different proofs of one kind show two storages. The text of a mount source is no proof:
 one server has several names and addresses. Equal texts are taken for one storage; different texts leave it open,
-except two separate folders of one server.
+except two separate folders of one server. A name that each host gives to another machine, such as localhost, is none,
+and shares of SMB with two names may be one folder.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import posixpath
 import re
 import typing as t
@@ -26,6 +28,9 @@ SHARED, OPEN, DIFFERENT = "shared", "open", "different"
 #: Protocols of NFS.
 NFS = frozenset(("nfs", "nfs4"))
 
+#: Protocols of SMB.
+SMB = frozenset(("cifs", "smb3", "smbfs"))
+
 #: Kinds of identity. Identities of different kinds cannot be compared.
 DECLARED, UUID, CEPH, SOURCE = "declared", "uuid", "ceph", "source"
 
@@ -33,6 +38,14 @@ DECLARED, UUID, CEPH, SOURCE = "declared", "uuid", "ceph", "source"
 _CEPH = re.compile(r"[^@/]*@(?P<fsid>[0-9a-f-]{36})\.(?P<name>[^=/]+)=(?P<path>/?.*)\Z")
 #: File systems whose mount source lists several servers.
 _SEVERAL_SERVERS = re.compile(r"[,;]")
+#: A volume of GlusterFS with its transport; names of volumes have no dot.
+_TRANSPORT = re.compile(r"\A(/[^/.]+)\.(?:tcp|rdma)(?=/|\Z)")
+#: A server as a name or an address, without its user and port.
+_SERVER = re.compile(r"(?:[^@/]*@)?(?:\[(?P<bracketed>[^\]]*)\](?::\d+)?|(?P<name>[^:\[\]]*)(?::\d+)?|(?P<bare>.*))\Z")
+#: Names that every host gives to itself, and the beginning of its own addresses.
+_OWN_NAMES = frozenset(("localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "lo"))
+_OWN_ADDRESS = re.compile(r"127(?:\.\d{1,10}){1,3}\Z")
+_MAX_ADDRESS = 200
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,9 @@ class StorageIdentity:
         server = min(self.servers, default="")
         if server and self.kind != CEPH:
             return f"{server}:{self.path}"
-        return f"{self.proof}{self.path}" if self.proof else f"a mount of type {self.family}"
+        if self.proof or not self.path:
+            return f"{self.proof}{self.path}" if self.proof else f"a mount of type {self.family}"
+        return f"{self.path} of a {self.family} server that each host names for itself"
 
 
 def source_key(family: str, server: str, path: str) -> str:
@@ -101,7 +116,10 @@ def identity_of(storage: Storage, declared: str = "") -> StorageIdentity | None:
         proof = f"ceph:{ceph['fsid']}.{ceph['name']}"
         return StorageIdentity(DECLARED if declared else CEPH, declared or proof, frozenset((proof,)), path, family)
     server, path = _server_and_path(source)
-    servers = frozenset(filter(None, _SEVERAL_SERVERS.split(server))) if path else frozenset()
+    named = _SEVERAL_SERVERS.split(server) if path else ()
+    servers = frozenset(name for name in named if name and not is_relative(name))
+    if family == "glusterfs":
+        path = _TRANSPORT.sub(r"\1", path)
     return StorageIdentity(DECLARED if declared else SOURCE, declared, servers, path, family)
 
 
@@ -119,6 +137,22 @@ def _server_and_path(source: str) -> tuple[str, str]:
     return server, posixpath.normpath("/" + path.lstrip("/"))
 
 
+def is_relative(server: str) -> bool:
+    """Whether a server's name or address means another machine on each host: its own, or one of its own link."""
+    match = _SERVER.match(server)
+    name = "" if match is None else match["bracketed"] or match["name"] or match["bare"] or ""
+    name, zone, _interface = name.partition("%")
+    first = name.partition(".")[0]
+    if zone or first in _OWN_NAMES or name.endswith(".localhost") or _OWN_ADDRESS.match(name):
+        return True
+    try:
+        address = ipaddress.ip_address(name[:_MAX_ADDRESS])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_link_local or address.is_unspecified
+
+
 def relation(one: StorageIdentity, other: StorageIdentity) -> str:
     """Whether two mounts are of one storage, or overlap: SHARED, DIFFERENT, or OPEN."""
     if one.kind == other.kind == DECLARED or one.kind == other.kind == UUID:
@@ -129,9 +163,15 @@ def relation(one: StorageIdentity, other: StorageIdentity) -> str:
         return OPEN
     if below(one.path, other.path) or below(other.path, one.path):
         return SHARED
+    if one.family in SMB:  # a share is a name: two of them may be one folder
+        return OPEN if _share(one.path) != _share(other.path) else DIFFERENT
     if DECLARED in (one.kind, other.kind) or aliased(one.path, other.path) or aliased(other.path, one.path):
         return OPEN
     return DIFFERENT
+
+
+def _share(path: str) -> str:
+    return path.strip("/").partition("/")[0]
 
 
 def aliased(path: str, exported: str) -> bool:
@@ -173,6 +213,8 @@ def connected(identities: t.Sequence[StorageIdentity]) -> list[list[int]]:
 def _by_path(identities: t.Sequence[StorageIdentity], indexes: t.Sequence[int]) -> list[list[int]]:
     """Folders of one server: those that lie in one another, or may be one under a pseudo-root."""
     known: dict[str, list[int]] = {}
+    if len(indexes) > 1 and identities[indexes[0]].family in SMB:
+        return [list(indexes)]
     for index in indexes:
         known.setdefault(identities[index].path, []).append(index)
     if "/" in known:
