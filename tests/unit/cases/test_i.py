@@ -68,6 +68,19 @@ def test_i1_a_fallback_of_grub_cfg_weakens_the_entries_that_use_it() -> None:
         (f"if [ -s $prefix/grubenv ]; then\n  load_env\nfi\n{FALLBACK}{BLSCFG}", "$kernelopts", None, "fail"),
         (f'set kernelopts="{LINE}"\n{FALLBACK}{BLSCFG}', "$kernelopts", None, "pass"),
         (f"{SET}if [ -n $kernelopts ]; then\nset kernelopts='selinux=0'\nfi\n{BLSCFG}", "$kernelopts", None, "fail"),
+        # An environment block counts where it is one.
+        (f"load_env\n{FALLBACK}{BLSCFG}", "$kernelopts", f"kernelopts={LINE}\n", "fail"),
+        (f"load_env\n{FALLBACK}{BLSCFG}", "$kernelopts", f"{HEAD.lower()}kernelopts={LINE}\n", "fail"),
+        (f"load_env\n{BLSCFG}", "$kernelopts", f"\ufeff{HEAD}kernelopts={LINE}\n", "unknown"),
+        # A function that ends before its last command.
+        (f"function f {{\nset k=selinux=0\nreturn\nset k=\n}}\nf\n{BLSCFG}", f"{LINE} $k", None, "unknown"),
+        # Menus that GRUB goes on with.
+        (f"menuentry x {{\nconfigfile $prefix/more.cfg\n}}\n{BLSCFG}", LINE, None, "unknown"),
+        (f"legacy_configfile /boot/grub/menu.lst\n{BLSCFG}", LINE, None, "unknown"),
+        (f"submenu x {{\nextract_entries_source /boot/x.cfg\n}}\n{BLSCFG}", LINE, None, "unknown"),
+        (f"menuentry x {{\nconfigfile (hd0,gpt3)/boot/grub/grub.cfg\n}}\n{BLSCFG}", LINE, None, "pass"),
+        (f"menuentry x {{\nconfigfile (loop)/boot/grub/loopback.cfg\n}}\n{BLSCFG}", LINE, None, "pass"),
+        (f"menuentry x {{\nconfigfile $prefix/custom.cfg\n}}\n{BLSCFG}", LINE, None, "pass"),
         # Nested variables.
         (f'set a="selinux=0"\nset kernelopts="{LINE} $a"\n{BLSCFG}', "$kernelopts", None, "fail"),
         (f'set a="selinux=0"\n{BLSCFG}', "$kernelopts", f"{HEAD}kernelopts={LINE} $a\n", "fail"),
@@ -383,6 +396,14 @@ def test_i2_texts_that_grub_cfg_runs_are_read() -> None:
     tree.file("/boot/efi/EFI/x/custom.cfg", "set extra=quiet\n")  # of another grub.cfg
     assert judged(tree) == "fail"
     tree.file("/boot/grub/custom.cfg", f"menuentry 'y' {{\n\tlinux /vmlinuz {LINE} enforcing=0\n}}\n")
+    assert judged(tree) == "fail"
+
+
+def test_i2_menus_of_snapshots_are_read() -> None:
+    tree = el(f"submenu 'Snapshots' {{\n  configfile \"${{prefix}}/grub-btrfs.cfg\"\n}}\n{BLSCFG}", options(LINE))
+    tree.file("/boot/grub2/grub-btrfs.cfg", f"menuentry 'Old' {{\n\tlinux /vmlinuz {LINE}\n}}\n")
+    assert judged(tree) == "pass"
+    tree.file("/boot/grub2/grub-btrfs.cfg", f"menuentry 'Old' {{\n\tlinux /vmlinuz {LINE} selinux=0\n}}\n")
     assert judged(tree) == "fail"
 
 

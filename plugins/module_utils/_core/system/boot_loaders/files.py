@@ -20,7 +20,7 @@ ENVIRONMENTS = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
 #: GRUB's configurations.
 CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/efi/EFI/*/grub.cfg")
 #: Texts that grub.cfg of distributions runs where they are there.
-_SOURCED = ("custom.cfg", "user.cfg", "bootuuid.cfg")
+_SOURCED = ("custom.cfg", "user.cfg", "bootuuid.cfg", "grub-btrfs.cfg")
 SOURCED = (
     *(f"{folder}/{name}" for folder in ("/boot/grub", "/boot/grub2", "/boot/efi/EFI/*") for name in _SOURCED),
     "/.snapshots/grub-snapshot.cfg",

@@ -19,7 +19,12 @@ _HEAD = "# GRUB Environment Block\n"
 
 
 def parse_grubenv(text: str) -> dict[str, str]:
-    """Variables of a GRUB environment block; a backslash escapes the character after it."""
+    """Variables of a GRUB environment block; GRUB reads nothing of a text that does not begin as a block does."""
+    return _variables(text) if text.startswith(_HEAD) else {}
+
+
+def _variables(text: str) -> dict[str, str]:
+    """Variables by their lines; a backslash escapes the character after it."""
     variables: dict[str, str] = {}
     for line in re.sub(r"\\\n", "", text[:MAX_TEXT]).split("\n"):
         name, equals, value = line.partition("=")
@@ -30,7 +35,7 @@ def parse_grubenv(text: str) -> dict[str, str]:
 
 def edit_grubenv(text: str, wish: BootWish, names: t.Collection[str]) -> str:
     """The environment block with these variables as they should be, of the same size. Raises PlanError."""
-    variables = parse_grubenv(text)
+    variables = _variables(text)
     edits = {name: strengthen(variables[name], wish, choose=False) for name in names if name in variables}
     edits = {name: value for name, value in edits.items() if value != variables[name]}
     if not edits:

@@ -48,6 +48,14 @@ _KERNELS = frozenset(("linux", "linux16", "linuxefi", "linux_xen"))
 _MODULES = frozenset(("module", "module2"))
 #: Commands that run another text.
 _SOURCES = frozenset(("source", ".", "eval"))
+#: Commands that go on with another menu; that of another boot loader is not read.
+_MENUS_OF_OTHERS = frozenset(
+    """
+    legacy_configfile legacy_source syslinux_configfile syslinux_source extract_entries_configfile
+    extract_entries_source extract_legacy_entries_configfile extract_legacy_entries_source
+    extract_syslinux_entries_configfile extract_syslinux_entries_source
+    """.split()
+)
 #: Options that name the variable which a command assigns.
 _ASSIGNING = frozenset("search probe regexp smbios rdmsr cpuid read stat hwmatch".split())
 
@@ -267,8 +275,12 @@ class GrubScope:
             self.values.update((item, frozenset(("",))) for item in rest)
         elif name == "blscfg":
             self.at_blscfg = _joined([dict(self.values), *([self.at_blscfg] if self.at_blscfg is not None else [])])
-        elif name in _SOURCES:
+        elif name in _SOURCES or (name == "configfile" and _is_menu_here(rest)):
             self._source(words)
+        elif name in _MENUS_OF_OTHERS:
+            self._doubt(f"{name} runs {' '.join(rest)[:100]}, which was not read")
+        elif name == "return":
+            self._doubt("a function or a text returns before its end, which is not followed")
         elif name in _ASSIGNING:
             self._assigning(name, rest)
         return None
@@ -416,6 +428,12 @@ class GrubScope:
         """A submenu sees exported variables only; others are empty there."""
         values = self.values[name]
         return values if name in self.exported else values | {""}
+
+
+def _is_menu_here(rest: list[str]) -> bool:
+    """Whether ``configfile`` goes on with a menu that may be this host's and is none of its grub.cfg."""
+    path = rest[0] if rest else ""
+    return not path.startswith("(loop") and posixpath.basename(path) != "grub.cfg"
 
 
 def _loads_kernel(node: ScriptCommand) -> bool:
