@@ -119,7 +119,8 @@ def test_a_second_run_of_the_role_changes_nothing(watch: Watch) -> None:
 def test_it_judges_as_the_audit_does(watch: Watch, lab: Lab) -> None:
     metrics = watch.metrics() or watch.by_timer(1)
     found = audit(lab.inventory, limit="kvm1", svirt_fail_on="critical").report
-    of_host = [item for item in found["findings"] if item["host"] == "kvm1"]
+    # What hosts reach across shared storage is left to the audit.
+    of_host = [item for item in found["findings"] if item["host"] == "kvm1" and item["reach"] in (None, "E1")]
     for rule in {item["rule"] for item in of_host if item["scope"] != "fleet"}:
         number = sum(item["rule"] == rule for item in of_host)
         assert metrics[f'rule_findings{{rule="{rule}"}}'] == number, rule
