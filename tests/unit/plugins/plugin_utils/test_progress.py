@@ -51,8 +51,5 @@ def test_every_host_is_counted_once(events: list[tuple[str, bool]]) -> None:
 def test_lines_come_less_often() -> None:
     task = TaskProgress("svirt_info", 1, 0.0, after=10.0)
     task.started("kvm1", 0.0)
-    waits = []
-    for _ in range(8):
-        waits.append(task.wait())
-        task.line(0.0)
+    waits = [(task.wait(), task.line(0.0))[0] for _number in range(8)]
     assert waits == [10, 20, 30, 40, 50, 60, 60, 60]

@@ -216,7 +216,7 @@ def test_a_program_that_may_not_run_in_that_domain_gets_the_one_of_the_policy(
     def denied(*arguments: t.Any, **more: t.Any) -> t.Any:
         if (attributes / "exec").read_bytes() != b"\n":
             raise PermissionError(13, "Permission denied")
-        return run(*arguments, **more)
+        return run(*arguments, check=more.pop("check", False), **more)
 
     monkeypatch.setattr(subprocess, "run", denied)
     assert run_command(["printf", "read"]) == (0, "read", "")
