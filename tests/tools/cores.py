@@ -76,7 +76,8 @@ def main() -> int:
     except environment.SetUpError as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 1
-    for version in sorted(set(environment.CORES) - set(results) - set(options.versions)):
+    wanted = options.versions or environment.CORES
+    for version in sorted(set(wanted) - set(results)):
         print(f"==> ansible-core {version}: not run, no Python for it is here")
     failed = [version for version, status in results.items() if status]
     print(f"==> failed on ansible-core {', '.join(failed)}" if failed else f"==> passed on {', '.join(results)}")

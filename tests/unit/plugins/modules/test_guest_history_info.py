@@ -9,7 +9,6 @@ import typing as t
 
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.history import transfer
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SchemaError
@@ -21,6 +20,7 @@ from ansible_collections.svirt.fleet.plugins.plugin_utils._probe_answer import u
 from tests.unit.support import audit_log as log
 from tests.unit.support.captured import CapturedRoot, Tree
 from tests.unit.support.handed_in import hand_root
+from tests.unit.support.module_args import patch_module_args
 
 LOG = "/var/log/audit/audit.log"
 OLD = [log.record("AVC", 5, "avc: denied"), log.label(10, 1, "s0:c1,c2"), log.start(11, 1)]
