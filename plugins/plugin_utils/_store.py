@@ -16,6 +16,7 @@ import sys
 import time
 import typing as t
 import uuid
+import weakref
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -323,6 +324,8 @@ class Store:
         engine = sa.create_engine(self._url, connect_args=options, poolclass=sa.pool.StaticPool)
         if sqlite:
             sa.event.listen(engine, "connect", _prepared)
+        # A store that nobody closed closes its connection when it goes; not in a forked child at its exit.
+        weakref.finalize(self, engine.dispose).atexit = False
         return engine
 
     def _server_options(self) -> dict[str, t.Any]:

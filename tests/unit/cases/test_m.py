@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -293,7 +294,7 @@ def test_m5_an_empty_file_is_refused_by_name(file: Path, store: Store) -> None:
 
 
 def test_m5_a_database_of_another_program_is_refused_by_name(file: Path, store: Store) -> None:
-    with sqlite3.connect(file) as connection:
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("CREATE TABLE moz_places (id INTEGER)")
     connection.close()
     before = file.read_bytes()
@@ -302,7 +303,7 @@ def test_m5_a_database_of_another_program_is_refused_by_name(file: Path, store: 
 
 
 def test_m5_a_database_without_tables_is_refused_by_name(file: Path, store: Store) -> None:
-    with sqlite3.connect(file) as connection:
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("CREATE TABLE x (id INTEGER)")
         connection.execute("DROP TABLE x")
     connection.close()
@@ -377,7 +378,7 @@ def test_m5_a_damaged_row_is_refused_by_file_and_row(file: Path, store: Store, d
     reserve(store, 1, 2)
     store.close()
     statement, named = DAMAGES[damage]
-    with sqlite3.connect(file) as connection:
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(statement)
     connection.close()
     before = file.read_bytes()
@@ -392,7 +393,7 @@ def test_m5_a_damaged_memory_of_a_host_is_refused_by_file_and_host(
 ) -> None:
     reserve(store, 1)
     store.close()
-    with sqlite3.connect(file) as connection:
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         value = "its text" if content is None else content
         connection.execute("UPDATE svirt_hosts SET sets = ?", [value])
     connection.close()

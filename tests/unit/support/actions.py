@@ -31,5 +31,5 @@ def finished(task: t.Callable[[], dict[str, t.Any]]) -> dict[str, t.Any]:
     try:
         result = task()
     except NegativeVerdict as verdict:
-        result = t.cast("dict[str, t.Any]", verdict.result)
+        return {**t.cast("dict[str, t.Any]", verdict.result), "failed": True}
     return {"failed": False, **result}
