@@ -230,6 +230,27 @@ def test_f_a_guests_own_helpers_are_no_finding() -> None:
     assert outside(hosts.look(with_process("/usr/bin/swtpm", hosts.LABEL, cgroup=scope))) == []
 
 
+SCOPE = "/machine.slice/machine-qemu\\x2d3\\x2dweb.scope/libvirt/emulator"
+
+
+@pytest.mark.parametrize(
+    ("of", "label", "reported"),
+    [
+        (hosts.PID, hosts.LABEL, []),
+        (1, hosts.LABEL, ["high"]),  # in the guest's group, and not made by its QEMU
+        (hosts.PID, "system_u:system_r:svirt_t:s0:c5,c6", ["high"]),
+        (hosts.PID, UNCONFINED, ["critical"]),
+    ],
+)
+def test_f_a_child_of_a_guests_qemu_with_its_label_is_the_guests(of: int, label: str, reported: list[str]) -> None:
+    """<async-teardown>, which is the default on s390x: the child has QEMU's memory, so its command line too."""
+    words = ("qemu-kvm", "-name", "guest=web,debug-threads=on", "-run-with", "async-teardown=on")
+    tree = hosts.el9()
+    hosts.process(tree, 50, "/usr/libexec/qemu-kvm", label, words, hosts.QEMU_UID, SCOPE)
+    parent(tree, of, 50)
+    assert [severity for severity, _subject in outside(hosts.look(tree))] == reported
+
+
 def test_f_a_group_that_is_only_named_like_a_guests_is_not_the_guests() -> None:
     scope = "/user.slice/user-1000.slice/user@1000.service/machine-qemu\\x2d3\\x2dweb.scope"
     assert outside(hosts.look(with_process("/usr/bin/bash", hosts.LABEL, uid=1000, cgroup=scope))) == [

@@ -290,7 +290,7 @@ def _cgroups(root: Root, pid: int) -> list[str]:
 
 
 def match_guests(table: ProcessTable, pids: t.Mapping[int, str]) -> None:
-    """Set the guest of each process: by pid, and by the control group that a guest's QEMU is in.
+    """Set the guest of each process: by pid, by the control group that a guest's QEMU is in, or by its parent.
 
     ``pids`` are the guests' uuids by pid, as libvirt has them. The command line is no proof.
     """
@@ -302,12 +302,24 @@ def match_guests(table: ProcessTable, pids: t.Mapping[int, str]) -> None:
             if seen.scope:
                 scopes[seen.scope] = uuid
     for seen in table.guests:
-        # Only helpers: a second QEMU in a guest's control group is not that guest.
+        # By the group only helpers: a second QEMU in a guest's control group is not that guest.
         if seen.process.guest is None and seen.process.role != QEMU and seen.scope:
             seen.process.guest = scopes.get(seen.scope)
+        elif seen.process.guest is None and _is_child(table, seen.process, pids):
+            seen.process.guest = pids[seen.process.parent or 0]
         if seen.process.guest is not None:
             seen.process.parent = seen.process.machine = None
             seen.process.cgroup = None if seen.scope else seen.process.cgroup
+
+
+def _is_child(table: ProcessTable, process: Process, pids: t.Container[int]) -> bool:
+    """Whether a guest's QEMU itself made the process, and it has the guest's label.
+
+    With <async-teardown> QEMU has a child that shares its memory, and with it program and command line: it frees the
+    memory when QEMU has ended.
+    """
+    parent = process.parent
+    return process.role == QEMU and parent in pids and process.context == table.context_of(parent)
 
 
 def drop_ended(root: Root, table: ProcessTable) -> None:
