@@ -33,6 +33,7 @@ from ..._core.harden.images.model import (
     ImageKey,
     ImageTarget,
     SurveyedFile,
+    owner_text,
 )
 from ..._core.paths import below
 from ..._core.result import Reason
@@ -500,6 +501,20 @@ class _JournalledFile:
         owner = self.owner in (None, (now.uid, now.gid, now.mode))
         return same and owner and all(now.xattrs.get(name) == value for name, value in self.xattrs.items())
 
+    def changed_by_others(self, now: ImageState) -> str:
+        """What of owner, mode and libvirt's notes is neither as it was nor as it was set; empty where nothing is."""
+        if self.owner is not None and not self._owner_is_ours(now):
+            return f"its owner and mode are {owner_text(now.uid, now.gid, now.mode)} now"
+        for name, value in self.xattrs.items():
+            if name != LABEL and now.xattrs.get(name) not in (None, value):
+                return f"libvirt remembers an owner of it again ({name})"
+        return ""
+
+    def _owner_is_ours(self, now: ImageState) -> bool:
+        """As it was, as it was set, or between the two, where a run was killed."""
+        uid, gid, mode = self.owner or CLOSED
+        return (now.uid, now.gid) in ((uid, gid), CLOSED[:2]) and now.mode in (mode, mode & 0o1777, CLOSED[2])
+
     def state(self, now: ImageState) -> ImageState:
         """The file's former state; what the change did not touch is as it is now."""
         uid, gid, mode = self.owner or (now.uid, now.gid, now.mode)
@@ -540,6 +555,10 @@ def _refuse(path: str, before: _JournalledFile, now: ImageState, root: Root) -> 
     was = text_of(old).rstrip("\0") if old is not None else None
     if before.set is not None and now.label not in (before.set, was):
         text = f"image {path}: its label is {now.label} now, which this collection did not set; it was left alone"
+        raise PlanError(text, "changed_since")
+    others = before.changed_by_others(now)
+    if others:
+        text = f"image {path}: {others}, which this collection did not set; it was left alone"
         raise PlanError(text, "changed_since")
     if now.kind != "file":
         return

@@ -376,6 +376,36 @@ def test_another_file_than_was_changed_is_not_put_back(
     assert {path: facts(path) for path in folder.iterdir()} == before
 
 
+def _given_to_a_backup(image: Path) -> None:
+    os.chown(image, 34, 34)
+
+
+def _opened_to_a_group(image: Path) -> None:
+    os.chmod(image, 0o640)
+
+
+def _counted_by_libvirt(image: Path) -> None:
+    os.setxattr(image, "trusted.libvirt.security.ref_selinux", b"2\0")
+
+
+@pytest.mark.parametrize("meanwhile", [_given_to_a_backup, _opened_to_a_group, _counted_by_libvirt])
+def test_owner_and_notes_that_somebody_set_since_are_not_put_back(
+    folder: Path, journal: Journal, meanwhile: Callable[[Path], None]
+) -> None:
+    image = make(folder / "a.raw", attributes=REMEMBERED, mode=0o664)
+    os.chown(image, 107, 36)
+    assert image_files.apply([planned(image, close=True, forget=tuple(REMEMBERED))], (), journal, OwnProcesses()) == {}
+    assert journal.path is not None
+    (entry,) = entries_of(journal.path)
+    meanwhile(image)
+    before = facts(image)
+    for dry in (True, False):
+        with pytest.raises(PlanError) as refused:
+            image_files.restore(entry, OwnProcesses(), dry)
+        assert refused.value.code == "changed_since"
+    assert facts(image) == before
+
+
 def test_on_shared_storage_a_label_goes_back_only_when_nobody_set_another(folder: Path, journal: Journal) -> None:
     image, entry = entry_of(folder, journal, shared=True)
     _another_label(image)
