@@ -50,6 +50,7 @@ from tests.unit.support.captured import CapturedRoot, Entry, Tree
 from tests.unit.support.faults.case import guest
 from tests.unit.support.faults.fleet import clean, on_share, sharing, static
 from tests.unit.support.hang import Watch
+from tests.unit.support.judging import findings, status
 
 pytestmark = pytest.mark.usefixtures("no_hang")
 
@@ -369,3 +370,23 @@ def test_j_capabilities_that_are_no_text_leave_the_guests_known() -> None:
     tree.libvirt[-1] = {"capabilities": hosts.CAPABILITIES.replace("dac", "\ud800")}
     snapshot = hosts.look(tree)
     assert (snapshot.coverage["libvirt"].status, len(snapshot.guests)) == ("unknown", 1)
+
+
+LONG = f"<serial type='dev'><source path='/{'a' * 5000}'/></serial>"
+
+
+@pytest.mark.parametrize("xml", [hosts.status(more=LONG), "<domstatus", None])
+def test_j_a_running_guest_whose_xml_is_bad_keeps_its_process(xml: str | None) -> None:
+    tree = hosts.el9()
+    tree.libvirt[:] = hosts.answer(live="<domain")
+    tree.entries.pop("/run/libvirt/qemu/web.xml")
+    if xml is not None:
+        tree.file("/run/libvirt/qemu/web.xml", xml, mode=0o600)
+    label = "system_u:system_r:virtd_t:s0-s0:c0.c1023"
+    tree.entries[f"/proc/{hosts.PID}/attr/current"].content = f"{label}\0".encode()
+    snapshot = hosts.look(tree)
+    (guest,) = snapshot.guests
+    assert (guest.pid, guest.context) == (hosts.PID, label)
+    assert guest.error
+    assert ("GST-002", "guest web") in [(item.rule, item.subject) for item in findings(snapshot)]
+    assert status(snapshot, "GST-001") == "pass"

@@ -115,6 +115,8 @@ def from_libvirt(root: Root, listed: ListedGuest, files: StatusFiles) -> ReadGue
             _live(read, domain, _pid_file(root, listed.name))
         elif not guest.error:
             guest.error = files.broken.get(listed.name, "its live XML could not be read")
+        if domain is None:
+            guest.pid = _pid_file(root, listed.name)  # its process is judged all the same
     _persistent(read, inactive)
     return read
 
