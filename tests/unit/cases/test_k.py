@@ -493,6 +493,9 @@ def test_k3_a_disk_that_a_live_snapshot_replaced_is_named(host: Host, waiting: v
         ({"job": 6}, "job_under_way", "snapshot"),
         ({"block_jobs": ("vdb",)}, "job_under_way", "block job of disk vdb"),
         ({"inactive": None}, "transient", "transient"),
+        ({"stands": 3}, "stands_still", "paused"),
+        ({"stands": 6}, "stands_still", "crashed"),
+        ({"stands": 7}, "stands_still", "asleep"),
     ],
 )
 def test_k3_a_guest_that_would_lose_something_is_refused(

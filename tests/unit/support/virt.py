@@ -90,6 +90,8 @@ class FakeGuest:
     answers_acpi: bool = True
     saved: bool = False
     starts: bool = True
+    #: virDomainState while it is active: 1 runs, 3 paused, 6 crashed, 7 asleep.
+    stands: int = 1
     #: Operation of a job that is under way (virDomainJobOperation), and targets of disks with a block job.
     job: int = 0
     block_jobs: tuple[str, ...] = ()
@@ -108,6 +110,9 @@ class FakeGuest:
 
     def hasManagedSaveImage(self) -> int:  # noqa: N802 - as above
         return int(self.saved)
+
+    def state(self) -> list[int]:
+        return [self.stands if self.live is not None else 5, 0]
 
     def jobInfo(self) -> list[int]:  # noqa: N802 - as above
         return [2 if self.job else 0, 0, 0, 0]

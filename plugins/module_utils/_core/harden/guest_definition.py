@@ -35,6 +35,8 @@ class Definition:
     #: Label of its process, as libvirt reads it from the kernel.
     process: str | None = None
     managed_save: bool = False
+    #: State of a guest that stands still: paused, crashed or asleep; empty for one that runs, or is off.
+    still: str = ""
     #: Jobs that are under way: a backup, a snapshot, a migration, a block job. Read only of guests to be cycled.
     jobs: tuple[str, ...] = ()
 

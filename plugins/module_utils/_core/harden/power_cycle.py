@@ -149,6 +149,12 @@ def would_lose(guest: Definition) -> Reason | None:
     if guest.managed_save:
         text = "it has a saved state, and a start would resume that state; decide about the saved state first"
         return Reason("managed_save", text)
+    if guest.still:
+        text = (
+            f"it is {guest.still}: stopped, it would lose what its memory holds, and a start would let it run, which "
+            "somebody may have prevented on purpose; resume it, or stop it yourself, first"
+        )
+        return Reason("stands_still", text)
     jobs = [*guest.jobs, *(f"block job of {disk}" for disk in block_jobs(guest.live))]
     if jobs:
         text = f"a job is under way, which a power cycle would break: {some(jobs, _NAMED)}; wait until it has ended"

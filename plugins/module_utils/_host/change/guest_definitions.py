@@ -57,6 +57,8 @@ _OPERATIONS = {
     9: "backup",
     10: "deletion of a snapshot",
 }
+#: virDomainState of guests that stand still.
+_STILL = {3: "paused", 6: "crashed", 7: "asleep (suspended by its own system)"}
 #: Seconds for putting one entry of the journal back.
 _RESTORE_TIME = 60.0
 
@@ -214,6 +216,7 @@ def definition(session: Session, domain: t.Any) -> Definition | None:
             live=domain.XMLDesc(0) if active else None,
             process=process_label(session, domain) if active else None,
             managed_save=bool(domain.hasManagedSaveImage()) if persistent else False,
+            still=_STILL.get(domain.state()[0], "") if active else "",
         )
     except session.error:
         if session.guest(domain.UUIDString()) is None:
