@@ -153,3 +153,34 @@ def test_image_label_sets_no_label_that_libvirt_would_not(kind: str, active: boo
         item.kind, item.role, item.expected, item.file.label, item.file.kind = kind, "untouched", None, label, file_kind
         found = plan(snapshot)
         assert [line for line in lines(found) if item.path in line[1]] == []
+
+
+def runs_as(snapshot: Snapshot, name: str, uid: int) -> None:
+    """The guest's XML gives it a user of its own."""
+    for process in snapshot.processes:
+        if process.guest == guest(snapshot, name).uuid:
+            process.uid = uid
+
+
+@pytest.mark.parametrize(("uid", "readable"), [(1001, True), (1002, False), (QEMU_UID, False)])
+def test_g_an_image_at_rest_of_another_user_than_the_configured_one(uid: int, readable: bool) -> None:
+    snapshot = host_with(DISK_XML.format(disk="", backing=""), mode=0o600)
+    disk = file_of(snapshot, "spare").file
+    disk.uid = disk.gid = 1001
+    runs_as(snapshot, "web", uid)
+    assert rules(snapshot) == (["IMG-007"] if readable else [])
+    assert lines(plan(snapshot)) == ([("close", f"image {DISK}", "0:0 0600")] if readable else [])
+    for finding in findings(snapshot):
+        assert finding.evidence["run_as_owner"] == ["guest web"]
+
+
+@pytest.mark.parametrize("owner", [QEMU_UID, 0])
+def test_g_nothing_is_given_to_root_while_a_guest_runs_as_root(owner: int) -> None:
+    snapshot = host_with(DISK_XML.format(disk="", backing=""), mode=0o600)
+    disk = file_of(snapshot, "spare").file
+    disk.uid = disk.gid = owner
+    runs_as(snapshot, "web", 0)
+    (finding,) = [item for item in findings(snapshot) if item.rule == "IMG-007" and item.subject == f"image {DISK}"]
+    assert "chown" not in finding.fix
+    assert [line for line in lines(plan(snapshot)) if line[0] == "close"] == []
+    assert codes(plan(snapshot))[f"image {DISK}"] == "guests_run_as_root"

@@ -320,7 +320,7 @@ def owner_lets_in(snapshot: Snapshot, facts: FileFacts) -> bool | None:
     if facts.mode is None:
         return None
     users, groups = _qemu_users(snapshot), snapshot.libvirt.qemu_gids
-    if facts.mode & 0o004 or 0 in users:
+    if facts.mode & 0o004 or 0 in users or guests_as_owner(snapshot, facts):
         return True
     if not users or facts.uid is None:
         return None if facts.mode & 0o440 else False
@@ -335,11 +335,24 @@ def _qemu_users(snapshot: Snapshot) -> set[int]:
     """Users that guests run as: by configuration, else as seen."""
     if snapshot.libvirt.qemu_uid is not None:
         return {snapshot.libvirt.qemu_uid}
+    return set(_users_of_guests(snapshot).values())
+
+
+def _users_of_guests(snapshot: Snapshot) -> dict[str, int]:
+    """The user that each running guest's QEMU has, by uuid: the XML may name another than the configuration."""
     return {
-        process.uid
+        process.guest: process.uid
         for process in snapshot.processes
         if process.role == "qemu" and process.guest is not None and process.uid is not None
     }
+
+
+def guests_as_owner(snapshot: Snapshot, facts: FileFacts) -> list[str]:
+    """Names of running guests that run as a user of their own who may read the file as its owner."""
+    if facts.uid is None or facts.mode is None or not facts.mode & 0o400 or facts.uid == snapshot.libvirt.qemu_uid:
+        return []
+    users = _users_of_guests(snapshot)
+    return [guest_name(guest) for guest in snapshot.guests if users.get(guest.uuid) == facts.uid]
 
 
 def of_another_boot(snapshot: Snapshot, timestamp: str | None) -> bool:
@@ -392,6 +405,10 @@ def owner_must_stay(snapshot: Snapshot, file: File) -> Reason | None:
         return Reason("no_dynamic_ownership", text)
     if snapshot.libvirt.qemu_uid == 0:
         return Reason("guests_run_as_root", "guests run as root here, whom owner and mode do not hold back")
+    as_root = [guest for guest in snapshot.guests if _users_of_guests(snapshot).get(guest.uuid) == 0]
+    if as_root:
+        text = f"{guest_name(as_root[0])} runs as root, to whom owner root and mode 0600 would open it"
+        return Reason("guests_run_as_root", text)
     if file.shared_with_hosts:
         text = "other hosts share its storage, and its server may let no client set an owner (root_squash)"
         return Reason("owner_on_shared_storage", text)

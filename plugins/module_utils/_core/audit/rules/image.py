@@ -30,6 +30,7 @@ Results = t.Iterable[t.Union[Hit, Unsure]]
 
 #: So many paths are shown where a finding is about many.
 _SHOWN = 10
+_AS_OWNER = "The running guests in the evidence (run_as_owner) run as the file's owner."
 #: Types of storage that a fleet with this profile has chosen for its guests.
 _CHOSEN = {"nfs": ("nfs",), "ovirt": ("nfs", "cifs", "smb", "fuse")}
 
@@ -212,9 +213,14 @@ def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
             yield Unsure(image_name(file.path), readable)
         elif readable:
             facts = file.facts
-            more = {"owner": facts.uid, "group": facts.gid, "mode": _octal(facts.mode)}
+            more: dict[str, t.Any] = {"owner": facts.uid, "group": facts.gid, "mode": _octal(facts.mode)}
+            readers = images.guests_as_owner(snapshot, facts)
+            if readers:
+                more["run_as_owner"] = readers[:_SHOWN]
             evidence = _evidence(file, status, **more)
-            yield Hit(image_name(file.path), file.path, evidence, **image_repairs.readable(snapshot, file).values())
+            repair = image_repairs.readable(snapshot, file).values()
+            note = _AS_OWNER if readers else ""
+            yield Hit(image_name(file.path), file.path, evidence, **repair, note=note)
 
 
 def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
