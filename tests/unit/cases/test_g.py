@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.reach_now import _FIX_AT_REST
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import RULES
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import ImagePlan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.domain_xml import parse_domain
@@ -184,3 +187,20 @@ def test_g_nothing_is_given_to_root_while_a_guest_runs_as_root(owner: int) -> No
     assert "chown" not in finding.fix
     assert [line for line in lines(plan(snapshot)) if line[0] == "close"] == []
     assert codes(plan(snapshot))[f"image {DISK}"] == "guests_run_as_root"
+
+
+def _every_fix() -> t.Iterator[str]:
+    yield from (rule.fix for rule in RULES)
+    yield from (item.fix for row in TABLE for item in findings(row.host()))
+    yield _FIX_AT_REST
+
+
+def test_g_no_repair_relies_on_a_label_that_the_policy_may_not_have() -> None:
+    """restorecon does nothing where a path has no label by policy, and opens an image where that is the guests' type.
+
+    A repair that names a rule of file contexts makes such a label itself.
+    """
+    relying = {fix for fix in _every_fix() if re.search(r"restorecon -R?F PATH", fix)}
+    assert len(relying) > 4
+    for fix in relying:
+        assert "rule of file contexts" in fix or ("<<none>>" in fix and f"set {AT_REST} by chcon" in fix), fix

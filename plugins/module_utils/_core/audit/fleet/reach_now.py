@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from ...facts.sharing import Sharing
 from ...selinux.dominance import compare
 from ..finding import FleetHit
+from ..rules.image_repairs import NO_LABEL_BY_PATH
 from .labelled import FILE, Party
 
 #: Members of a group in its evidence.
@@ -31,7 +32,7 @@ MAX_MEMBERS = 500
 _FIX_AT_REST = (
     "The files in the evidence are at rest and still carry categories that a running guest has. Make sure that no "
     "process on any host has them open, then set the label that their folder gives: restorecon -F PATH, on each of "
-    "these files only. The running guest is left as it is."
+    f"these files only. {NO_LABEL_BY_PATH} The running guest is left as it is."
 )
 
 

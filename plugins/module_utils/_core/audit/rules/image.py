@@ -294,7 +294,8 @@ ORPHAN = Rule(
     ),
     fix=(
         "Make sure that no process has the file open, here or on another host that sees it. Then set the label that "
-        "its folder gives: restorecon -F PATH, on this file only. Keep the file: an image may be built on it."
+        "its folder gives: restorecon -F PATH, on this file only. "
+        f"{image_repairs.NO_LABEL_BY_PATH} Keep the file: an image may be built on it."
     ),
     cost="none",
     needs=("selinux", "orphans"),

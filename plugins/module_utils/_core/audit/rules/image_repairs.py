@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ...facts import images
 from ...libvirt import file_labels
+from ...selinux.file_contexts import AT_REST, NONE
 from ...snapshot.model import Guest, Snapshot
 
 #: Kind of a shared folder: virtiofs or 9p.
@@ -38,12 +39,18 @@ _OWN_LABEL = "categories that no other guest has, relabel='yes'"
 _POWER_CYCLE = "power-cycle it when its owner agrees"
 _ON_PURPOSE = "waive this finding with the reason"
 
+#: Without a label by policy restorecon does nothing; the guests' image type without categories is open to all guests.
+NO_LABEL_BY_PATH = (
+    f"Where matchpathcon PATH prints {NONE}, as it does below /mnt and /tmp, or the guests' image type, set {AT_REST} "
+    "by chcon instead."
+)
 REST = Repair(
-    f"{_NOT_OPEN} Then set the label that its folder gives: restorecon -F PATH, on this file only.",
+    f"{_NOT_OPEN} Then set the label that its folder gives: restorecon -F PATH, on this file only. {NO_LABEL_BY_PATH}",
     "none",
 )
 REST_FOLDER = Repair(
-    "While its guest is off, set the label that the folder's path gives, on it and all in it: restorecon -RF PATH.",
+    "While its guest is off, set the label that the folder's path gives, on it and all in it: restorecon -RF PATH. "
+    f"{NO_LABEL_BY_PATH}",
     "none",
 )
 BACK = Repair(
