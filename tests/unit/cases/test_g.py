@@ -6,19 +6,24 @@ from __future__ import annotations
 
 import itertools
 import re
+import struct
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import labels_in_use
+from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.labelled import labelled_parties
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet.reach_now import _FIX_AT_REST
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.catalogue import RULES
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import fresh_labels
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import ImagePlan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.domain_xml import parse_domain
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.file_labels import ImageTypes, resources
+from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import FileFacts, Snapshot
 
-from tests.unit.support import factory
+from tests.unit.support import factory, hosts
 from tests.unit.support.factory import AT_REST, QEMU_UID, SHARED, image_label
 from tests.unit.support.faults.case import conf, file_of, guest
 from tests.unit.support.image_plans import codes, lines, plan
@@ -204,3 +209,70 @@ def test_g_no_repair_relies_on_a_label_that_the_policy_may_not_have() -> None:
     assert len(relying) > 4
     for fix in relying:
         assert "rule of file contexts" in fix or ("<<none>>" in fix and f"set {AT_REST} by chcon" in fix), fix
+
+
+# -- a managed save, which the next start resumes by the XML in it -----------------------------------------------------
+
+SAVE = "/var/lib/libvirt/qemu/save/web.save"
+NONE_LABEL = "<seclabel type='none' model='selinux'/>"
+
+
+def save(xml: str, magic: str = "LibvirtQemudSave", order: str = "<") -> bytes:
+    content = xml.encode() + b"\0"
+    return magic.encode() + struct.pack(f"{order}19I", 2, len(content), 1, 0, *[0] * 15) + content + b"QEVM"
+
+
+def with_save(content: bytes, active: bool = False) -> Snapshot:
+    """EL 9 with guest web, off, and its managed save."""
+    tree = hosts.el9()
+    tree.file(SAVE, content, mode=0o600)
+    if not active:
+        for path in [path for path in tree.entries if path.startswith((f"/proc/{hosts.PID}", "/run/libvirt/qemu/web"))]:
+            del tree.entries[path]
+        tree.file(hosts.IMAGE, label=hosts.REST_LABEL)
+        tree.libvirt[:] = hosts.answer(state="shutoff", active=False)
+    return hosts.look(tree)
+
+
+def labelled(seclabel: str) -> str:
+    return hosts.domain().replace("</domain>", f"{seclabel}</domain>")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_g_a_guest_that_is_saved_starts_with_the_label_in_its_save(order: str) -> None:
+    snapshot = with_save(save(labelled(NONE_LABEL), order=order))
+    (finding,) = [item for item in findings(snapshot) if item.rule.startswith("GST-00") and item.rule != "GST-009"]
+    assert (finding.rule, finding.evidence["saved"]) == ("GST-003", "type=none")
+    assert "managed save" in finding.fix
+
+
+def test_g_a_static_label_in_a_save_is_in_use() -> None:
+    level = "s0:c7,c9"
+    static = f"<seclabel type='static' model='selinux'><label>{factory.process_label(level)}</label></seclabel>"
+    snapshot = with_save(save(labelled(static)))
+    assert [party.key for party in labelled_parties("kvm1", snapshot).statics] == [level]
+    assert CategorySet.of((7, 9)) in fresh_labels.labels("kvm1", snapshot).in_use
+    assert CategorySet.of((7, 9)) in labels_in_use.label_use("kvm1", snapshot).guests[0].held
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(save("<domain"), "xml_malformed"), (b"LibvirtQemudSave", "save_unread"), (save(hosts.domain())[:200], "save_unread")],
+)
+def test_g_a_save_that_cannot_be_read_leaves_the_guests_unknown(content: bytes, why: str) -> None:
+    snapshot = with_save(content)
+    assert snapshot.coverage["guests"].codes == [why]
+
+
+@pytest.mark.parametrize(
+    ("content", "active"),
+    [
+        (save(hosts.domain()), False),
+        (save(labelled(NONE_LABEL), "LibvirtQemudPart"), False),  # libvirt removes it
+        (save(labelled(NONE_LABEL)), True),  # of an earlier run: libvirt resumes nothing while the guest runs
+    ],
+)
+def test_g_other_saves_change_nothing(content: bytes, active: bool) -> None:
+    snapshot = with_save(content, active)
+    assert snapshot.coverage["guests"].status == "ok"
+    assert {"GST-003", "GST-002"}.isdisjoint(rules(snapshot))

@@ -139,7 +139,7 @@ def _doubts(snapshot: Snapshot) -> tuple[str, ...]:
 def _guest(host: str, guest: Guest, helpers: t.Iterable[str | None]) -> GuestUse:
     definition, live = confinement(guest.persistent_labels), confinement(guest.live)
     labels: list[str | None] = [guest.context, *helpers]
-    for item in (*guest.live, *guest.persistent_labels):
+    for item in (*guest.live, *guest.persistent_labels, *(guest.saved_labels or ())):
         labels += [item.label, item.imagelabel]
     process = _context(guest.context)
     return GuestUse(

@@ -61,7 +61,8 @@ def labels(host: str, snapshot: Snapshot) -> HostLabels:
     contexts += [orphan.label for orphan in snapshot.orphans]
     contexts += [container.context for container in snapshot.containers]
     for guest in snapshot.guests:
-        contexts += [guest.context, *(item.label for item in (*guest.live, *guest.persistent_labels))]
+        own = (*guest.live, *guest.persistent_labels, *(guest.saved_labels or ()))
+        contexts += [guest.context, *(item.label for item in own)]
         contexts += [item.file.label for item in guest.resources]
     sets = {context.categories for context in map(_context, set(contexts)) if context is not None}
     in_use = frozenset(categories for categories in sets if categories.mask and not categories.dominates(_ALL))

@@ -21,7 +21,7 @@ from ..libvirt.file_labels import confinement, relabels, same
 from ..result import Reason, Step
 from ..selinux.context import Context, parse_context, read_context, type_of
 from ..snapshot.model import SecLabel
-from .guest_definition import POWER_CYCLE, Define, Definition, GuestPlan, Survey
+from .guest_definition import OPERATOR, POWER_CYCLE, Define, Definition, GuestPlan, Survey
 
 DYNAMIC, STATIC, NONE = "dynamic", "static", "none"
 TYPES = (DYNAMIC, STATIC, NONE)
@@ -321,6 +321,9 @@ def _settle(guest: Definition, target: _Target | None, survey: Survey, result: G
     reason = needs_cycle(survey, guest, wanted)
     if reason is not None:
         result.wait(guest.subject, POWER_CYCLE, reason)
+    elif target is not None and guest.managed_save and not guest.active:
+        text = "it has a managed save, whose own XML its next start resumes; the definition counts after that"
+        result.wait(guest.subject, OPERATOR, Reason("managed_save", text))
 
 
 def _has(current: SecLabel | None, wanted: SecLabel) -> bool:

@@ -366,6 +366,10 @@ class Guest:
     persistent_labels: list[SecLabel] = field(
         default_factory=list, metadata=doc("<seclabel> of the persistent XML; empty: dynamic by default")
     )
+    saved_labels: list[SecLabel] | None = field(
+        default=None,
+        metadata=doc("<seclabel> of the XML in its managed save, which its next start resumes; None: no such save"),
+    )
     resources: list[Resource] = field(default_factory=list, metadata=doc("files, by kind, target and path"))
     interfaces: list[Interface] = field(
         default_factory=list, metadata=doc("network interfaces, by mac: of the live XML while the guest runs")

@@ -26,6 +26,7 @@ from ..._core.libvirt.domain_xml import (
     parse_status,
     sources_of,
 )
+from ..._core.libvirt.saved_state import MAX_START, saved_xml
 from ..._core.result import Reason
 from ..._core.snapshot.model import Guest, Interface, Libvirt, Resource
 from ..base.deadline import Job
@@ -36,6 +37,7 @@ from .libvirt_reader import ListedGuest
 
 RUN = "/run/libvirt/qemu"
 ETC = "/etc/libvirt/qemu"
+_SAVE = "/var/lib/libvirt/qemu/save"
 #: Types of devices that a running guest has a node of, by their address in the XML.
 _NODES = frozenset(("pci", "nvme", "mdev", "scsi"))
 _STATES = frozenset(("running", "paused", "shutoff", "crashed", "pmsuspended"))
@@ -202,6 +204,29 @@ def _sorted(interfaces: t.Iterable[Interface]) -> list[Interface]:
     return sorted(interfaces, key=lambda item: (item.mac or "", item.target or ""))
 
 
+def read_saves(root: Root, guests: t.Iterable[Guest]) -> list[Reason]:
+    """Read the labels in the managed saves of guests that are off; gives why some could not be read."""
+    if not root.privileged:
+        return []  # nor is anything else of libvirt's folders
+    problems: list[Reason] = []
+    try:
+        names = set(root.names(_SAVE))
+    except (OSError, HostReadError) as error:
+        return [trouble(error)]
+    for guest in guests:
+        if guest.active or not guest.persistent or f"{guest.name}.save" not in names:
+            continue
+        path = f"{_SAVE}/{guest.name}.save"
+        try:
+            xml = saved_xml(root.peek(path, MAX_START))
+            guest.saved_labels = None if xml is None else parse_domain(xml).seclabels
+        except FileNotFoundError:
+            continue
+        except (OSError, HostReadError, DomainXmlError) as error:
+            problems.append(trouble(error, "save_unread").about(path))
+    return problems
+
+
 def _pid_file(root: Root, name: str) -> int | None:
     """The pid that libvirt wrote down, which users other than root may read too."""
     path = f"{RUN}/{name}.pid"
@@ -342,6 +367,7 @@ class GuestLister:
                 listing.complete = False
                 why = f"a guest could not be read wholly: {item.guest.error}"
                 self.ledger.unknown("guests", Reason("guest_unread", why))
+        self.ledger.unknown("guests", *read_saves(self.root, listing.guests))
         return listing
 
     def _answered(self, job: Job) -> dict[str, ReadGuest]:

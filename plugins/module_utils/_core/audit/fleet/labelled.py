@@ -31,7 +31,7 @@ from ...libvirt.file_labels import IMAGE, confinement
 from ...result import Reason
 from ...selinux.context import Context, Level, parse_context, read_context
 from ...selinux.dominance import FEW, few
-from ...snapshot.model import NOT_APPLICABLE, UNKNOWN, Guest, Resource, Snapshot
+from ...snapshot.model import NOT_APPLICABLE, UNKNOWN, Guest, Resource, SecLabel, Snapshot
 
 GUEST = "guest"
 SESSION = "process"
@@ -333,17 +333,24 @@ class _Reader:
         return True
 
     def _defined(self, guest: Guest, running: str | None) -> None:
-        """Add the static label of the guest's definition, unless the guest runs with it already."""
-        seclabel = confinement(guest.persistent_labels) if guest.persistent else None
+        """Add static labels of the guest's definition and managed save, unless the guest runs with them already."""
+        defined = self._static(guest, guest.persistent_labels, running)
+        if guest.saved_labels is not None:
+            self._static(guest, guest.saved_labels, running if defined is None else defined)
+
+    def _static(self, guest: Guest, seclabels: t.Sequence[SecLabel], known: str | None) -> str | None:
+        """Add a static label, unless it is known already; gives its key."""
+        seclabel = confinement(seclabels) if guest.persistent else None
         context = read_context(seclabel.label) if seclabel is not None and seclabel.type == "static" else None
         if context is None or not self._is_comparable(context) or runs_open(self.snapshot, context.type):
-            return
+            return None
         key = str(context.high)
-        if key != running:
+        if key != known:
             level, bits = context.high, few(context.categories)
             self.statics.append(
                 Party(guest.uuid, guest.name, self.host, level, key, _files(guest), guest.uuid, bits, active=False)
             )
+        return key
 
     def _disks(self, guest: Guest) -> t.Iterator[str]:
         """The guest's own disks. A disk without a name on other hosts is qualified by its host."""

@@ -83,7 +83,14 @@ def _next_start(snapshot: Snapshot, guest: Guest, fault_on: FaultOf) -> _NextSta
         return _NextStart(None)
     if guest.error and not guest.persistent_labels:
         return _NextStart(None, doubt=guest_unread(guest).reason)
-    seclabel = confinement(guest.persistent_labels)
+    defined = _start_by(snapshot, guest.persistent_labels, fault_on)
+    if guest.saved_labels is None or defined.fault or defined.doubt or defined.kind in ("none", OPEN):
+        return defined
+    return _start_by(snapshot, guest.saved_labels, fault_on)
+
+
+def _start_by(snapshot: Snapshot, seclabels: t.Sequence[SecLabel], fault_on: FaultOf) -> _NextStart:
+    seclabel = confinement(seclabels)
     if _left_open(snapshot, seclabel):
         return _NextStart(OPEN)
     if seclabel is None or seclabel.type in (None, "dynamic"):
@@ -124,10 +131,14 @@ class _JudgedGuest:
     def hit(self, severity: str | None = None, fix: str | None = None, **evidence: t.Any) -> Hit:
         """Finding about this guest, with the labels of its process and of its next start as evidence."""
         shown = {"process": self.guest.context, "persistent": _shown(self.guest.persistent_labels), **evidence}
+        if self.guest.saved_labels is not None:
+            shown["saved"] = _shown(self.guest.saved_labels)
         return Hit(self.subject, self.guest.uuid, shown, fix=fix, severity=severity, note=self._note)
 
     @property
     def _note(self) -> str:
+        if self.guest.saved_labels is not None:
+            return _SAVED
         return "" if self.guest.persistent else _TRANSIENT
 
     @property
@@ -393,6 +404,12 @@ def _differs(judged: _JudgedGuest) -> bool:
 _TRANSIENT = (
     "The guest is transient: whoever starts it writes its XML anew, so the XML is to be changed there, and virsh edit "
     "does not last."
+)
+#: libvirt resumes a managed save by the XML in it.
+_SAVED = (
+    "The guest has a managed save, and its next start resumes that by the XML in it (evidence: saved), so a change of "
+    "its definition counts only after that: make the same change by virsh managedsave-edit, or start the guest, shut "
+    "it down by its own system, and start it again."
 )
 _LATER = "The change counts from the guest's next power cycle (stop and start; a reboot inside the guest is not enough)"
 _REFUSED_START = (

@@ -263,6 +263,14 @@ def test_a_running_guest_gets_its_label_later() -> None:
     ]
 
 
+@pytest.mark.parametrize("label", ["", virt.seclabel("static", OWN)])
+def test_a_guest_with_a_managed_save_gets_its_label_after_that(label: str) -> None:
+    planned = plan(survey(replace(off("a", label), managed_save=True)), [static("a")])
+    assert [(item.subject, item.needs, item.reason.code) for item in planned.pending] == [
+        ("guest a", "operator", "managed_save")
+    ]
+
+
 def test_the_diff_shows_labels_only() -> None:
     (diff,) = plan(survey(off("a")), [static("a")]).document(diff=True)["diff"]
     assert (diff["before_header"], diff["after"]) == ("guest a", f"static {OWN}\n")
