@@ -22,9 +22,10 @@ description:
     another guest, or be reached by one.
   - A guest that was started again must have the label that its definition gives it. After one that has not, or that
     does not start, no other guest is stopped, and the module fails.
-  - A guest that would lose something by a power cycle is refused, and what it would lose is named. That is a transient
-    guest, a guest with a managed save, a guest that is paused, crashed or asleep, a guest with a backup, snapshot, migration or block job under way, and a guest
-    with devices that its persistent XML does not have, such as a disk or an interface attached C(--live) only.
+  - A guest that would lose something by a power cycle is refused, and what it would lose is named. That is a
+    transient guest, a guest with a managed save, a guest that is paused, crashed or asleep, a guest with a backup,
+    snapshot, migration or block job under way, and a guest with devices that its persistent XML does not have, such
+    as a disk or an interface attached C(--live) only.
 options:
   guests:
     description:

@@ -257,7 +257,11 @@ def test_g_a_static_label_in_a_save_is_in_use() -> None:
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(save("<domain"), "xml_malformed"), (b"LibvirtQemudSave", "save_unread"), (save(hosts.domain())[:200], "save_unread")],
+    [
+        (save("<domain"), "xml_malformed"),
+        (b"LibvirtQemudSave", "save_unread"),
+        (save(hosts.domain())[:200], "save_unread"),
+    ],
 )
 def test_g_a_save_that_cannot_be_read_leaves_the_guests_unknown(content: bytes, why: str) -> None:
     snapshot = with_save(content)

@@ -26,7 +26,7 @@ from ..._core.libvirt.domain_xml import (
     parse_status,
     sources_of,
 )
-from ..._core.libvirt.saved_state import MAX_START, saved_xml
+from ..._core.libvirt.saved_states import MAX_START, saved_xml
 from ..._core.result import Reason
 from ..._core.snapshot.model import Guest, Interface, Libvirt, Resource
 from ..base.deadline import Job

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ..._core.errors import DomainXmlError, HostReadError
 from ..._core.libvirt import file_labels, image_header
 from ..._core.libvirt.domain_xml import MAX_CHAIN, MAX_XML, Device, Source, sources_of
-from ..._core.libvirt.snapshot_xml import snapshot_files
+from ..._core.libvirt.saved_states import snapshot_files
 from ..._core.paths import below_any
 from ..._core.result import Reason
 from ..._core.selinux.context import read_context

@@ -20,7 +20,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt import (
     image_header,
     live_devices,
     network_filter,
-    snapshot_xml,
+    saved_states,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import SecLabel
 
@@ -106,7 +106,7 @@ def test_fuzz_of_snapshot_xml(cases: Cases) -> None:
     kept = "<disks><disk name='vdb'><source file='/kept'/></disk></disks>"
     for number, chance in cases():
         text = at_end(seed + chance.choice(DOMAINS), kept, "</domainsnapshot>", chance)
-        files = read(snapshot_xml.snapshot_files, text)
+        files = read(saved_states.snapshot_files, text)
         assert files is None or ("snapshot", "/kept") in files, (number, text)
 
 

@@ -1,22 +1,35 @@
 # Copyright: svirt.fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that a guest's snapshot names: its memory, its overlays, and the disks of the guest at that time.
+"""Earlier states of a guest, as libvirt keeps them: the files that a snapshot names, and the XML in a managed save.
 
-Source: libvirt's snapshot XML (formatsnapshot), as it lies under /var/lib/libvirt/qemu/snapshot.
+The next start of a guest with a managed save resumes that by the XML in it, whatever the definition says by now.
+
+Sources: libvirt's snapshot XML (formatsnapshot), as it lies under /var/lib/libvirt/qemu/snapshot; qemu_saveimage.h: a
+header of 92 bytes in the byte order of the host that wrote it, then the XML, which a NUL ends.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
 
 from __future__ import annotations
 
+import struct
 import typing as t
 from xml.etree import ElementTree
 
-from ..errors import DomainXmlError
-from .domain_xml import MAX_NAME, read_xml
+from ..errors import DomainXmlError, HostReadError
+from .domain_xml import MAX_NAME, MAX_XML, read_xml
 
 #: Most files of one snapshot.
 MAX_FILES = 1000
+
+_HEADER = 92
+#: As much of a managed save as is to be read.
+MAX_START = _HEADER + MAX_XML
+_SAVED = b"LibvirtQemudSave"
+#: It was not written to its end: libvirt removes it at the next start, and starts the guest by its definition.
+_PARTIAL = b"LibvirtQemudPart"
+#: A larger version is one in the other byte order.
+_MAX_VERSION = 0xFFFF
 
 
 def snapshot_files(xml: str) -> list[tuple[str, str]]:
@@ -50,3 +63,17 @@ def _disks(root: ElementTree.Element) -> t.Iterator[ElementTree.Element]:
 
 def _is_path(text: str | None) -> bool:
     return bool(text) and len(text or "") <= MAX_NAME and (text or "").startswith("/")
+
+
+def saved_xml(start: bytes) -> str | None:
+    """The XML at the start of a saved state; None where libvirt does not resume it. Raises HostReadError."""
+    if start.startswith(_PARTIAL):
+        return None
+    if not start.startswith(_SAVED) or len(start) < _HEADER:
+        raise HostReadError("it is no saved state of libvirt's", "save_unread")
+    order = "<" if struct.unpack_from("<I", start, len(_SAVED))[0] <= _MAX_VERSION else ">"
+    size = struct.unpack_from(f"{order}I", start, len(_SAVED) + 4)[0]
+    content, end, _rest = start[_HEADER : _HEADER + size].partition(b"\0")
+    if not end:
+        raise HostReadError("the XML in it is cut off or too long", "save_unread")
+    return content.decode("utf-8", "surrogateescape")
