@@ -285,6 +285,17 @@ def test_d_node_of_a_macvtap_has_the_range_of_the_process_and_its_own_type(inter
     assert listed(with_macvtap(), devices(interface)) == [("tap", "/dev/tap17", "own", TAP_LABEL)]
 
 
+MADE_BEFORE = "<interface type='ethernet'><target dev='macvtap0' managed='no'/></interface>"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_d_a_macvtap_that_was_made_before_is_known_by_its_node(there: bool) -> None:
+    tree = with_macvtap()
+    if there:
+        tree.file("/dev/tap17", type="c")
+    assert listed(tree, devices(MADE_BEFORE)) == ([("tap", "/dev/tap17", "own", TAP_LABEL)] if there else [])
+
+
 @pytest.mark.parametrize(
     ("interface", "active"),
     [

@@ -567,10 +567,14 @@ def _interface_devices(devices: ElementTree.Element) -> t.Iterator[Device]:
 
 
 def _taps(devices: ElementTree.Element) -> t.Iterator[Device]:
-    """macvtap interfaces, each with its name on the host; only a running guest has one."""
+    """macvtap interfaces, each with its name on the host; only a running guest has one.
+
+    One that somebody made before the start is given to the guest as type ethernet, as ordinary taps are.
+    """
     for item in devices.findall("interface"):
-        if (_attribute(item, "actual", "type") or item.get("type")) == "direct":
-            source = Source("direct", address=_attribute(item, "target", "dev"))
+        type_ = _attribute(item, "actual", "type") or item.get("type")
+        if type_ in ("direct", "ethernet"):
+            source = Source(type_, address=_attribute(item, "target", "dev"))
             yield Device("tap", _attribute(item, "alias", "name") or _attribute(item, "mac", "address") or "", source)
 
 

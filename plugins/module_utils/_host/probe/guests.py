@@ -308,9 +308,11 @@ def _path_of(root: Root, source: Source) -> str | None:
             return _vfio(root, f"/sys/bus/pci/devices/{source.address}")
         if source.type == "mdev":
             return _vfio(root, f"/sys/bus/mdev/devices/{source.address}")
-        if source.type == "direct":
+        if source.type in ("direct", "ethernet"):
             number = root.line(f"/sys/class/net/{source.address}/ifindex")
-            return f"/dev/tap{number}" if number and number.isdigit() else None
+            path = f"/dev/tap{number}" if number and number.isdigit() else None
+            # libvirt, too, knows by the node whether an interface of this type is a macvtap.
+            return path if path and (source.type == "direct" or root.exists(path)) else None
         if source.type == "scsi":
             names = root.names(f"/sys/bus/scsi/devices/{source.address}/scsi_generic")
             return f"/dev/{names[0]}" if names else None
