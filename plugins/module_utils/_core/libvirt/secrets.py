@@ -24,8 +24,11 @@ _SETTING = re.compile(
 )
 #: ``password USER TEXT`` and ``password_pbkdf2 USER HASH`` of GRUB.
 _GRUB = re.compile(r"(?m)^([ \t]*password(?:_pbkdf2)?[ \t]+\S+[ \t]+)\S[^\n]*")
-#: ``name_of_a_password=TEXT`` among the arguments of a kernel.
-_ARGUMENT = re.compile(rf"(?i)((?<=[\s\"'])(?![\w.-]*uuid=)[\w.-]*{_WORDS}[\w.-]*=)([^\s\"']+)")
+#: ``name_of_a_password=TEXT`` among the arguments of a kernel, or within one; TEXT may be quoted.
+_ARGUMENT = re.compile(
+    rf"(?i)((?<=[\s\"',;:=&?])(?:(?![\w.-]*uuid=)[\w.-]*(?:{_WORDS}|rootpw|psk)[\w.-]*|pass)=)"
+    r"(\\?\"[^\"\n]*\"?|\\?'[^'\n]*'?|[^\s\"']+)"
+)
 #: ``netroot=iscsi:USER:TEXT@HOST`` and ``scheme://USER:TEXT@HOST`` among the arguments of a kernel.
 _ADDRESS = re.compile(r"((?<![\w.-])(?:iscsi:|[A-Za-z][\w+.-]*://)[^\s/@:\"']*:)[^\s/@\"']+(?=@)")
 
