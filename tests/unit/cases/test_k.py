@@ -13,7 +13,9 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils import _module
 from ansible_collections.svirt.fleet.plugins.module_utils._backends import libvirt_security as qemu_conf_body
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import HostWriteError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.secrets import blanked
+from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.secrets import blanked, blanked_arguments
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import all_parameters
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base import file_write
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Entry, Journal, entries_of, runs_in
@@ -21,6 +23,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._host.change import gu
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import power_cycle as guest_power
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import rollback
 from ansible_collections.svirt.fleet.plugins.module_utils._host.probe import daemon
+from ansible_collections.svirt.fleet.plugins.module_utils._host.probe.probe import Options
 from ansible_collections.svirt.fleet.plugins.modules import (
     guest_network_filter,
     guest_power_cycle,
@@ -34,6 +37,7 @@ from hypothesis import strategies as st
 from tests.unit.support import factory, hosts, virt
 from tests.unit.support.captured import CapturedRoot
 from tests.unit.support.handed_in import hand_journal, hand_root
+from tests.unit.support.judging import findings
 from tests.unit.support.module_args import patch_module_args
 
 MAC = "52:54:00:00:00:01"
@@ -449,6 +453,42 @@ def test_k2_secrets_of_other_files_are_blanked(line: str) -> None:
     shown = blanked(f"first\n{line}\nlast\n")
     assert PASSWORD not in shown
     assert shown.splitlines()[0::2] == ["first", "last"]
+
+
+ARGUMENTS = [
+    ("rd.iscsi.password={} ro selinux=0", "rd.iscsi.password=******** ro selinux=0"),
+    ('ro rd.iscsi.password="{} b" selinux=0', "ro rd.iscsi.password=******** selinux=0"),
+    ('ro "x password={} b" selinux=0', 'ro "x password=********" selinux=0'),
+    (
+        "ro cifsroot=//192.0.2.1/r,user=u,pass={},vers=3 selinux=0",
+        "ro cifsroot=//192.0.2.1/r,user=u,pass=******** selinux=0",
+    ),
+    ("netroot=iscsi:u:{}@192.0.2.1::::iqn selinux=0", "netroot=iscsi:u:********@192.0.2.1::::iqn selinux=0"),
+    ("ro rd.iscsi.password='{} selinux=0 b", "ro rd.iscsi.password=******** selinux=0 b"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "shown"), ARGUMENTS)
+def test_k2_a_snapshot_has_no_password_of_the_boot(arguments: str, shown: str) -> None:
+    """And every other argument, for a fault in it must be found."""
+    given = arguments.format(PASSWORD)
+    assert blanked_arguments(given) == shown
+    tree = hosts.el9()
+    tree.file("/proc/cmdline", f"{given}\n")
+    tree.file("/boot/loader/entries/0123-5.14.0-503.conf", f"title Linux\nversion 1\nlinux /vmlinuz\noptions {given}\n")
+    snapshot = hosts.look(tree, options=Options(timeout=5, boot=True))
+    assert PASSWORD not in json.dumps(encode(snapshot))
+    assert snapshot.selinux.cmdline == shown
+    assert "SEL-004" in [item.rule for item in findings(snapshot)]
+
+
+@given(st.text(alphabet="ab =\"',;password", max_size=40))
+def test_k2_what_is_blanked_hides_no_other_argument(text: str) -> None:
+    before, after = (list(all_parameters(shown)) for shown in (text, blanked_arguments(text)))
+    assert [name for name, _value in before] == [name for name, _value in after]
+    assert [pair for pair in before if "pass" not in "=".join(pair)] == [
+        pair for pair in after if "pass" not in "=".join(pair)
+    ]
 
 
 # -- K3: what a power cycle would take away ----------------------------------------------------------------------------

@@ -7,6 +7,9 @@ PRIVATE: this file belongs to the svirt.fleet collection and can change or break
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..libvirt.secrets import blanked_arguments
 from ..result import UNEXPECTED, Reason
 from ..snapshot.coverage import coverage_of
 from ..snapshot.model import BootEntry, Coverage, Snapshot
@@ -18,6 +21,14 @@ def boot_area(files: BootFiles) -> tuple[list[BootEntry], Coverage]:
     """The boot entries and the coverage of area ``boot``. Never raises for what the texts hold."""
     try:
         entries, reasons = listed(files)
+        entries = [
+            replace(
+                entry,
+                arguments=blanked_arguments(entry.arguments),
+                alternatives=[blanked_arguments(text) for text in entry.alternatives],
+            )
+            for entry in entries
+        ]
     except Exception as error:  # whatever the texts hold, the host's other areas are judged
         entries, reasons = [], [Reason(UNEXPECTED, f"{type(error).__name__}: {str(error)[:500]}")]
     return entries, coverage_of(reasons)

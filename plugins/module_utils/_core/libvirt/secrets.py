@@ -24,11 +24,12 @@ _SETTING = re.compile(
 )
 #: ``password USER TEXT`` and ``password_pbkdf2 USER HASH`` of GRUB.
 _GRUB = re.compile(r"(?m)^([ \t]*password(?:_pbkdf2)?[ \t]+\S+[ \t]+)\S[^\n]*")
+_NAME = rf"(?:(?![\w.-]*uuid=)[\w.-]*(?:{_WORDS}|rootpw|psk)[\w.-]*|pass)="
 #: ``name_of_a_password=TEXT`` among the arguments of a kernel, or within one; TEXT may be quoted.
-_ARGUMENT = re.compile(
-    rf"(?i)((?<=[\s\"',;:=&?])(?:(?![\w.-]*uuid=)[\w.-]*(?:{_WORDS}|rootpw|psk)[\w.-]*|pass)=)"
-    r"(\\?\"[^\"\n]*\"?|\\?'[^'\n]*'?|[^\s\"']+)"
-)
+_ARGUMENT = re.compile(rf"(?i)((?<=[\s\"',;:=&?]){_NAME})" r"(\\?\"[^\"\n]*\"?|\\?'[^'\n]*'?|[^\s\"']+)")
+#: One argument of the kernel, in which double quotes keep spaces, and such a name in it.
+_WORD = re.compile(r'(?:"[^"]*"?|[^\s"])+')
+_IN_WORD = re.compile(rf"(?i)(?:\A|(?<=[\s\"',;:=&?])){_NAME}")
 #: ``netroot=iscsi:USER:TEXT@HOST`` and ``scheme://USER:TEXT@HOST`` among the arguments of a kernel.
 _ADDRESS = re.compile(r"((?<![\w.-])(?:iscsi:|[A-Za-z][\w+.-]*://)[^\s/@:\"']*:)[^\s/@\"']+(?=@)")
 
@@ -39,6 +40,20 @@ def blanked(text: str) -> str:
     text = _GRUB.sub(rf"\g<1>{BLANK}", text)
     text = _ADDRESS.sub(rf"\g<1>{BLANK}", text)
     return _ARGUMENT.sub(rf"\g<1>{BLANK}", text)
+
+
+def blanked_arguments(text: str) -> str:
+    """The arguments of a kernel without the secrets in them; every other argument stays as the kernel reads it."""
+    return _WORD.sub(_blanked_word, text)
+
+
+def _blanked_word(match: re.Match[str]) -> str:
+    word = _ADDRESS.sub(rf"\g<1>{BLANK}", match.group())
+    name = _IN_WORD.search(word)
+    if name is None:
+        return word
+    kept = word[: name.end()]
+    return f'{kept}{BLANK}"' if kept.count('"') % 2 else f"{kept}{BLANK}"
 
 
 def blanked_value(key: str, value: t.Any) -> t.Any:

@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..._core.errors import HostReadError
+from ..._core.libvirt.secrets import blanked_arguments
 from ..._core.result import Reason
 from ..._core.selinux import config as selinux_conf
 from ..._core.selinux.context import CategorySet, parse_context, type_of
@@ -60,7 +61,8 @@ def read(root: Root) -> SELinuxReading:
         SELinux(mode=mode, lsms=_lsms(root, policy.loaded), autorelabel=root.exists("/.autorelabel"))
     )
     facts = reading.facts
-    facts.cmdline = root.line("/proc/cmdline")
+    cmdline = root.line("/proc/cmdline")
+    facts.cmdline = None if cmdline is None else blanked_arguments(cmdline)
     _configuration(root, reading)
     if policy.loaded:
         facts.mls = policy.mls
