@@ -37,7 +37,7 @@ options:
   method:
     description:
       - V(shutdown) asks the guest to shut down. One that does not within O(shutdown_timeout) is refused and runs on,
-        but see O(force).
+        but see O(force). So is one whose C(on_poweroff) is C(restart), before it is asked, for it would reboot instead.
       - V(destroy) ends it at once, like pulling the plug.
     type: str
     choices: [shutdown, destroy]

@@ -573,6 +573,16 @@ def test_k3_a_disk_that_is_attached_after_the_plan_is_seen(
     assert host.libvirt.calls == []
 
 
+def test_k3_a_guest_that_would_reboot_instead_is_not_told_to_shut_down(host: Host, waiting: virt.FakeGuest) -> None:
+    for place in ("inactive", "live"):
+        xml = (getattr(waiting, place) or "").replace("</domain>", "<on_poweroff>restart</on_poweroff></domain>")
+        setattr(waiting, place, xml)
+    ((_subject, code, why),) = refused(host)
+    assert (code, "on_poweroff" in why) == ("reboots_instead", True)
+    assert host("guest_power_cycle", guests=["web"], method="destroy")["refused"] == []
+    assert host.libvirt.calls == ["destroy web", "create web"]
+
+
 def test_k3_a_guest_that_loses_nothing_is_cycled(host: Host, waiting: virt.FakeGuest) -> None:
     assert host("guest_power_cycle", guests=["web"])["refused"] == []
     assert host.libvirt.calls == ["shutdown web", "create web"]

@@ -18,7 +18,7 @@ from ..errors import DomainXmlError
 from ..facts.guest_label import fault_of, holds_the_range
 from ..libvirt.domain_edit import Filter, cards, with_filter, with_seclabel
 from ..libvirt.file_labels import confinement, relabels, same
-from ..libvirt.live_devices import block_jobs, live_only
+from ..libvirt.live_devices import block_jobs, live_only, reboots_instead
 from ..result import Reason, Refusal, Step
 from ..selinux.context import Context, read_context
 from ..snapshot.model import SecLabel
@@ -101,7 +101,7 @@ def plan(survey: Survey, guests: t.Iterable[str], guarded: bool = False, sure: b
         if guest.uuid in chosen or not guest.active:
             continue
         try:
-            cycle = _judged(survey, guest, guarded)
+            cycle = _judged(survey, guest, guarded, sure)
         except DomainXmlError as error:
             cycle = unreadable(error)
         if isinstance(cycle, Reason):
@@ -125,7 +125,7 @@ def _step(cycle: Cycle, result: PowerCyclePlan) -> None:
     result.plan.append(Step("power_cycle", cycle.subject, cycle.process, shown(cycle.wanted), extra))
 
 
-def _judged(survey: Survey, guest: Definition, guarded: bool) -> Cycle | Reason | None:
+def _judged(survey: Survey, guest: Definition, guarded: bool, sure: bool) -> Cycle | Reason | None:
     """The cycle that a running guest needs, why it must not be cycled, or None: it needs none."""
     if guest.inactive is None or guest.next is None:
         return Reason("transient", "it is transient: stopped, it would be gone")
@@ -137,6 +137,12 @@ def _judged(survey: Survey, guest: Definition, guarded: bool) -> Cycle | Reason 
     loss = would_lose(guest)
     if loss is not None:
         return loss
+    if not sure and reboots_instead(guest.live or ""):
+        text = (
+            "its XML has <on_poweroff>restart</on_poweroff>: told to shut down, it would reboot and stay as it is; "
+            "allow force, or method destroy"
+        )
+        return Reason("reboots_instead", text)
     blocks = guarded and _blocks(guest.process, survey)
     reason = Reason(needs[0].code, "; ".join(need.text for need in needs))
     return Cycle(guest.uuid, guest.name, guest.process, wanted, reason, blocks)

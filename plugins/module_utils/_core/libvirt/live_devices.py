@@ -50,6 +50,11 @@ def block_jobs(live: str) -> list[str]:
     return [_named(disk) for disk in _devices(live) if disk.tag == "disk" and disk.find("mirror") is not None]
 
 
+def reboots_instead(live: str) -> bool:
+    """Whether libvirt has a running guest reboot where it is told to shut down. Raises DomainXmlError."""
+    return (read_xml(live).findtext("on_poweroff") or "").strip() in ("restart", "rename-restart")
+
+
 def disk_targets(live: str) -> list[str]:
     """The targets of a running guest's disks, such as vda. Raises DomainXmlError."""
     return [target for disk in _devices(live) if disk.tag == "disk" and (target := _target(disk))]
