@@ -34,6 +34,9 @@ class ActionModule(ControllerAction):
         if not names:
             raise ReportError("formats is empty: name at least one", "no_format")
         if arguments["report"]:
+            for option in ("run", "since_run"):
+                if arguments[option]:
+                    raise ReportError(f"{option} names a run in the store, and report a file: give one", "two_sources")
             source = Path(arguments["report"]).absolute()
             folder = Path(arguments["dest"]).absolute() if arguments["dest"] else source.parent
             report = load(source)

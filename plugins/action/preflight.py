@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible.errors import AnsibleError
+from ansible.utils.vars import load_extra_vars
 
 from ..module_utils._core.errors import SvirtError
 from ..plugin_utils import _role_variables, _variables
@@ -26,17 +27,20 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 }
 #: Problems that are shown; the others are counted.
 _MAX_SHOWN = 50
+_NOT_SET = object()
 
 
 class ActionModule(ControllerAction):
     """Reads the variables of the play and of its hosts, and tries what the playbook will need on the controller."""
 
     ARGUMENTS = ARGUMENTS
+    _read: dict[str, dict[str, t.Any]] | None = None
 
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
         problems, warnings = self._variables(arguments["hosts"])
         if not problems:  # places come from variables
-            problems = [*_steps(self.variables, arguments["steps"]), *_folder(arguments["report_dir"])]
+            steps, _readable = self._value(self.variables.get("svirt_run_steps"))
+            problems = [*_steps(steps, arguments["steps"]), *_folder(arguments["report_dir"])]
             problems += _store(arguments["store"], arguments["ledger"])
         result: dict[str, t.Any] = {
             "changed": False,
@@ -69,6 +73,7 @@ class ActionModule(ControllerAction):
                     warnings += _role_variables.near(name)
             if problem is not None:
                 problems.append(Problem(problem.variable, problem.code, problem.text, host))
+        problems += self._misplaced(hosts)
         return _unique(problems), sorted(set(warnings))
 
     def _given(self, hosts: t.Sequence[str]) -> Iterator[tuple[str, str, t.Any, bool]]:
@@ -76,13 +81,71 @@ class ActionModule(ControllerAction):
         for name, value in sorted(self.variables.items(), key=lambda item: str(item[0])):
             if _variables.concerns(name) or _role_variables.concerns(name):
                 yield ("", name, *self._value(value))
-        hostvars = self.variables.get("hostvars")
-        names = hosts or self.variables.get("ansible_play_hosts_all") or ()
-        for host in dict.fromkeys(names) if hostvars else ():
-            for name, value in _raw(hostvars, host).items():
-                if _variables.concerns(name) or _role_variables.concerns(name):
-                    # Templates of a host may need variables that only its own plays have.
-                    yield host, name, value, not _is_template(value)
+        for host, values in self._of_hosts(hosts).items():
+            for name, value in values.items():
+                # Templates of a host may need variables that only its own plays have.
+                yield host, name, value, not _is_template(value)
+
+    def _of_hosts(self, hosts: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
+        """Variables of each host that concern the collection, as the inventory and the command line have them."""
+        if self._read is None:
+            hostvars = self.variables.get("hostvars")
+            names = hosts or self.variables.get("ansible_play_hosts_all") or ()
+            self._read = {
+                host: {
+                    name: value
+                    for name, value in _raw(hostvars, host).items()
+                    if _variables.concerns(name) or _role_variables.concerns(name)
+                }
+                for host in (dict.fromkeys(names) if hostvars else ())
+            }
+        return self._read
+
+    def _misplaced(self, hosts: t.Sequence[str]) -> Iterator[Problem]:
+        """Variables of hosts that would be passed over, or of which one host's value would count for all hosts."""
+        of_hosts = self._of_hosts(hosts)
+        given = load_extra_vars(self._loader)
+        for name in sorted(set(_variables.VARIABLES) - _variables.OF_ONE_HOST):
+            having = [host for host, values in of_hosts.items() if name in values]
+            # What the play or the command line gives counts for all hosts.
+            if name in given or not having or not self._counts(name, of_hosts):
+                continue
+            if name in _variables.BEFORE_HOSTS:
+                why = (
+                    f"{name} is a variable of hosts, and Ansible chooses the hosts of a play before it reads these, so it "
+                    "would be passed over: give it with -e"
+                )
+                yield Problem(name, "place", why, having[0])
+            elif differing := self._differing(name, of_hosts):
+                why = (
+                    f"{name} is not the same for {differing[0]} and {differing[1]}, but counts for the whole fleet: "
+                    "set it for all hosts, or with -e"
+                )
+                yield Problem(name, "differs", why)
+
+    def _counts(self, name: str, of_hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> bool:
+        """Whether a play has its value of a variable from its hosts: the play's own comes before theirs."""
+        host = self.variables.get("inventory_hostname")
+        if host not in of_hosts:
+            return name not in self.variables
+        own = of_hosts[host]
+        return self.variables[name] == own.get(name, _NOT_SET) if name in self.variables else name not in own
+
+    def _differing(self, name: str, of_hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[str, str] | None:
+        """Two hosts with different values of a variable."""
+        first: tuple[str, t.Any] | None = None
+        for host, values in of_hosts.items():
+            value = values.get(name, _NOT_SET)
+            if _is_template(value):
+                try:
+                    value = self.variables["hostvars"][host][name]
+                except (AnsibleError, KeyError, TypeError, ValueError):
+                    continue  # the task that takes it says what is wrong
+            if first is None:
+                first = host, value
+            elif value != first[1]:
+                return first[0], host
+        return None
 
     def _value(self, value: t.Any) -> tuple[t.Any, bool]:
         if not _is_template(value):
@@ -135,10 +198,9 @@ def _folder(path: str | None) -> Iterator[Problem]:
         yield Problem("svirt_report_dir", "not_writable", why)
 
 
-def _steps(variables: t.Mapping[str, t.Any], known: t.Sequence[str] | None) -> Iterator[Problem]:
+def _steps(given: t.Any, known: t.Sequence[str] | None) -> Iterator[Problem]:
     """Steps that this playbook does not have."""
-    given = variables.get("svirt_run_steps")
-    if known is None or given is None:
+    if known is None or given is None or _is_template(given):
         return
     for step in _variables.listed(given):
         if step not in known:

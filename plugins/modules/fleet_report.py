@@ -38,7 +38,9 @@ attributes:
       - The same report gives the same files.
 options:
   report:
-    description: The report on the controller. Without it, the report of a run in O(store) is taken.
+    description:
+      - The report on the controller. Without it, the report of a run in O(store) is taken.
+      - Refused beside O(run) and O(since_run).
     type: path
   store:
     description:

@@ -16,6 +16,8 @@ description:
   - Checks every variable whose name begins with C(svirt_), of the play and of its hosts. A name that is not known is
     refused with the nearest one that is. A value must have the type, be within the bounds or be one of the choices of
     its variable.
+  - A variable that one task takes for the whole fleet must be the same for all hosts. C(svirt_hosts) and
+    C(svirt_serial) are refused as variables of hosts, because Ansible reads them before it has any.
   - Checks the types and choices of the variables of this collection's roles, and warns of names that are nearly theirs.
   - Then tries whether the report folder can be written, and whether the store can be used, SQLAlchemy and the driver of
     its database included.
@@ -81,7 +83,8 @@ problems:
       type: str
     code:
       description: >-
-        V(unknown) for a name, V(value) or V(empty) for a value, V(step) for a step that the playbook does not have,
+        V(unknown) for a name, V(value) or V(empty) for a value, V(place) or V(differs) for a variable of hosts that the
+        fleet cannot have so, V(step) for a step that the playbook does not have,
         V(not_writable) for the report folder, or the code of an error of the store.
       type: str
     why:

@@ -153,10 +153,15 @@ class Store:
         return self._url.set(query={}).render_as_string(hide_password=True)
 
     @property
+    def in_memory(self) -> bool:
+        """Whether it is a SQLite database without a file."""
+        return self._url.get_backend_name() == "sqlite" and self._url.database in (None, "", ":memory:")
+
+    @property
     def file(self) -> Path | None:
         """The file of a SQLite database; None for another database."""
-        name = self._url.database or ":memory:"
-        if self._url.get_backend_name() != "sqlite" or name == ":memory:" or name.startswith("file:"):
+        name = self._url.database or ""
+        if self._url.get_backend_name() != "sqlite" or self.in_memory or name.startswith("file:"):
             return None
         return Path(name).absolute()
 
@@ -459,6 +464,9 @@ def try_out(url: str, must_exist: bool = False) -> None:
     """Raise StoreError for a store that cannot be used. Changes nothing."""
     store = Store(url, patience=_TRIAL)
     try:
+        if store.in_memory:
+            why = f"store {store.name} is in memory, and gone at the end of a task; write it as {DEFAULT_URL}"
+            raise StoreError(why, "store_url")
         store.load_driver()
         if must_exist:
             store.demand()
@@ -487,4 +495,18 @@ def parsed(url: str) -> sa.URL:
     if backend not in _migrations.DIALECTS or parts.drivername not in ("sqlite", "postgresql+psycopg"):
         why = f"the store's URL names {parts.drivername}; only sqlite and postgresql are known"
         raise StoreError(why, "store_url")
+    if why := _misread(url, parts):
+        raise StoreError(f"the store's URL {why}", "store_url")
     return parts
+
+
+def _misread(url: str, parts: sa.URL) -> str:
+    """What SQLAlchemy takes for something else than the operator wrote; empty: nothing."""
+    if "@" in (parts.host or ""):
+        # The rest of the password would be the host, which messages show.
+        return "has more than one @: write an @ of the password as %40"
+    if parts.get_backend_name() == "sqlite" and (parts.database or "").startswith("~"):
+        return "begins its path with ~, which SQLite does not know: write the folder out"
+    if parts.get_backend_name() == "sqlite" and "?" in url and not parts.query:
+        return "has a ? in its path, where SQLite would end it: name another file"
+    return ""

@@ -27,6 +27,23 @@ from ._tenants import tenants
 
 PREFIX = "svirt_"
 DAY = 86400
+#: Ansible reads them when it chooses the hosts of a play, before any host has variables.
+BEFORE_HOSTS = frozenset(("svirt_hosts", "svirt_serial"))
+#: They may differ from host to host. One task takes each of the others for the whole fleet.
+OF_ONE_HOST = frozenset(
+    (
+        "svirt_allow_reboot",
+        "svirt_guest_power_cycle",
+        "svirt_guest_power_cycle_force",
+        "svirt_guests",
+        "svirt_ignore_variables",
+        "svirt_orphan_search",
+        "svirt_rollback_runs",
+        "svirt_timeout",
+    )
+)
+#: Their values may hold a password, so that no message shows them.
+_SECRET = frozenset(("svirt_ledger", "svirt_store"))
 #: Returns a problem as text, or an empty string.
 Check = Callable[[t.Any], str]
 
@@ -105,19 +122,31 @@ def _optional(check: Check) -> Check:
     return lambda value: "" if isinstance(value, str) and not value else check(value)
 
 
+_AS_LIST = 'give a list of names, as in -e \'{"NAME": ["web1", "web2"]}\''
+
+
 def _names(value: t.Any) -> str:
     """A list of names; as text, names with commas between them."""
-    items = value.split(",") if isinstance(value, str) else value
-    if isinstance(items, list) and all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in items):
-        return ""
-    return 'give a list of names, as in -e \'{"NAME": ["web1", "web2"]}\''
+    if isinstance(value, str):
+        # Ansible splits it at the commas and keeps the rest, so that " web2" would be looked for, and found nowhere.
+        good = all(item and item == item.strip() for item in value.split(","))
+        return "" if good else f"names are empty or have spaces beside a comma; {_AS_LIST}"
+    good = isinstance(value, list) and all(
+        isinstance(item, (str, int)) and not isinstance(item, bool) for item in value
+    )
+    return "" if good else _AS_LIST
+
+
+def _ignored(value: t.Any) -> str:
+    """As names; the check itself splits the text."""
+    return _names([item.strip() for item in value.split(",")] if isinstance(value, str) else value)
 
 
 def _paths(value: t.Any) -> str:
     items = value.split(",") if isinstance(value, str) else value
-    if isinstance(items, list) and all(isinstance(item, str) and item.strip().startswith("/") for item in items):
+    if isinstance(items, list) and all(isinstance(item, str) and item.startswith("/") for item in items):
         return ""
-    return "give a list of absolute paths"
+    return "give a list of absolute paths, without spaces beside the commas"
 
 
 def listed(value: t.Any) -> list[t.Any]:
@@ -242,7 +271,7 @@ VARIABLES: dict[str, Check] = {
     "svirt_guests": _entries(_guests),
     "svirt_history_since": _date,
     "svirt_hosts": _pattern,
-    "svirt_ignore_variables": _names,
+    "svirt_ignore_variables": _ignored,
     "svirt_inventory": _optional(_text),
     "svirt_keep_runs": _whole(1, 1_000_000),
     "svirt_label_domains": _entries(parse_domains),
@@ -302,4 +331,5 @@ def check_value(name: str, value: t.Any) -> Problem | None:
     if value is None:
         return Problem(name, "empty", f"{name} has no value: give one, or leave the variable out")
     why = VARIABLES[name](value)
-    return Problem(name, "value", f"{name} is {_shown(value)}: {why}") if why else None
+    shown = "not what it should be" if name in _SECRET else _shown(value)
+    return Problem(name, "value", f"{name} is {shown}: {why}") if why else None

@@ -12,12 +12,12 @@ import ast
 import functools
 import re
 import typing as t
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from ansible_collections.svirt.fleet.plugins.plugin_utils._variables import VARIABLES
+from ansible_collections.svirt.fleet.plugins.plugin_utils._variables import BEFORE_HOSTS, OF_ONE_HOST, VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAYBOOKS = ROOT / "playbooks"
@@ -70,8 +70,10 @@ _TYPES = {
 }
 _NAME = re.compile(r"\bsvirt_[a-z_]+\b")
 _QUOTED = re.compile(r"'[^']*'")
-#: A value that is nothing but the variable, with a default or without.
-_ALONE = re.compile(r"\{\{ (svirt_[a-z_]+)( \| default\(.*\))? \}\}\Z")
+#: A value that is nothing but the variable, with a default or without, or what an importing playbook sets in its place.
+_ALONE = re.compile(
+    r"\{\{ (?:audit_run_[a-z_]+ \| default\()?(svirt_[a-z_]+)( \| default\(.*\))?\)?(?: or omit)? \}\}\Z"
+)
 _MARKUP = re.compile(r"\b[CVIBEMP]\((?P<plain>[^)]*)\)|\b(?:O|RV)\((?:(?P<plugin>[\w.]+)#\w+:)?(?P<option>[^)]*)\)")
 
 
@@ -98,6 +100,10 @@ def document(head: str) -> str:
         "Set them in the inventory, with `-e`, or in a job template of AWX. Lists and objects need YAML or JSON, as in",
         '`-e \'{"svirt_report_formats": ["json", "junit"]}\'`. A name or value that a playbook does not know is',
         "refused before a host is contacted. Those of `svirt.fleet.awx_setup` are in [AWX](awx.md).",
+        "",
+        f"Ansible reads {_listed(BEFORE_HOSTS)} before any host has variables: they are refused in the inventory.",
+        f"Hosts may differ in {_listed(OF_ONE_HOST - {'svirt_ignore_variables'})}.",
+        "All others count for the whole fleet, and are refused where they are not the same for all its hosts.",
         "",
     ]
     uses = list(all_uses())
@@ -168,7 +174,7 @@ def _of_playbook(playbook: str, path: Path) -> Iterator[Use]:
     for play in yaml.safe_load(path.read_text(encoding="utf-8")):
         yield from _uses(playbook, play)
         if imported := play.get("ansible.builtin.import_playbook"):
-            given = play.get("vars", {})
+            given = {re.sub(r"\Aaudit_run_", "svirt_", name) for name in play.get("vars", {})}
             yield from (use for use in _of_playbook(playbook, path.parent / imported) if use.variable not in given)
 
 
@@ -211,7 +217,7 @@ def _default(text: str, name: str) -> str:
     while depth and end < len(text):
         depth += {"(": 1, ")": -1}.get(text[end], 0)
         end += 1
-    words = re.sub(r", true\Z", "", text[start.end() : end - 1])
+    words = re.sub(r", true\Z", "", text[start.end() : end - 1]).partition(" if ")[0]
     return "" if words in ("omit", "''", "") else words.strip("'")
 
 
@@ -286,6 +292,11 @@ def _variable(name: str) -> str:
     """The playbooks' name of an option of the role audit; another name as it is."""
     own = re.sub(r"\Aaudit_", "svirt_", name)
     return own if own in VARIABLES else name
+
+
+def _listed(names: Iterable[str]) -> str:
+    quoted = [f"`{name}`" for name in sorted(names)]
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def _value(value: t.Any) -> str:

@@ -26,7 +26,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
 
 def chosen(names: Iterable[str]) -> list[str]:
     """The formats asked for, each once. Raises ReportError for one that does not exist."""
-    found = list(dict.fromkeys(str(name) for name in names))
+    found = list(dict.fromkeys(str(name).strip() for name in names))
     for name in found:
         if name not in FORMATS:
             question = _variables.nearest(name, FORMATS, 0.4)

@@ -51,6 +51,8 @@ def test_use_has_the_default_and_the_option_that_takes_it(tmp_path: Path, monkey
     - import_role: {name: svirt.fleet.audit}
       vars:
         audit_timeout: "{{ svirt_timeout | default(30) }}"
+        audit_ledger: "{{ audit_run_ledger | default(svirt_ledger | default('')) }}"
+        audit_store: "{{ svirt_store | default('a' if svirt_run_id is defined else omit, true) }}"
         audit_snapshots: "{{ svirt_snapshots | default('') ~ '/svirt_max_age' }}"
 """
     found = {use.variable: use for use in uses(tmp_path, monkeypatch, {"one": text})}
@@ -59,12 +61,17 @@ def test_use_has_the_default_and_the_option_that_takes_it(tmp_path: Path, monkey
         "svirt_report_formats": "['html']",
         "svirt_report_dir": "",
         "svirt_timeout": "30",
+        "svirt_ledger": "",
+        "svirt_store": "a",
+        "svirt_run_id": "",
         "svirt_snapshots": "",
     }
     assert {name: use.rank for name, use in found.items() if use.option} == {
         "svirt_report_formats": MODULE,
         "svirt_report_dir": MODULE,
         "svirt_timeout": ROLE,
+        "svirt_ledger": ROLE,
+        "svirt_store": ROLE,
     }
 
 
@@ -72,7 +79,8 @@ def test_variables_of_imported_playbooks_count_unless_the_importer_sets_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     survey = "- hosts: '{{ svirt_hosts }}'\n  serial: '{{ svirt_serial }}'\n"
-    one = "- ansible.builtin.import_playbook: survey.yml\n  vars: {svirt_serial: 1}\n"
+    survey += "  tasks: [{x: \"{{ audit_run_ledger | default(svirt_ledger | default('')) }}\"}]\n"
+    one = "- ansible.builtin.import_playbook: survey.yml\n  vars: {svirt_serial: 1, audit_run_ledger: ''}\n"
     found = uses(tmp_path, monkeypatch, {"one": one, "survey": survey})
     assert [(use.playbook, use.variable) for use in found] == [("one", "svirt_hosts")]
 

@@ -30,7 +30,9 @@ KEPT = 50
 
 #: In place of an id: the newest run that fits.
 NEWEST = "newest"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}\Z")
+#: End of the id of a closing audit: that of the run which it closes, however long, with this behind it.
+RESULT = "-result"
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,99}}({RESULT})?\Z")
 ID_RULE = "1 to 100 letters, digits, dots, colons, hyphens and underscores, the first one a letter or digit"
 
 

@@ -40,6 +40,13 @@ def test_each_format_is_written_beside_the_report(report: Path) -> None:
     assert {path.name for path in report.parent.iterdir()} == {f"report.{form.suffix}" for form in FORMATS.values()}
 
 
+@pytest.mark.parametrize("option", ["run", "since_run"])
+def test_a_report_in_a_file_is_no_run(report: Path, option: str) -> None:
+    with pytest.raises(AnsibleActionFail, match=f"{option} names a run in the store"):
+        run(fleet_report, report=str(report), formats=["csv"], **{option: "before"})
+    assert not (report.parent / "report.csv").exists()
+
+
 def test_the_report_itself_is_copied_to_another_folder(report: Path) -> None:
     folder = report.parent / "new" / "place"
     result = run(fleet_report, report=str(report), formats=["json"], dest=str(folder))

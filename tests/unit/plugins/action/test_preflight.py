@@ -105,6 +105,11 @@ def test_a_store_is_tried_out_and_not_created(tmp_path: Path) -> None:
     [
         ("mysql://u:secret@h/d", "store_url"),
         ("nonsense", "store_url"),
+        ("postgresql://svirt:p@secret@127.0.0.1:1/fleet", "store_url"),
+        ("sqlite://", "store_url"),
+        ("sqlite:///:memory:", "store_url"),
+        ("sqlite:///~/fleet.db", "store_url"),
+        ("sqlite:///a?b.db", "store_url"),
         ("postgresql://svirt:secret@127.0.0.1:1/fleet", "store_unreachable"),
         ("sqlite:////proc/none/fleet.db", "store_read_only"),
     ],

@@ -27,6 +27,12 @@ GOOD: list[tuple[str, t.Any]] = [
     ("svirt_default_tenant", "acme"),
     ("svirt_fail_on", "never"),
     ("svirt_guest_power_cycle", "web1,web2"),
+    ("svirt_guest_power_cycle", ["web, 1"]),
+    ("svirt_guest_power_cycle", []),
+    ("svirt_ignore_variables", "svirt_a, svirt_b"),
+    ("svirt_report_formats", "html, sarif"),
+    ("svirt_run_steps", "collect, judge"),
+    ("svirt_run_id", "x" * 100 + "-result"),
     ("svirt_guests", [{"guest": "a"}, {"guest": "b", "type": "static", "label": "u:r:svirt_t:s0:c1,c2"}]),
     ("svirt_hosts", ["kvm*", "!kvm9"]),
     ("svirt_hosts", "all"),
@@ -48,6 +54,13 @@ BAD: list[tuple[str, t.Any, str]] = [
     ("svirt_allocate_guests", {"web1": 1}, "list of names"),
     ("svirt_run_steps", {"reserve": 1}, "give a list of collect"),
     ("svirt_run_id", "a b", "letters"),
+    ("svirt_run_id", "x" * 101, "letters"),
+    ("svirt_allocate_guests", "", "spaces beside a comma"),
+    ("svirt_guest_power_cycle", "web1, web2", "spaces beside a comma"),
+    ("svirt_migration_guests", "web1,", "spaces beside a comma"),
+    ("svirt_permissive_allowed", " virt_t", "spaces beside a comma"),
+    ("svirt_orphan_search", "/a, /b", "spaces beside"),
+    ("svirt_orphan_search", [" /a"], "absolute"),
     ("svirt_keep_runs", 0, "from 1 to"),
     ("svirt_run_steps", ["reserv"], "did you mean reserve?"),
     ("svirt_allow_reboot", "ture", "did you mean true?"),
@@ -95,6 +108,13 @@ def test_other_values_are_refused_with_what_to_give(name: str, value: t.Any, wor
     assert problem is not None
     assert words in problem.text
     assert problem.text.startswith(name)
+
+
+@pytest.mark.parametrize("name", ["svirt_ledger", "svirt_store"])
+def test_a_value_that_may_hold_a_password_is_not_shown(name: str) -> None:
+    problem = _variables.check_value(name, ["postgresql://svirt:secret@h/d"])
+    assert problem is not None
+    assert "secret" not in problem.text
 
 
 @pytest.mark.parametrize(
