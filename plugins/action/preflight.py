@@ -112,8 +112,8 @@ class ActionModule(ControllerAction):
                 continue
             if name in _variables.BEFORE_HOSTS:
                 why = (
-                    f"{name} is a variable of hosts, and Ansible chooses the hosts of a play before it reads these, so it "
-                    "would be passed over: give it with -e"
+                    f"{name} is a variable of hosts, and Ansible chooses the hosts of a play before it reads these, "
+                    "so it would be passed over: give it with -e"
                 )
                 yield Problem(name, "place", why, having[0])
             elif differing := self._differing(name, of_hosts):
