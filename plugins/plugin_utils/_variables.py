@@ -33,7 +33,6 @@ BEFORE_HOSTS = frozenset(("svirt_hosts", "svirt_serial"))
 OF_ONE_HOST = frozenset(
     (
         "svirt_allow_reboot",
-        "svirt_guest_power_cycle",
         "svirt_guest_power_cycle_force",
         "svirt_guests",
         "svirt_ignore_variables",

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+import yaml
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.file_write import change_file
 from ansible_collections.svirt.fleet.plugins.module_utils._host.base.journal import Journal, runs_in
 
@@ -96,9 +97,13 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def roll_back(collections: Path, folder: Path, hosts: t.Iterable[Host], *options: str) -> Run:
+def roll_back(
+    collections: Path, folder: Path, hosts: t.Iterable[Host], *options: str, others: t.Sequence[str] = ()
+) -> Run:
     path = folder / "hosts.ini"
-    lines = [f"{host.name} ansible_connection=local ansible_python_interpreter={host.python}" for host in hosts]
+    lines = [*others] + [
+        f"{host.name} ansible_connection=local ansible_python_interpreter={host.python}" for host in hosts
+    ]
     path.write_text("\n".join(lines) + "\n")
     return play("rollback", path, *options, ANSIBLE_COLLECTIONS_PATH=str(collections))
 
@@ -171,3 +176,24 @@ def test_the_batch_after_a_refusal_is_not_touched(tmp_path: Path, collections: P
     run = roll_back(collections, tmp_path, hosts, "-e", "svirt_serial=1")
     assert (run.status, edited.files) == (2, ["edited", "before"])
     assert (next_.files, next_.restarts) == (["after", "after"], 0)
+
+
+def test_the_batch_after_a_host_that_was_lost_is_not_touched(tmp_path: Path, collections: Path, refused: int) -> None:
+    down = f"down ansible_host=127.0.0.1 ansible_port={refused}"
+    beside, next_ = hosts = [Host(tmp_path, "beside"), Host(tmp_path, "next")]
+    run = roll_back(collections, tmp_path, hosts, "-e", '{"svirt_serial": [2, 1]}', others=[down])
+    assert run.status != 0
+    assert beside.files == ["before", "before"]
+    assert (next_.files, next_.restarts) == (["after", "after"], 0)
+    assert "down could not be reached any more" in run.output
+
+
+@pytest.mark.parametrize("name", ["allocate", "harden", "rollback"])
+def test_every_play_in_batches_looks_for_lost_hosts_before_it_touches_one(name: str) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())
+    (batches,) = [one for one in plays if "serial" in one]
+    first = next(task for task in batches["tasks"] if "svirt.fleet.preflight" not in task)
+    assert first["ansible.builtin.assert"]["that"] == (
+        "ansible_play_hosts_all | difference(ansible_play_hosts) | length == 0"
+    )
+    assert first["run_once"] is True
