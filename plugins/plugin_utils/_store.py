@@ -167,8 +167,10 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file; for a server always True."""
+        """Whether there is a file; for a server always True. Raises StoreError for a link to nowhere."""
         with self._errors(writes=False):
+            if self.file is not None:
+                _sqlite_file.refuse_dangling(self.file)
             return self.file is None or self.file.exists()
 
     @property
@@ -226,7 +228,7 @@ class Store:
         """A transaction that is committed when the block ends, and rolled back when it raises. Migrates the tables."""
         if self.file is not None:
             with self._errors(writes=True):
-                if not self.file.exists():
+                if not self.exists:
                     _sqlite_file.create(self.file)
                 elif self.file.is_file():
                     self._warn(_sqlite_file.narrow(self.file))

@@ -293,6 +293,37 @@ def test_m5_an_empty_file_is_refused_by_name(file: Path, store: Store) -> None:
     assert file.stat().st_size == 0
 
 
+@pytest.mark.parametrize("target", ["away/fleet.db", "fleet.db", "link"])
+def test_m5_a_link_to_nowhere_is_no_new_store(file: Path, target: str) -> None:
+    place = file.parent / "folder"
+    place.mkdir()
+    link = place / "link"
+    link.symlink_to(target)
+    for use in (
+        lambda: _store.try_out(f"sqlite:///{link}"),
+        lambda: Store(f"sqlite:///{link}").run(lambda _transaction: None),
+        lambda: Store(f"sqlite:///{link}").run(lambda _transaction: None, keep=False),
+        lambda: Store(f"sqlite:///{link}").demand(),
+    ):
+        with pytest.raises(StoreError) as caught:
+            use()
+        assert caught.value.code == "store_missing"
+        assert f"a link to {target}" in str(caught.value)
+        assert list(place.iterdir()) == [link]
+
+
+def test_m5_a_link_to_a_store_is_the_store(file: Path, store: Store) -> None:
+    with store.write():
+        pass
+    link = file.parent / "link"
+    link.symlink_to(file)
+    _store.try_out(f"sqlite:///{link}", must_exist=True)
+    other = Store(f"sqlite:///{link}")
+    assert other.run(lambda transaction: transaction.rows("SELECT count(*) FROM svirt_labels")) == [(0,)]
+    other.close()
+    assert link.is_symlink()
+
+
 def test_m5_a_database_of_another_program_is_refused_by_name(file: Path, store: Store) -> None:
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("CREATE TABLE moz_places (id INTEGER)")
