@@ -61,8 +61,8 @@ def refuse_dangling(path: Path) -> None:
     """Raise StoreError for a link to nowhere. SQLite would make an empty file there, in place of the store to come."""
     if path.is_symlink() and not path.exists():
         raise StoreError(
-            f"store {path} is a link to {path.readlink()}, where there is nothing: see that its file system is mounted, "
-            "or correct the link. Nothing was written",
+            f"store {path} is a link to {path.readlink()}, where there is nothing: see that its file system is "
+            "mounted, or correct the link. Nothing was written",
             "store_missing",
         )
 

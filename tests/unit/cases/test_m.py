@@ -299,14 +299,14 @@ def test_m5_a_link_to_nowhere_is_no_new_store(file: Path, target: str) -> None:
     place.mkdir()
     link = place / "link"
     link.symlink_to(target)
-    for use in (
+    for attempt in (
         lambda: _store.try_out(f"sqlite:///{link}"),
         lambda: Store(f"sqlite:///{link}").run(lambda _transaction: None),
         lambda: Store(f"sqlite:///{link}").run(lambda _transaction: None, keep=False),
         lambda: Store(f"sqlite:///{link}").demand(),
     ):
         with pytest.raises(StoreError) as caught:
-            use()
+            attempt()
         assert caught.value.code == "store_missing"
         assert f"a link to {target}" in str(caught.value)
         assert list(place.iterdir()) == [link]

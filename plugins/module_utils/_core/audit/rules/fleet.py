@@ -253,11 +253,12 @@ TWOFOLD = FleetRule(
     why=(
         "Two hosts report an active guest with this uuid, and it is no migration: neither has it paused, or their "
         "disks are not the same. Either both write to its disks, which destroys them, or a guest was cloned with its "
-        "uuid, or one of the hosts lies."
+        "uuid, or one host is in the inventory under two names, or one of the hosts lies."
     ),
     fix=(
-        "Audit once more: a migration that ended between the probes of the two hosts looks the same. If it stays, "
-        "find out which one is the guest, and end the other in agreement with its owner. A clone needs a uuid of its "
+        "Audit once more: a migration that ended between the probes of the two hosts looks the same. If it stays, see "
+        "whether both names are one host, with one machine id and one boot: then take one of them out of the "
+        "inventory, and end nothing. Else find out which one is the guest, and end the other in agreement with its owner. A clone needs a uuid of its "
         "own. Where no such guest was ever started, do not believe the host."
     ),
     cost="operator",
