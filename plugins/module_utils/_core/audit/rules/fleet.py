@@ -258,8 +258,8 @@ TWOFOLD = FleetRule(
     fix=(
         "Audit once more: a migration that ended between the probes of the two hosts looks the same. If it stays, see "
         "whether both names are one host, with one machine id and one boot: then take one of them out of the "
-        "inventory, and end nothing. Else find out which one is the guest, and end the other in agreement with its owner. A clone needs a uuid of its "
-        "own. Where no such guest was ever started, do not believe the host."
+        "inventory, and end nothing. Else find out which one is the guest, and end the other in agreement with its "
+        "owner. A clone needs a uuid of its own. Where no such guest was ever started, do not believe the host."
     ),
     cost="operator",
     needs=("guests",),
