@@ -14,13 +14,14 @@ from ansible.errors import AnsibleError
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils._core.errors import SvirtError
-from ..plugin_utils import _role_variables, _variables
+from ..plugin_utils import _role_variables, _snapshots, _variables
 from ..plugin_utils._action import Arguments, ControllerAction, negative
 from ..plugin_utils._variables import Problem
 
 ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "hosts": {"type": "list", "elements": "str", "default": []},
     "report_dir": {"type": "path"},
+    "renewed": {"type": "list", "elements": "path", "default": []},
     "store": {"type": "str"},
     "ledger": {"type": "str"},
     "steps": {"type": "list", "elements": "str"},
@@ -42,6 +43,9 @@ class ActionModule(ControllerAction):
             steps, _readable = self._value(self.variables.get("svirt_run_steps"))
             problems = [*_steps(steps, arguments["steps"]), *_folder(arguments["report_dir"])]
             problems += _store(arguments["store"], arguments["ledger"])
+        if not problems:
+            names = arguments["hosts"] or self.variables.get("ansible_play_hosts_all") or ()
+            problems += [problem for folder in arguments["renewed"] for problem in _renewed(Path(folder), names)]
         result: dict[str, t.Any] = {
             "changed": False,
             "problems": [problem.as_dict() for problem in problems],
@@ -195,6 +199,19 @@ def _folder(path: str | None) -> Iterator[Problem]:
         why = (
             f"the report folder {folder} cannot be written: {error.strerror or error}; name another in svirt_report_dir"
         )
+        yield Problem("svirt_report_dir", "not_writable", why)
+
+
+def _renewed(folder: Path, hosts: t.Iterable[str]) -> Iterator[Problem]:
+    """Remove the files of the hosts: one of an earlier run would count for a host that is lost before it is read."""
+    if not folder.absolute().is_dir():
+        return
+    yield from (problems := list(_folder(str(folder))))
+    try:
+        for host in () if problems else hosts:
+            _snapshots.path_of(folder.absolute(), host).unlink(missing_ok=True)
+    except OSError as error:
+        why = f"{error.filename} cannot be removed: {error.strerror or error}; name another folder in svirt_report_dir"
         yield Problem("svirt_report_dir", "not_writable", why)
 
 

@@ -48,6 +48,13 @@ options:
   report_dir:
     description: Folder on the controller that must be writable. It is created when it is missing.
     type: path
+  renewed:
+    description:
+      - Folders on the controller with a file for each host, which this play writes anew. Those of the hosts are
+        removed, so that none of an earlier run counts for a host that is lost before it is read.
+    type: list
+    elements: path
+    default: []
   store:
     description: URL of a store that must be usable. It is not created.
     type: str

@@ -21,7 +21,9 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.documen
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _failure, _snapshots
 
 from tests.unit.support import factory
-from tests.unit.support.playbooks import play
+from tests.unit.support.playbooks import play, refused
+
+__all__ = ["refused"]
 
 ROOT = Path(__file__).resolve().parents[3]
 # awx_setup writes the configuration of AWX: it has no hosts and no verdict, and needs a collection that is not here.
@@ -115,6 +117,37 @@ def test_l2_a_run_in_which_nothing_was_judged_has_no_verdict(here: Path) -> None
         task = {"svirt.fleet.fleet_verdict": {"judged": answer}}
         book.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
         assert play(str(book), here).status == 2, answer
+
+
+def test_l2_a_host_that_is_lost_before_it_is_read_is_not_judged_by_an_earlier_run(here: Path, refused: int) -> None:
+    down = f"down ansible_connection=ssh ansible_host=127.0.0.1 ansible_port={refused}\n"
+    here.write_text(here.read_text() + down)
+    _snapshots.write_snapshot(here.parent / "report" / "snapshots", "down", encode(factory.host()))
+    book = here.parent / "book.yml"
+    first = {"hosts": "all", "gather_facts": False, "tasks": [{"ansible.builtin.raw": "true"}]}
+    book.write_text(yaml.safe_dump([first, {"ansible.builtin.import_playbook": "svirt.fleet.audit"}]))
+    run = play(str(book), here)
+    assert run.status != 0
+    assert run.hosts["down"][0] == "unknown"
+    assert "was not probed" in run.hosts["down"][1]
+
+
+def test_l2_what_an_earlier_run_read_is_no_answer_where_nothing_can_be_written(here: Path) -> None:
+    folder = here.parent / "report" / "snapshots"
+    here.write_text("here ansible_connection=local ansible_python_interpreter=/nonexistent/python\n")
+    folder.mkdir(parents=True)
+    (folder / "here.json").mkdir()  # in place of a file that cannot be replaced
+    run = play("audit", here)
+    assert run.status == 2
+    assert run.output.count("TASK [") == 1
+    assert "cannot be removed" in run.output
+
+
+def test_l2_a_role_without_steps_has_no_verdict(here: Path) -> None:
+    run = play("audit", here, "-e", '{"audit_steps": []}')
+    assert run.status == 2
+    assert "run the whole audit" in run.output.partition("Verdict]")[2]
+    assert "Traceback" not in run.output
 
 
 @pytest.mark.parametrize("refused", [[], [{"subject": "d1", "why": "it shares storage with d2"}]])

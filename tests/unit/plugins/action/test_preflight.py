@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import typing as t
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
 from ansible_collections.svirt.fleet.plugins.action import preflight
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
-from ansible_collections.svirt.fleet.plugins.plugin_utils import _store
+from ansible_collections.svirt.fleet.plugins.plugin_utils import _snapshots, _store
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
 
 from tests.unit.support import actions
@@ -85,6 +86,32 @@ def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     result = actions.run(preflight, report_dir=str(tmp_path / "file" / "report"))
     assert [problem["code"] for problem in result["problems"]] == ["not_writable"]
     assert result["msg"].startswith("1 problem before any host was contacted:\nthe report folder")
+
+
+def test_what_an_earlier_run_read_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots"
+    assert actions.run(preflight, renewed=[str(folder)], hosts=["kvm1"])["problems"] == []
+    for host in ("kvm1", "a/b", "other"):
+        _snapshots.write_unread(folder, host, "before", 1.0)
+    assert actions.run(preflight, renewed=[str(folder)], hosts=["kvm1", "a/b", "new"])["problems"] == []
+    assert [path.name for path in folder.iterdir()] == ["other.json"]
+
+
+def test_what_cannot_be_removed_is_told_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "snapshots"
+    kept = _snapshots.write_unread(folder, "kvm1", "before", 1.0)
+    monkeypatch.setattr("pathlib.Path.unlink", MagicMock(side_effect=PermissionError(1, "not permitted", str(kept))))
+    (problem,) = actions.run(preflight, renewed=[str(folder)], hosts=["kvm1"])["problems"]
+    assert (problem["code"], str(kept) in problem["why"]) == ("not_writable", True)
+    monkeypatch.setattr("tempfile.TemporaryFile", MagicMock(side_effect=PermissionError(13, "denied")))
+    (problem,) = actions.run(preflight, renewed=[str(folder)], hosts=["kvm1"])["problems"]
+    assert (problem["code"], str(folder) in problem["why"]) == ("not_writable", True)
+
+
+def test_a_problem_leaves_what_an_earlier_run_read(tmp_path: Path) -> None:
+    _snapshots.write_unread(tmp_path, "kvm1", "before", 1.0)
+    assert actions.run(preflight, renewed=[str(tmp_path)], hosts=["kvm1"], store="nonsense")["problems"]
+    assert (tmp_path / "kvm1.json").exists()
 
 
 def test_a_store_is_tried_out_and_not_created(tmp_path: Path) -> None:
