@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import typing as t
 from pathlib import Path
@@ -32,7 +33,7 @@ class ActionModule(ActionBase):
             return result
         if not isinstance(dest, str) or not dest:
             raise failure(f"dest is {dest!r}; give the path of a folder on the controller")
-        folder, host = Path(dest).expanduser().absolute(), str(variables["inventory_hostname"])
+        folder, host = Path(os.path.expandvars(dest)).expanduser().absolute(), str(variables["inventory_hostname"])
         self._unread(folder, host, "its audit log was not read to the end")  # first: no earlier file counts as new
         try:
             super().run(tmp, task_vars)

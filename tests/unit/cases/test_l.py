@@ -143,6 +143,15 @@ def test_l2_what_an_earlier_run_read_is_no_answer_where_nothing_can_be_written(h
     assert "cannot be removed" in run.output
 
 
+@pytest.mark.parametrize("folder", ["~/report", "$HOME/report"])
+def test_l2_the_report_folder_may_be_written_as_shells_do(here: Path, folder: str) -> None:
+    run = play("audit", here, "-e", f"svirt_report_dir={folder}", HOME=str(here.parent))
+    assert "verdict " in run.output.partition("Verdict]")[2], run.output
+    assert "Traceback" not in run.output
+    assert list(run.hosts) == ["here"]
+    assert not (here.parent / folder.partition("/")[0]).exists()
+
+
 def test_l2_a_role_without_steps_has_no_verdict(here: Path) -> None:
     run = play("audit", here, "-e", '{"audit_steps": []}')
     assert run.status == 2
