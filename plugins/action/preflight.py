@@ -129,7 +129,7 @@ class ActionModule(ControllerAction):
 
     def _counts(self, name: str, of_hosts: t.Mapping[str, t.Mapping[str, t.Any]]) -> bool:
         """Whether a play has its value of a variable from its hosts: the play's own comes before theirs."""
-        host = self.variables.get("inventory_hostname")
+        host = str(self.variables.get("inventory_hostname", ""))
         if host not in of_hosts:
             return name not in self.variables
         own = of_hosts[host]

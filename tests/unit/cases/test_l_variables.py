@@ -98,7 +98,11 @@ def test_l_the_plays_own_variable_comes_before_those_of_hosts() -> None:
 def test_l_templates_are_compared_by_their_values() -> None:
     class Read(dict[str, dict[str, object]]):
         def raw_get(self, host: str) -> dict[str, object]:
-            return {"kvm1": {"svirt_profile": "{{ where }}"}, "kvm2": {"svirt_profile": "nfs"}}[host]
+            raw: dict[str, dict[str, object]] = {
+                "kvm1": {"svirt_profile": "{{ where }}"},
+                "kvm2": {"svirt_profile": "nfs"},
+            }
+            return raw[host]
 
     for value, wrong in (("nfs", 0), ("local", 1)):
         hosts = Read(kvm1={"svirt_profile": value}, kvm2={"svirt_profile": "nfs"})
@@ -128,6 +132,6 @@ def test_l_every_slip_of_one_letter_is_noticed(name: str) -> None:
         for slip in (name[:place] + name[place + 1 :], name[:place] + letter + name[place:], swapped):
             if slip in _variables.VARIABLES or slip == name:
                 continue
-            ((wrong, why),) = problems(**{slip: "any"})
+            ((wrong, why),) = problems(None, **{slip: "any"})
             assert wrong == slip
             assert "did you mean svirt_" in why

@@ -299,12 +299,13 @@ def test_m5_a_link_to_nowhere_is_no_new_store(file: Path, target: str) -> None:
     place.mkdir()
     link = place / "link"
     link.symlink_to(target)
-    for attempt in (
+    attempts: tuple[t.Callable[[], t.Any], ...] = (
         lambda: _store.try_out(f"sqlite:///{link}"),
         lambda: Store(f"sqlite:///{link}").run(lambda _transaction: None),
         lambda: Store(f"sqlite:///{link}").run(lambda _transaction: None, keep=False),
         lambda: Store(f"sqlite:///{link}").demand(),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(StoreError) as caught:
             attempt()
         assert caught.value.code == "store_missing"
@@ -325,7 +326,7 @@ def test_m5_a_link_to_a_store_is_the_store(file: Path, store: Store) -> None:
 
 
 def test_m5_a_database_of_another_program_is_refused_by_name(file: Path, store: Store) -> None:
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE moz_places (id INTEGER)")
     connection.close()
     before = file.read_bytes()
@@ -334,7 +335,7 @@ def test_m5_a_database_of_another_program_is_refused_by_name(file: Path, store: 
 
 
 def test_m5_a_database_without_tables_is_refused_by_name(file: Path, store: Store) -> None:
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE x (id INTEGER)")
         connection.execute("DROP TABLE x")
     connection.close()
@@ -409,7 +410,7 @@ def test_m5_a_damaged_row_is_refused_by_file_and_row(file: Path, store: Store, d
     reserve(store, 1, 2)
     store.close()
     statement, named = DAMAGES[damage]
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute(statement)
     connection.close()
     before = file.read_bytes()
@@ -424,7 +425,7 @@ def test_m5_a_damaged_memory_of_a_host_is_refused_by_file_and_host(
 ) -> None:
     reserve(store, 1)
     store.close()
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         value = "its text" if content is None else content
         connection.execute("UPDATE svirt_hosts SET sets = ?", [value])
     connection.close()

@@ -43,7 +43,7 @@ def test_each_format_is_written_beside_the_report(report: Path) -> None:
 @pytest.mark.parametrize("option", ["run", "since_run"])
 def test_a_report_in_a_file_is_no_run(report: Path, option: str) -> None:
     with pytest.raises(AnsibleActionFail, match=f"{option} names a run in the store"):
-        run(fleet_report, report=str(report), formats=["csv"], **{option: "before"})
+        run(fleet_report, False, False, report=str(report), formats=["csv"], **{option: "before"})
     assert not (report.parent / "report.csv").exists()
 
 

@@ -210,7 +210,7 @@ def test_a_run_that_is_removed_while_it_is_judged_is_an_error(site: Site, monkey
     original = analysis.compared_host
 
     def removing(name: str, snapshot: s.Snapshot) -> t.Any:
-        with contextlib.closing(sqlite3.connect(site.folder / "fleet.db")) as connection, connection:
+        with contextlib.closing(sqlite3.connect(site.folder / "fleet.db", isolation_level=None)) as connection:
             connection.execute("DELETE FROM svirt_run_hosts")
             connection.execute("DELETE FROM svirt_runs")
         return original(name, snapshot)
@@ -262,7 +262,7 @@ def test_without_sqlalchemy_an_audit_only_warns(site: Site, monkeypatch: pytest.
 
 def test_a_store_of_a_newer_version_is_named_and_left_alone(site: Site) -> None:
     site.judge("kvm1", snapshots=site.job("one", ("kvm1", [A])))
-    with contextlib.closing(sqlite3.connect(site.folder / "fleet.db")) as connection, connection:
+    with contextlib.closing(sqlite3.connect(site.folder / "fleet.db", isolation_level=None)) as connection:
         connection.execute("UPDATE svirt_schema SET version = 99")
     before = (site.folder / "fleet.db").read_bytes()
     result = site.judge("kvm1", snapshots=site.job("one", ("kvm1", [A])))

@@ -28,7 +28,7 @@ def store(file: Path) -> Store:
 
 
 def tables(file: Path) -> set[str]:
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     connection.close()
     return found
@@ -37,7 +37,7 @@ def tables(file: Path) -> set[str]:
 def first_version(file: Path) -> None:
     """A store of version 1, with one snapshot."""
     file.parent.mkdir()
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute(next(_migrations.statements("sqlite", 0)))
         connection.execute("CREATE TABLE svirt_schema (version INTEGER NOT NULL)")
         connection.execute("INSERT INTO svirt_schema VALUES (1)")
