@@ -26,8 +26,6 @@ _HEADER = 92
 #: As much of a managed save as is to be read.
 MAX_START = _HEADER + MAX_XML
 _SAVED = b"LibvirtQemudSave"
-#: It was not written to its end: libvirt removes it at the next start, and starts the guest by its definition.
-_PARTIAL = b"LibvirtQemudPart"
 #: A larger version is one in the other byte order.
 _MAX_VERSION = 0xFFFF
 
@@ -67,10 +65,9 @@ def _is_path(text: str | None) -> bool:
 
 def saved_xml(start: bytes) -> str | None:
     """The XML at the start of a saved state; None where libvirt does not resume it. Raises HostReadError."""
-    if start.startswith(_PARTIAL):
-        return None
+    # libvirt removes a file that is cut off or was not written to its end, and refuses the start by any other.
     if not start.startswith(_SAVED) or len(start) < _HEADER:
-        raise HostReadError("it is no saved state of libvirt's", "save_unread")
+        return None
     order = "<" if struct.unpack_from("<I", start, len(_SAVED))[0] <= _MAX_VERSION else ">"
     size = struct.unpack_from(f"{order}I", start, len(_SAVED) + 4)[0]
     content, end, _rest = start[_HEADER : _HEADER + size].partition(b"\0")
