@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
     "store": {"type": "str"},
     "ledger": {"type": "str"},
     "steps": {"type": "list", "elements": "str"},
+    "earlier_batches": {"type": "bool", "default": False},
 }
 #: Problems that are shown; the others are counted.
 _MAX_SHOWN = 50
@@ -38,6 +39,8 @@ class ActionModule(ControllerAction):
     _read: dict[str, dict[str, t.Any]] | None = None
 
     def work(self, arguments: Arguments) -> dict[str, t.Any]:
+        if arguments["earlier_batches"]:
+            return self._batches()
         problems, warnings = self._variables(arguments["hosts"])
         if not problems:  # places come from variables
             steps, _readable = self._value(self.variables.get("svirt_run_steps"))
@@ -56,6 +59,17 @@ class ActionModule(ControllerAction):
         if problems:
             raise negative({**result, "msg": _message(problems)})
         return result
+
+    def _batches(self) -> dict[str, t.Any]:
+        """Refuse where Ansible gave up a host in an earlier batch: max_fail_percentage does not count these."""
+        left = set(self.variables.get("ansible_play_hosts") or ())
+        lost = [host for host in self.variables.get("ansible_play_hosts_all") or () if host not in left]
+        if not lost:
+            return {"changed": False, "problems": [], "msg": "no host of an earlier batch was lost"}
+        more = f" and {len(lost) - _MAX_SHOWN} more" if len(lost) > _MAX_SHOWN else ""
+        why = "could not be reached any more while this playbook changed hosts: no further host is touched"
+        problem = Problem("", "lost", f"{', '.join(lost[:_MAX_SHOWN])}{more} {why}", lost[0])
+        raise negative({"changed": False, "problems": [problem.as_dict()], "msg": problem.text})
 
     def _variables(self, hosts: t.Sequence[str]) -> tuple[list[Problem], list[str]]:
         problems: list[Problem] = []

@@ -21,6 +21,8 @@ description:
   - Checks the types and choices of the variables of this collection's roles, and warns of names that are nearly theirs.
   - Then tries whether the report folder can be written, and whether the store can be used, SQLAlchemy and the driver of
     its database included.
+  - With O(earlier_batches) it checks nothing of that, but refuses to begin a batch after a host of an earlier one was
+    lost.
   - All problems are reported together. Variables that the playbooks set themselves are not checked.
   - Contacts no host, and runs once for all hosts of a play, as with C(run_once). Run it first.
 extends_documentation_fragment:
@@ -65,6 +67,12 @@ options:
     description: Steps that the playbook has. The variable C(svirt_run_steps) may name no other.
     type: list
     elements: str
+  earlier_batches:
+    description:
+      - Checks that every host of earlier batches of the play can still be reached, and nothing else. Ansible's
+        C(max_fail_percentage) does not count hosts that cannot be reached.
+    type: bool
+    default: false
 seealso:
   - module: svirt.fleet.fleet_analysis
   - module: svirt.fleet.category_allocation
@@ -76,6 +84,10 @@ EXAMPLES = r"""
   svirt.fleet.preflight:
     report_dir: "{{ svirt_report_dir | default('svirt-report') }}"
     store: "{{ svirt_store | default('sqlite:///svirt-fleet.db') }}"
+
+- name: Begin a batch only if no host of an earlier one was lost
+  svirt.fleet.preflight:
+    earlier_batches: true
 """
 
 RETURN = r"""
@@ -91,8 +103,8 @@ problems:
     code:
       description: >-
         V(unknown) for a name, V(value) or V(empty) for a value, V(place) or V(differs) for a variable of hosts that the
-        fleet cannot have so, V(step) for a step that the playbook does not have,
-        V(not_writable) for the report folder, or the code of an error of the store.
+        fleet cannot have so, V(step) for a step that the playbook does not have, V(lost) for a host of an earlier
+        batch, V(not_writable) for the report folder, or the code of an error of the store.
       type: str
     why:
       description: What is wrong, and the nearest name or choice.

@@ -81,6 +81,33 @@ def test_variables_of_the_inventory_are_checked_for_every_host(book: Path, inven
     assert "svirt_max_age" not in shown(run)
 
 
+BATCHES = """
+---
+- hosts: all
+  gather_facts: false
+  serial: 2
+  max_fail_percentage: 50
+  tasks:
+    - name: Preflight
+      svirt.fleet.preflight:
+        earlier_batches: true
+    - name: Contact hosts
+      ansible.builtin.raw: echo contact with {{ inventory_hostname }}
+"""
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_no_batch_begins_after_a_host_was_lost(book: Path, inventory: Path, refused: int, lost: bool) -> None:
+    book.write_text(BATCHES)
+    second = f"ansible_host=127.0.0.1 ansible_port={refused}" if lost else "ansible_connection=local"
+    inventory.write_text(f"h1 ansible_connection=local\nh2 {second}\nh3 ansible_connection=local\n")
+    run = play(str(book), inventory)
+    assert "changed: [h1]" in run.output
+    assert ("changed: [h3]" in run.output) is not lost
+    assert ("h2 could not be reached any more" in shown(run)) is lost
+    assert (run.status != 0) is lost
+
+
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = actions.run(preflight, report_dir=str(tmp_path / "file" / "report"))
