@@ -12,7 +12,7 @@ from pathlib import Path
 from ..module_utils._core.allocate.label_domains import STATIC, STRATEGIES, parse_domains
 from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ..module_utils._core.allocate.operations import FleetRead, OperationResult
-from ..module_utils._core.allocate.static_labels import LabelWishes
+from ..module_utils._core.allocate.static_labels import LabelRequest
 from ..module_utils._core.audit.run import ALLOCATE, ALLOCATION, NEWEST, OPEN
 from ..module_utils._core.audit.text import visible_text
 from ..module_utils._core.errors import PlanError, StoreError
@@ -122,7 +122,7 @@ def _leave_orders(url: str, run: str, hosts: dict[str, t.Any], now: float) -> No
 def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> OperationResult:
     hosts, guests, days = arguments["hosts"], arguments["guests"], float(arguments["quarantine_days"])
     operation = arguments["operation"]
-    wishes = LabelWishes(
+    request = LabelRequest(
         tenants.tenants(arguments), arguments["default_tenant"], frozenset(guests), arguments["allow_unread"]
     )
     store = Store(arguments["store"])
@@ -135,8 +135,8 @@ def _operate(arguments: t.Mapping[str, t.Any], now: float, check: bool) -> Opera
         if operation == "observe":
             return _ledger.observe(store, fleet, days, now, check, arguments["confirm_clock"])
         if operation == "repair":
-            return _ledger.repair(store, fleet, wishes, now, arguments["repair"], check)
-        return _ledger.reserve(store, fleet, wishes, now, check)
+            return _ledger.repair(store, fleet, request, now, arguments["repair"], check)
+        return _ledger.reserve(store, fleet, request, now, check)
     finally:
         store.close()
 

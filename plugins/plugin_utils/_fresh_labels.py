@@ -16,7 +16,7 @@ from ..module_utils._core.allocate.label_domains import NONE, STATIC, parse_doma
 from ..module_utils._core.allocate.labels_in_use import HostUse, label_use
 from ..module_utils._core.allocate.ledger import Row
 from ..module_utils._core.allocate.operations import FleetRead, OperationResult
-from ..module_utils._core.allocate.static_labels import LabelWishes
+from ..module_utils._core.allocate.static_labels import LabelRequest
 from ..module_utils._core.audit.finding import Finding
 from ..module_utils._core.facts.storage import HostStorage, host_storage
 from ..module_utils._core.facts.storage_statements import parse_storage
@@ -82,8 +82,8 @@ class FreshLabels:
         hosts = [host.host for host in self._labels]
         statements = parse_storage(arguments["storage"])
         fleet = FleetRead(hosts, self._uses, self._storage, {}, named, strategy, statements)
-        wishes = LabelWishes(tenants(arguments), arguments["default_tenant"], frozenset(guests))
-        self._reserved = module.reserve(store, fleet, wishes, self._now, self._check)
+        request = LabelRequest(tenants(arguments), arguments["default_tenant"], frozenset(guests))
+        self._reserved = module.reserve(store, fleet, request, self._now, self._check)
         for host, assigned in self._reserved.hosts.items():
             orders[host] = [order for order in assigned["guests"] if order["guest"] in guests]
         return orders

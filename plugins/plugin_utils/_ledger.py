@@ -18,7 +18,7 @@ from ..module_utils._core.allocate import operations, stored_rows
 from ..module_utils._core.allocate.labels_in_use import HostUse, stored
 from ..module_utils._core.allocate.ledger import NO_RANK, Row
 from ..module_utils._core.allocate.operations import FleetRead, LedgerState, LedgerUpdate, Operation, OperationResult
-from ..module_utils._core.allocate.static_labels import LabelWishes
+from ..module_utils._core.allocate.static_labels import LabelRequest
 from ..module_utils._core.errors import StoreError
 from ._store import Store, Transaction, packed, unpacked
 from ._store_errors import COMMIT_UNKNOWN
@@ -48,9 +48,9 @@ _INSERT_EVENT = (
 )
 
 
-def reserve(store: Store, fleet: FleetRead, wishes: LabelWishes, now: float, check: bool = False) -> OperationResult:
+def reserve(store: Store, fleet: FleetRead, request: LabelRequest, now: float, check: bool = False) -> OperationResult:
     """Assign labels and ranges. Creates a missing store."""
-    return _run(store, now, check, lambda state: operations.reserve(state, fleet, wishes))
+    return _run(store, now, check, lambda state: operations.reserve(state, fleet, request))
 
 
 def observe(
@@ -90,12 +90,12 @@ def listing(store: Store) -> OperationResult:
 
 
 def repair(
-    store: Store, fleet: FleetRead, wishes: LabelWishes, now: float, settle: bool = False, check: bool = False
+    store: Store, fleet: FleetRead, request: LabelRequest, now: float, settle: bool = False, check: bool = False
 ) -> OperationResult:
     """Compare ledger and fleet. With ``settle``, write rows for unknown labels; creates a missing store."""
     if not settle:
         store.demand()
-    return _run(store, now, check or not settle, lambda state: operations.repair(state, fleet, wishes, settle))
+    return _run(store, now, check or not settle, lambda state: operations.repair(state, fleet, request, settle))
 
 
 def ledger_rows(url: str) -> list[Row]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import GuestUse, HostUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import CategorySet, parse_context
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
@@ -30,7 +30,7 @@ _TENANTS = 4
 _BASE = {"kvm": "system_u:system_r:svirt_t:s0"}
 
 
-def fleet(guests: int) -> tuple[FleetRead, LabelWishes]:
+def fleet(guests: int) -> tuple[FleetRead, LabelRequest]:
     """So many guests; every tenth runs with a pair of libvirt's, every hundredth has a static label of people's."""
     chance = random.Random(4)  # noqa: S311 - the same fleet every time
     result: dict[str, list[GuestUse]] = {}
@@ -42,7 +42,7 @@ def fleet(guests: int) -> tuple[FleetRead, LabelWishes]:
         tenants[one.uuid] = f"tenant{number % _TENANTS}"
     uses = [HostUse(host, tuple(mine), baselabels=_BASE) for host, mine in result.items()]
     named = parse_domains([{"name": "bench", "hosts": sorted(result)}])
-    return FleetRead(sorted(result), uses, named=named), LabelWishes(tenants)
+    return FleetRead(sorted(result), uses, named=named), LabelRequest(tenants)
 
 
 def _guest(host: str, number: int, chance: random.Random) -> GuestUse:
@@ -61,14 +61,14 @@ def measure() -> None:
     """Print the seconds of each size beside the budget."""
     print("labels for all guests in one transaction on SQLite", flush=True)
     for guests in SIZES:
-        read, wishes = fleet(guests)
+        read, request = fleet(guests)
         with tempfile.TemporaryDirectory() as folder:
             store = Store(f"sqlite:///{Path(folder) / 'bench.db'}")
             started = time.perf_counter()
-            result = _ledger.reserve(store, read, wishes, now=0.0)
+            result = _ledger.reserve(store, read, request, now=0.0)
             seconds = time.perf_counter() - started
             started = time.perf_counter()
-            again = _ledger.reserve(store, read, wishes, now=1.0)
+            again = _ledger.reserve(store, read, request, now=1.0)
             second = time.perf_counter() - started
             store.close()
         if result.after["reserved"] != guests or again.changes:

@@ -61,8 +61,8 @@ def commands(target: Target, scratch: Path, stock_guests: int) -> dict[str, Comm
 
 def hardening(target: Target, scratch: Path) -> Command:
     """Hardening; the first run changes the host, those after it find nothing to do."""
-    wishes = {"svirt_report_dir": str(scratch / "harden"), "svirt_fail_on": "never", "selinux_soak_seconds": 0}
-    return Command(target.playbook("svirt.fleet.harden", **wishes), target.environment)
+    variables = {"svirt_report_dir": str(scratch / "harden"), "svirt_fail_on": "never", "selinux_soak_seconds": 0}
+    return Command(target.playbook("svirt.fleet.harden", **variables), target.environment)
 
 
 def _play(module: str) -> dict[str, Any]:

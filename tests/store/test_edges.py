@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
@@ -28,7 +28,7 @@ _PIECE = 65536
 def reserve_all(url: str, *numbers: int) -> None:
     store = Store(url)
     try:
-        _ledger.reserve(store, fleet(*numbers), LabelWishes(), 1.0)
+        _ledger.reserve(store, fleet(*numbers), LabelRequest(), 1.0)
     finally:
         store.close()
 
@@ -188,7 +188,7 @@ def test_a_lost_answer_to_a_commit_that_was_written(proxy: Proxy, postgresql: st
     reserve_all(postgresql, 0)
     store = Store(proxy.url, patience=5)
     proxy.lose = "after"
-    result = _ledger.reserve(store, fleet(*range(36)), LabelWishes(), 1.0)
+    result = _ledger.reserve(store, fleet(*range(36)), LabelRequest(), 1.0)
     store.close()
     assert len(result.changes) == 35
     assert len(_ledger.ledger_rows(postgresql)) == 36
@@ -200,7 +200,7 @@ def test_a_commit_that_never_arrived_was_not_written(proxy: Proxy, postgresql: s
     store = Store(proxy.url, patience=5)
     proxy.lose = "before"
     with pytest.raises(StoreError, match="Nothing was written"):
-        _ledger.reserve(store, fleet(0, 1), LabelWishes(), 1.0)
+        _ledger.reserve(store, fleet(0, 1), LabelRequest(), 1.0)
     store.close()
     assert len(_ledger.ledger_rows(postgresql)) == 1
 
@@ -211,7 +211,7 @@ def test_what_is_not_known_is_said_to_be_not_known(proxy: Proxy, postgresql: str
     store = Store(proxy.url, patience=1.5)
     proxy.lose, proxy.dies = lose, True
     with pytest.raises(StoreError) as caught:
-        _ledger.reserve(store, fleet(0, 1), LabelWishes(), 1.0)
+        _ledger.reserve(store, fleet(0, 1), LabelRequest(), 1.0)
     store.close()
     assert caught.value.code == "commit_unknown"
     assert len(_ledger.ledger_rows(postgresql)) == rows

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger, _migrations
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store, Stored, packed, unpacked
@@ -28,7 +28,7 @@ def fleet(*numbers: int) -> FleetRead:
 
 def test_labels_and_snapshots_come_back(url: str) -> None:
     store = Store(url)
-    made = _ledger.reserve(store, fleet(1, 2), LabelWishes(), 1.0)
+    made = _ledger.reserve(store, fleet(1, 2), LabelRequest(), 1.0)
     with store.write() as transaction:
         transaction.keep([Stored("kvm1", 1.0, 2.0, packed(b"\x00\xff"))])
     store.close()
@@ -38,7 +38,7 @@ def test_labels_and_snapshots_come_back(url: str) -> None:
         assert kept is not None
         assert unpacked(kept.content) == b"\x00\xff"
     assert [row.uuid for row in _ledger.ledger_rows(url)] == [uuid(1), uuid(2)]
-    assert _ledger.reserve(store, fleet(1, 2), LabelWishes(), 2.0).changes == []
+    assert _ledger.reserve(store, fleet(1, 2), LabelRequest(), 2.0).changes == []
     _ledger.release(store, set(), {uuid(1)}, 0, 3.0)
     assert [row.uuid for row in _ledger.ledger_rows(url)] == [uuid(2)]
     store.close()
@@ -46,8 +46,8 @@ def test_labels_and_snapshots_come_back(url: str) -> None:
 
 def test_a_check_leaves_nothing(url: str) -> None:
     store = Store(url)
-    assert len(_ledger.reserve(store, fleet(1), LabelWishes(), 1.0, check=True).changes) == 1
-    assert _ledger.reserve(store, fleet(1), LabelWishes(), 1.0).before["reserved"] == 0
+    assert len(_ledger.reserve(store, fleet(1), LabelRequest(), 1.0, check=True).changes) == 1
+    assert _ledger.reserve(store, fleet(1), LabelRequest(), 1.0).before["reserved"] == 0
     store.close()
 
 
@@ -80,7 +80,7 @@ def test_events_are_only_ever_added(url: str, statement: str) -> None:
 )
 def test_the_database_itself_refuses_a_label_twice_and_states_that_are_none(url: str, column: str, value: str) -> None:
     store = Store(url)
-    _ledger.reserve(store, fleet(1, 2), LabelWishes(), 1.0)
+    _ledger.reserve(store, fleet(1, 2), LabelRequest(), 1.0)
     with pytest.raises(StoreError, match="Nothing was written"), store.write() as transaction:
         transaction.run(f"UPDATE svirt_labels SET {column} = {value} WHERE uuid = :uuid", [{"uuid": uuid(2)}])  # noqa: S608 - of this test
     store.close()
@@ -92,13 +92,13 @@ def test_a_database_of_a_newer_version_is_left_alone(url: str) -> None:
         transaction.keep([Stored("kvm1", 1.0, 2.0, packed(b"x"))])
         transaction.run("UPDATE svirt_schema SET version = :version", [{"version": _migrations.VERSION + 1}])
     with raised("store_newer"):
-        _ledger.reserve(store, fleet(2), LabelWishes(), 2.0)
+        _ledger.reserve(store, fleet(2), LabelRequest(), 2.0)
     store.close()
 
 
 def _reserve(url: str, number: int) -> None:
     store = Store(url)
-    _ledger.reserve(store, fleet(number), LabelWishes(), 1.0)
+    _ledger.reserve(store, fleet(number), LabelRequest(), 1.0)
     store.close()
 
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import GuestUse, HostUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead, OperationResult
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.selinux.context import parse_context
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _ledger
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store
@@ -37,7 +37,7 @@ DOMAINS = parse_domains(
         {"name": "fast", "hosts": list(RANGE_HOSTS), "strategy": "range", "range_width": 64},
     ]
 )
-WISHES = {f"guest{number}": f"tenant{number % TENANTS}" for number in range(GUESTS)}
+REQUESTS = {f"guest{number}": f"tenant{number % TENANTS}" for number in range(GUESTS)}
 
 
 def uuid(number: int) -> str:
@@ -92,7 +92,7 @@ def _something(store: Store, chance: random.Random, now: float, fuse: _Fuse) -> 
     days = chance.choice([0.0, 0.0, 30.0])
     turn = chance.random()
     if turn < 0.4:
-        return _ledger.reserve(store, fleet(chance), LabelWishes(WISHES, guests=some), now)
+        return _ledger.reserve(store, fleet(chance), LabelRequest(REQUESTS, guests=some), now)
     if turn < 0.7:
         hosts = {chance.choice(RANGE_HOSTS)} if chance.random() < 0.5 else set()
         return _ledger.release(store, hosts, some, days, now)
@@ -100,7 +100,7 @@ def _something(store: Store, chance: random.Random, now: float, fuse: _Fuse) -> 
         return _ledger.publish(store, set(), some, now)
     if turn < 0.9:
         return _ledger.observe(store, fleet(chance), days, now)
-    return _ledger.repair(store, fleet(chance), LabelWishes(WISHES), now, settle=True)
+    return _ledger.repair(store, fleet(chance), LabelRequest(REQUESTS), now, settle=True)
 
 
 class _Fuse:

@@ -59,7 +59,7 @@ LEDGER_TAKES = {
     "operations": {"FleetRead", "LedgerState", "LedgerUpdate", "Operation", "OperationResult"},
     "ledger": {"NO_RANK", "Row"},
     "labels_in_use": {"HostUse", "stored"},
-    "static_labels": {"LabelWishes"},
+    "static_labels": {"LabelRequest"},
 }
 _LIFECYCLE = re.compile(r"\b(reserved|published|observed|quarantined|released)\b", re.IGNORECASE)
 

@@ -19,7 +19,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.rules.cata
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import category_range as ranges
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.candidates import candidates
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import REPAIRS
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import ImageWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.requested import ImageRequests
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.document import encode
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import Snapshot
@@ -153,7 +153,7 @@ def verdicts(tree: Tree, policy: Policy) -> dict[str, t.Any]:
     snapshot = hosts.look(tree, rules=policy)
     host = judge("kvm1", snapshot, f.Settings())
     fleet = analysis.judge([analysis.compared_host("kvm1", snapshot), analysis.compared_host("kvm2", snapshot)])
-    targets, plan = candidates(snapshot, ImageWishes(repair=frozenset(REPAIRS)))
+    targets, plan = candidates(snapshot, ImageRequests(repair=frozenset(REPAIRS)))
     return {
         "outcomes": encode(host.outcomes),
         "findings": [_without_key(item) for item in host.findings],
@@ -168,7 +168,7 @@ def verdicts(tree: Tree, policy: Policy) -> dict[str, t.Any]:
 def _range(tree: Tree, policy: Policy) -> tuple[t.Any, ...]:
     """The plan of a range for the daemon."""
     actor = CategoryRange(CapturedRoot(tree, policy), Tools(ask=lambda _uri, _known: tree.libvirt), top="/nowhere")
-    plan = ranges.plan(actor.look(guests=True), ranges.RangeWish(ranges.PRESENT, DaemonRange(0, 31)))
+    plan = ranges.plan(actor.look(guests=True), ranges.RangeRequest(ranges.PRESENT, DaemonRange(0, 31)))
     return plan.context, plan.refused.code if plan.refused else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .._core.errors import HostWriteError, PlanError
 from .._core.harden import category_range
-from .._core.harden.category_range import PRESENT, REPAIRED, STATES, RangeFacts, RangePlan, RangeWish
+from .._core.harden.category_range import PRESENT, REPAIRED, STATES, RangeFacts, RangePlan, RangeRequest
 from .._core.result import Pending, Reason, Refusal, Result, Step
 from .._host.base.daemons import is_installed
 from .._host.base.file_write import CHANGED_MEANWHILE
@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the host, plan, write unless in check mode. Raises SvirtError."""
     params = call.params
-    request = category_range.wish(params["state"], params["low"], params["high"])
+    request = category_range.requested(params["state"], params["low"], params["high"])
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
     if not is_installed(call.root):
@@ -60,7 +60,7 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     return _document(call, facts, planned)
 
 
-def _plan(actor: CategoryRange, request: RangeWish) -> tuple[RangeFacts, RangePlan]:
+def _plan(actor: CategoryRange, request: RangeRequest) -> tuple[RangeFacts, RangePlan]:
     facts = actor.look(guests=request.state == PRESENT)
     planned = category_range.plan(facts, request)
     if request.state == REPAIRED and (planned.text != facts.drop_in or planned.refused):

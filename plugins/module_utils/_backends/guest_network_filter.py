@@ -50,7 +50,7 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     params = call.params
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
-    wishes = network_filter.FilterWishes(
+    request = network_filter.FilterRequest(
         filter=params["filter"],
         parameters=network_filter.parameters_of(params["parameters"]),
         choices=tuple(network_filter.choices_of(params["guests"])),
@@ -60,15 +60,15 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     )
     facts = definitions.facts(call.root)
     if not facts.installed:
-        if wishes.choices:
-            text = f"there is no libvirt daemon for QEMU here, and so no guest {wishes.choices[0].guest!r}"
+        if request.choices:
+            text = f"there is no libvirt daemon for QEMU here, and so no guest {request.choices[0].guest!r}"
             raise PlanError(text, "no_libvirt")
         return GuestPlan().document(call.diff)
     if call.check_mode and params["foreseen_policy"]:
         facts = replace(facts, deaf="")
 
     def work(session: definitions.Session) -> dict[str, t.Any]:
-        result = network_filter.plan(definitions.survey(session, facts), wishes)
+        result = network_filter.plan(definitions.survey(session, facts), request)
         if result.changes and not call.check_mode:
             with journals.open("guest_network_filter") as journal:
                 result.not_made += definitions.apply(session, result.changes, journal)

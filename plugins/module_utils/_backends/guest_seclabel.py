@@ -39,13 +39,13 @@ ARGUMENTS: dict[str, dict[str, t.Any]] = {
 def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     """Read the definitions, plan, act unless in check mode. Raises SvirtError."""
     params = call.params
-    wishes = [seclabel.SeclabelWish(item["guest"], item["type"], item["label"]) for item in params["guests"]]
+    requests = [seclabel.SeclabelRequest(item["guest"], item["type"], item["label"]) for item in params["guests"]]
     if params["timeout"] < 1:
         raise PlanError(f"timeout is {params['timeout']}; give at least 1 second", "bad_timeout")
     facts = definitions.facts(call.root)
     if not facts.installed:
-        if wishes:
-            text = f"there is no libvirt daemon for QEMU on this host, and so no guest {wishes[0].guest!r}"
+        if requests:
+            text = f"there is no libvirt daemon for QEMU on this host, and so no guest {requests[0].guest!r}"
             raise PlanError(text, "no_libvirt")
         return GuestPlan().document(call.diff)
 
@@ -55,7 +55,7 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
             survey = definitions.with_driver(survey, facts)
         if call.check_mode and params["foreseen_context"]:
             survey = replace(survey, daemon=params["foreseen_context"])
-        result = seclabel.plan(survey, wishes, params["repair"])
+        result = seclabel.plan(survey, requests, params["repair"])
         if result.changes and not call.check_mode:
             with journals.open("guest_seclabel") as journal:
                 result.not_made += definitions.apply(session, result.changes, journal)

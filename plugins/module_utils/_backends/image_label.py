@@ -13,8 +13,8 @@ from .._core.errors import PlanError
 from .._core.harden.images.candidates import candidates
 from .._core.harden.images.model import REPAIRS, ImageKey
 from .._core.harden.images.outcome import diff, result
+from .._core.harden.images.requested import FALLBACK, ImageRequest, ImageRequests, checked, unknown_labels
 from .._core.harden.images.settle import not_foreseen, settle
-from .._core.harden.images.wishes import FALLBACK, ImageWish, ImageWishes, checked, unknown_labels
 from .._core.harden.shared_use import FolderUse
 from .._core.result import Reason
 from .._core.selinux import file_contexts as context_rules
@@ -78,13 +78,13 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     at_rest = label_at_rest(LoadedPolicy(root), timeout)
     rules = [context_rules.of_folder(folder, at_rest) for folder in params["folders"]]
     rules += [context_rules.wanted(item) for item in params["fcontexts"]]
-    wishes = _wishes(params, tuple(rules), at_rest)
+    requests = _requests(params, tuple(rules), at_rest)
     snapshot = Probe(root, Options(timeout, tuple(params["orphan_search"])), Tools(run_command=call.run_command)).take()
-    _check_labels(root, snapshot, wishes)
+    _check_labels(root, snapshot, requests)
     policy = snapshot.selinux.policy or ""
     contexts = context_rules.changes(file_contexts.local_rules(root, policy), rules) if rules else []
-    targets, plan = candidates(snapshot, wishes)
-    settled = settle(snapshot, wishes, targets, image_files.ImageSurvey(root, within, timeout).take(targets))
+    targets, plan = candidates(snapshot, requests)
+    settled = settle(snapshot, requests, targets, image_files.ImageSurvey(root, within, timeout).take(targets))
     foreseen = params["foreseen_repaired"] if call.check_mode else ()
     plan.changes, plan.refused = not_foreseen(settled.changes, foreseen), plan.refused + settled.refused
     not_made: dict[ImageKey, Reason] = {}
@@ -106,13 +106,13 @@ def label_at_rest(policy: LoadedPolicy, timeout: float) -> str:
     return next(iter(labels.values())) or context_rules.AT_REST
 
 
-def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ...], at_rest: str) -> ImageWishes:
-    wishes = [ImageWish(folder) for folder in params["folders"]]
-    wishes += [ImageWish(item["path"], item["label"]) for item in params["labels"]]
+def _requests(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ...], at_rest: str) -> ImageRequests:
+    requests = [ImageRequest(folder) for folder in params["folders"]]
+    requests += [ImageRequest(item["path"], item["label"]) for item in params["labels"]]
     parse_context(params["fallback"])
-    return ImageWishes(
+    return ImageRequests(
         repair=frozenset(params["repair"]),
-        labels=tuple(checked(wish) for wish in wishes),
+        labels=tuple(checked(request) for request in requests),
         within=tuple(params["within"]),
         fallback=at_rest if params["fallback"] == FALLBACK else params["fallback"],
         elsewhere=tuple(FolderUse.of(item) for item in params["elsewhere"]),
@@ -120,11 +120,11 @@ def _wishes(params: dict[str, t.Any], rules: tuple[context_rules.ContextRule, ..
     )
 
 
-def _check_labels(root: Root, snapshot: Snapshot, wishes: ImageWishes) -> None:
+def _check_labels(root: Root, snapshot: Snapshot, requests: ImageRequests) -> None:
     """Raises PlanError for a label that the loaded policy does not know."""
     if snapshot.selinux.mode == "disabled":
         return
-    unknown = unknown_labels(wishes, LoadedPolicy(root).lacks)
+    unknown = unknown_labels(requests, LoadedPolicy(root).lacks)
     if unknown:
         text = f"the loaded policy does not know the label {unknown[0]}; name one that it knows"
         raise PlanError(text, "label_unknown_to_policy")

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import replace
 
 from .._core.errors import HostWriteError, PlanError
-from .._core.harden.qemu_conf import QemuConfWishes, facts_for, holding, plan, result_of, settings_of, unnamed
+from .._core.harden.qemu_conf import QemuConfRequest, facts_for, holding, plan, result_of, settings_of, unnamed
 from .._core.libvirt.secrets import blanked
 from .._host.base import conf_values
 from .._host.base.daemons import is_installed
@@ -59,9 +59,9 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
             raise PlanError(f"{CONF} is left alone: {facts.unread}", "conf_not_read")
         if facts.unsettled is not None:
             raise PlanError(f"{CONF} is left alone: {facts.unsettled}", facts.unsettled.code)
-        wishes = replace(_wishes(call, root, facts), version=conf_values.installed_version(root))
-        values = conf_values.read(root, facts_for(facts.text, wishes))
-        planned = plan(facts.text, wishes, facts.mode, facts.lsms, values)
+        request = replace(_request(call, root, facts), version=conf_values.installed_version(root))
+        values = conf_values.read(root, facts_for(facts.text, request))
+        planned = plan(facts.text, request, facts.mode, facts.lsms, values)
         if not planned.edits or call.check_mode:
             break
         try:
@@ -81,7 +81,7 @@ def run(call: Call, journals: Journals) -> dict[str, t.Any]:
     return result.as_dict()
 
 
-def _wishes(call: Call, root: Root, facts: QemuConfFacts) -> QemuConfWishes:
+def _request(call: Call, root: Root, facts: QemuConfFacts) -> QemuConfRequest:
     params = call.params
     shared = params["shared_filesystems"]
     if params["shared_filesystems_exact"] and shared is None:
@@ -93,7 +93,7 @@ def _wishes(call: Call, root: Root, facts: QemuConfFacts) -> QemuConfWishes:
     exports = facts.exported if exact else unnamed(facts.text, facts.exported, root.exists)  # the others stay
     files, doubt = guest_files(root, _TIMEOUT) if exports else (frozenset(), "")
     exported = holding(exports, files)
-    return QemuConfWishes(
+    return QemuConfRequest(
         settings=settings_of(params, params["settings"]),
         shared=None if shared is None else tuple(shared),
         exact=exact,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from .._core.errors import PlanError
-from .._core.harden.selinux import PolicyModuleWish, TypeAccess
+from .._core.harden.selinux import PolicyModuleRequest, TypeAccess
 from .._core.harden.selinux_state import SelinuxRequest, diffs, result_of
 from .._host.base.journal import Journals
 from .._host.base.tools import HostTools
@@ -81,12 +81,12 @@ def _request(call: Call) -> SelinuxRequest:
     )
 
 
-def _wanted(item: dict[str, t.Any]) -> PolicyModuleWish:
+def _wanted(item: dict[str, t.Any]) -> PolicyModuleRequest:
     accesses = [
         TypeAccess(access["source"], access["target"], access["class"], tuple(access["permissions"]))
         for access in item["if_denied"]
     ]
-    return PolicyModuleWish(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]), tuple(accesses))
+    return PolicyModuleRequest(item["name"], item["cil"].encode("utf-8"), tuple(item["only_on"]), tuple(accesses))
 
 
 def _booleans(given: dict[str, t.Any]) -> t.Iterator[tuple[str, bool]]:

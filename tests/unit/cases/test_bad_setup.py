@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.boot_entries import plan_boot
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.files import BootFiles
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import BootPlan
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import STRONG, BootWish
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import STRONG, BootRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change import qemu_conf
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.category_range import CategoryRange
 from ansible_collections.svirt.fleet.plugins.module_utils._host.change.daemon_restart import RestartActor
@@ -161,7 +161,7 @@ def test_the_guard_compares_a_guest_whose_emulator_is_a_script(host: Host) -> No
 
 def planned(text: str, environment: tuple[str, str], choose: bool = True) -> BootPlan:
     files = {"/boot/loader/entries/a.conf": text, environment[0]: environment[1]}
-    return plan_boot(BootFiles(files, {}), BootWish(STRONG, choose=choose))
+    return plan_boot(BootFiles(files, {}), BootRequest(STRONG, choose=choose))
 
 
 def test_a_snippet_without_options_is_refused_in_plain_words_and_nothing_is_written() -> None:

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden import daemon_restart as gate
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.qemu_conf import (
-    QemuConfWishes,
+    QemuConfRequest,
     facts_for,
     plan,
 )
@@ -51,12 +51,12 @@ def refused(tree: Tree, tmp_path: Path) -> list[tuple[str, str]]:
     return [(entry.subject, entry.reason.code) for entry in gate.refusals(look(tree, tmp_path))]
 
 
-def planned(tree: Tree, settings: dict[str, t.Any], **wishes: t.Any) -> t.Any:
+def planned(tree: Tree, settings: dict[str, t.Any], **values: t.Any) -> t.Any:
     """The plan of libvirt_security on this host."""
     root = CapturedRoot(tree)
-    wish = QemuConfWishes(settings=settings, **wishes)
+    request = QemuConfRequest(settings=settings, **values)
     text = tree.entries[CONF].content.decode()
-    return plan(text, wish, "enforcing", ["capability", "selinux"], conf_values.read(root, facts_for(text, wish)))
+    return plan(text, request, "enforcing", ["capability", "selinux"], conf_values.read(root, facts_for(text, request)))
 
 
 @pytest.mark.parametrize(

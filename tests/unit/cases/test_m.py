@@ -26,7 +26,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import 
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import parse_domains
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ledger import QUARANTINED, RELEASED, RESERVED
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operations import FleetRead
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.text import visible, visible_text
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import StoreError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s
@@ -66,7 +66,7 @@ def fleet(*numbers: int) -> FleetRead:
 
 
 def reserve(store: Store, *numbers: int, now: float = START, **arguments: t.Any) -> t.Any:
-    return _ledger.reserve(store, fleet(*numbers), LabelWishes(), now, **arguments)
+    return _ledger.reserve(store, fleet(*numbers), LabelRequest(), now, **arguments)
 
 
 def states(store: Store) -> dict[str, str]:
@@ -271,8 +271,8 @@ def every_operation(store: Store) -> t.Iterator[t.Callable[[], t.Any]]:
     yield lambda: _ledger.publish(store, set(), set(), START)
     yield lambda: _ledger.release(store, {"kvm1"}, set(), 30, START)
     yield lambda: _ledger.listing(store)
-    yield lambda: _ledger.repair(store, fleet(1), LabelWishes(), START)
-    yield lambda: _ledger.repair(store, fleet(1), LabelWishes(), START, settle=True)
+    yield lambda: _ledger.repair(store, fleet(1), LabelRequest(), START)
+    yield lambda: _ledger.repair(store, fleet(1), LabelRequest(), START, settle=True)
     yield lambda: _ledger.ledger_rows(f"sqlite:///{store.file}")
 
 
@@ -431,7 +431,7 @@ def test_m5_a_damaged_memory_of_a_host_is_refused_by_file_and_host(
     connection.close()
     unread = FleetRead(["kvm1"], unread={"kvm1": "down"}, named=parse_domains([{"name": "prod", "hosts": ["kvm1"]}]))
     with raised("row_damaged", file, "svirt_hosts", "kvm1"):
-        _ledger.reserve(store, unread, LabelWishes(), START)
+        _ledger.reserve(store, unread, LabelRequest(), START)
 
 
 @settings(max_examples=40)
@@ -581,7 +581,7 @@ def test_m7_a_label_of_the_ledger_is_no_other_guests(tmp_path: Path, store: Stor
     level = alone[uuid(2)].removeprefix(PROCESS)
     held = guest(8, defined=level.removeprefix("s0:"))
     everywhere = FleetRead(["kvm1"], [use("kvm1", held)], named=parse_domains([{"name": "prod", "hosts": ["kvm1"]}]))
-    _ledger.reserve(store, everywhere, LabelWishes(), START)
+    _ledger.reserve(store, everywhere, LabelRequest(), START)
     domains = [{"name": "prod", "hosts": ["kvm1"]}]
     _result, labels = survey(tmp_path, [2], domains=domains)
     assert labels[uuid(2)] != alone[uuid(2)]

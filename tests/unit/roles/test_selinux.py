@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import (
-    PolicyModuleWish,
+    PolicyModuleRequest,
     TypeAccess,
     plan_modules,
 )
@@ -21,23 +21,23 @@ CODE, GUARD_CODE = (re.sub(r";[^\n]*", "", text) for text in (POLICY, GUARD_POLI
 OURS = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["selinux_own_modules"]
 
 
-def wish(name: str, text: str) -> PolicyModuleWish:
+def request(name: str, text: str) -> PolicyModuleRequest:
     item = next(item for item in OURS if item["name"] == name)
     needed = [
         TypeAccess(access["source"], access["target"], access["class"], tuple(access["permissions"]))
         for access in item.get("if_denied", [])
     ]
-    return PolicyModuleWish(name, text.encode(), tuple(item["only_on"]), tuple(needed))
+    return PolicyModuleRequest(name, text.encode(), tuple(item["only_on"]), tuple(needed))
 
 
 def test_the_module_takes_the_policy_as_it_is() -> None:
     assert [item["name"] for item in OURS] == ["svirt_fleet", "svirt_fleet_guard"]
-    wanted = wish("svirt_fleet", POLICY)
+    wanted = request("svirt_fleet", POLICY)
     assert plan_modules([wanted], [], "debian").install == [wanted]
 
 
 def test_the_guards_policy_is_installed_where_the_policy_denies_what_it_allows() -> None:
-    wanted = wish("svirt_fleet_guard", GUARD_POLICY)
+    wanted = request("svirt_fleet_guard", GUARD_POLICY)
     for os_id in ("fedora", "rhel", "centos", "almalinux", "rocky", "ol"):
         assert plan_modules([wanted], [], os_id, lambda access: access.target == "svirt_tcg_t").install == [wanted]
         assert plan_modules([wanted], [], os_id).install == []

@@ -16,8 +16,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.mo
     ImageTarget,
     SurveyedFile,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.requested import ImageRequests
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.settle import settle
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import ImageWishes
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Pending, Refusal
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import FileFacts, Orphan, Snapshot
 
@@ -52,9 +52,9 @@ def plan(
     snapshot: Snapshot, repair: t.Collection[str] = ALL, see: dict[str, t.Any] | None = None, **more: t.Any
 ) -> ImagePlan:
     """The whole plan, as the module makes it."""
-    wishes = ImageWishes(frozenset(repair), **more)
-    targets, first = candidates(snapshot, wishes)
-    second = settle(snapshot, wishes, targets, survey(snapshot, targets, **(see or {})))
+    requests = ImageRequests(frozenset(repair), **more)
+    targets, first = candidates(snapshot, requests)
+    second = settle(snapshot, requests, targets, survey(snapshot, targets, **(see or {})))
     return ImagePlan(second.changes, first.refused + second.refused, first.pending + second.pending)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate import operations
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.label_domains import by_host, derive
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.labels_in_use import label_use
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.finding import Finding
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.fleet import analysis
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import all_storage, host_storage
@@ -132,7 +132,7 @@ def judged(hosts: t.Mapping[str, s.Snapshot], stated: t.Sequence[dict[str, t.Any
     documents = shared_use.documents(usages, (), statements)
     return Judged(
         analysis.judge([analysis.compared_host(*item) for item in hosts.items()], storage=statements),
-        operations.reserve(operations.LedgerState(), read, LabelWishes()),
+        operations.reserve(operations.LedgerState(), read, LabelRequest()),
         {name: domain.name for name, domain in by_host(derive(storages, statements=statements)).items()},
         {name: {entry["folder"]: entry for entry in entries} for name, entries in documents.items()},
     )

@@ -26,7 +26,7 @@ from .label_code import Code
 from .label_domains import NONE, RANGE, STATIC, LabelDomain, NamedDomain, derive
 from .labels_in_use import HostUse
 from .ledger import NO_RANK, RELEASED, STATES, LedgerChange, LedgerPlan, Row
-from .static_labels import DomainLedger, DomainUse, LabelWishes, allocate, homes, level_of, rebuild
+from .static_labels import DomainLedger, DomainUse, LabelRequest, allocate, homes, level_of, rebuild
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,12 @@ class Operation:
     update: LedgerUpdate
 
 
-def reserve(state: LedgerState, fleet: FleetRead, wishes: LabelWishes) -> Operation:
+def reserve(state: LedgerState, fleet: FleetRead, request: LabelRequest) -> Operation:
     """Assign labels and ranges to guests and hosts without one, and compute each host's orders."""
     work = _Work(state)
     for usage in work.usages(fleet):
-        _reserve(work, usage, wishes)
-    work.refuse_unseen(fleet, wishes)
+        _reserve(work, usage, request)
+    work.refuse_unseen(fleet, request)
     work.remember(fleet)
     return work.done()
 
@@ -217,11 +217,11 @@ def listing(state: LedgerState) -> Operation:
     return work.done()
 
 
-def repair(state: LedgerState, fleet: FleetRead, wishes: LabelWishes, settle: bool = False) -> Operation:
+def repair(state: LedgerState, fleet: FleetRead, request: LabelRequest, settle: bool = False) -> Operation:
     """Compare ledger and fleet. With ``settle``, add rows for labels of the fleet that have none."""
     work = _Work(state)
     for usage in work.usages(fleet):
-        _repair(work, usage, wishes)
+        _repair(work, usage, request)
     if work.result.changes:
         work.result.unknown += _not_known(fleet)
     return work.done() if settle else work.advice()
@@ -359,10 +359,10 @@ class _Work:
             self._event(known[host], host, "forget", known[host], "")
         self._update.forgotten += hosts
 
-    def refuse_unseen(self, fleet: FleetRead, wishes: LabelWishes) -> None:
+    def refuse_unseen(self, fleet: FleetRead, request: LabelRequest) -> None:
         """Refuse the operator's guests that no snapshot has."""
         seen = {name for use in fleet.uses for guest in use.guests for name in (guest.uuid, guest.name)}
-        for name in sorted(set(wishes.guests) - seen):
+        for name in sorted(set(request.guests) - seen):
             self.result.refuse(name[:80], "guest_not_seen", "no guest of this name or uuid was seen; correct it")
 
     def refuse_unlisted(self, guests: t.Iterable[str]) -> None:
@@ -415,7 +415,7 @@ class _Work:
         self._update.events.append(LedgerEvent(domain, subject, action, old, new))
 
 
-def _reserve(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
+def _reserve(work: _Work, usage: DomainUse, request: LabelRequest) -> None:
     domain, result = usage.domain, work.result
     if domain.refusal is not None and domain.strategy != NONE:
         result.refused.append(Refusal(domain.name, domain.refusal))
@@ -424,7 +424,7 @@ def _reserve(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
         result.unknown.append(_joined(domain))
     ledger = work.ledger(domain)
     if agrees and domain.strategy == STATIC:
-        plan = allocate(usage, ledger, wishes)
+        plan = allocate(usage, ledger, request)
         result.unknown += _first_sight(domain, ledger, plan)
         work.apply(domain.name, plan)
     elif agrees and domain.strategy == RANGE:
@@ -447,7 +447,7 @@ def _joined(domain: LabelDomain) -> str:
     )
 
 
-def _repair(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
+def _repair(work: _Work, usage: DomainUse, request: LabelRequest) -> None:
     domain, result = usage.domain, work.result
     if domain.strategy == NONE or not work.agrees(domain):
         return
@@ -455,7 +455,7 @@ def _repair(work: _Work, usage: DomainUse, wishes: LabelWishes) -> None:
     result.refused += ledger_check.compare(domain.code, usage.uses, [*ledger.rows, *ledger.foreign_rows])
     result.refused += ledger_check.compare_ranges(usage.uses, slots)
     static = domain.strategy == STATIC
-    work.apply(domain.name, rebuild(usage, ledger, wishes) if static else ranges.rebuild(usage, slots))
+    work.apply(domain.name, rebuild(usage, ledger, request) if static else ranges.rebuild(usage, slots))
     result.domains.append(_summary(usage, work))
 
 

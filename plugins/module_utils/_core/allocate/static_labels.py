@@ -57,7 +57,7 @@ class DomainUse:
 
 
 @dataclass(frozen=True)
-class LabelWishes:
+class LabelRequest:
     """The operator's choices for labels."""
 
     #: Tenant by name or uuid of a guest.
@@ -93,14 +93,14 @@ def homes(uses: t.Iterable[HostUse]) -> dict[str, list[GuestUse]]:
     return dict(sorted(guests.items()))
 
 
-def allocate(usage: DomainUse, ledger: DomainLedger, wishes: LabelWishes) -> LedgerPlan:
+def allocate(usage: DomainUse, ledger: DomainLedger, request: LabelRequest) -> LedgerPlan:
     """Assign labels to the guests of a domain of strategy static."""
-    return _Allocation(usage, ledger, wishes).plan()
+    return _Allocation(usage, ledger, request).plan()
 
 
-def rebuild(usage: DomainUse, ledger: DomainLedger, wishes: LabelWishes) -> LedgerPlan:
+def rebuild(usage: DomainUse, ledger: DomainLedger, request: LabelRequest) -> LedgerPlan:
     """Add rows for guests that have a label of the code and no row, after the ledger was lost."""
-    return _Allocation(usage, ledger, replace(wishes, allow_unread=True)).rebuilt()
+    return _Allocation(usage, ledger, replace(request, allow_unread=True)).rebuilt()
 
 
 class LabelsInUse:
@@ -166,11 +166,11 @@ class LabelsInUse:
 class _Allocation:
     """Assignment of labels in one domain."""
 
-    def __init__(self, usage: DomainUse, ledger: DomainLedger, wishes: LabelWishes) -> None:
+    def __init__(self, usage: DomainUse, ledger: DomainLedger, request: LabelRequest) -> None:
         self._domain = usage.domain
         self._code = usage.domain.code
-        self._unknown = [] if wishes.allow_unread else sorted(usage.unknown)
-        self._wishes = wishes
+        self._unknown = [] if request.allow_unread else sorted(usage.unknown)
+        self._request = request
         self._homes = homes(usage.uses)
         self._rows = {row.uuid: row for row in ledger.rows}
         self._foreign = {row.uuid: row for row in ledger.foreign_rows if row.rank != NO_RANK}
@@ -205,7 +205,7 @@ class _Allocation:
                 why = (
                     f"its label {guest.defined.range if guest.defined else ''} is of the code, but not in the ledger: "
                     f"another guest, container or file uses it or a part of it, or it is of another tenant than "
-                    f"{self._wishes.tenant(guest)}; reserve gives it a label of its own"
+                    f"{self._request.tenant(guest)}; reserve gives it a label of its own"
                 )
                 self._plan.refuse(guest.subject, "label_not_free", why)
         return self._plan
@@ -213,10 +213,10 @@ class _Allocation:
     def _wanted(self) -> t.Iterator[GuestUse]:
         """Guests that can have a label, each at its first place."""
         for every in self._homes.values():
-            places = [guest for guest in every if self._wishes.about(guest) and guest.kind in _KINDS]
+            places = [guest for guest in every if self._request.about(guest) and guest.kind in _KINDS]
             able = [guest for guest in places if _why_not(guest) is None]
             # A uuid is no identity: what one host reports of a guest takes nothing from the same guest of another host.
-            reason = _tenant_unclear(able, self._wishes) if able else _why_not(places[0]) if places else None
+            reason = _tenant_unclear(able, self._request) if able else _why_not(places[0]) if places else None
             if reason is not None:
                 self._plan.refused.append(Refusal((able or places)[0].subject, reason))
             elif able:
@@ -226,7 +226,7 @@ class _Allocation:
         row = self._rows.get(guest.uuid)
         if row is None or row.state == RELEASED:
             return False
-        tenant = self._wishes.tenant(guest)
+        tenant = self._request.tenant(guest)
         if tenant != row.tenant:
             why = f"the ledger has it for tenant {row.tenant}, it is to be of {tenant}; "
             why += (
@@ -255,7 +255,7 @@ class _Allocation:
         """Guests whose tenant has a number; assigns numbers to tenants without one."""
         of: dict[str, list[GuestUse]] = defaultdict(list)
         for guest in guests:
-            of[self._wishes.tenant(guest)].append(guest)
+            of[self._request.tenant(guest)].append(guest)
         for tenant in sorted(of):
             if tenant in self._tenants:
                 continue
@@ -266,7 +266,7 @@ class _Allocation:
                 self._plan.refuse(f"tenant {tenant}", "no_tenant_number_left", why)
             else:
                 self._tenants[tenant] = self._plan.tenants[tenant] = number
-        return [guest for guest in guests if self._wishes.tenant(guest) in self._tenants]
+        return [guest for guest in guests if self._request.tenant(guest) in self._tenants]
 
     def _number(self, guests: t.Sequence[GuestUse]) -> int | None:
         """The number in the labels of most of the tenant's guests, else the lowest free one."""
@@ -300,7 +300,7 @@ class _Allocation:
     def _keeps(self, guest: GuestUse, action: str = "adopt") -> bool:
         """Plan to keep the label that the guest has; False: it cannot be kept."""
         numbers = self._candidate(guest)
-        tenant = self._wishes.tenant(guest)
+        tenant = self._request.tenant(guest)
         if numbers is None or numbers[0] != self._tenants[tenant]:
             return False
         rank = self._code.rank(*numbers)
@@ -315,7 +315,7 @@ class _Allocation:
         return True
 
     def _reserve(self, guest: GuestUse) -> None:
-        tenant = self._wishes.tenant(guest)
+        tenant = self._request.tenant(guest)
         number = self._tenants[tenant]
         for own in range(self._cursor.get(tenant, 0), self._code.guests):
             rank = self._code.rank(number, own)
@@ -327,7 +327,7 @@ class _Allocation:
         self._full[tenant] += 1
 
     def _row(self, guest: GuestUse, rank: int, state: str) -> Row:
-        tenant, level = self._wishes.tenant(guest), self._level(*self._code.unrank(rank))
+        tenant, level = self._request.tenant(guest), self._level(*self._code.unrank(rank))
         return Row(self._domain.name, guest.uuid, guest.name, guest.host, tenant, rank, level, state)
 
     def _level(self, tenant: int, guest: int) -> str:
@@ -349,8 +349,8 @@ class _Allocation:
         )
 
 
-def _tenant_unclear(places: t.Sequence[GuestUse], wishes: LabelWishes) -> Reason | None:
-    tenants = {wishes.tenant(guest): guest for guest in places}
+def _tenant_unclear(places: t.Sequence[GuestUse], request: LabelRequest) -> Reason | None:
+    tenants = {request.tenant(guest): guest for guest in places}
     if len(tenants) < 2:
         return None
     names = ", ".join(f"{guest.name[:80]!r} on {guest.host}" for _tenant, guest in sorted(tenants.items())[:3])

@@ -36,7 +36,7 @@ _RECORD = re.compile(r"^# range: c(0|[1-9][0-9]{0,3})\.c(0|[1-9][0-9]{0,3})$", r
 
 
 @dataclass(frozen=True)
-class RangeWish:
+class RangeRequest:
     """State of the drop-in that is asked for. ``range`` is None unless it is to be present."""
 
     state: str
@@ -118,13 +118,13 @@ def path_of(unit: str) -> str:
     return f"{FOLDER}/{unit}.d/{NAME}"
 
 
-def wish(state: str, low: int | None, high: int | None) -> RangeWish:
+def requested(state: str, low: int | None, high: int | None) -> RangeRequest:
     """From a module's options. Raises PlanError."""
     if state != PRESENT:
         if low is not None or high is not None:
             text = f"low and high go with state {PRESENT} only; leave them out with {state}"
             raise PlanError(text, "range_without_present")
-        return RangeWish(state)
+        return RangeRequest(state)
     if low is None or high is None:
         text = "low or high is missing; give the first and the last category of the range"
         raise PlanError(text, "range_missing")
@@ -138,7 +138,7 @@ def wish(state: str, low: int | None, high: int | None) -> RangeWish:
             "guest would start: give a wider range",
             "too_few_categories",
         )
-    return RangeWish(state, wanted)
+    return RangeRequest(state, wanted)
 
 
 def text_of(context: Context) -> str:
@@ -182,7 +182,7 @@ def drawing_guests(snapshot: Snapshot) -> tuple[DrawingGuests | None, str]:
     return DrawingGuests(sum(process.role == "qemu" for process in snapshot.processes), None), ""
 
 
-def plan(facts: RangeFacts, request: RangeWish) -> RangePlan:
+def plan(facts: RangeFacts, request: RangeRequest) -> RangePlan:
     """The drop-in as it is to be."""
     if facts.daemon is None:
         text = "no libvirt daemon for QEMU runs, and no socket would start one, so the unit is not known"

@@ -58,7 +58,7 @@ class FilterChoice:
 
 
 @dataclass(frozen=True)
-class FilterWishes:
+class FilterRequest:
     """The filters that the guests of a host are to have."""
 
     filter: str = CLEAN
@@ -114,15 +114,15 @@ class _Interface:
             yield LIVE, self.live
 
 
-def plan(survey: Survey, wishes: FilterWishes) -> GuestPlan:
-    """The changes of all guests. Raises PlanError for wishes that make no sense."""
-    return _Planner(survey, wishes).plan()
+def plan(survey: Survey, request: FilterRequest) -> GuestPlan:
+    """The changes of all guests. Raises PlanError for request that make no sense."""
+    return _Planner(survey, request).plan()
 
 
 class _Planner:
-    def __init__(self, survey: Survey, wishes: FilterWishes) -> None:
+    def __init__(self, survey: Survey, request: FilterRequest) -> None:
         self.survey = survey
-        self.wishes = wishes
+        self.request = request
         self.result = GuestPlan()
         if survey.filters is None:
             text = (
@@ -130,12 +130,12 @@ class _Planner:
             )
             raise PlanError(text, "filters_unreadable")
         self.filters: list[NetworkFilter] = survey.filters
-        self.choices = {(survey.guest(choice.guest).uuid, choice.mac): choice for choice in wishes.choices}
-        if len(self.choices) != len(wishes.choices):
+        self.choices = {(survey.guest(choice.guest).uuid, choice.mac): choice for choice in request.choices}
+        if len(self.choices) != len(request.choices):
             raise PlanError("an interface or a guest is named twice in guests; give one choice for each", "named_twice")
 
     def plan(self) -> GuestPlan:
-        name = self.wishes.filter
+        name = self.request.filter
         why = weakness(self.filters, name)
         if why and not is_defined(self.filters, name):
             raise PlanError(f"filter {name!r}: {why}; define it, or name another", "no_such_filter")
@@ -143,7 +143,7 @@ class _Planner:
             reason = Reason("filter_weakened", f"{why}; define it as libvirt ships it")
             self.result.wait(f"filter {name}", OPERATOR, reason)
         for guest in self.survey.guests:
-            if not {guest.name, guest.uuid} & self.wishes.exclude:
+            if not {guest.name, guest.uuid} & self.request.exclude:
                 self._guest(guest)
         return self.result
 
@@ -166,7 +166,7 @@ class _Planner:
 
     def _interface(self, guest: Definition, interface: _Interface) -> None:
         subject = f"interface {interface.mac} of {guest.subject}"
-        if interface.mac in self.wishes.exclude:
+        if interface.mac in self.request.exclude:
             return
         chosen = self.choices.get((guest.uuid, interface.mac)) or self.choices.get((guest.uuid, None))
         reason = self._past_filters(interface)
@@ -210,30 +210,30 @@ class _Planner:
     ) -> tuple[Filter | None, Reason | None]:
         """The filter that an interface gets, and why it does not get a better one."""
         if chosen is not None:
-            name = chosen.filter or self.wishes.filter
-            given = self.wishes.parameters if chosen.parameters is None else chosen.parameters
+            name = chosen.filter or self.request.filter
+            given = self.request.parameters if chosen.parameters is None else chosen.parameters
             if not is_defined(self.filters, name):
                 return current, Reason("no_such_filter", f"filter {name!r}: {weakness(self.filters, name)}")
             return self._same_or(current, self._complete(Filter(name, given))), None
         base = current or other
         if base is None:
-            return self._complete(Filter(self.wishes.filter, self.wishes.parameters)), None
+            return self._complete(Filter(self.request.filter, self.request.parameters)), None
         why = weakness(self.filters, base.name)
-        if why and base.name not in STOCK and base.name != self.wishes.filter:
+        if why and base.name not in STOCK and base.name != self.request.filter:
             text = f"it has the filter {base.name}: {why}; name the interface in guests to replace it"
             return current, Reason("weak_filter", text)
-        if why and base.name != self.wishes.filter:
+        if why and base.name != self.request.filter:
             kept = [item for item in base.parameters if item[0] in (IP, LEARNING, "DHCPSERVER")]
             names = {name for name, _value in kept}
-            more = [item for item in self.wishes.parameters if item[0] not in names]
-            return self._complete(Filter(self.wishes.filter, tuple(kept + more))), None
+            more = [item for item in self.request.parameters if item[0] not in names]
+            return self._complete(Filter(self.request.filter, tuple(kept + more))), None
         return self._same_or(current, self._complete(base)), None
 
     def _complete(self, wanted: Filter) -> Filter:
         """The filter with the way in which its address is learnt, where it needs one and has none."""
         parameters = list(wanted.parameters)
         if wants_address(self.filters, wanted.name) and not {name for name, _value in parameters} & {IP, LEARNING}:
-            parameters.append((LEARNING, self.wishes.learning))
+            parameters.append((LEARNING, self.request.learning))
         return Filter(wanted.name, tuple(sorted(parameters)))
 
     @staticmethod
@@ -253,7 +253,7 @@ class _Planner:
         if self._learnt(wanted) and [value.lower() for value in wanted.values(LEARNING)] == ["dhcp"]:
             text = "libvirt would cut it off until it renews its DHCP lease; give parameter IP, or power-cycle it"
             reason = Reason("waits_for_lease", text)
-        elif not self.wishes.live:
+        elif not self.request.live:
             reason = Reason("live_not_wanted", "live changes were not asked for; its persistent XML has the filter")
         else:
             return

@@ -38,7 +38,7 @@ _NUMBERS = (qemu_conf.BOOL, qemu_conf.INT, qemu_conf.UINT)
 
 
 @dataclass(frozen=True)
-class QemuConfWishes:
+class QemuConfRequest:
     """Requested values."""
 
     #: By key of qemu.conf; None takes the key out.
@@ -97,16 +97,16 @@ def value_of(key: str, value: t.Any) -> t.Any:
     return value
 
 
-def facts_for(text: str, wish: QemuConfWishes) -> list[HostFact]:
+def facts_for(text: str, request: QemuConfRequest) -> list[HostFact]:
     """What the plan has to know of the host."""
     present = list(qemu_conf.effective(qemu_conf.parse(text)[0]).values())
-    wished = [Assignment(key, value, 0) for key, value in wish.settings.items() if value is not None]
-    folders = Assignment(SHARED, [*(wish.shared or ()), *wish.exported], 0)
-    return qemu_conf_host.facts_of([*present, *wished, folders])
+    requested = [Assignment(key, value, 0) for key, value in request.settings.items() if value is not None]
+    folders = Assignment(SHARED, [*(request.shared or ()), *request.exported], 0)
+    return qemu_conf_host.facts_of([*present, *requested, folders])
 
 
 def plan(
-    text: str, wish: QemuConfWishes, mode: str, lsms: t.Collection[str], facts: HostFacts | None = None
+    text: str, request: QemuConfRequest, mode: str, lsms: t.Collection[str], facts: HostFacts | None = None
 ) -> QemuConfPlan:
     """Plan the new text. ``mode`` is SELinux's, ``lsms`` are the kernel's security modules. Raises PlanError.
 
@@ -114,14 +114,14 @@ def plan(
     """
     before = _conf(text, facts)
     refused: list[Refusal] = []
-    wanted = dict(wish.settings)
+    wanted = dict(request.settings)
     _keep_same_driver(wanted, before)
-    if wish.shared is not None or wish.exported or wish.doubtful:
-        wanted[SHARED] = _shared(wish, before, facts or {}, refused)
-        if wanted[SHARED] and ignores(SHARED, wish.version):
+    if request.shared is not None or request.exported or request.doubtful:
+        wanted[SHARED] = _shared(request, before, facts or {}, refused)
+        if wanted[SHARED] and ignores(SHARED, request.version):
             wanted.pop(SHARED)
-            refused.append(Refusal(f"qemu.conf {SHARED}", _ignored(wish.version)))
-    changed, edits = change(text, wanted, wish.duplicates)
+            refused.append(Refusal(f"qemu.conf {SHARED}", _ignored(request.version)))
+    changed, edits = change(text, wanted, request.duplicates)
     after = _conf(changed, facts)
     # Only what this run would bring about is refused; what was there before is for the restart's gate.
     if {DRIVER, "security_require_confined"} & set(wanted):
@@ -216,37 +216,37 @@ def _keep_same_driver(wanted: dict[str, t.Any], conf: QemuConf) -> None:
         wanted[DRIVER] = qemu_conf.setting(conf, DRIVER)
 
 
-def _shared(wish: QemuConfWishes, conf: QemuConf, facts: HostFacts, refused: list[Refusal]) -> list[str] | None:
+def _shared(request: QemuConfRequest, conf: QemuConf, facts: HostFacts, refused: list[Refusal]) -> list[str] | None:
     """The folders to name. libvirt ends its list at the first that does not exist, so such ones come last."""
-    for path in wish.shared or ():
+    for path in request.shared or ():
         if not path.startswith("/"):
             raise PlanError(
                 f"shared_filesystems: {path[:80]!r} is not an absolute path of a folder", code="path_not_absolute"
             )
-    covered = _named(conf) + list(wish.shared or ())
-    for folder in wish.doubtful:
+    covered = _named(conf) + list(request.shared or ())
+    for folder in request.doubtful:
         if not any(below(folder, other) for other in covered):
-            why = f"whether it holds files of guests is not known ({wish.doubt}); if it does, name it in {SHARED}"
+            why = f"whether it holds files of guests is not known ({request.doubt}); if it does, name it in {SHARED}"
             refused.append(Refusal(f"folder {folder}", Reason("guest_files_unknown", why)))
-    exported = [path for path in wish.exported if path != "/"]
-    if len(exported) < len(wish.exported):
+    exported = [path for path in request.exported if path != "/"]
+    if len(exported) < len(request.exported):
         why = "the whole host is exported; name the folders with images in shared_filesystems"
         refused.append(Refusal("folder /", Reason("whole_host_exported", why)))
-    wished = []
-    for path in wish.shared or ():
+    requested = []
+    for path in request.shared or ():
         if _canonical(path, facts) == "":
             why = "it does not exist, and libvirt would ignore it and all folders after it; create it first"
             refused.append(Refusal(f"folder {path}", Reason("folder_missing", why)))
         else:
-            wished.append(path)
+            requested.append(path)
     present = _named(conf)
     missing = [path for path in present if _canonical(path, facts) == ""]
-    named = wished if wish.exact else [path for path in present if path not in missing]
-    for paths in (() if wish.exact else wished, [path for path in exported if _canonical(path, facts) != ""]):
+    named = requested if request.exact else [path for path in present if path not in missing]
+    for paths in (() if request.exact else requested, [path for path in exported if _canonical(path, facts) != ""]):
         covered = [_canonical(path, facts) for path in named]
         outside = uncovered([_canonical(path, facts) for path in paths], covered)
         named = [*named, *outside]
-    named += [] if wish.exact else missing
+    named += [] if request.exact else missing
     unset = not named and SHARED not in qemu_conf.effective(conf.assignments)
     return None if unset else named
 

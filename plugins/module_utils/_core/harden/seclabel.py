@@ -34,7 +34,7 @@ _DYNAMIC = SecLabel("selinux", DYNAMIC, relabel=True)
 
 
 @dataclass(frozen=True)
-class SeclabelWish:
+class SeclabelRequest:
     """The <seclabel> that a guest is to have."""
 
     guest: str
@@ -48,10 +48,10 @@ class _Target:
     wanted: SecLabel
 
 
-def plan(survey: Survey, wishes: t.Iterable[SeclabelWish], repairs: t.Collection[str] = ()) -> GuestPlan:
-    """The changes of all guests. Raises PlanError for wishes that make no sense."""
+def plan(survey: Survey, requests: t.Iterable[SeclabelRequest], repairs: t.Collection[str] = ()) -> GuestPlan:
+    """The changes of all guests. Raises PlanError for requests that make no sense."""
     result = GuestPlan()
-    targets = {target.guest.uuid: target for target in _targets(survey, wishes, repairs, result)}
+    targets = {target.guest.uuid: target for target in _targets(survey, requests, repairs, result)}
     for uuid, reason in _conflicts(survey, targets).items():
         result.refuse(targets.pop(uuid).guest.subject, reason)
     for guest in survey.guests:
@@ -117,19 +117,19 @@ def shown(seclabel: SecLabel | None) -> str:
     return " ".join(word for word in words if word)
 
 
-# -- wishes and repairs ----------------------------------------------------------------------------------------------
+# -- requests and repairs ----------------------------------------------------------------------------------------------
 
 
 def _targets(
-    survey: Survey, wishes: t.Iterable[SeclabelWish], repairs: t.Collection[str], result: GuestPlan
+    survey: Survey, requests: t.Iterable[SeclabelRequest], repairs: t.Collection[str], result: GuestPlan
 ) -> t.Iterator[_Target]:
     named: set[str] = set()
-    for wish in wishes:
-        guest = survey.guest(wish.guest)
+    for request in requests:
+        guest = survey.guest(request.guest)
         if guest.uuid in named:
             raise PlanError(f"{guest.subject} is named twice; give one label for it", "named_twice")
         named.add(guest.uuid)
-        wanted = _wanted(wish)
+        wanted = _wanted(request)
         reason = _objection(survey, guest, wanted)
         if reason is not None:
             result.refuse(guest.subject, reason)
@@ -146,26 +146,26 @@ def _targets(
             yield target
 
 
-def _wanted(wish: SeclabelWish) -> SecLabel:
-    subject = f"guest {wish.guest!r}"
-    if wish.type not in TYPES:
-        raise PlanError(f"{subject}: type {wish.type!r} is none of {', '.join(TYPES)}", "unknown_type")
-    if wish.type != STATIC:
-        if wish.label is not None:
+def _wanted(request: SeclabelRequest) -> SecLabel:
+    subject = f"guest {request.guest!r}"
+    if request.type not in TYPES:
+        raise PlanError(f"{subject}: type {request.type!r} is none of {', '.join(TYPES)}", "unknown_type")
+    if request.type != STATIC:
+        if request.label is not None:
             raise PlanError(f"{subject}: a label goes with type static only; leave it out", "label_without_static")
-        return replace(_DYNAMIC) if wish.type == DYNAMIC else SecLabel("selinux", NONE)
-    if not wish.label:
+        return replace(_DYNAMIC) if request.type == DYNAMIC else SecLabel("selinux", NONE)
+    if not request.label:
         text = f"{subject}: type static needs a label such as system_u:system_r:svirt_t:s0:c1,c2"
         raise PlanError(text, "static_without_label")
     try:
-        context = parse_context(wish.label)
+        context = parse_context(request.label)
     except LabelError as error:
         raise PlanError(f"{subject}: {error}", "label_unreadable") from error
     return SecLabel("selinux", STATIC, relabel=True, label=str(context))
 
 
 def _repair(survey: Survey, guest: Definition, repairs: t.Collection[str], result: GuestPlan) -> _Target | None:
-    """The repair of a guest that no wish names."""
+    """The repair of a guest that no request names."""
     try:
         domain = guest.next
     except DomainXmlError as error:
@@ -249,7 +249,7 @@ def _unsound(survey: Survey, context: Context) -> Reason | None:
 
 
 def _conflicts(survey: Survey, targets: t.Mapping[str, _Target]) -> dict[str, Reason]:
-    """Targets whose static label dominates another guest's or is dominated by it: of two wishes the later one."""
+    """Targets whose static label dominates another guest's or is dominated by it: of two requests the later one."""
     refused: dict[str, Reason] = {}
     while True:
         left = {uuid: target for uuid, target in targets.items() if uuid not in refused}

@@ -61,7 +61,7 @@ class ModePlan:
     runtime: str | None = None
     configured: str | None = None
     autorelabel: bool = False
-    #: Wish of boot entries about enforcing=.
+    #: Request of boot entries about enforcing=.
     enforcing_argument: str = kernel_arguments.KEEP
     pending: tuple[Pending, ...] = ()
     refused: tuple[Refusal, ...] = ()
@@ -171,7 +171,7 @@ class TypeAccess:
 
 
 @dataclass(frozen=True)
-class PolicyModuleWish:
+class PolicyModuleRequest:
     """A policy module that should be there, at the administrator's priority."""
 
     name: str
@@ -186,7 +186,7 @@ class PolicyModuleWish:
 class PolicyPlan:
     """Changes of the policy, in one transaction."""
 
-    install: list[PolicyModuleWish] = field(default_factory=list)
+    install: list[PolicyModuleRequest] = field(default_factory=list)
     remove: list[PolicyModule] = field(default_factory=list)
     #: Types that are permissive in the kernel and in no installed module: the store's policy is to be loaded.
     reload: list[str] = field(default_factory=list)
@@ -194,7 +194,7 @@ class PolicyPlan:
 
 
 def plan_modules(
-    wanted: t.Iterable[PolicyModuleWish],
+    wanted: t.Iterable[PolicyModuleRequest],
     store: t.Sequence[PolicyModule],
     os_id: str | None,
     denied: t.Callable[[TypeAccess], bool] = lambda _access: False,

@@ -18,7 +18,7 @@ from ..selinux.denials import MAX_SHOWN, Soak
 from ..selinux.policy_modules import permissive_types
 from ..system.boot_loaders.loader import SUBJECT as BOOT
 from ..system.boot_loaders.loader import BootPlan
-from ..system.kernel_arguments import BootWish
+from ..system.kernel_arguments import BootRequest
 from .selinux import (
     ADMIN_PRIORITY,
     BooleanFacts,
@@ -26,7 +26,7 @@ from .selinux import (
     ModeFacts,
     ModePlan,
     PolicyModule,
-    PolicyModuleWish,
+    PolicyModuleRequest,
     PolicyPlan,
 )
 
@@ -47,7 +47,7 @@ class SelinuxRequest:
     #: Process types whose denials count, beside those of guests and of libvirt.
     soak_types: tuple[str, ...] = ()
     remove_permissive: bool = True
-    modules: tuple[PolicyModuleWish, ...] = ()
+    modules: tuple[PolicyModuleRequest, ...] = ()
     #: None: booleans are left alone, but for those asked for.
     profile: str | None = None
     booleans: dict[str, bool] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class SelinuxPlan:
     """All changes of one run."""
 
     mode: ModePlan
-    wish: BootWish
+    boot_request: BootRequest
     boot: BootPlan
     policy: PolicyPlan
     booleans: BooleanPlan

@@ -105,11 +105,13 @@ def _must_be_ascii(what: str, text: str) -> None:
         raise PlanError(why, "not_ascii")
 
 
-def changes(present: t.Iterable[ContextRule], wished: t.Iterable[ContextRule]) -> list[tuple[ContextRule, ContextRule]]:
+def changes(
+    present: t.Iterable[ContextRule], requested: t.Iterable[ContextRule]
+) -> list[tuple[ContextRule, ContextRule]]:
     """Present and wanted rule, where they differ, by target. Raises PlanError for wanted rules that contradict."""
     present_rules = {rule.key: rule for rule in present}
     rules: dict[tuple[str, str], ContextRule] = {}
-    for rule in wished:
+    for rule in requested:
         first = rules.setdefault(rule.key, rule)
         if first != rule:
             why = f"{rule.subject} is given twice, with {first.context} and {rule.context}; give it once"

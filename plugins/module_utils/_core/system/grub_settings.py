@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import PlanError
-from .kernel_arguments import CHOICE, BootWish, all_spans, names_a_module, spans, strengthen, strong_word
+from .kernel_arguments import CHOICE, BootRequest, all_spans, names_a_module, spans, strengthen, strong_word
 from .shell_settings import UNKNOWN, ShellChange, ShellSettings, rewrite
 
 _LINUX = "GRUB_CMDLINE_LINUX"
@@ -22,7 +22,7 @@ _XEN = "GRUB_CMDLINE_LINUX_XEN_REPLACE"
 _VARIABLES = (_LINUX, f"{_LINUX}_DEFAULT", f"{_LINUX}_RECOVERY", _XEN, f"{_XEN}_DEFAULT")
 
 
-def edit_settings(files: t.Sequence[tuple[str, str]], wish: BootWish) -> dict[str, str]:
+def edit_settings(files: t.Sequence[tuple[str, str]], request: BootRequest) -> dict[str, str]:
     """New texts of /etc/default/grub and what follows it, by path; empty when they are as they should be.
 
     Raises PlanError when the files cannot be followed, or no safe edit of them does what is wanted.
@@ -33,20 +33,20 @@ def edit_settings(files: t.Sequence[tuple[str, str]], wish: BootWish) -> dict[st
     append = ""
     for name in _VARIABLES:
         value = settings.value(name)
-        choose = wish.choose and (name == _LINUX or (name == _XEN and value.text != ""))
+        choose = request.choose and (name == _LINUX or (name == _XEN and value.text != ""))
         text = value.text
         if not value.known:
             raise PlanError(
                 f"{_where(settings, name)} the value of {name} is not known; set SELinux's arguments by hand",
                 "settings_value_unknown",
             )
-        wanted[name] = strengthen(text, wish, choose)
+        wanted[name] = strengthen(text, request, choose)
         if wanted[name] == text:
             continue
         if settings.last(name) is None and not text:
             append = f'{name}="{CHOICE}"\n'
             continue
-        _collect(settings, name, wish, choose, changes)
+        _collect(settings, name, request, choose, changes)
     texts = rewrite(settings, changes)
     if append:
         path, old = files[0]
@@ -64,12 +64,14 @@ def _where(settings: ShellSettings, name: str) -> str:
     return f"{settings.statements[number].path}, line {settings.statements[number].line}:"
 
 
-def _collect(settings: ShellSettings, name: str, wish: BootWish, choose: bool, changes: dict[int, ShellChange]) -> None:
+def _collect(
+    settings: ShellSettings, name: str, request: BootRequest, choose: bool, changes: dict[int, ShellChange]
+) -> None:
     """Note which characters of which assignments have to change, so that the variable ends up as it should."""
     value = settings.value(name)
     text = value.text
     for start, end, word in spans(text):
-        fresh = strong_word(word, wish)
+        fresh = strong_word(word, request)
         if fresh == word:
             continue
         numbers = {number for number, _place in value.origins[start:end]}
@@ -86,7 +88,7 @@ def _collect(settings: ShellSettings, name: str, wish: BootWish, choose: bool, c
             change.insert[value.origins[start][1]] = fresh
     for place, touched in changes.items():
         _drop_leading_blanks(settings, place, touched)
-    if choose and not names_a_module(strengthen(text, wish, choose=False)):
+    if choose and not names_a_module(strengthen(text, request, choose=False)):
         number = settings.last(name)
         if number is None:
             raise PlanError(

@@ -25,7 +25,7 @@ _SELINUX_BY_DEFAULT = frozenset(("fedora", "rhel", "centos", "rocky", "almalinux
 CHOICE = "security=selinux"
 _NO_CHOICE = f"no {CHOICE}"
 
-#: What a wish says about enforcing=.
+#: What a request says about enforcing=.
 KEEP = "keep"
 STRONG = "strong"  # arguments that make the host permissive are removed
 NONE = "none"  # every enforcing= is removed: the next boot has to be permissive, by /etc/selinux/config
@@ -40,7 +40,7 @@ _LEADING_NUMBER = re.compile(r"[+-]?0*(?P<rest>[0-9]?)")
 
 
 @dataclass(frozen=True)
-class BootWish:
+class BootRequest:
     """What the arguments of a boot entry should be."""
 
     enforcing: str = STRONG
@@ -127,12 +127,12 @@ def parameter(word: str) -> tuple[str, str] | None:
     return next(all_parameters(word), None)
 
 
-def strengthen(arguments: str, wish: BootWish, choose: bool | None = None) -> str:
+def strengthen(arguments: str, request: BootRequest, choose: bool | None = None) -> str:
     """The arguments as they should be; the same text where they have no fault. Raises PlanError."""
     parts: list[str] = []
     rest = 0
     for start, end, word in spans(arguments):
-        fresh = strong_word(word, wish)
+        fresh = strong_word(word, request)
         if fresh is None:
             parts.append(arguments[rest:start].rstrip(" \t"))
         elif fresh != word:
@@ -143,7 +143,7 @@ def strengthen(arguments: str, wish: BootWish, choose: bool | None = None) -> st
     edited = "".join(parts) + arguments[rest:]
     if parts and not arguments[:1].isspace():
         edited = edited.lstrip(" \t")
-    if (wish.choose if choose is None else choose) and not names_a_module(edited):
+    if (request.choose if choose is None else choose) and not names_a_module(edited):
         edited = with_choice(edited)
         if not names_a_module(edited):
             raise PlanError(f"a quote does not end in {arguments[:200]!r}; edit it by hand", "open_quote")
@@ -158,13 +158,13 @@ def with_choice(arguments: str) -> str:
     return f"{arguments.rstrip()} {CHOICE}" if arguments.strip() else CHOICE
 
 
-def strong_word(word: str, wish: BootWish) -> str | None:
+def strong_word(word: str, request: BootRequest) -> str | None:
     """One argument as it should be; None when it should go."""
     name_value = parameter(word)
     if name_value is None:
         return word
     name, value = name_value
-    if name == "enforcing" and (wish.enforcing == NONE or (wish.enforcing == STRONG and weakness(word))):
+    if name == "enforcing" and (request.enforcing == NONE or (request.enforcing == STRONG and weakness(word))):
         return None
     if name in ("selinux", "security") and weakness(word):
         return None

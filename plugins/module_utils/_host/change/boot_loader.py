@@ -19,7 +19,7 @@ from ..._core.harden import boot_entries
 from ..._core.system.boot_loaders.files import BootFiles, BootProgram
 from ..._core.system.boot_loaders.kinds import KINDS, NONE_FOUND
 from ..._core.system.boot_loaders.loader import BootMake, BootPlan
-from ..._core.system.kernel_arguments import BootWish
+from ..._core.system.kernel_arguments import BootRequest
 from ..base import file_write
 from ..base.journal import Entry, Journal
 from ..base.root import Root
@@ -53,9 +53,9 @@ class BootLoaders:
                 files.programs[name] = BootProgram(path, _script(self.root, path))
         return files
 
-    def plan(self, files: BootFiles, wish: BootWish) -> BootPlan:
+    def plan(self, files: BootFiles, request: BootRequest) -> BootPlan:
         """What has to change. A file that would be made just as it is, is refused."""
-        plan = boot_entries.plan_boot(files, wish)
+        plan = boot_entries.plan_boot(files, request)
         for make in plan.makes:
             if not make.settings & set(plan.edits):
                 text = self._texts[make.path] = self._output(files, make)
@@ -63,14 +63,14 @@ class BootLoaders:
                     plan = boot_entries.without_effect(plan, make)
         return plan
 
-    def apply(self, plan: BootPlan, files: BootFiles, wish: BootWish, journal: Journal) -> None:
+    def apply(self, plan: BootPlan, files: BootFiles, request: BootRequest, journal: Journal) -> None:
         """Carry the plan out. Raises HostWriteError and JournalError; changes up to then are in the journal."""
         if plan.commands:
             planned = set(plan.edits)
             self._run_commands(plan, journal)
             # What the commands left, or did in another way than was asked for, is edited here.
             makes = plan.makes
-            plan = boot_entries.plan_boot(self.read(), wish)
+            plan = boot_entries.plan_boot(self.read(), request)
             plan.edits = {path: edit for path, edit in plan.edits.items() if path in planned}
             plan.makes = makes
         for path, (old, fresh) in plan.edits.items():

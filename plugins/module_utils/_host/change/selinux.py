@@ -23,7 +23,7 @@ from ..._core.selinux.context import type_of
 from ..._core.selinux.denials import Soak, soak
 from ..._core.selinux.policy_access import Check
 from ..._core.selinux.shipped_types import SHIPPED_PERMISSIVE
-from ..._core.system.kernel_arguments import BootWish, default_module, must_choose
+from ..._core.system.kernel_arguments import BootRequest, default_module, must_choose
 from ..base import file_write
 from ..base.journal import Entry, Journal
 from ..base.loaded_policy import FS, LoadedPolicy
@@ -103,7 +103,7 @@ class SelinuxHost:
         if plan.mode.configured:
             file_write.change_file(self.tools.at(selinux.CONFIG), self._with_mode(plan.mode.configured), journal)
         if not plan.boot.empty:
-            self.loaders.apply(plan.boot, self.boot_files, plan.wish, journal)
+            self.loaders.apply(plan.boot, self.boot_files, plan.boot_request, journal)
 
     @staticmethod
     def _with_mode(mode: str) -> t.Callable[[bytes | None], bytes]:
@@ -118,7 +118,7 @@ class SelinuxHost:
     def again(self) -> SelinuxState:
         """The host after the changes."""
         state = self._read()
-        state.boot_faults = boot_entries.boot_faults(self.boot_files, self.plan.wish)
+        state.boot_faults = boot_entries.boot_faults(self.boot_files, self.plan.boot_request)
         return state
 
     def _read(self) -> SelinuxState:
@@ -200,16 +200,16 @@ class SelinuxHost:
         default = default_module(self.facts.cmdline, self.facts.lsms)
         choose = must_choose(self.host.os_id, self.host.os_like, default)
         # Where the kernels' default is not known, SELinux is named: that is right for either default.
-        wish = BootWish(mode_plan.enforcing_argument, choose=choose is not False)
-        self.state.boot_faults = boot_entries.boot_faults(self.boot_files, wish)
-        boot_plan = self.loaders.plan(self.boot_files, wish)
+        boot_request = BootRequest(mode_plan.enforcing_argument, choose=choose is not False)
+        self.state.boot_faults = boot_entries.boot_faults(self.boot_files, boot_request)
+        boot_plan = self.loaders.plan(self.boot_files, boot_request)
         plan = SelinuxPlan(
             mode=mode_plan,
-            wish=wish,
+            boot_request=boot_request,
             boot=boot_plan,
             policy=self._plan_policy("enforcing" in (mode.now, mode_plan.runtime)),
             booleans=self._plan_booleans(),
-            boot_faults_after=boot_entries.faults_after(self.boot_files, boot_plan, wish),
+            boot_faults_after=boot_entries.faults_after(self.boot_files, boot_plan, boot_request),
         )
         self._check_programs(plan)
         return plan

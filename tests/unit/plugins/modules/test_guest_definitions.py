@@ -199,11 +199,11 @@ def test_nobody_may_be_cycled_by_default(bench: Bench) -> None:
 
 
 def test_refusals_fail_only_when_strict(bench: Bench) -> None:
-    wishes = [{"guest": "web", "type": "none"}]
-    assert [(refusal["subject"], refusal["code"]) for refusal in bench("guest_seclabel", guests=wishes)["refused"]] == [
-        ("guest web", "type_none")
-    ]
-    strict = bench("guest_seclabel", guests=wishes, strict=True)
+    requests = [{"guest": "web", "type": "none"}]
+    assert [
+        (refusal["subject"], refusal["code"]) for refusal in bench("guest_seclabel", guests=requests)["refused"]
+    ] == [("guest web", "type_none")]
+    strict = bench("guest_seclabel", guests=requests, strict=True)
     assert strict["failed"] is True
     assert strict["msg"].startswith("guest web: type none is refused")
 

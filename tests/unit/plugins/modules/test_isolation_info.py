@@ -35,8 +35,8 @@ def host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(target: str, expect: str | None, **more: t.Any) -> dict[str, t.Any]:
-    wish = {} if expect is None else {"expect": expect}
-    return {"source": GUEST, "target": target, **wish, **more}
+    request = {} if expect is None else {"expect": expect}
+    return {"source": GUEST, "target": target, **request, **more}
 
 
 def test_many_checks_in_one_call(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,11 +69,11 @@ def run(conf: Path, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 def test_check_mode_predicts_the_run(run: Run, conf: Path, tmp_path: Path) -> None:
     before = conf.read_bytes()
-    wish = {"security_driver": "selinux", "require_confined": True, "_ansible_diff": True}
-    result = run(**wish, _ansible_check_mode=True)
+    request = {"security_driver": "selinux", "require_confined": True, "_ansible_diff": True}
+    result = run(**request, _ansible_check_mode=True)
     assert conf.read_bytes() == before
     assert not (tmp_path / "journal").exists()
-    done = run(**wish)
+    done = run(**request)
     assert {key: value for key, value in done.items() if key != "invocation"} == {
         key: value for key, value in result.items() if key != "invocation"
     }

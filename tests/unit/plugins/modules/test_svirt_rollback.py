@@ -53,10 +53,10 @@ def run(folder: str, monkeypatch: pytest.MonkeyPatch, capsys: t.Any) -> Run:
 
 @pytest.mark.parametrize(("count", "content", "left"), [(1, "1\n", 1), (None, "0\n", 0), (9, "0\n", 0)])
 def test_check_mode_predicts_the_run(run: Run, conf: Path, count: int | None, content: str, left: int) -> None:
-    wish = {"runs": count} if count else {}
-    result = run(**wish, _ansible_check_mode=True, _ansible_diff=True)
+    request = {"runs": count} if count else {}
+    result = run(**request, _ansible_check_mode=True, _ansible_diff=True)
     assert conf.read_text() == "2\n"
-    done = run(**wish, _ansible_diff=True)
+    done = run(**request, _ansible_diff=True)
     assert done == result
     assert done["changed"] is True
     assert conf.read_text() == content

@@ -21,27 +21,27 @@ from ...result import Pending, Reason, Refusal
 from ...selinux.context import Context, read_context, unreadable
 from ...snapshot.model import NOT_APPLICABLE, OK, Guest, Snapshot
 from ...words import some
-from .model import AT_REST, IN_USE, ORPHANS, READABLE, STALE_OWNERS, WISH, ImageKey, ImagePlan, ImageTarget
-from .wishes import ImageWishes
+from .model import AT_REST, IN_USE, ORPHANS, READABLE, REQUESTED, STALE_OWNERS, ImageKey, ImagePlan, ImageTarget
+from .requested import ImageRequests
 
 Outcome = t.Union[ImageTarget, Refusal, Pending]
 
 
-def candidates(snapshot: Snapshot, wishes: ImageWishes) -> tuple[list[ImageTarget], ImagePlan]:
+def candidates(snapshot: Snapshot, requests: ImageRequests) -> tuple[list[ImageTarget], ImagePlan]:
     """Files to survey, and those that are left alone without a survey."""
     plan = ImagePlan()
-    repair = set(wishes.repair)
+    repair = set(requests.repair)
     blind = _unknown_guests(snapshot)
     if blind is not None:
         if repair:
             plan.refused.append(Refusal(HOST, blind))
-        plan.refused += [Refusal(image_name(wish.path), blind) for wish in wishes.labels]
+        plan.refused += [Refusal(image_name(request.path), blind) for request in requests.labels]
         return [], plan
     if repair and selinux_off(snapshot):
         plan.refused.append(Refusal(HOST, Reason("selinux_off", "SELinux is off, so labels mean nothing now")))
         repair -= {IN_USE, AT_REST, READABLE, ORPHANS}
     targets: dict[ImageKey, ImageTarget] = {}
-    named = {wish.path for wish in wishes.labels}
+    named = {request.path for request in requests.labels}
     for outcome in _Repairs(snapshot, frozenset(repair)).all():
         if isinstance(outcome, Pending):
             plan.pending.append(outcome)
@@ -49,8 +49,8 @@ def candidates(snapshot: Snapshot, wishes: ImageWishes) -> tuple[list[ImageTarge
             plan.refused.append(outcome)
         elif outcome.path not in named or outcome.pid is not None:
             targets[outcome.key] = _both(targets[outcome.key], outcome) if outcome.key in targets else outcome
-    for wish in wishes.labels:
-        targets[(None, wish.path)] = ImageTarget(wish.path, WISH, relabel=True, label=wish.label)
+    for request in requests.labels:
+        targets[(None, request.path)] = ImageTarget(request.path, REQUESTED, relabel=True, label=request.label)
     return [targets[key] for key in sorted(targets, key=lambda key: (key[1], key[0] or 0))], plan
 
 

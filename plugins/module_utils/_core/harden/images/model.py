@@ -21,7 +21,7 @@ ORPHANS = "orphans"
 STALE_OWNERS = "stale_owners"
 REPAIRS = (IN_USE, AT_REST, READABLE, ORPHANS, STALE_OWNERS)
 #: A label that the caller named.
-WISH = "label"
+REQUESTED = "label"
 
 #: Owner, group and mode of an image at rest that no guest's QEMU may read.
 CLOSED = (0, 0, 0o600)

@@ -24,7 +24,7 @@ from ...snapshot.model import Snapshot
 from ...words import some
 from ..shared_use import FolderUse
 from .model import CLOSED, IN_USE, REMEMBERED, FileHolder, ImageChange, ImageKey, ImagePlan, ImageTarget, SurveyedFile
-from .wishes import ImageWishes
+from .requested import ImageRequests
 
 #: libvirt's lock daemons have images open while their guest runs.
 _LOCK_DAEMONS = frozenset(("virtlockd", "sanlock"))
@@ -33,13 +33,13 @@ _FTYPES = {"file": "f", "dir": "d", "block": "b", "char": "c", "socket": "s", "f
 
 def settle(
     snapshot: Snapshot,
-    wishes: ImageWishes,
+    requests: ImageRequests,
     targets: t.Iterable[ImageTarget],
     files: t.Mapping[ImageKey, SurveyedFile],
 ) -> ImagePlan:
     """The change of each file, by the survey."""
     plan = ImagePlan()
-    judge = _Judge(snapshot, wishes)
+    judge = _Judge(snapshot, requests)
     for target in targets:
         outcome = judge.outcome(target, files.get(target.key) or SurveyedFile(error="it was not looked at"))
         if isinstance(outcome, Refusal):
@@ -55,9 +55,9 @@ def not_foreseen(changes: t.Iterable[ImageChange], foreseen: t.Collection[str]) 
 
 
 class _Judge:
-    def __init__(self, snapshot: Snapshot, wishes: ImageWishes) -> None:
+    def __init__(self, snapshot: Snapshot, requests: ImageRequests) -> None:
         self.snapshot = snapshot
-        self.wishes = wishes
+        self.requests = requests
         self.exports = [folder for storage in snapshot.storage for folder in storage.exports]
         self.types = file_labels.ImageTypes.of(snapshot.selinux.image_types)
         self.readable = {item.target: item.read for item in images.asked_by_guests(snapshot) if item.read}
@@ -96,9 +96,9 @@ class _Judge:
     def _default(self, target: ImageTarget, file: SurveyedFile) -> str:
         """The label that the policy gives the path, unless there is none or it lets every guest write."""
         ftype = _FTYPES.get(file.kind or "", "f")
-        label = label_by(self.wishes.rules, target.path, ftype) or file.default
+        label = label_by(self.requests.rules, target.path, ftype) or file.default
         if label is None or label == NONE or type_of(label) == self.types.image:
-            return self.wishes.fallback
+            return self.requests.fallback
         return label
 
     def _same_as_read(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
@@ -120,8 +120,8 @@ class _Judge:
     def _bounds(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
         if target.pid is not None:
             return None
-        if self.wishes.within and not below_any(target.path, self.wishes.within):
-            return Reason("out_of_bounds", f"it does not lie in {some(self.wishes.within)}")
+        if self.requests.within and not below_any(target.path, self.requests.within):
+            return Reason("out_of_bounds", f"it does not lie in {some(self.requests.within)}")
         if target.relabel and not file.labelled and not selinux_off(self.snapshot):
             return Reason("storage_without_labels", "its storage keeps no labels of its own")
         return None
@@ -166,7 +166,7 @@ class _Judge:
     def _shared(self, target: ImageTarget, file: SurveyedFile) -> Reason | None:
         if file.kind == "dir" or not self._is_shared(target, file):
             return None
-        folders = [item for item in self.wishes.elsewhere if below(target.path, item.folder)]
+        folders = [item for item in self.requests.elsewhere if below(target.path, item.folder)]
         if not folders:
             text = "other hosts share its storage, and what they use of it is not known: say it by elsewhere"
             return Reason("use_elsewhere_unknown", text)

@@ -12,7 +12,7 @@ import re
 import typing as t
 
 from ...snapshot.model import BootEntry
-from ..kernel_arguments import CHOICE, BootWish, names_a_module, parameter, strengthen
+from ..kernel_arguments import CHOICE, BootRequest, names_a_module, parameter, strengthen
 from .files import ENVIRONMENTS, MAX_TEXT, SNIPPETS, BootFiles, BootHost
 from .grub import DEFAULTS, run_configs
 from .grub_environment import edit_grubenv, parse_grubenv
@@ -42,7 +42,7 @@ class Bls(BootLoader):
     def plan(
         self,
         files: BootFiles,
-        wish: BootWish,
+        request: BootRequest,
         entries: t.Sequence[BootEntry],
         edit_settings: SettingsEditor,  # noqa: ARG002
     ) -> BootPlan:
@@ -51,8 +51,8 @@ class Bls(BootLoader):
         snippets = files.matching(SNIPPETS)
         own = {path: text for path, text in snippets.items() if any(e.source == path and e.own for e in entries)}
         names = variables_of(own.values())
-        plan.edit_all(files.matching(ENVIRONMENTS), lambda text: edit_grubenv(text, wish, names))
-        plan.edit_all(own, lambda text: edit_bls(text, wish, scope))
+        plan.edit_all(files.matching(ENVIRONMENTS), lambda text: edit_grubenv(text, request, names))
+        plan.edit_all(own, lambda text: edit_bls(text, request, scope))
         removed, added = words_for_grubby(files, plan)
         # grubby changes all snippets, those of other systems too.
         if _TOOL in files.programs and (removed or added) and len(own) == len(snippets):
@@ -116,18 +116,18 @@ def _of_other_machine(source: str, keys: dict[str, list[str]], host: BootHost) -
     return bool(host.machine_id and machines and host.machine_id not in machines)
 
 
-def edit_bls(text: str, wish: BootWish, scope: GrubScope) -> str:
+def edit_bls(text: str, request: BootRequest, scope: GrubScope) -> str:
     """A snippet with its own options as they should be; variables are edited where they are assigned."""
     entries = parse_bls(text, "", scope)
-    if not any(wish.faults(arguments) for entry in entries for arguments in (entry.arguments, *entry.alternatives)):
+    if not any(request.faults(arguments) for entry in entries for arguments in (entry.arguments, *entry.alternatives)):
         return text
     lines = text.split("\n")
     places = [place for place, line in enumerate(lines) if line.split(None, 1)[:1] == ["options"]]
     for place in places:
         match = re.match(r"(\s*options\s*)(.*?)(\s*)\Z", lines[place], re.DOTALL)
         if match:
-            lines[place] = match[1] + strengthen(match[2], wish, choose=False) + match[3]
-    if wish.choose and places:
+            lines[place] = match[1] + strengthen(match[2], request, choose=False) + match[3]
+    if request.choose and places:
         edited = parse_bls("\n".join(lines), "", scope)
         texts = [arguments for entry in edited for arguments in (entry.arguments, *entry.alternatives)]
         if not all(map(names_a_module, texts)):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ...errors import PlanError
 from ...snapshot.model import BootEntry
-from ..kernel_arguments import BootWish, strengthen
+from ..kernel_arguments import BootRequest, strengthen
 from .files import CONFIGS, ENVIRONMENTS, SOURCED, BootFiles
 from .grub_environment import parse_grubenv
 from .grub_scope import GrubLine, GrubScope, GrubTooComplexError, Values, unknown_names, without_unknown
@@ -156,22 +156,22 @@ class Grub(BootLoader):
         return run_configs(files).problems
 
     def plan(
-        self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry], edit_settings: SettingsEditor
+        self, files: BootFiles, request: BootRequest, entries: t.Sequence[BootEntry], edit_settings: SettingsEditor
     ) -> BootPlan:
         plan = BootPlan()
         settings = self._settings(files)
         followed = True
         try:
-            for path, text in edit_settings(settings, wish).items() if settings else ():
+            for path, text in edit_settings(settings, request).items() if settings else ():
                 plan.edits[path] = (dict(settings)[path], text)
         except PlanError as error:
             followed = False
             plan.refuse(DEFAULTS, error.code, str(error))
         texts = files.matching((*CONFIGS, *SOURCED))
-        faults = faults_of((entry for entry in entries if entry.source in texts), wish)
-        if any(entry_faults(entry, wish) for entry in entries):
+        faults = faults_of((entry for entry in entries if entry.source in texts), request)
+        if any(entry_faults(entry, request) for entry in entries):
             for path, text in texts.items():
-                faults.setdefault(path, []).extend(_variable_faults(text, wish))
+                faults.setdefault(path, []).extend(_variable_faults(text, request))
         program = next((name for name in _MAKERS if name in files.programs), None)
         for path in texts:
             wrong = faults.get(path, [])
@@ -190,8 +190,8 @@ class Grub(BootLoader):
         run = run_configs(BootFiles({make.path: text}))
         return run.blscfg or bool(run.entries)
 
-    def predicted(self, text: str, wish: BootWish) -> str:
-        return _ASSIGNMENT.sub(lambda match: _strengthened(match, wish), text)
+    def predicted(self, text: str, request: BootRequest) -> str:
+        return _ASSIGNMENT.sub(lambda match: _strengthened(match, request), text)
 
     @staticmethod
     def _make(files: BootFiles, path: str, program: str, settings: list[tuple[str, str]], wrong: list[str]) -> BootMake:
@@ -210,18 +210,18 @@ class Grub(BootLoader):
         return settings
 
 
-def _variable_faults(text: str, wish: BootWish) -> list[str]:
+def _variable_faults(text: str, request: BootRequest) -> list[str]:
     """Weak values of variables, which entries of this and of other files take arguments from."""
     return [
         f"set {match['variable']}: {' '.join(match['value'].split())}"[:300]
         for match in _ASSIGNMENT.finditer(text)
-        if match.group() != _strengthened(match, wish)
+        if match.group() != _strengthened(match, request)
     ]
 
 
-def _strengthened(match: re.Match[str], wish: BootWish) -> str:
+def _strengthened(match: re.Match[str], request: BootRequest) -> str:
     try:
-        value = strengthen(match["value"], wish, choose=False)
+        value = strengthen(match["value"], request, choose=False)
     except PlanError:
         value = match["value"]
     return f"{match['name']}{match['quote']}{value}{match['quote']}{match['end']}"

@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ...errors import PlanError
-from ..kernel_arguments import BootWish, strengthen
+from ..kernel_arguments import BootRequest, strengthen
 from .files import MAX_TEXT
 
 _UNIT = 1024
@@ -33,10 +33,10 @@ def _variables(text: str) -> dict[str, str]:
     return variables
 
 
-def edit_grubenv(text: str, wish: BootWish, names: t.Collection[str]) -> str:
+def edit_grubenv(text: str, request: BootRequest, names: t.Collection[str]) -> str:
     """The environment block with these variables as they should be, of the same size. Raises PlanError."""
     variables = _variables(text)
-    edits = {name: strengthen(variables[name], wish, choose=False) for name in names if name in variables}
+    edits = {name: strengthen(variables[name], request, choose=False) for name in names if name in variables}
     edits = {name: value for name, value in edits.items() if value != variables[name]}
     if not edits:
         return text

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ...snapshot.model import BootEntry
-from ..kernel_arguments import BootWish, names_a_module, strengthen, with_choice
+from ..kernel_arguments import BootRequest, names_a_module, strengthen, with_choice
 from .files import BootFiles
 from .loader import BootLoader, BootPlan, SettingsEditor
 
@@ -25,21 +25,21 @@ class KernelCmdline(BootLoader):
     def plan(
         self,
         files: BootFiles,
-        wish: BootWish,
+        request: BootRequest,
         entries: t.Sequence[BootEntry],  # noqa: ARG002
         edit_settings: SettingsEditor,  # noqa: ARG002
     ) -> BootPlan:
         plan = BootPlan()
-        plan.edit_all(files.matching((KERNEL_CMDLINE,)), lambda text: edit_cmdline(text, wish))
+        plan.edit_all(files.matching((KERNEL_CMDLINE,)), lambda text: edit_cmdline(text, request))
         return plan
 
 
-def edit_cmdline(text: str, wish: BootWish) -> str:
+def edit_cmdline(text: str, request: BootRequest) -> str:
     """/etc/kernel/cmdline: the arguments that kernels to come get."""
     lines = text.split("\n")
     places = [place for place, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
     for place in places:
-        lines[place] = strengthen(lines[place], wish, choose=False)
-    if wish.choose and places and not names_a_module(" ".join(lines[place] for place in places)):
+        lines[place] = strengthen(lines[place], request, choose=False)
+    if request.choose and places and not names_a_module(" ".join(lines[place] for place in places)):
         lines[places[-1]] = with_choice(lines[places[-1]])
     return "\n".join(lines)

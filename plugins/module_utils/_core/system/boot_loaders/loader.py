@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from ...errors import PlanError
 from ...result import Reason, Refusal
 from ...snapshot.model import BootEntry
-from ..kernel_arguments import BootWish
+from ..kernel_arguments import BootRequest
 from .files import BootFiles
 
 #: Edits settings that a shell reads one after the other: (path, text) -> new texts by path. Raises PlanError.
-SettingsEditor = t.Callable[[t.Sequence[tuple[str, str]], BootWish], dict[str, str]]
+SettingsEditor = t.Callable[[t.Sequence[tuple[str, str]], BootRequest], dict[str, str]]
 #: Subject of refusals that belong to no file.
 SUBJECT = "boot entries"
 
@@ -107,11 +107,11 @@ class BootLoader(ABC):
 
     @abstractmethod
     def plan(
-        self, files: BootFiles, wish: BootWish, entries: t.Sequence[BootEntry], edit_settings: SettingsEditor
+        self, files: BootFiles, request: BootRequest, entries: t.Sequence[BootEntry], edit_settings: SettingsEditor
     ) -> BootPlan:
         """What has to change. ``entries`` are those of all loaders, with ``own`` decided."""
 
-    def predicted(self, text: str, wish: BootWish) -> str:  # noqa: ARG002
+    def predicted(self, text: str, request: BootRequest) -> str:  # noqa: ARG002
         """The text of a file that is made anew, as far as the entries of other files depend on it."""
         return text
 
@@ -120,18 +120,20 @@ class BootLoader(ABC):
         return bool(self.entries(BootFiles({make.path: text})))
 
 
-def faults_of(entries: t.Iterable[BootEntry], wish: BootWish) -> dict[str, list[str]]:
+def faults_of(entries: t.Iterable[BootEntry], request: BootRequest) -> dict[str, list[str]]:
     """Faults of this host's boot entries: path -> ``title: faults`` of each entry."""
     faults: dict[str, list[str]] = {}
     for entry in entries:
-        wrong = entry_faults(entry, wish)
+        wrong = entry_faults(entry, request)
         if wrong:
             faults.setdefault(entry.source, []).append(f"{entry.title}: {' '.join(wrong)}"[:300])
     return faults
 
 
-def entry_faults(entry: BootEntry, wish: BootWish) -> list[str]:
+def entry_faults(entry: BootEntry, request: BootRequest) -> list[str]:
     """Faults of any arguments that an entry may have; none for entries of other systems."""
     if not entry.own:
         return []
-    return list(dict.fromkeys(fault for text in (entry.arguments, *entry.alternatives) for fault in wish.faults(text)))
+    return list(
+        dict.fromkeys(fault for text in (entry.arguments, *entry.alternatives) for fault in request.faults(text))
+    )

@@ -31,7 +31,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.operati
     Operation,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.ranges import Slot
-from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelWishes
+from ansible_collections.svirt.fleet.plugins.module_utils._core.allocate.static_labels import LabelRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.facts.storage import host_storage
 from ansible_collections.svirt.fleet.plugins.module_utils._core.libvirt.category_range import DaemonRange
 
@@ -83,7 +83,7 @@ def refused(operation: Operation) -> list[str]:
 
 def test_reserve_writes_code_tenant_row_memory_and_events() -> None:
     read = use("kvm1", guest(1))
-    result = operations.reserve(LedgerState(), fleet(read), LabelWishes())
+    result = operations.reserve(LedgerState(), fleet(read), LabelRequest())
     new = Row("prod", uuid(1), "guest1", "kvm1", "default", 0, FIRST, RESERVED)
     assert result.update == LedgerUpdate(
         codes={"prod": CODE_JSON},
@@ -102,7 +102,7 @@ def test_reserve_writes_code_tenant_row_memory_and_events() -> None:
 
 def test_reserve_writes_only_memory_when_all_guests_have_rows() -> None:
     read = use("kvm1", guest(1))
-    result = operations.reserve(tables(label(1)), fleet(read), LabelWishes())
+    result = operations.reserve(tables(label(1)), fleet(read), LabelRequest())
     assert result.update == LedgerUpdate(memories=[HostMemory("prod", read)])
 
 
@@ -114,7 +114,7 @@ def test_reserve_avoids_labels_remembered_of_an_unread_host() -> None:
         return use(host, strangers=sets("c32,c280,c528,c776"))
 
     state = tables(domain_of={"kvm1": "prod", "kvm2": "prod"}, recall=recall)
-    result = operations.reserve(state, fleet(use("kvm1", guest(1)), unread=["kvm2"]), LabelWishes())
+    result = operations.reserve(state, fleet(use("kvm1", guest(1)), unread=["kvm2"]), LabelRequest())
     assert steps(result) == [("reserve", "", SECOND)]
     assert asked == ["kvm2"], "hosts that were read are not recalled"
 
@@ -129,13 +129,13 @@ def test_reserve_avoids_labels_remembered_of_an_unread_host() -> None:
     ids=["unread", "read in part", "unread and of no domain"],
 )
 def test_reserve_gives_nothing_out_beside_a_host_never_read(read: FleetRead) -> None:
-    result = operations.reserve(tables(), read, LabelWishes())
+    result = operations.reserve(tables(), read, LabelRequest())
     assert (result.update.rows, len(result.result.refused)) == ([], 1)
-    assert steps(operations.reserve(tables(), read, LabelWishes(allow_unread=True))) == [("reserve", "", FIRST)]
+    assert steps(operations.reserve(tables(), read, LabelRequest(allow_unread=True))) == [("reserve", "", FIRST)]
 
 
 def test_reserve_does_not_remember_a_host_that_was_read_in_part() -> None:
-    result = operations.reserve(LedgerState(), fleet(use("kvm1", doubts=("guests: libvirt is down",))), LabelWishes())
+    result = operations.reserve(LedgerState(), fleet(use("kvm1", doubts=("guests: libvirt is down",))), LabelRequest())
     assert result.update.memories == []
     assert result.result.unread == {"kvm1": "guests: libvirt is down"}
 
@@ -143,7 +143,7 @@ def test_reserve_does_not_remember_a_host_that_was_read_in_part() -> None:
 def test_reserve_moves_rows_to_a_domain_with_a_new_name() -> None:
     old = label(1, domain="auto-kvm1")
     state = tables(old, tenants={("auto-kvm1", "default"): 0}, codes={"auto-kvm1": CODE_JSON})
-    result = operations.reserve(state, auto(use("kvm1", guest(1)), use("kvm0")), LabelWishes())
+    result = operations.reserve(state, auto(use("kvm1", guest(1)), use("kvm0")), LabelRequest())
     assert steps(result) == [("move", "auto-kvm1", "auto-kvm0")]
     assert (result.update.moved, [new.domain for new in result.update.rows]) == ([old], ["auto-kvm0"])
     assert sum(result.result.after.values()) == 1
@@ -151,42 +151,42 @@ def test_reserve_moves_rows_to_a_domain_with_a_new_name() -> None:
 
 def test_an_unread_host_stays_in_its_domain() -> None:
     state = tables(domain_of={"kvm1": "auto-kvm1", "kvm2": "auto-kvm1"}, recall=use)
-    result = operations.reserve(state, auto(use("kvm1"), hosts=["kvm2"]), LabelWishes())
+    result = operations.reserve(state, auto(use("kvm1"), hosts=["kvm2"]), LabelRequest())
     assert [domain["hosts"] for domain in result.result.domains] == [["kvm1", "kvm2"]]
 
 
 def test_reserve_refuses_a_second_code_while_labels_of_the_first_are_left() -> None:
     read = fleet(use("kvm1", guest(2)), bands=[[40, 240], [280, 248], [528, 248], [776, 248]])
-    result = operations.reserve(tables(label(1)), read, LabelWishes())
+    result = operations.reserve(tables(label(1)), read, LabelRequest())
     assert (refused(result), result.update.rows, result.update.codes) == (["prod"], [], {})
     released = label(1, RELEASED)
     gone = Row(**{**vars(released), "rank": NO_RANK})
-    result = operations.reserve(tables(gone), read, LabelWishes())
+    result = operations.reserve(tables(gone), read, LabelRequest())
     assert steps(result) == [("reserve", "", "s0:c40,c280,c528,c776")]
     assert list(result.update.codes) == ["prod"]
 
 
 def test_reserve_refuses_a_guest_that_no_snapshot_has() -> None:
-    result = operations.reserve(tables(), fleet(use("kvm1", guest(1))), LabelWishes(guests={"guset1"}))
+    result = operations.reserve(tables(), fleet(use("kvm1", guest(1))), LabelRequest(guests={"guset1"}))
     assert (refused(result), steps(result)) == (["guset1"], [])
 
 
 def test_reserve_says_when_an_empty_ledger_meets_labels_of_its_code() -> None:
     read = fleet(use("kvm1", guest(1, defined="c32,c280,c528,c999")))
-    assert "if it was lost" in operations.reserve(LedgerState(), read, LabelWishes()).result.unknown[0]
-    assert operations.reserve(tables(label(2)), read, LabelWishes()).result.unknown == []
+    assert "if it was lost" in operations.reserve(LedgerState(), read, LabelRequest()).result.unknown[0]
+    assert operations.reserve(tables(label(2)), read, LabelRequest()).result.unknown == []
 
 
 def test_reserve_allots_ranges_and_writes_them() -> None:
     read = fleet(use("kvm1"), use("kvm2"), use("kvm3"), strategy="range", range_width=512)
-    result = operations.reserve(tables(slots=[Slot("prod", "kvm1", 0, 511)]), read, LabelWishes())
+    result = operations.reserve(tables(slots=[Slot("prod", "kvm1", 0, 511)]), read, LabelRequest())
     assert result.update.slots == [Slot("prod", "kvm2", 512, 1023)]
     assert [result.result.hosts[host]["range"] for host in ("kvm1", "kvm3")] == [{"low": 0, "high": 511}, None]
     assert (result.result.domains[0]["used"], result.result.domains[0]["capacity"]) == (2, 2)
 
 
 def test_the_strategy_none_writes_no_labels() -> None:
-    result = operations.reserve(LedgerState(), fleet(use("kvm1", guest(1)), strategy="none"), LabelWishes())
+    result = operations.reserve(LedgerState(), fleet(use("kvm1", guest(1)), strategy="none"), LabelRequest())
     assert (steps(result), result.update.codes) == ([], {})
     assert result.result.hosts == {"kvm1": {"range": None, "guests": []}}
 
@@ -240,10 +240,10 @@ def test_listing_sorts_rows_and_writes_nothing() -> None:
 
 def test_repair_settles_only_when_asked() -> None:
     read = fleet(use("kvm1", guest(1, defined="c32,c280,c528,c777")), unread=["kvm3"])
-    advice = operations.repair(LedgerState(), read, LabelWishes())
+    advice = operations.repair(LedgerState(), read, LabelRequest())
     assert (advice.update, advice.result.changes, advice.result.after) == (LedgerUpdate(), [], advice.result.before)
     assert [note.subject for note in advice.result.pending] == [f"guest1 ({uuid(1)})"]
-    settled = operations.repair(LedgerState(), read, LabelWishes(), settle=True)
+    settled = operations.repair(LedgerState(), read, LabelRequest(), settle=True)
     assert [(new.level, new.state) for new in settled.update.rows] == [(SECOND, PUBLISHED)]
     for done in (advice, settled):
         assert [text.partition(":")[0] for text in done.result.unknown] == ["tenants", "quarantine", "unread hosts"]
@@ -251,7 +251,7 @@ def test_repair_settles_only_when_asked() -> None:
 
 def test_repair_refuses_conflicts_and_never_settles_them() -> None:
     read = fleet(use("kvm1", guest(1, defined="c32,c280,c528,c999")))
-    result = operations.repair(tables(label(1)), read, LabelWishes(), settle=True)
+    result = operations.repair(tables(label(1)), read, LabelRequest(), settle=True)
     assert (refused(result), result.update.rows) == ([f"guest1 ({uuid(1)})"], [])
 
 

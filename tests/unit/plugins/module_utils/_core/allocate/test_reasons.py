@@ -120,7 +120,7 @@ def from_static_labels() -> t.Iterator[Refusal | Pending]:
     def refused(*guests: t.Any, rows: t.Sequence[Row] = (), tenants: t.Any = None, **parts: t.Any) -> list[Refusal]:
         usage = static_labels.DomainUse(domain("kvm1", "kvm2"), [use("kvm1", *guests)], **parts)
         ledger = static_labels.DomainLedger(rows, tenants={"default": 0})
-        return static_labels.allocate(usage, ledger, static_labels.LabelWishes(tenants or {})).refused
+        return static_labels.allocate(usage, ledger, static_labels.LabelRequest(tenants or {})).refused
 
     yield from refused(guest(1, error="broken XML"), guest(2, persistent=False))
     yield from refused(guest(1), unknown=["kvm2"])
@@ -129,7 +129,7 @@ def from_static_labels() -> t.Iterator[Refusal | Pending]:
     yield from refused(guest(1), rows=[row(1, 0)], tenants={"guest1": "acme"})
     yield from refused(guest(1), guest(2, running=OWN), rows=[row(1, 0, QUARANTINED)])
     usage = static_labels.DomainUse(domain("kvm1"), [use("kvm1", guest(1, defined=OWN), strangers=sets(OWN))])
-    yield from static_labels.rebuild(usage, static_labels.DomainLedger(), static_labels.LabelWishes()).refused
+    yield from static_labels.rebuild(usage, static_labels.DomainLedger(), static_labels.LabelRequest()).refused
 
 
 def from_ranges() -> t.Iterator[Refusal | Pending]:
@@ -148,11 +148,11 @@ def from_ranges() -> t.Iterator[Refusal | Pending]:
 def from_operations() -> t.Iterator[Refusal | Pending]:
     named = parse_domains([{"name": "prod", "hosts": ["kvm1"]}])
     fleet = operations.FleetRead(["kvm1"], [use("kvm1", guest(1, defined="c32,c280,c528,c777"))], named=named)
-    wishes = static_labels.LabelWishes(guests={"nobody"})
+    request = static_labels.LabelRequest(guests={"nobody"})
     other = operations.LedgerState([row(2, 1)], codes={"prod": "old"})
-    yield from operations.reserve(other, fleet, wishes).result.refused
+    yield from operations.reserve(other, fleet, request).result.refused
     yield from operations.publish(operations.LedgerState(), [], ["nobody"]).result.refused
-    yield from operations.repair(operations.LedgerState(), fleet, static_labels.LabelWishes()).result.pending
+    yield from operations.repair(operations.LedgerState(), fleet, static_labels.LabelRequest()).result.pending
 
 
 def test_reasons_read_so() -> None:

@@ -31,10 +31,10 @@ ALL = CategorySet.of(range(8, 18))
 
 
 def plan(
-    *uses: t.Any, ledger: a.DomainLedger | None = None, wishes: a.LabelWishes | None = None, **scene: t.Any
+    *uses: t.Any, ledger: a.DomainLedger | None = None, request: a.LabelRequest | None = None, **scene: t.Any
 ) -> LedgerPlan:
     where = a.DomainUse(scene.pop("of", domain(*HOSTS)), uses, **scene)
-    return a.allocate(where, ledger or a.DomainLedger(), wishes or a.LabelWishes())
+    return a.allocate(where, ledger or a.DomainLedger(), request or a.LabelRequest())
 
 
 def told(made: LedgerPlan) -> list[tuple[str, str]]:
@@ -54,7 +54,7 @@ CATEGORIES = st.one_of(
 
 
 @st.composite
-def fleets(draw: st.DrawFn) -> tuple[list[t.Any], list[t.Any], a.LabelWishes]:
+def fleets(draw: st.DrawFn) -> tuple[list[t.Any], list[t.Any], a.LabelRequest]:
     """Two hosts that were read and a remembered host, with labels that get in each other's way."""
     count = draw(st.integers(1, 9))
     guests = []
@@ -67,7 +67,7 @@ def fleets(draw: st.DrawFn) -> tuple[list[t.Any], list[t.Any], a.LabelWishes]:
     uses[0] = replace(uses[0], strangers=foreign[0], files=foreign[1])
     remembered = [use("kvm3", guest(90, "kvm3", held=foreign[2]))]
     tenants = {f"guest{number}": f"tenant{draw(st.integers(0, 2))}" for number in range(count)}
-    return uses, remembered, a.LabelWishes(tenants)
+    return uses, remembered, a.LabelRequest(tenants)
 
 
 def in_use(uses: t.Iterable[t.Any]) -> t.Iterator[tuple[str, CategorySet, str]]:
@@ -80,10 +80,10 @@ def in_use(uses: t.Iterable[t.Any]) -> t.Iterator[tuple[str, CategorySet, str]]:
 
 @given(fleets())
 def test_no_label_reaches_or_is_reached_by_anything_in_use(
-    drawn: tuple[list[t.Any], list[t.Any], a.LabelWishes],
+    drawn: tuple[list[t.Any], list[t.Any], a.LabelRequest],
 ) -> None:
-    uses, remembered, wishes = drawn
-    planned = plan(*uses, wishes=wishes, of=domain(*HOSTS, "kvm3"), remembered=remembered)
+    uses, remembered, request = drawn
+    planned = plan(*uses, request=request, of=domain(*HOSTS, "kvm3"), remembered=remembered)
     given_out = {row.uuid: parse_level(row.level).categories for row in planned.rows(()).values()}
     kept = {change.row.uuid for change in planned.changes if change.action == "adopt" and change.row is not None}
     for one, other in itertools.permutations(given_out.values(), 2):
@@ -102,14 +102,14 @@ def test_no_label_reaches_or_is_reached_by_anything_in_use(
 
 @given(fleets(), st.randoms(use_true_random=False))
 def test_a_second_run_changes_nothing_and_order_does_not_count(
-    drawn: tuple[list[t.Any], list[t.Any], a.LabelWishes], chance: t.Any
+    drawn: tuple[list[t.Any], list[t.Any], a.LabelRequest], chance: t.Any
 ) -> None:
-    uses, remembered, wishes = drawn
-    planned = plan(*uses, wishes=wishes, remembered=remembered)
-    again = plan(*uses, ledger=ledger_of(planned), wishes=wishes, remembered=remembered)
+    uses, remembered, request = drawn
+    planned = plan(*uses, request=request, remembered=remembered)
+    again = plan(*uses, ledger=ledger_of(planned), request=request, remembered=remembered)
     assert told(again) == []
     shuffled = [replace(one, guests=tuple(chance.sample(one.guests, len(one.guests)))) for one in reversed(uses)]
-    assert plan(*shuffled, wishes=wishes, remembered=remembered).changes == planned.changes
+    assert plan(*shuffled, request=request, remembered=remembered).changes == planned.changes
 
 
 def test_labels_come_in_order_and_keep_clear() -> None:
@@ -165,9 +165,9 @@ def test_a_label_of_a_file_is_not_given_to_anybody_else() -> None:
 
 
 def test_a_label_of_another_tenant_is_not_kept() -> None:
-    wishes = a.LabelWishes({"guest2": "acme"})
+    request = a.LabelRequest({"guest2": "acme"})
     uses = use("kvm1", guest(1, defined="c8,c10,c12,c15"), guest(2, defined="c8,c10,c13,c16"))
-    planned = plan(uses, ledger=a.DomainLedger(tenants={"default": 0}), wishes=wishes)
+    planned = plan(uses, ledger=a.DomainLedger(tenants={"default": 0}), request=request)
     assert told(planned) == [("adopt", "s0:c8,c10,c12,c15"), ("reserve", "s0:c8,c11,c12,c15")]
     assert planned.tenants == {"acme": 1}
 
@@ -215,14 +215,14 @@ def test_a_released_label_is_free_and_its_guest_can_have_a_new_one() -> None:
 @pytest.mark.parametrize("state", [OBSERVED, QUARANTINED])
 def test_a_guest_of_another_tenant_than_before_is_refused(state: str) -> None:
     ledger = a.DomainLedger([row(1, 0, state)], tenants={"default": 0})
-    planned = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({uuid(1): "acme"}))
+    planned = plan(use("kvm1", guest(1)), ledger=ledger, request=a.LabelRequest({uuid(1): "acme"}))
     assert planned.changes == []
     assert reasons(planned.refused) == [("guest1", "tenant_differs")]
 
 
 def test_a_uuid_says_more_than_a_name() -> None:
-    wishes = a.LabelWishes({uuid(1): "one", "guest1": "two"})
-    assert plan(use("kvm1", guest(1)), wishes=wishes).tenants == {"one": 0}
+    request = a.LabelRequest({uuid(1): "one", "guest1": "two"})
+    assert plan(use("kvm1", guest(1)), request=request).tenants == {"one": 0}
 
 
 def test_nothing_is_given_out_while_a_host_was_never_read() -> None:
@@ -232,7 +232,7 @@ def test_nothing_is_given_out_while_a_host_was_never_read() -> None:
     assert planned.changes == []
     assert reasons(planned.refused) == [("prod", "hosts_never_read")]
     assert plan(use("kvm1", guest(1)), ledger=ledger, unknown=["kvm2"]).refused == []
-    assert len(plan(uses, ledger=ledger, unknown=["kvm2"], wishes=a.LabelWishes(allow_unread=True)).changes) == 2
+    assert len(plan(uses, ledger=ledger, unknown=["kvm2"], request=a.LabelRequest(allow_unread=True)).changes) == 2
 
 
 def test_what_is_remembered_of_a_host_is_in_use() -> None:
@@ -258,8 +258,8 @@ def test_a_tenant_that_is_full_gets_a_remedy() -> None:
 
 
 def test_tenants_that_outgrow_the_code_are_refused() -> None:
-    wishes = a.LabelWishes({f"guest{number}": f"t{number}" for number in range(5)})
-    planned = plan(use("kvm1", *(guest(number) for number in range(5))), wishes=wishes)
+    request = a.LabelRequest({f"guest{number}": f"t{number}" for number in range(5)})
+    planned = plan(use("kvm1", *(guest(number) for number in range(5))), request=request)
     assert len(planned.changes) == 4
     assert reasons(planned.refused) == [("tenant t4", "no_tenant_number_left")]
 
@@ -275,7 +275,7 @@ def test_guests_that_can_have_no_label_are_refused(parts: dict[str, t.Any], code
 
 def test_other_kinds_and_guests_that_were_not_named_are_left_alone() -> None:
     uses = use("kvm1", guest(1, kind="lxc"), guest(2), guest(3))
-    planned = plan(uses, wishes=a.LabelWishes(guests={"guest1", uuid(3)}))
+    planned = plan(uses, request=a.LabelRequest(guests={"guest1", uuid(3)}))
     assert [change.subject for change in planned.changes] == [f"guest3 ({uuid(3)})"]
     assert planned.refused == []
 
@@ -303,7 +303,7 @@ def test_a_host_that_went_to_another_domain_leaves_its_rows_there() -> None:
 
 def test_a_label_of_another_tenant_is_not_taken_along() -> None:
     ledger = a.DomainLedger(foreign_rows=[row(1, 4, domain="auto-kvm1")], domains={"prod"}, tenants={"acme": 0})
-    planned = plan(use("kvm1", guest(1)), ledger=ledger, wishes=a.LabelWishes({"guest1": "acme"}))
+    planned = plan(use("kvm1", guest(1)), ledger=ledger, request=a.LabelRequest({"guest1": "acme"}))
     assert told(planned) == [("reserve", "s0:c8,c10,c12,c15")]
 
 
@@ -318,6 +318,6 @@ def test_a_rebuild_takes_over_what_is_clear_and_reports_the_rest() -> None:
         use("kvm1", guest(1, defined="c9,c11,c13,c16", running="c9,c11,c13,c16"), guest(2)),
         use("kvm2", guest(3, "kvm2", defined="c9,c11,c12,c15"), guest(4, "kvm2", defined="c9,c11,c12,c15")),
     ]
-    planned = a.rebuild(a.DomainUse(domain(*HOSTS), uses, unknown=["kvm3"]), a.DomainLedger(), a.LabelWishes())
+    planned = a.rebuild(a.DomainUse(domain(*HOSTS), uses, unknown=["kvm3"]), a.DomainLedger(), a.LabelRequest())
     assert told(planned) == [("rebuild", "s0:c9,c11,c13,c16")]
     assert reasons(planned.refused) == [("guest3", "label_not_free"), ("guest4", "label_not_free")]

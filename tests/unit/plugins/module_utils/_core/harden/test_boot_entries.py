@@ -14,18 +14,18 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_load
     matches,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.loader import BootPlan
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import STRONG, BootWish
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import STRONG, BootRequest
 
-DEBIAN = BootWish(STRONG, choose=True)
-EL = BootWish(STRONG)
+DEBIAN = BootRequest(STRONG, choose=True)
+EL = BootRequest(STRONG)
 GRUB_CFG = (Path(__file__).parents[1] / "system" / "fixtures" / "debian_grub.cfg").read_text(encoding="utf-8")
 MAIN = "/boot/grub/grub.cfg"
 MAKER = {"grub-mkconfig": BootProgram("/usr/sbin/grub-mkconfig")}
 SNIPPET = "title EL\nversion 5\nlinux /vmlinuz\noptions root=/dev/sda1 $kernelopts {}\ngrub_class el\n"
 
 
-def plan_of(texts: dict[str, str], wish: BootWish, programs: dict[str, BootProgram] | None = None) -> BootPlan:
-    return plan_boot(BootFiles(texts, programs or {}), wish)
+def plan_of(texts: dict[str, str], request: BootRequest, programs: dict[str, BootProgram] | None = None) -> BootPlan:
+    return plan_boot(BootFiles(texts, programs or {}), request)
 
 
 def refused(plan: BootPlan) -> list[tuple[str, str]]:

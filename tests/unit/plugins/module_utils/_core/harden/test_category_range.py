@@ -21,7 +21,7 @@ VIRTD = "system_u:system_r:virtd_t:s0-s0:"
 ALL = f"{VIRTD}c0.c1023"
 MODULAR = "system_u:system_r:virtqemud_t:s0"
 PATH = "/etc/systemd/system/libvirtd.service.d/60-svirt-fleet.conf"
-C0_31 = r.RangeWish(r.PRESENT, DaemonRange(0, 31))
+C0_31 = r.RangeRequest(r.PRESENT, DaemonRange(0, 31))
 SEEN = r.RangeFacts(
     daemon="libvirtd",
     selinux=True,
@@ -63,19 +63,19 @@ def written(drawn: str = "c0.c31", type_: str = "virtd_t:s0-s0") -> str:
 )
 def test_a_range_that_cannot_be_is_refused(arguments: t.Any, code: str) -> None:
     with pytest.raises(PlanError) as error:
-        r.wish(*arguments)
+        r.requested(*arguments)
     assert error.value.code == code
 
 
-def test_a_wish() -> None:
-    assert r.wish("present", 0, 7) == r.RangeWish("present", DaemonRange(0, 7))
-    assert r.wish("absent", None, None) == r.RangeWish("absent")
+def test_a_request() -> None:
+    assert r.requested("present", 0, 7) == r.RangeRequest("present", DaemonRange(0, 7))
+    assert r.requested("absent", None, None) == r.RangeRequest("absent")
 
 
 @given(st.integers(0, 1016), st.integers(7, 1023))
 def test_what_is_written_is_what_libvirt_draws_from(low: int, width: int) -> None:
     high = min(low + width, 1023)
-    planned = r.plan(seen(), r.RangeWish(r.PRESENT, DaemonRange(low, high)))
+    planned = r.plan(seen(), r.RangeRequest(r.PRESENT, DaemonRange(low, high)))
     if planned.refused:
         assert math_pairs(low, high) <= 6
         return
@@ -84,7 +84,7 @@ def test_what_is_written_is_what_libvirt_draws_from(low: int, width: int) -> Non
     assert r.recorded(text) == DaemonRange(low, high)
     assert r.is_sound(SEEN, text)
     assert seen().settings(text)[-1].value == planned.context
-    assert r.plan(seen(drop_in=text), r.RangeWish(r.PRESENT, DaemonRange(low, high))).text == text
+    assert r.plan(seen(drop_in=text), r.RangeRequest(r.PRESENT, DaemonRange(low, high))).text == text
 
 
 def math_pairs(low: int, high: int) -> int:
@@ -228,24 +228,24 @@ def test_a_wrong_label_that_the_drop_in_did_not_give_is_for_people() -> None:
 
 def test_absent() -> None:
     now = seen(drop_in=written(), context=f"{VIRTD}c0.c31", guests=None)
-    planned = r.plan(now, r.RangeWish(r.ABSENT))
+    planned = r.plan(now, r.RangeRequest(r.ABSENT))
     assert (planned.text, planned.context, planned.refused) == (None, None, None)
     assert r.restart_needed(now, planned)
     assert not r.restart_needed(dataclasses.replace(now, context=ALL), planned)
     assert r.restart_needed(dataclasses.replace(now, default_context=None), planned)
-    assert str(r.plan(seen(taken="it is a link"), r.RangeWish(r.ABSENT)).refused) == "it is a link"
-    assert r.plan(seen(), r.RangeWish(r.ABSENT)) == r.RangePlan(None)
+    assert str(r.plan(seen(taken="it is a link"), r.RangeRequest(r.ABSENT)).refused) == "it is a link"
+    assert r.plan(seen(), r.RangeRequest(r.ABSENT)) == r.RangePlan(None)
 
 
 def test_without_the_drop_in_what_others_say_counts() -> None:
     files = other("/usr/lib/systemd/system/libvirtd.service.d/10-vendor.conf", f"-{VIRTD}c0.c99")
     now = seen(files=files, drop_in=written(), context=f"{VIRTD}c0.c99")
-    assert not r.restart_needed(now, r.plan(now, r.RangeWish(r.ABSENT)))
+    assert not r.restart_needed(now, r.plan(now, r.RangeRequest(r.ABSENT)))
 
 
 # -- repair ----------------------------------------------------------------------------------------------------------
 
-REPAIR = r.RangeWish(r.REPAIRED)
+REPAIR = r.RangeRequest(r.REPAIRED)
 
 
 @pytest.mark.parametrize(

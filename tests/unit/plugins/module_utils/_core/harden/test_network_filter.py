@@ -17,7 +17,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guest_def
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.network_filter import (
     FilterChoice,
-    FilterWishes,
+    FilterRequest,
     choices_of,
     excluded,
     parameters_of,
@@ -67,7 +67,7 @@ def refusals(made: GuestPlan) -> list[str]:
 
 def test_every_bridged_interface_of_all_guests() -> None:
     network = virt.card(SECOND, kind="network", source="network='lan'")
-    planned = plan(survey(off(virt.card(MAC), network), on(virt.card(MAC), virt.card(MAC), "b")), FilterWishes())
+    planned = plan(survey(off(virt.card(MAC), network), on(virt.card(MAC), virt.card(MAC), "b")), FilterRequest())
     assert lines(planned) == [
         (MAC, "persistent", None, LEARNT),
         (SECOND, "persistent", None, LEARNT),
@@ -89,7 +89,7 @@ def test_every_bridged_interface_of_all_guests() -> None:
 
 def test_a_second_run_finds_nothing_to_do() -> None:
     have = virt.card(MAC, ref(CTRL_IP_LEARNING="any"))
-    planned = plan(survey(on(have, have), off(virt.card(SECOND, ref(IP="192.0.2.7")), name="b")), FilterWishes())
+    planned = plan(survey(on(have, have), off(virt.card(SECOND, ref(IP="192.0.2.7")), name="b")), FilterRequest())
     assert (planned.plan, planned.changes) == ([], [])
     assert planned.before == planned.after
     assert len(planned.before) == 2
@@ -105,21 +105,21 @@ def test_a_second_run_finds_nothing_to_do() -> None:
     ],
 )
 def test_what_does_not_hold_gives_way(current: str, after: str) -> None:
-    ((_mac, _where, _before, found),) = lines(plan(survey(off(virt.card(MAC, current))), FilterWishes()))
+    ((_mac, _where, _before, found),) = lines(plan(survey(off(virt.card(MAC, current))), FilterRequest()))
     assert found == after
 
 
 def test_a_sound_filter_of_ones_own_stays() -> None:
     sound = NetworkFilter("ours", references=["clean-traffic"])
     host = survey(off(virt.card(MAC, ref("ours", IP="192.0.2.1"))), filters=[*factory.filters(), sound])
-    assert plan(host, FilterWishes()).plan == []
+    assert plan(host, FilterRequest()).plan == []
 
 
 def test_a_weak_filter_of_ones_own_is_reported_and_left_alone() -> None:
-    planned = plan(survey(off(virt.card(MAC, ref("own")))), FilterWishes())
+    planned = plan(survey(off(virt.card(MAC, ref("own")))), FilterRequest())
     assert planned.plan == []
     assert refusals(planned) == ["weak_filter"]
-    chosen = FilterWishes(choices=(FilterChoice("a", MAC, parameters=IP),))
+    chosen = FilterRequest(choices=(FilterChoice("a", MAC, parameters=IP),))
     assert lines(plan(survey(off(virt.card(MAC, ref("own")))), chosen)) == [
         (MAC, "persistent", "own", "clean-traffic IP=192.0.2.1")
     ]
@@ -127,17 +127,19 @@ def test_a_weak_filter_of_ones_own_is_reported_and_left_alone() -> None:
 
 def test_one_definition_follows_the_other() -> None:
     good = virt.card(MAC, ref(IP="192.0.2.1"))
-    assert lines(plan(survey(on(virt.card(MAC), good)), FilterWishes())) == [
+    assert lines(plan(survey(on(virt.card(MAC), good)), FilterRequest())) == [
         (MAC, "persistent", None, "clean-traffic IP=192.0.2.1")
     ]
-    assert lines(plan(survey(on(good, virt.card(MAC))), FilterWishes())) == [
+    assert lines(plan(survey(on(good, virt.card(MAC))), FilterRequest())) == [
         (MAC, "live", None, "clean-traffic IP=192.0.2.1")
     ]
 
 
 def test_choices_for_a_guest_and_for_one_of_its_interfaces() -> None:
-    wishes = FilterWishes(choices=(FilterChoice("a", None, "no-mac-spoofing", ()), FilterChoice("a", SECOND, None, IP)))
-    planned = plan(survey(off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b")), wishes)
+    request = FilterRequest(
+        choices=(FilterChoice("a", None, "no-mac-spoofing", ()), FilterChoice("a", SECOND, None, IP))
+    )
+    planned = plan(survey(off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b")), request)
     assert lines(planned) == [
         (MAC, "persistent", None, "no-mac-spoofing"),  # its own risk, and asked for
         (SECOND, "persistent", None, "clean-traffic IP=192.0.2.1"),
@@ -148,15 +150,15 @@ def test_choices_for_a_guest_and_for_one_of_its_interfaces() -> None:
 def test_addresses_in_any_order_are_the_same() -> None:
     current = "<filterref filter='clean-traffic'><parameter name='IP' value='192.0.2.2'/>"
     current += "<parameter name='IP' value='192.0.2.1'/></filterref>"
-    wishes = FilterWishes(choices=(FilterChoice("a", MAC, None, parameters_of({"IP": ["192.0.2.1", "192.0.2.2"]})),))
-    assert plan(survey(off(virt.card(MAC, current))), wishes).plan == []
+    request = FilterRequest(choices=(FilterChoice("a", MAC, None, parameters_of({"IP": ["192.0.2.1", "192.0.2.2"]})),))
+    assert plan(survey(off(virt.card(MAC, current))), request).plan == []
 
 
 def test_who_is_left_out() -> None:
     guests = (off(virt.card(MAC), virt.card(SECOND)), off(virt.card(MAC), name="b"))
-    planned = plan(survey(*guests), FilterWishes(exclude=frozenset(excluded(["b", SECOND.upper()]))))
+    planned = plan(survey(*guests), FilterRequest(exclude=frozenset(excluded(["b", SECOND.upper()]))))
     assert [step.subject for step in planned.plan] == [f"interface {MAC} of guest a"]
-    assert plan(survey(*guests), FilterWishes(exclude=frozenset((virt.uuid("a"), "b")))).plan == []
+    assert plan(survey(*guests), FilterRequest(exclude=frozenset((virt.uuid("a"), "b")))).plan == []
 
 
 @pytest.mark.parametrize(
@@ -172,9 +174,9 @@ def test_who_is_left_out() -> None:
     ],
 )
 def test_what_has_no_bridge_is_refused_only_when_it_is_named(card: str) -> None:
-    planned = plan(survey(off(card)), FilterWishes())
+    planned = plan(survey(off(card)), FilterRequest())
     assert (planned.plan, planned.refused, planned.before) == ([], [], [])
-    named = plan(survey(off(card)), FilterWishes(choices=(FilterChoice("a", MAC),)))
+    named = plan(survey(off(card)), FilterRequest(choices=(FilterChoice("a", MAC),)))
     assert (named.plan, len(named.refused)) == ([], 1)
 
 
@@ -182,35 +184,35 @@ def test_a_network_that_hands_out_devices_shows_in_live_xml() -> None:
     host = survey(
         on(virt.card(MAC, kind="network", source="network='?'"), virt.card(MAC, kind="direct", source="dev='eth0'"))
     )
-    assert plan(host, FilterWishes()).plan == []
+    assert plan(host, FilterRequest()).plan == []
 
 
 def test_a_running_guest_is_not_cut_off_until_it_renews_its_lease() -> None:
-    planned = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(learning="dhcp"))
+    planned = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterRequest(learning="dhcp"))
     assert lines(planned) == [(MAC, "persistent", None, "clean-traffic CTRL_IP_LEARNING=dhcp")]
     assert [(entry.subject, entry.needs) for entry in planned.pending] == [
         (f"interface {MAC} of guest a", "guest_power_cycle")
     ]
-    declared = FilterWishes(learning="dhcp", choices=(FilterChoice("a", MAC, None, IP),))
+    declared = FilterRequest(learning="dhcp", choices=(FilterChoice("a", MAC, None, IP),))
     assert len(plan(survey(on(virt.card(MAC), virt.card(MAC))), declared).plan) == 2
 
 
 def test_no_guest_is_cut_off_now_or_later_where_libvirt_cannot_learn_its_address() -> None:
     there = survey(on(virt.card(MAC), virt.card(MAC)), off(virt.card(SECOND), name="b"))
     there.deaf = "the policy is against it"
-    planned = plan(there, FilterWishes())
+    planned = plan(there, FilterRequest())
     assert (planned.plan, planned.changes, planned.pending) == ([], [], [])
     assert [refused.subject.split()[1] for refused in planned.refused] == [MAC, SECOND]
     assert refusals(planned) == ["address_cannot_be_learnt"] * 2
     assert planned.refused[0].reason.text.startswith("the policy is against it: libvirt would drop all")
-    declared = FilterWishes(choices=(FilterChoice("a", MAC, None, IP),), exclude=frozenset({"b"}))
+    declared = FilterRequest(choices=(FilterChoice("a", MAC, None, IP),), exclude=frozenset({"b"}))
     planned = plan(there, declared)
     assert [step.extra["where"] for step in planned.plan] == ["persistent", "live"]
     assert (planned.pending, planned.refused) == ([], [])
 
 
 def test_live_changes_can_be_left_out() -> None:
-    planned = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterWishes(live=False))
+    planned = plan(survey(on(virt.card(MAC), virt.card(MAC))), FilterRequest(live=False))
     assert [where for _mac, where, _before, _after in lines(planned)] == ["persistent"]
     assert [entry.reason.code for entry in planned.pending] == ["live_not_wanted"]
     assert planned.after[0]["live"] is None
@@ -218,43 +220,43 @@ def test_live_changes_can_be_left_out() -> None:
 
 def test_a_transient_guest_is_filtered_while_it_runs() -> None:
     guest = Definition(virt.uuid("a"), "a", True, None, virt.domain("a", cards=virt.card(MAC)))
-    assert [where for _mac, where, _before, _after in lines(plan(survey(guest), FilterWishes()))] == ["live"]
+    assert [where for _mac, where, _before, _after in lines(plan(survey(guest), FilterRequest()))] == ["live"]
 
 
 def test_another_hypervisors_guest_is_none_of_ours() -> None:
-    assert plan(survey(off(virt.card(MAC), kind="lxc")), FilterWishes()).plan == []
+    assert plan(survey(off(virt.card(MAC), kind="lxc")), FilterRequest()).plan == []
 
 
 def test_interfaces_that_cannot_be_distinguished() -> None:
-    planned = plan(survey(off(virt.card(MAC), virt.card(MAC))), FilterWishes())
+    planned = plan(survey(off(virt.card(MAC), virt.card(MAC))), FilterRequest())
     assert (planned.changes, refusals(planned)) == ([], ["xml_unreadable"])
 
 
 def test_a_filter_that_was_weakened_on_the_host() -> None:
     filters = factory.filters()
     filters[0].references.remove("no-ip-spoofing")
-    planned = plan(survey(off(virt.card(MAC, ref(IP="192.0.2.1"))), filters=filters), FilterWishes())
+    planned = plan(survey(off(virt.card(MAC, ref(IP="192.0.2.1"))), filters=filters), FilterRequest())
     assert planned.plan == []
     assert [(entry.subject, entry.needs) for entry in planned.pending] == [("filter clean-traffic", "operator")]
 
 
 @pytest.mark.parametrize(
-    ("wishes", "code"),
+    ("requested", "code"),
     [
-        (FilterWishes(filter="gone"), "no_such_filter"),
-        (FilterWishes(choices=(FilterChoice("zz"),)), "no_such_guest"),
-        (FilterWishes(choices=(FilterChoice("a", SECOND),)), "no_such_interface"),
-        (FilterWishes(choices=(FilterChoice("a"), FilterChoice(virt.uuid("a")))), "named_twice"),
+        (FilterRequest(filter="gone"), "no_such_filter"),
+        (FilterRequest(choices=(FilterChoice("zz"),)), "no_such_guest"),
+        (FilterRequest(choices=(FilterChoice("a", SECOND),)), "no_such_interface"),
+        (FilterRequest(choices=(FilterChoice("a"), FilterChoice(virt.uuid("a")))), "named_twice"),
     ],
 )
-def test_what_cannot_be_meant(wishes: FilterWishes, code: str) -> None:
+def test_what_cannot_be_meant(requested: FilterRequest, code: str) -> None:
     with pytest.raises(PlanError) as error:
-        plan(survey(off(virt.card(MAC))), wishes)
+        plan(survey(off(virt.card(MAC))), requested)
     assert error.value.code == code
 
 
 def test_a_choice_of_a_filter_that_is_not_there() -> None:
-    planned = plan(survey(off(virt.card(MAC))), FilterWishes(choices=(FilterChoice("a", MAC, "gone"),)))
+    planned = plan(survey(off(virt.card(MAC))), FilterRequest(choices=(FilterChoice("a", MAC, "gone"),)))
     assert (planned.plan, refusals(planned)) == ([], ["no_such_filter"])
 
 
@@ -262,7 +264,7 @@ def test_filters_that_could_not_be_read() -> None:
     host = survey()
     host.filters = None
     with pytest.raises(PlanError) as error:
-        plan(host, FilterWishes())
+        plan(host, FilterRequest())
     assert error.value.code == "filters_unreadable"
 
 

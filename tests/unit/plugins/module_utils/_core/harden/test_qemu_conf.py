@@ -9,7 +9,7 @@ import typing as t
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import PlanError
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.qemu_conf import (
-    QemuConfWishes,
+    QemuConfRequest,
     holding,
     plan,
     settings_of,
@@ -18,8 +18,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.qemu_conf
 )
 
 
-def made(text: str, settings: dict[str, t.Any] | None = None, mode: str = "enforcing", **wish: t.Any) -> t.Any:
-    return plan(text, QemuConfWishes(settings=settings or {}, **wish), mode, ["capability", "selinux"])
+def made(text: str, settings: dict[str, t.Any] | None = None, mode: str = "enforcing", **request: t.Any) -> t.Any:
+    return plan(text, QemuConfRequest(settings=settings or {}, **request), mode, ["capability", "selinux"])
 
 
 def test_options_become_keys() -> None:
@@ -88,7 +88,7 @@ def test_values_of_other_keys_that_libvirt_refuses_are_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wish", "after"),
+    ("text", "requested", "after"),
     [
         ("", {"shared": ("/a",)}, ["/a"]),
         ("", {"shared": ()}, None),
@@ -101,10 +101,10 @@ def test_values_of_other_keys_that_libvirt_refuses_are_reported() -> None:
         ('shared_filesystems = "/b"\n', {"shared": ("/a",)}, ["/a"]),
     ],
 )
-def test_shared_filesystems(text: str, wish: dict[str, t.Any], after: list[str] | None) -> None:
-    result = made(text, **wish)
+def test_shared_filesystems(text: str, requested: dict[str, t.Any], after: list[str] | None) -> None:
+    result = made(text, **requested)
     assert result.after.get("shared_filesystems") == after
-    assert made(result.text, **wish).edits == []
+    assert made(result.text, **requested).edits == []
 
 
 def test_a_host_that_exports_everything_is_reported() -> None:

@@ -15,7 +15,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.guest_def
     GuestPlan,
     Survey,
 )
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.seclabel import REPAIRS, SeclabelWish, plan
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.seclabel import REPAIRS, SeclabelRequest, plan
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import SecurityModel
 
 from tests.unit.support import virt
@@ -41,8 +41,8 @@ def survey(*guests: Definition) -> Survey:
     )
 
 
-def static(guest: str, label: str = OWN) -> SeclabelWish:
-    return SeclabelWish(guest, "static", label)
+def static(guest: str, label: str = OWN) -> SeclabelRequest:
+    return SeclabelRequest(guest, "static", label)
 
 
 def lines(made: GuestPlan) -> list[tuple[t.Any, ...]]:
@@ -75,7 +75,9 @@ def test_what_is_there_is_not_written_again() -> None:
     mixed = process_label("s0:c900,c40,c600,c300")
     guests = (off("a", virt.seclabel("static", mixed)), off("b"), off("c", virt.seclabel("dynamic")))
     planned = plan(
-        survey(*guests), [static("a"), SeclabelWish("b", "dynamic"), SeclabelWish(virt.uuid("c"), "dynamic")], REPAIRS
+        survey(*guests),
+        [static("a"), SeclabelRequest("b", "dynamic"), SeclabelRequest(virt.uuid("c"), "dynamic")],
+        REPAIRS,
     )
     assert (planned.changes, planned.plan, planned.refused) == ([], [], [])
     assert planned.before == planned.after
@@ -91,17 +93,17 @@ def test_what_is_there_is_not_written_again() -> None:
     ],
 )
 def test_back_to_dynamic(label: str, found: str) -> None:
-    planned = plan(survey(off("a", label)), [SeclabelWish("a", "dynamic")])
+    planned = plan(survey(off("a", label)), [SeclabelRequest("a", "dynamic")])
     ((subject, before, after),) = lines(planned)
     assert (subject, after) == ("guest a", "dynamic")
     assert found in before
 
 
 @pytest.mark.parametrize(
-    ("guest", "wish", "code"),
+    ("guest", "requested", "code"),
     [
         (Definition("u", "a", True, None, virt.domain("a")), static("a"), "transient"),
-        (off("a"), SeclabelWish("a", "none"), "type_none"),
+        (off("a"), SeclabelRequest("a", "none"), "type_none"),
         (off("a"), static("a", process_label("s0:c1,c2", "svirt_tcg_t")), "wrong_type"),
         (off("a", kind="qemu"), static("a"), "wrong_type"),
         (off("a", kind="lxc"), static("a"), "kind_without_label"),
@@ -111,8 +113,8 @@ def test_back_to_dynamic(label: str, found: str) -> None:
         (off("a"), static("a", process_label("s0-s0:c1,c2")), "range_label"),
     ],
 )
-def test_what_is_refused(guest: Definition, wish: SeclabelWish, code: str) -> None:
-    assert refusal(plan(survey(guest), [wish])) == code
+def test_what_is_refused(guest: Definition, requested: SeclabelRequest, code: str) -> None:
+    assert refusal(plan(survey(guest), [requested])) == code
 
 
 def test_without_the_driver_nothing_is_written() -> None:
@@ -157,7 +159,7 @@ def test_a_faulty_neighbour_does_not_hold_a_label_back() -> None:
     assert len(plan(survey(off("a"), *neighbours), [static("a")]).changes) == 1
 
 
-def test_of_two_wishes_that_meet_the_first_stands() -> None:
+def test_of_two_requests_that_meet_the_first_stands() -> None:
     planned = plan(survey(off("a"), off("b")), [static("b"), static("a")])
     assert [change.name for change in planned.changes] == ["b"]
     assert [refused.subject for refused in planned.refused] == ["guest a"]
@@ -175,19 +177,19 @@ def test_a_label_that_another_guest_gives_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "code"),
+    ("requests", "code"),
     [
-        ([SeclabelWish("zz", "dynamic")], "no_such_guest"),
-        ([SeclabelWish("a", "dynamic"), SeclabelWish(virt.uuid("a"), "dynamic")], "named_twice"),
-        ([SeclabelWish("a", "static")], "static_without_label"),
-        ([SeclabelWish("a", "dynamic", OWN)], "label_without_static"),
-        ([SeclabelWish("a", "static", "s0:c1,c2")], "label_unreadable"),
-        ([SeclabelWish("a", "sticky")], "unknown_type"),
+        ([SeclabelRequest("zz", "dynamic")], "no_such_guest"),
+        ([SeclabelRequest("a", "dynamic"), SeclabelRequest(virt.uuid("a"), "dynamic")], "named_twice"),
+        ([SeclabelRequest("a", "static")], "static_without_label"),
+        ([SeclabelRequest("a", "dynamic", OWN)], "label_without_static"),
+        ([SeclabelRequest("a", "static", "s0:c1,c2")], "label_unreadable"),
+        ([SeclabelRequest("a", "sticky")], "unknown_type"),
     ],
 )
-def test_what_cannot_be_meant(wishes: list[SeclabelWish], code: str) -> None:
+def test_what_cannot_be_meant(requests: list[SeclabelRequest], code: str) -> None:
     with pytest.raises(PlanError) as error:
-        plan(survey(off("a")), wishes)
+        plan(survey(off("a")), requests)
     assert error.value.code == code
 
 
@@ -211,7 +213,7 @@ def test_repairs(repair: str, label: str, after: str) -> None:
     host = survey(off("a", label))
     assert [step.after for step in plan(host, [], [repair]).plan] == [after]
     assert plan(host, [], [other for other in REPAIRS if other != repair]).plan == []
-    assert plan(host, [SeclabelWish("a", "dynamic")], [repair]).plan[0].after == "dynamic"
+    assert plan(host, [SeclabelRequest("a", "dynamic")], [repair]).plan[0].after == "dynamic"
 
 
 def test_a_repair_does_not_make_two_guests_meet() -> None:

@@ -14,7 +14,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux i
     ModeFacts,
     ModePlan,
     PolicyModule,
-    PolicyModuleWish,
+    PolicyModuleRequest,
     PolicyPlan,
     SoakVerdict,
     TypeAccess,
@@ -217,7 +217,7 @@ def test_the_words_of_reasons() -> None:
     ]
 
 
-OURS = PolicyModuleWish("svirt_fleet", b"(allow a b (file (read)))\n", ("debian",))
+OURS = PolicyModuleRequest("svirt_fleet", b"(allow a b (file (read)))\n", ("debian",))
 
 
 @pytest.mark.parametrize(
@@ -237,35 +237,35 @@ def test_modules(store: list[PolicyModule], os_id: str | None, installs: bool) -
 
 
 def test_modules_for_all_distributions() -> None:
-    assert len(plan_modules([PolicyModuleWish("x", b"")], [], None).install) == 1
+    assert len(plan_modules([PolicyModuleRequest("x", b"")], [], None).install) == 1
 
 
 def test_a_module_for_what_the_policy_denies_is_installed_there_only_and_then_kept_up_to_date() -> None:
     access = TypeAccess("virtqemud_t", "svirt_tcg_t", "process", ("getattr",))
-    wish = PolicyModuleWish("svirt_fleet_guard", b"(allow a b (file (read)))", if_denied=(access,))
+    request = PolicyModuleRequest("svirt_fleet_guard", b"(allow a b (file (read)))", if_denied=(access,))
     asked: list[TypeAccess] = []
 
     def denied(access: TypeAccess) -> bool:
         asked.append(access)
         return True
 
-    assert plan_modules([wish], [], None, denied).install == [wish]
+    assert plan_modules([request], [], None, denied).install == [request]
     assert asked == [access]
-    assert plan_modules([wish], [], None).install == []
-    there = [PolicyModule(400, wish.name, wish.cil)]
-    assert plan_modules([wish], there, None).install == []
-    assert plan_modules([wish], [PolicyModule(400, wish.name, b"(old)")], None).install == [wish]
+    assert plan_modules([request], [], None).install == []
+    there = [PolicyModule(400, request.name, request.cil)]
+    assert plan_modules([request], there, None).install == []
+    assert plan_modules([request], [PolicyModule(400, request.name, b"(old)")], None).install == [request]
 
 
 @pytest.mark.parametrize("name", ["", "-X", "a/b", "a b", "1a", "x" * 65])
 def test_a_name_that_no_module_can_have(name: str) -> None:
     with raised("module_name_invalid"):
-        plan_modules([PolicyModuleWish(name, b"")], [], "debian")
+        plan_modules([PolicyModuleRequest(name, b"")], [], "debian")
 
 
 def test_modules_that_weaken_or_come_twice() -> None:
     with raised("would_weaken"):
-        plan_modules([PolicyModuleWish("x", b"(typepermissive svirt_t)")], [], "debian")
+        plan_modules([PolicyModuleRequest("x", b"(typepermissive svirt_t)")], [], "debian")
     with raised("module_name_invalid"):
         plan_modules([OURS, OURS], [], "debian")
 

@@ -24,7 +24,7 @@ odd
 """
 
 
-def wish(**more: t.Any) -> dict[str, t.Any]:
+def request(**more: t.Any) -> dict[str, t.Any]:
     base = {"target": "/srv/x", "setype": "virt_image_t", "ftype": "a", "seuser": "system_u", "selevel": "s0"}
     return {**base, "state": "present", **more}
 
@@ -39,28 +39,28 @@ def test_the_rules_that_are_there() -> None:
 
 def test_only_what_differs_changes() -> None:
     there = rules.parse(LOCAL)
-    wished = [
+    requested = [
         rules.of_folder("/srv/vms/"),
-        rules.wanted(wish(target="/srv/a", ftype="d")),
-        rules.wanted(wish(target="/srv/b", ftype="f", state="absent", setype=None)),
-        rules.wanted(wish(target="/srv/none", state="absent")),
-        rules.wanted(wish(target="/srv/new", setype="<<none>>")),
-        rules.wanted(wish(target="/srv/new", ftype="f")),
+        rules.wanted(request(target="/srv/a", ftype="d")),
+        rules.wanted(request(target="/srv/b", ftype="f", state="absent", setype=None)),
+        rules.wanted(request(target="/srv/none", state="absent")),
+        rules.wanted(request(target="/srv/new", setype="<<none>>")),
+        rules.wanted(request(target="/srv/new", ftype="f")),
     ]
-    assert rules.changes(there, wished) == [
+    assert rules.changes(there, requested) == [
         (ContextRule("/srv/a", "d", "system_u:object_r:var_t:s0"), ContextRule("/srv/a", "d", IMAGE)),
         (ContextRule("/srv/b", "f", "<<none>>"), ContextRule("/srv/b", "f", None)),
         (ContextRule("/srv/new", "a", None), ContextRule("/srv/new", "a", "<<none>>")),
         (ContextRule("/srv/new", "f", None), ContextRule("/srv/new", "f", IMAGE)),
     ]
-    assert rules.changes(there, wished[:1]) == []
+    assert rules.changes(there, requested[:1]) == []
 
 
-def test_wishes_that_collide() -> None:
+def test_requests_that_collide() -> None:
     with pytest.raises(PlanError) as caught:
-        rules.changes([], [rules.wanted(wish()), rules.wanted(wish(setype="var_t"))])
+        rules.changes([], [rules.wanted(request()), rules.wanted(request(setype="var_t"))])
     assert caught.value.code == "rule_given_twice"
-    assert len(rules.changes([], [rules.wanted(wish()), rules.wanted(wish())])) == 1
+    assert len(rules.changes([], [rules.wanted(request()), rules.wanted(request())])) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_wishes_that_collide() -> None:
         ({"seuser": "x\ny"}, LabelError, "identifier_malformed"),
     ],
 )
-def test_wishes_that_are_refused(more: dict[str, t.Any], error: type[SvirtError], code: str) -> None:
+def test_requests_that_are_refused(more: dict[str, t.Any], error: type[SvirtError], code: str) -> None:
     with pytest.raises(error) as caught:
-        rules.wanted(wish(**more))
+        rules.wanted(request(**more))
     assert caught.value.code == code
 
 

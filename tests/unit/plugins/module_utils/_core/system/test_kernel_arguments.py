@@ -13,7 +13,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_ar
     KEEP,
     NONE,
     STRONG,
-    BootWish,
+    BootRequest,
     default_module,
     must_choose,
     strengthen,
@@ -22,8 +22,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_ar
 from hypothesis import given
 from hypothesis import strategies as st
 
-DEBIAN = BootWish(STRONG, choose=True)
-EL = BootWish(STRONG)
+DEBIAN = BootRequest(STRONG, choose=True)
+EL = BootRequest(STRONG)
 
 
 def raised(code: str) -> t.ContextManager[pytest.ExceptionInfo[PlanError]]:
@@ -72,7 +72,7 @@ def test_weakness(arguments: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wish", "expected"),
+    ("arguments", "requested", "expected"),
     [
         ("", DEBIAN, "security=selinux"),
         ("", EL, ""),
@@ -86,9 +86,9 @@ def test_weakness(arguments: str, expected: list[str]) -> None:
         ("selinux=0", DEBIAN, "security=selinux"),
         ("enforcing=0 selinux=0", EL, ""),
         ("ro selinux=1 enforcing=1", EL, "ro selinux=1 enforcing=1"),
-        ("ro enforcing=0", BootWish(KEEP), "ro enforcing=0"),
-        ("ro enforcing=0", BootWish(NONE), "ro"),
-        ("ro enforcing=1", BootWish(NONE), "ro"),
+        ("ro enforcing=0", BootRequest(KEEP), "ro enforcing=0"),
+        ("ro enforcing=0", BootRequest(NONE), "ro"),
+        ("ro enforcing=1", BootRequest(NONE), "ro"),
         ("ro enforcing=1 enforcing=0", EL, "ro enforcing=1"),
         ("security=apparmor ro", DEBIAN, "ro security=selinux"),
         ("security=apparmor ro", EL, "ro"),
@@ -106,9 +106,9 @@ def test_weakness(arguments: str, expected: list[str]) -> None:
         ("selinux=0x0 xselinux=0", EL, "xselinux=0"),
     ],
 )
-def test_arguments(arguments: str, wish: BootWish, expected: str) -> None:
-    assert strengthen(arguments, wish) == expected
-    assert wish.faults(expected) == []
+def test_arguments(arguments: str, requested: BootRequest, expected: str) -> None:
+    assert strengthen(arguments, requested) == expected
+    assert requested.faults(expected) == []
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ _WORDS = st.sampled_from(
     "ro,quiet,selinux=0,selinux=1,enforcing=0,enforcing=1,enforcing=,security=apparmor,security=selinux,lsm=bpf,"
     'lsm=selinux,lsm=apparmor,root=/dev/sda1,"selinux=0",--,x=y,selinux,a="b selinux=0"'.split(",")
 )
-_WISHES = st.builds(BootWish, st.sampled_from([KEEP, STRONG, NONE]), st.booleans())
+_REQUESTS = st.builds(BootRequest, st.sampled_from([KEEP, STRONG, NONE]), st.booleans())
 
 
-@given(st.lists(_WORDS, max_size=8).map(" ".join), _WISHES)
-def test_any_arguments_end_up_without_fault_and_keep_all_else(arguments: str, wish: BootWish) -> None:
-    made = strengthen(arguments, wish)
-    assert wish.faults(made) == []
-    assert strengthen(made, wish) == made
+@given(st.lists(_WORDS, max_size=8).map(" ".join), _REQUESTS)
+def test_any_arguments_end_up_without_fault_and_keep_all_else(arguments: str, requested: BootRequest) -> None:
+    made = strengthen(arguments, requested)
+    assert requested.faults(made) == []
+    assert strengthen(made, requested) == made
     ours = ("selinux", "enforcing", "security", "lsm")
 
     def others(text: str) -> list[str]:

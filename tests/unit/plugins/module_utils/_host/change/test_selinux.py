@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.errors import SvirtError
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import PolicyModuleWish
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux import PolicyModuleRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.selinux_state import (
     SelinuxRequest,
     SelinuxState,
@@ -28,7 +28,7 @@ from tests.unit.support import selinux_host
 from tests.unit.support.selinux_host import BOOT, FS, LOCAL, LOG, MAIN, START, SelinuxHost, denial
 
 DAY = 86_400.0
-OURS = PolicyModuleWish("svirt_fleet", b"(allow virtd_t device_t (filesystem (unmount)))\n", ("debian",))
+OURS = PolicyModuleRequest("svirt_fleet", b"(allow virtd_t device_t (filesystem (unmount)))\n", ("debian",))
 
 
 class Lab:
@@ -322,7 +322,7 @@ def test_modules_are_installed_in_one_transaction(lab: Lab) -> None:
     lab.host.module(400, "svirt_fleet", "(old)", "pp")
     lab.host.root.permissive = {"svirt_t"}
     before = lab.host.files()
-    result = lab.run(SelinuxRequest(modules=(OURS, PolicyModuleWish("other", b"", ("fedora",)))))
+    result = lab.run(SelinuxRequest(modules=(OURS, PolicyModuleRequest("other", b"", ("fedora",)))))
     assert actions(result) == [
         ("install", "policy module 400/svirt_fleet"),
         ("remove", "policy module 400/permissive_svirt_t"),

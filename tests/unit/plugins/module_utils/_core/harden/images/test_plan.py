@@ -16,8 +16,8 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.mo
     ImageChange,
     ImagePlan,
 )
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.requested import FALLBACK, ImageRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.settle import not_foreseen
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import FALLBACK, ImageWish
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import FileUse, FolderUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.result import Step
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
@@ -338,7 +338,7 @@ def test_a_lost_image_on_shared_storage_comes_back_though_another_guest_has_the_
 def test_without_knowing_all_guests_nothing_is_done() -> None:
     snapshot = with_orphan(factory.host())
     snapshot.coverage["guests"] = Coverage(UNKNOWN, "no answer")
-    result = plan(snapshot, labels=(ImageWish(f"{IMAGES}/x.iso", CONTENT),))
+    result = plan(snapshot, labels=(ImageRequest(f"{IMAGES}/x.iso", CONTENT),))
     assert result.changes == []
     assert codes(result) == {"host": "guests_unknown", f"image {IMAGES}/x.iso": "guests_unknown"}
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.model import FileHolder
-from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.wishes import ImageWish
+from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.images.requested import ImageRequest
 from ansible_collections.svirt.fleet.plugins.module_utils._core.harden.shared_use import FileUse, FolderUse
 from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot.model import (
     UNKNOWN,
@@ -191,7 +191,7 @@ GOLDEN: list[tuple[Fault, dict[str, t.Any], dict[str, t.Any], str, str]] = [
     (
         _nothing,
         {},
-        {"labels": (ImageWish(f"{IMAGES}/web.qcow2", AT_REST),)},
+        {"labels": (ImageRequest(f"{IMAGES}/web.qcow2", AT_REST),)},
         "guest_runs",
         "guest web runs and uses it; power-cycle the guest when its owner agrees",
     ),

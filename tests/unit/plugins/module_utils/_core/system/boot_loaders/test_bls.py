@@ -15,15 +15,15 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_load
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.grub_scope import GrubScope
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.kernel_cmdline import edit_cmdline
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import NONE, STRONG, BootWish
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import NONE, STRONG, BootRequest
 
 
 def scope(**variables: str) -> GrubScope:
     return GrubScope({name: frozenset((value,)) for name, value in variables.items()})
 
 
-DEBIAN = BootWish(STRONG, choose=True)
-EL = BootWish(STRONG)
+DEBIAN = BootRequest(STRONG, choose=True)
+EL = BootRequest(STRONG)
 BLS = """\
 title Red Hat Enterprise Linux (5.14.0-570.el9.x86_64) 9.6 (Plow)
 version 5.14.0-570.el9.x86_64
@@ -67,20 +67,20 @@ SNIPPET = "title EL\nversion 5\nlinux /vmlinuz\noptions root=/dev/sda1 $kernelop
 
 
 @pytest.mark.parametrize(
-    ("options", "wish", "expected"),
+    ("options", "requested", "expected"),
     [
         ("selinux=0 quiet", EL, "quiet"),
         ("quiet", EL, "quiet"),
-        ("quiet enforcing=0", BootWish(NONE), "quiet"),
+        ("quiet enforcing=0", BootRequest(NONE), "quiet"),
         ("quiet", DEBIAN, "quiet security=selinux"),
         ("security=apparmor", DEBIAN, "security=selinux"),
     ],
 )
-def test_snippets(options: str, wish: BootWish, expected: str) -> None:
+def test_snippets(options: str, requested: BootRequest, expected: str) -> None:
     variables = scope(kernelopts="ro")
-    edited = edit_bls(SNIPPET.format(options), wish, variables)
+    edited = edit_bls(SNIPPET.format(options), requested, variables)
     assert edited == SNIPPET.format(expected)
-    assert edit_bls(edited, wish, variables) == edited
+    assert edit_bls(edited, requested, variables) == edited
 
 
 def test_a_snippet_whose_fault_is_in_a_variable_stays() -> None:

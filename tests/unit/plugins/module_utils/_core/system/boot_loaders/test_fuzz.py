@@ -20,7 +20,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_load
     BootProgram,
 )
 from ansible_collections.svirt.fleet.plugins.module_utils._core.system.boot_loaders.kinds import doubts_of, entries_of
-from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import BootWish
+from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_arguments import BootRequest
 
 from tests.unit.support import factory
 from tests.unit.support.fuzzing import CASES, Cases, mutated
@@ -78,7 +78,7 @@ BLOCK = ("\n", "\\", "#", "=", "x=", "x=$y\n", "y=$x\n", "\0", "saved_entry=")
 def outcome(texts: dict[str, str]) -> str:
     files = BootFiles(texts, {"grub-mkconfig": BootProgram("/m")}, host=BootHost(f"BOOT_IMAGE=/v {ROOT} ro"))
     entries, doubts = entries_of(files), doubts_of(files)
-    plan_boot(files, BootWish())
+    plan_boot(files, BootRequest())
     snapshot = factory.host()
     snapshot.selinux.boot_entries = entries
     if doubts or not entries:

@@ -18,7 +18,7 @@ from ansible_collections.svirt.fleet.plugins.module_utils._core.system.kernel_ar
     KEEP,
     NONE,
     STRONG,
-    BootWish,
+    BootRequest,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 DEBIAN_CFG = (FIXTURES / "debian_grub.cfg").read_text(encoding="utf-8")
 EL_CFG = (FIXTURES / "el_grub.cfg").read_text(encoding="utf-8")
-DEBIAN = BootWish(STRONG, choose=True)
-EL = BootWish(STRONG)
+DEBIAN = BootRequest(STRONG, choose=True)
+EL = BootRequest(STRONG)
 
 
 def raised(code: str) -> t.ContextManager[pytest.ExceptionInfo[PlanError]]:
@@ -89,10 +89,10 @@ def test_hostile_titles_come_through_unharmed(title: str) -> None:
     assert [(item.title, item.arguments) for item in entries] == [(title, "selinux=0")]
 
 
-def defaults(*texts: str, wish: BootWish = DEBIAN) -> list[str]:
+def defaults(*texts: str, request: BootRequest = DEBIAN) -> list[str]:
     files = [("/etc/default/grub", texts[0])]
     files += [(f"/etc/default/grub.d/{number}.cfg", text) for number, text in enumerate(texts[1:])]
-    edited = edit_settings(files, wish)
+    edited = edit_settings(files, request)
     return [edited.get(path, text) for path, text in files]
 
 
@@ -213,21 +213,21 @@ _WORDS = st.sampled_from(
     "ro,quiet,selinux=0,selinux=1,enforcing=0,enforcing=1,enforcing=,security=apparmor,security=selinux,lsm=bpf,"
     'lsm=selinux,lsm=apparmor,root=/dev/sda1,"selinux=0",--,x=y,selinux,a="b selinux=0"'.split(",")
 )
-_WISHES = st.builds(BootWish, st.sampled_from([KEEP, STRONG, NONE]), st.booleans())
+_REQUESTS = st.builds(BootRequest, st.sampled_from([KEEP, STRONG, NONE]), st.booleans())
 _VALUES = st.lists(_WORDS.filter(lambda word: '"' not in word), max_size=5).map(" ".join)
 
 
 @given(
     st.lists(st.tuples(st.sampled_from(["", "_DEFAULT", "_RECOVERY"]), _VALUES, st.sampled_from("'\"")), max_size=5),
-    _WISHES,
+    _REQUESTS,
 )
-def test_any_defaults_end_up_without_fault(lines: list[tuple[str, str, str]], wish: BootWish) -> None:
+def test_any_defaults_end_up_without_fault(lines: list[tuple[str, str, str]], requested: BootRequest) -> None:
     text = "".join(f"GRUB_CMDLINE_LINUX{ending}={quote}{value}{quote}\n" for ending, value, quote in lines)
-    made = dict(edit_settings([("f", text)], wish)).get("f", text)
-    assert edit_settings([("f", made)], wish) == {}
+    made = dict(edit_settings([("f", text)], requested)).get("f", text)
+    assert edit_settings([("f", made)], requested) == {}
     last = dict.fromkeys(("", "_DEFAULT", "_RECOVERY"), "")
     for line in made.splitlines():
         name, _equals, value = line.partition("=")
         last[name.removeprefix("GRUB_CMDLINE_LINUX")] = value[1:-1]
     for ending, value in last.items():
-        assert BootWish(wish.enforcing, wish.choose and not ending).faults(value) == []
+        assert BootRequest(requested.enforcing, requested.choose and not ending).faults(value) == []

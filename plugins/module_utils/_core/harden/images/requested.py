@@ -21,7 +21,7 @@ FALLBACK = AT_REST
 
 
 @dataclass(frozen=True)
-class ImageWish:
+class ImageRequest:
     """The requested label of a file; None: the policy's default for the path."""
 
     path: str
@@ -29,11 +29,11 @@ class ImageWish:
 
 
 @dataclass(frozen=True)
-class ImageWishes:
+class ImageRequests:
     """The module's options."""
 
     repair: frozenset[str] = frozenset()
-    labels: tuple[ImageWish, ...] = ()
+    labels: tuple[ImageRequest, ...] = ()
     #: Files elsewhere are left alone; empty: no bound.
     within: tuple[str, ...] = ()
     #: Where the policy has no label for a path, or one that every guest may write.
@@ -43,17 +43,17 @@ class ImageWishes:
     rules: tuple[ContextRule, ...] = ()
 
 
-def checked(wish: ImageWish) -> ImageWish:
-    """The wish with a plain path. Raises PlanError and LabelError."""
-    if not wish.path.startswith("/") or "\0" in wish.path:
-        raise PlanError(f"path {wish.path[:200]!r} is not absolute; give the file's real path from / on", "bad_path")
-    if wish.label is not None:
-        parse_context(wish.label)
-    return replace(wish, path=posixpath.normpath("/" + wish.path.lstrip("/")))
+def checked(request: ImageRequest) -> ImageRequest:
+    """The request with a plain path. Raises PlanError and LabelError."""
+    if not request.path.startswith("/") or "\0" in request.path:
+        raise PlanError(f"path {request.path[:200]!r} is not absolute; give the file's real path from / on", "bad_path")
+    if request.label is not None:
+        parse_context(request.label)
+    return replace(request, path=posixpath.normpath("/" + request.path.lstrip("/")))
 
 
-def unknown_labels(wishes: ImageWishes, lacks: t.Callable[[str], bool]) -> list[str]:
-    """Labels of the wishes that the loaded policy does not know. ``lacks`` asks it about one label."""
-    labels = {wish.label for wish in wishes.labels if wish.label} | {wishes.fallback}
-    labels |= {rule.context for rule in wishes.rules if rule.context and rule.context != NONE}
+def unknown_labels(requests: ImageRequests, lacks: t.Callable[[str], bool]) -> list[str]:
+    """Labels of the requests that the loaded policy does not know. ``lacks`` asks it about one label."""
+    labels = {request.label for request in requests.labels if request.label} | {requests.fallback}
+    labels |= {rule.context for rule in requests.rules if rule.context and rule.context != NONE}
     return sorted(label for label in labels if lacks(label))
