@@ -289,6 +289,39 @@ def test_a_a_server_that_each_host_names_for_itself_proves_nothing(line: str) ->
     assert "CAT-001" in stated.rules
 
 
+CLUSTER = "50 1 0:60 / /share rw - ceph [2001:db8::1]:6789,192.0.2.1:6789:/vms rw,seclabel"
+REORDERED = "50 1 0:60 / /share rw - ceph 192.0.2.1:6789,[2001:db8::1]:6789:/vms rw,seclabel"
+SERVER = "50 1 0:60 / /share rw - nfs4 filer:/vol rw,seclabel"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "shared", "verdict"),
+    [
+        (CLUSTER, REORDERED, True, "allowed"),
+        (f"{CLUSTER},mds_namespace=a", f"{REORDERED},fs=a", True, "allowed"),
+        (f"{CLUSTER},mds_namespace=a", f"{REORDERED},mds_namespace=b", False, "refused"),
+        (f"{CLUSTER},mds_namespace=a", REORDERED, None, "unknown"),
+        (f"{SERVER},port=2049", SERVER, True, "allowed"),
+        (f"{SERVER},port=20049", f"{SERVER},port=20049,proto=rdma", True, "allowed"),
+        (f"{SERVER},port=20049", SERVER, None, "unknown"),
+        (f"{SERVER},port=20049", f"{SERVER},port=3049", None, "unknown"),
+    ],
+)
+def test_a_one_address_may_serve_several_storages(here: str, there: str, shared: bool | None, verdict: str) -> None:
+    web = guest(1, "s0:c40,c300,c600,c900", static=True)
+    hosts = {"kvm1": host("kvm1", web, storage=[mounted(here)]), "kvm2": host("kvm2", storage=[mounted(there)])}
+    assert move(hosts, uuid(1), "kvm2") == verdict
+    hosts = {
+        "kvm1": host("kvm1", guest(1), storage=[mounted(here)]),
+        "kvm2": host("kvm2", guest(2), storage=[mounted(there)]),
+    }
+    result = judged(hosts)
+    assert ("CAT-001" in result.rules) is (shared is True)
+    assert bool(result.unknown("CAT-001")) is (shared is None)
+    # Labels are kept apart more widely than is needed: domains are built from addresses, near linear in their number.
+    assert len(set(result.domains.values())) == 1
+
+
 def test_a_two_shares_of_one_server_may_be_one_folder() -> None:
     web = guest(1, "s0:c40,c300,c600,c900", static=True)
     here, there = bound("cifs", "//filer/vms", "/"), bound("cifs", "//FILER/images$", "/")

@@ -43,6 +43,9 @@ MOUNTS = st.sampled_from(
         nfs("/share", "nfs:vip:/srv/images"),
         nfs("/share", "nfs:vip:/"),
         mounted("50 1 0:60 / /share rw - ceph 192.0.2.1:6789,192.0.2.2:6789:/vms rw,seclabel"),
+        mounted("50 1 0:60 / /share rw - ceph 192.0.2.2:6789:/vms rw,seclabel,mds_namespace=a"),
+        mounted("50 1 0:60 / /share rw - ceph 192.0.2.1:6789,192.0.2.2:6789:/vms rw,seclabel,fs=b"),
+        mounted("50 1 0:60 / /share rw - nfs4 filer:/vol rw,seclabel,port=20049"),
         mounted("50 1 0:60 / /share rw - ceph a@0f0f0f0f-1111-4222-8333-444444444444.fs=/vms rw,seclabel"),
         s.Storage("/share", "gfs2", "/dev/san", True, identity="uuid:5a17", remote=True),
     ]

@@ -5,8 +5,8 @@
 Proof of identity is a file system uuid, a cluster's fsid with the name of its file system, or the operator's word
 (storage_statements.py). Two different proofs of one kind show two storages. The text of a mount source is no proof:
 one server has several names and addresses. Equal texts are taken for one storage; different texts leave it open,
-except two separate folders of one server. A name that each host gives to another machine, such as localhost, is none,
-and shares of SMB with two names may be one folder.
+except two separate folders of one server, and two file systems of one list of monitors. A name that each host gives
+to another machine, such as localhost, is none, and shares of SMB with two names may be one folder.
 
 PRIVATE: this file belongs to the svirt.fleet collection and can change or break at any time.
 """
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from ..paths import below
 from ..snapshot.model import Storage
+from ..system.mounts import unbracketed
 
 #: Whether two storages are one.
 SHARED, OPEN, DIFFERENT = "shared", "open", "different"
@@ -38,6 +39,8 @@ DECLARED, UUID, CEPH, SOURCE = "declared", "uuid", "ceph", "source"
 _CEPH = re.compile(r"[^@/]*@(?P<fsid>[0-9a-f-]{36})\.(?P<name>[^=/]+)=(?P<path>/?.*)\Z")
 #: File systems whose mount source lists several servers.
 _SEVERAL_SERVERS = re.compile(r"[,;]")
+#: Which of the services of an address it is: mounts.remote_source.
+_SERVICE = re.compile(r" \([^()]*\)\Z")
 #: A volume of GlusterFS with its transport; names of volumes have no dot.
 _TRANSPORT = re.compile(r"\A(/[^/.]+)\.(?:tcp|rdma)(?=/|\Z)")
 #: A server as a name or an address, without its user and port.
@@ -55,7 +58,8 @@ class StorageIdentity:
     kind: str
     #: Name by the operator, uuid, or fsid and name of a CephFS; equal exactly where it is the same storage.
     proof: str = ""
-    #: Names and addresses of its servers, as the mount source has them; empty where it names none.
+    #: Names and addresses of its servers, as the mount source has them, with the service where it is not the usual
+    #: one: its port, or a CephFS by its name. Empty where the source names none.
     servers: frozenset[str] = frozenset()
     #: Folder of the server that is mounted; empty where the source has none.
     path: str = ""
@@ -116,8 +120,10 @@ def identity_of(storage: Storage, declared: str = "") -> StorageIdentity | None:
         proof = f"ceph:{ceph['fsid']}.{ceph['name']}"
         return StorageIdentity(DECLARED if declared else CEPH, declared or proof, frozenset((proof,)), path, family)
     server, path = _server_and_path(source)
-    named = _SEVERAL_SERVERS.split(server) if path else ()
-    servers = frozenset(name for name in named if name and not is_relative(name))
+    service = _SERVICE.search(server)
+    named = _SEVERAL_SERVERS.split(server[: service.start()] if service else server) if path else ()
+    service_name = service.group() if service else ""
+    servers = frozenset(f"{name}{service_name}" for name in named if name and not is_relative(name))
     if family == "glusterfs":
         path = _TRANSPORT.sub(r"\1", path)
     return StorageIdentity(DECLARED if declared else SOURCE, declared, servers, path, family)
@@ -133,7 +139,7 @@ def _server_and_path(source: str) -> tuple[str, str]:
             server, colon, path = source.rpartition(":")
         if not colon:
             return source.lower(), ""
-    server = server.strip("[]").lower().rstrip(".")
+    server = unbracketed(server.lower()).rstrip(".")
     return server, posixpath.normpath("/" + path.lstrip("/"))
 
 
@@ -159,8 +165,10 @@ def relation(one: StorageIdentity, other: StorageIdentity) -> str:
         return SHARED if one.proof == other.proof else DIFFERENT
     if one.kind == other.kind == CEPH and one.proof != other.proof:
         return DIFFERENT
-    if one.family != other.family or not one.servers & other.servers:
+    if one.family != other.family:
         return OPEN
+    if not one.servers & other.servers:
+        return DIFFERENT if one.family == CEPH and _of_one_cluster(one, other) else OPEN
     if below(one.path, other.path) or below(other.path, one.path):
         return SHARED
     if one.family in SMB:  # a share is a name: two of them may be one folder
@@ -168,6 +176,14 @@ def relation(one: StorageIdentity, other: StorageIdentity) -> str:
     if DECLARED in (one.kind, other.kind) or aliased(one.path, other.path) or aliased(other.path, one.path):
         return OPEN
     return DIFFERENT
+
+
+def _of_one_cluster(one: StorageIdentity, other: StorageIdentity) -> bool:
+    """Whether two file systems that have names of their own are of one list of monitors."""
+    if not all(_SERVICE.search(server) for server in one.servers | other.servers):
+        return False
+    monitors, others = ({_SERVICE.sub("", server) for server in each.servers} for each in (one, other))
+    return not monitors.isdisjoint(others)
 
 
 def _share(path: str) -> str:

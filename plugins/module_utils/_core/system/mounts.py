@@ -179,7 +179,23 @@ def remote_source(mount: Mount) -> str:
     if not colon and mount.type == "fuse.glusterfs":
         server, colon, path = mount.source.partition(":")
     path = f"{path}/{mount.root}" if mount.is_bound else path
-    return f"{server.strip('[]').lower()}:{posixpath.normpath('/' + path)}" if colon else ""
+    return f"{unbracketed(server).lower()}{_service(mount)}:{posixpath.normpath('/' + path)}" if colon else ""
+
+
+def _service(mount: Mount) -> str:
+    """Which of the services of one address it is, as the options say; empty for the usual one."""
+    options = dict(option.partition("=")[::2] for option in mount.options)
+    if mount.type == "ceph":  # before Linux 5.17 the file system of a cluster was an option
+        name = options.get("fs") or options.get("mds_namespace")
+        return f" (fs {name})" if name else ""
+    port = options.get("port", "0") if mount.type in ("nfs", "nfs4") else "0"
+    return f" (port {port})" if port not in ("0", "2049") else ""
+
+
+def unbracketed(server: str) -> str:
+    """A server's address without the brackets around it as a whole."""
+    bare = server[1:-1] if server.startswith("[") and server.endswith("]") else server
+    return server if "[" in bare else bare
 
 
 def share_source(mount: Mount) -> str:
