@@ -130,6 +130,12 @@ def _objections(move: Move) -> t.Iterator[Objection]:
 def _guest(guest: Guest, snapshot: Snapshot, host: str) -> t.Iterator[Objection]:
     if guest.error:
         yield unknown("guest_unread", f"it could not be read wholly on {host}: {guest.error}")
+    if guest.saved_labels is not None and not guest.active:
+        yield refused(
+            "managed_save",
+            f"its memory is saved on {host}, with labels of its own, and would stay behind: start it there first, or "
+            "discard what is saved (virsh managedsave-remove)",
+        )
     entry = snapshot.coverage["guests"]
     if entry.status != OK:
         yield unknown("area_unread", f"not all guests of {host} are known: {entry.why}")

@@ -281,6 +281,7 @@ def test_a_label_there_that_is_not_known() -> None:
 @pytest.mark.parametrize(
     ("web", "reason"),
     [
+        (static("web", active=False, saved_labels=[]), "refused: managed_save"),
         (static("web", live=[]), "unknown: live_xml_unread"),
         (static("web", live=[s.SecLabel("selinux", "none")]), "refused: unconfined"),
         (static("web", live=[s.SecLabel("selinux", "static", True, "x")]), "unknown: label_invalid"),
