@@ -159,6 +159,8 @@ class ActionModule(ControllerAction):
                     value = self.variables["hostvars"][host][name]
                 except (AnsibleError, KeyError, TypeError, ValueError):
                     continue  # the task that takes it says what is wrong
+                if _is_template(value):  # ansible-core 2.18 leaves it as it is where a part is not defined
+                    continue
             if first is None:
                 first = host, value
             elif value != first[1]:

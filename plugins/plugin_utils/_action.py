@@ -19,6 +19,7 @@ from ..module_utils._core.errors import SvirtError
 from . import _snapshots
 
 Arguments = dict[str, t.Any]
+Failure = t.TypeVar("Failure", bound=AnsibleActionFail)
 
 
 class ControllerAction(ActionBase):
@@ -60,12 +61,19 @@ class NegativeVerdict(AnsibleActionFail):
 def negative(result: dict[str, t.Any]) -> NegativeVerdict:
     """The exception that fails a task with its own result, of which ``msg`` is shown."""
     shown = visible(result)
-    return NegativeVerdict(shown["msg"], result=shown)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+    verdict = NegativeVerdict(shown["msg"], result=shown)  # type: ignore[no-untyped-call]  # untyped in ansible-core
+    return _without_traceback(verdict)
 
 
 def failure(why: str) -> AnsibleActionFail:
     """Exception that fails a task with a message."""
-    return AnsibleActionFail(visible_text(why))  # type: ignore[no-untyped-call]  # untyped in ansible-core
+    return _without_traceback(AnsibleActionFail(visible_text(why)))  # type: ignore[no-untyped-call]  # untyped in ansible-core
+
+
+def _without_traceback(failed: Failure) -> Failure:
+    """ansible-core 2.18 adds a traceback, and shows it as a crash of the task."""
+    failed.result.pop("exception", None)
+    return failed
 
 
 def write(option: str, path: Path, document: t.Any, text: str | None = None) -> str:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from ..result import Reason
 from ..snapshot.model import Snapshot, doc
 
+T = t.TypeVar("T")
+
 #: From worst to least.
 SEVERITIES = ("critical", "high", "medium", "low", "info")
 SCOPES = ("host", "guest", "image", "fleet", "network")
@@ -48,6 +50,14 @@ class Settings:
     profile: str = "local"
     #: Process types that may stay permissive, beside those that the distributions ship so.
     permissive_allowed: tuple[str, ...] = ()
+    #: What several rules need of the host that is judged, by name; each host begins with none.
+    shared: dict[str, t.Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, name: str, compute: t.Callable[[], T]) -> T:
+        """A value that several rules need of one host, computed by the first of them."""
+        if name not in self.shared:
+            self.shared[name] = compute()
+        return t.cast("T", self.shared[name])
 
 
 @dataclass(frozen=True)

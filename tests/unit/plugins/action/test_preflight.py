@@ -65,6 +65,7 @@ def test_a_misspelt_name_and_a_wrong_value_end_the_run_before_a_host_is_contacte
     assert "Contact hosts" not in run.output
     assert "UNREACHABLE" not in run.output
     assert "Traceback" not in run.output
+    assert "An exception occurred" not in run.output
     assert not run.folder.exists()
 
 

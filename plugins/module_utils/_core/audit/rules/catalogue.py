@@ -38,6 +38,7 @@ def judge(name: str, snapshot: Snapshot, settings: f.Settings, rules: t.Iterable
     """Apply the rules to one snapshot. ``name`` is the host's name in the inventory."""
     outcomes: list[f.Outcome] = []
     findings: list[f.Finding] = []
+    settings = replace(settings, shared={})
     for rule in rules:
         outcome, hits = _apply(rule, name, snapshot, settings)
         outcomes.append(outcome)

@@ -176,7 +176,9 @@ def _judged_guests(snapshot: Snapshot) -> t.Iterator[_JudgedGuest]:
             yield _JudgedGuest(guest, subject, None, None, next_, doubt)
 
 
-def _each(snapshot: Snapshot, judge: t.Callable[[_JudgedGuest], Results], reads: str = "both") -> Results:
+def _each(
+    snapshot: Snapshot, settings: Settings, judge: t.Callable[[_JudgedGuest], Results], reads: str = "both"
+) -> Results:
     """Apply a rule to every guest. ``reads`` is what it judges: the process, the xml of the next start, or both.
 
     A part that could not be read gives an Unsure.
@@ -184,7 +186,7 @@ def _each(snapshot: Snapshot, judge: t.Callable[[_JudgedGuest], Results], reads:
     if selinux_off(snapshot):
         yield from off_is_unsure(snapshot)
         return
-    for judged in _judged_guests(snapshot):
+    for judged in settings.once("judged_guests", lambda: list(_judged_guests(snapshot))):
         results = list(judge(judged))
         yield from results
         doubts = (judged.doubt if reads != "xml" else None, judged.next.doubt if reads != "process" else None)
@@ -264,15 +266,15 @@ def _reached(snapshot: Snapshot, process: Process) -> list[str]:
     ][:_MOST_REACHED]
 
 
-def _unconfined(snapshot: Snapshot, _settings: Settings) -> Results:
+def _unconfined(snapshot: Snapshot, settings: Settings) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         if judged.fault == OPEN and not _confined_next(judged):
             yield judged.hit(fix=f"{_CONFINE} {_MIGRATED}" if judged.migrates_dynamic else None)
 
-    return _each(snapshot, judge, "process")
+    return _each(snapshot, settings, judge, "process")
 
 
-def _none_label(snapshot: Snapshot, _settings: Settings) -> Results:
+def _none_label(snapshot: Snapshot, settings: Settings) -> Results:
     conf = snapshot.libvirt.conf
     known = doubt_of(conf, "security_require_confined") is None
     refused = conf is not None and known and setting(conf, "security_require_confined") == 1
@@ -281,10 +283,10 @@ def _none_label(snapshot: Snapshot, _settings: Settings) -> Results:
         if judged.next.kind == "none" and judged.fault != OPEN:
             yield judged.hit(fix=_REFUSED_START if refused else None, security_require_confined=int(refused))
 
-    return _each(snapshot, judge, "xml")
+    return _each(snapshot, settings, judge, "xml")
 
 
-def _foreign_type(snapshot: Snapshot, _settings: Settings) -> Results:
+def _foreign_type(snapshot: Snapshot, settings: Settings) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         if judged.fault == FOREIGN and judged.context is not None:
             constrained = facts_of(snapshot, judged.context.type).constrained
@@ -293,26 +295,26 @@ def _foreign_type(snapshot: Snapshot, _settings: Settings) -> Results:
         elif judged.next.fault == FOREIGN and judged.fault != OPEN:
             yield judged.hit()
 
-    return _each(snapshot, judge)
+    return _each(snapshot, settings, judge)
 
 
-def _few_categories(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _by_fault(snapshot, NARROW)
+def _few_categories(snapshot: Snapshot, settings: Settings) -> Results:
+    return _by_fault(snapshot, settings, NARROW)
 
 
-def _wide(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _by_fault(snapshot, WIDE)
+def _wide(snapshot: Snapshot, settings: Settings) -> Results:
+    return _by_fault(snapshot, settings, WIDE)
 
 
-def _by_fault(snapshot: Snapshot, fault: str) -> Results:
+def _by_fault(snapshot: Snapshot, settings: Settings, fault: str) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         if judged.fault == fault or (judged.next.fault == fault and judged.fault != OPEN):
             yield judged.hit()
 
-    return _each(snapshot, judge)
+    return _each(snapshot, settings, judge)
 
 
-def _xml_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
+def _xml_disagrees(snapshot: Snapshot, settings: Settings) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         if not judged.guest.active or judged.context is None or judged.fault is not None:
             return
@@ -326,10 +328,10 @@ def _xml_disagrees(snapshot: Snapshot, _settings: Settings) -> Results:
         elif seclabel.type == "none" or not same(seclabel.label or "", judged.guest.context or ""):
             yield judged.hit(live=_shown(judged.guest.live))
 
-    return _each(snapshot, judge, "process")
+    return _each(snapshot, settings, judge, "process")
 
 
-def _static_without_relabel(snapshot: Snapshot, _settings: Settings) -> Results:
+def _static_without_relabel(snapshot: Snapshot, settings: Settings) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         where = {
             name: _shown(seclabels)
@@ -339,7 +341,7 @@ def _static_without_relabel(snapshot: Snapshot, _settings: Settings) -> Results:
         if where:
             yield judged.hit(**where)
 
-    return _each(snapshot, judge, "xml")
+    return _each(snapshot, settings, judge, "xml")
 
 
 def _keeps_labels(seclabels: t.Iterable[SecLabel]) -> bool:
@@ -381,7 +383,7 @@ def _risky(snapshot: Snapshot, _settings: Settings) -> Results:
             yield guest_unread(guest)
 
 
-def _pending(snapshot: Snapshot, _settings: Settings) -> Results:
+def _pending(snapshot: Snapshot, settings: Settings) -> Results:
     def judge(judged: _JudgedGuest) -> Results:
         if judged.fault == OPEN and _confined_next(judged):
             migrates = judged.migrates_dynamic and judged.next.kind == "dynamic"
@@ -389,7 +391,7 @@ def _pending(snapshot: Snapshot, _settings: Settings) -> Results:
         elif judged.context is not None and judged.fault is None and judged.next.fault is None and _differs(judged):
             yield judged.hit("low", live=_shown(judged.guest.live))
 
-    return _each(snapshot, judge)
+    return _each(snapshot, settings, judge)
 
 
 def _differs(judged: _JudgedGuest) -> bool:
