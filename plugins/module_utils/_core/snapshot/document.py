@@ -29,6 +29,8 @@ MAX_NUMBER = 2**64
 MAX_DEPTH = 20
 
 T = t.TypeVar("T")
+#: Where a value is: the document's name, or what it is part of with its own name or number. Text only for errors.
+_Path = t.Union[str, tuple[t.Any, t.Union[str, int]]]
 #: What a union is: Python 3.10 brought the second.
 _UNIONS = (t.Union, getattr(types, "UnionType", t.Union))
 #: A value of any kind that JSON has. A field's metadata may hold "key" (its name in the document), "choices",
@@ -75,12 +77,17 @@ def key_of(member: Field[t.Any]) -> str:
     return member.metadata.get("key") or member.name
 
 
+_Read = t.Callable[[t.Any, t.Any, _Path], t.Any]
+#: Whether None is a value of a type, what reads any other, and the type for which it is called.
+_Reader = tuple[bool, _Read, t.Any]
+
+
 @dataclass(frozen=True)
 class _Member:
     """What a document may have in a field."""
 
     name: str
-    hint: t.Any
+    reader: _Reader
     choices: t.Sequence[str] | None
     pattern: str | None
     #: It may be missing, and its default or None counts then.
@@ -94,7 +101,7 @@ def _members(kind: type) -> dict[str, _Member]:
     return {
         key_of(item): _Member(
             item.name,
-            hints[item.name],
+            _reader(hints[item.name]),
             item.metadata.get("choices"),
             item.metadata.get("pattern"),
             item.default is not MISSING or item.default_factory is not MISSING,
@@ -104,44 +111,48 @@ def _members(kind: type) -> dict[str, _Member]:
     }
 
 
-def _object(kind: type, document: t.Any, path: str) -> t.Any:
+def _place(path: _Path) -> str:
+    parts: list[str] = []
+    while isinstance(path, tuple):
+        path, last = path
+        parts.append(f"[{last}]" if isinstance(last, int) else f".{last[:80]}")
+    return path + "".join(reversed(parts))
+
+
+def _object(kind: type, document: t.Any, path: _Path) -> t.Any:
     if not isinstance(document, dict):
-        raise SchemaError(f"{path}: expected an object, found {_shown(document)}")
+        raise SchemaError(f"{_place(path)}: expected an object, found {_shown(document)}")
     members = _members(kind)
     for name in () if issubclass(kind, Additive) else document:
         if name not in members:
-            raise SchemaError(f"{path}: unknown field {str(name)[:80]!r}")
+            raise SchemaError(f"{_place(path)}: unknown field {str(name)[:80]!r}")
     values: dict[str, t.Any] = {}
     for name, member in members.items():
         if name in document:
-            value = _value(member.hint, document[name], f"{path}.{name}")
+            value = document[name]
+            may_be_none, read, inner = member.reader
+            if value is not None or not may_be_none:
+                value = read(inner, value, (path, name))
             if member.choices or member.pattern:
-                _limited(member, value, f"{path}.{name}")
+                _limited(member, value, (path, name))
             values[member.name] = value
         elif not member.has_default:
             if not member.optional:
-                raise SchemaError(f"{path}: field {name!r} is missing", "missing_field")
+                raise SchemaError(f"{_place(path)}: field {name!r} is missing", "missing_field")
             values[member.name] = None
     return kind(**values)
 
 
-def _limited(member: _Member, value: t.Any, path: str) -> None:
+def _limited(member: _Member, value: t.Any, path: _Path) -> None:
     if member.choices and value is not None and value not in member.choices:
-        raise SchemaError(f"{path}: expected one of {', '.join(member.choices)}, found {_shown(value)}", "bad_choice")
+        text = f"{_place(path)}: expected one of {', '.join(member.choices)}, found {_shown(value)}"
+        raise SchemaError(text, "bad_choice")
     if member.pattern and value is not None and not re.search(member.pattern, value):
-        raise SchemaError(f"{path}: {_shown(value)} does not match {member.pattern}", "bad_text")
-
-
-def _value(hint: t.Any, value: t.Any, path: str) -> t.Any:
-    may_be_none, read, inner = _reader(hint)
-    return None if may_be_none and value is None else read(inner, value, path)
-
-
-_Read = t.Callable[[t.Any, t.Any, str], t.Any]
+        raise SchemaError(f"{_place(path)}: {_shown(value)} does not match {member.pattern}", "bad_text")
 
 
 @functools.cache
-def _reader(hint: t.Any) -> tuple[bool, _Read, t.Any]:
+def _reader(hint: t.Any) -> _Reader:
     """Whether None is a value of the type, what reads any other, and the type for which it is called."""
     origin, arms = t.get_origin(hint), t.get_args(hint)
     if origin in _UNIONS:
@@ -157,50 +168,57 @@ def _reader(hint: t.Any) -> tuple[bool, _Read, t.Any]:
     return False, _object if is_dataclass(hint) else _scalar, hint
 
 
-def _list(hint: t.Any, value: t.Any, path: str) -> list[t.Any]:
+def _list(hint: t.Any, value: t.Any, path: _Path) -> list[t.Any]:
     if not isinstance(value, list) or len(value) > MAX_ITEMS:
-        raise SchemaError(f"{path}: expected a list of at most {MAX_ITEMS}, found {_shown(value)}")
-    return [_value(hint, item, f"{path}[{index}]") for index, item in enumerate(value)]
+        raise SchemaError(f"{_place(path)}: expected a list of at most {MAX_ITEMS}, found {_shown(value)}")
+    may_be_none, read, inner = _reader(hint)
+    return [
+        None if item is None and may_be_none else read(inner, item, (path, index)) for index, item in enumerate(value)
+    ]
 
 
-def _dict(hint: t.Any, value: t.Any, path: str) -> dict[str, t.Any]:
+def _dict(hint: t.Any, value: t.Any, path: _Path) -> dict[str, t.Any]:
     if not isinstance(value, dict) or len(value) > MAX_ITEMS:
-        raise SchemaError(f"{path}: expected an object of at most {MAX_ITEMS}, found {_shown(value)}")
-    return {_scalar(str, key, path): _value(hint, item, f"{path}.{str(key)[:80]}") for key, item in value.items()}
+        raise SchemaError(f"{_place(path)}: expected an object of at most {MAX_ITEMS}, found {_shown(value)}")
+    may_be_none, read, inner = _reader(hint)
+    return {
+        _scalar(str, key, path): None if item is None and may_be_none else read(inner, item, (path, str(key)))
+        for key, item in value.items()
+    }
 
 
-def _scalar(hint: t.Any, value: t.Any, path: str) -> t.Any:
+def _scalar(hint: t.Any, value: t.Any, path: _Path) -> t.Any:
+    if hint is str and type(value) is str and len(value) <= MAX_TEXT:  # nearly all values
+        return value if value.isascii() else clean_text(value)
     fits = isinstance(value, (int, float)) if hint is float else isinstance(value, hint)
     if not fits or (isinstance(value, bool) and hint is not bool):
-        raise SchemaError(f"{path}: expected {hint.__name__}, found {_shown(value)}")
+        raise SchemaError(f"{_place(path)}: expected {hint.__name__}, found {_shown(value)}")
     if isinstance(value, str) and len(value) > MAX_TEXT:
-        raise SchemaError(f"{path}: a text of {len(value)} characters is longer than {MAX_TEXT}")
+        raise SchemaError(f"{_place(path)}: a text of {len(value)} characters is longer than {MAX_TEXT}")
     if isinstance(value, (int, float)) and not -MAX_NUMBER <= value <= MAX_NUMBER:  # so is no number (nan)
-        raise SchemaError(f"{path}: a number out of range")
+        raise SchemaError(f"{_place(path)}: a number out of range")
     return clean_text(value) if isinstance(value, str) else value
 
 
-def _plain(_hint: t.Any, value: t.Any, path: str) -> t.Any:
+def _plain(_hint: t.Any, value: t.Any, path: _Path) -> t.Any:
     if isinstance(value, list):
-        return [_scalar(str, item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [_scalar(str, item, (path, index)) for index, item in enumerate(value)]
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return _scalar(type(value), value, path)
-    raise SchemaError(f"{path}: expected a text, a whole number or a list of texts, found {_shown(value)}")
+    raise SchemaError(f"{_place(path)}: expected a text, a whole number or a list of texts, found {_shown(value)}")
 
 
-def _json(_hint: t.Any, value: t.Any, path: str) -> t.Any:
+def _json(_hint: t.Any, value: t.Any, path: _Path) -> t.Any:
     return _nested(value, path, MAX_DEPTH)
 
 
-def _nested(value: t.Any, path: str, depth: int) -> t.Any:
+def _nested(value: t.Any, path: _Path, depth: int) -> t.Any:
     if isinstance(value, (list, dict)) and (depth == 0 or len(value) > MAX_ITEMS):
-        raise SchemaError(f"{path}: deeper than {MAX_DEPTH} levels or longer than {MAX_ITEMS}", "too_deep")
+        raise SchemaError(f"{_place(path)}: deeper than {MAX_DEPTH} levels or longer than {MAX_ITEMS}", "too_deep")
     if isinstance(value, list):
-        return [_nested(item, f"{path}[{index}]", depth - 1) for index, item in enumerate(value)]
+        return [_nested(item, (path, index), depth - 1) for index, item in enumerate(value)]
     if isinstance(value, dict):
-        return {
-            _scalar(str, key, path): _nested(item, f"{path}.{str(key)[:80]}", depth - 1) for key, item in value.items()
-        }
+        return {_scalar(str, key, path): _nested(item, (path, str(key)), depth - 1) for key, item in value.items()}
     return value if value is None or isinstance(value, bool) else _scalar(_number_or_text(value), value, path)
 
 
