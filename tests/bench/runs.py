@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: svirt.fleet contributors
-"""Measures runs in the store on invented fleets: to store the snapshots, to judge them from there, sizes.
+"""Measures runs in the store on invented fleets: to store snapshots, to judge them, to write the report in each format.
 
-A host has 100 guests and the snapshot of each host is different. Each fleet is judged in a process of its own, so that
-the peak of its memory is that of the judgement. Nothing here judges.
+A host has 100 guests, of which two have a fault. Twenty hosts share a file system, and their guests have labels of
+their own. Each fleet is judged in a process of its own, so that the peak of its memory
+is that of the judgement. Nothing here judges.
 
-python -m tests.bench.runs HOSTS    one fleet, as JSON
+python -m tests.bench.runs HOSTS    one fleet, as JSON; 10,000 hosts take some minutes
 """
 
 from __future__ import annotations
 
+import copy
 import datetime
+import itertools
 import json
 import resource
 import subprocess
@@ -26,14 +29,19 @@ sys.path.insert(0, str(ROOT / "build" / "collections"))
 
 from ansible_collections.svirt.fleet.plugins.action import fleet_analysis  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.module_utils._core.audit.run import HostReading  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.module_utils._core.snapshot import model as s  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.plugin_utils import _runs  # noqa: E402
+from ansible_collections.svirt.fleet.plugins.plugin_utils._formats import table, writing  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store  # noqa: E402
 
-from tests.unit.support.fleets import guest, host, nfs  # noqa: E402
+from tests.unit.support import factory  # noqa: E402
 
-#: Hosts of the fleets, guests of a host.
-SMALL, LARGE, GUESTS = 100, 1_000, 100
+#: Hosts of the fleets, guests of a host, hosts that share a file system.
+SMALL, LARGE, GUESTS, SHARERS = 100, 1_000, 100, 20
+#: Budgets for 10,000 hosts: seconds, and bytes.
+_JUDGE, _HTML, _JSON = 120, 20, 20_000_000
 _BATCH = 100
+_PAIRS = list(itertools.islice(itertools.combinations(range(1024), 2), SHARERS * GUESTS))
 
 
 def _collect(url: str, hosts: int) -> float:
@@ -43,7 +51,7 @@ def _collect(url: str, hosts: int) -> float:
     seconds = 0.0
     for start in range(0, hosts, _BATCH):
         names = [f"kvm{number:05}" for number in range(start, min(start + _BATCH, hosts))]
-        snapshots = [host(name, _guests(name), storage=[nfs("/share", "nfs:filer:/vms")]) for name in names]
+        snapshots = [_snapshot(name, number) for number, name in enumerate(names, start)]
         began = time.process_time()
         contents = [_runs.content_of(snapshot) for snapshot in snapshots]
         readings = [HostReading(name, now, 1.0, content.digest) for name, content in zip(names, contents, strict=True)]
@@ -54,8 +62,30 @@ def _collect(url: str, hosts: int) -> float:
     return seconds
 
 
-def _guests(name: str) -> list[Any]:
-    return [guest(f"{name}-{place}", f"s0:c{place},c{512 + place}") for place in range(GUESTS)]
+def _snapshot(name: str, number: int) -> s.Snapshot:
+    snapshot = factory.host()
+    snapshot.host.name = name
+    share = s.Storage("/share", "gfs2", "/dev/vg/share", True, identity=f"uuid:{number // SHARERS}", remote=True)
+    snapshot.storage = [s.Storage("/", "xfs", "/dev/vda1", True, identity=f"uuid:root{number}"), share]
+    snapshot.guests = [_guest(number, place) for place in range(GUESTS)]
+    snapshot.processes = []
+    return snapshot
+
+
+def _guest(number: int, place: int) -> s.Guest:
+    guest = copy.copy(_MODEL)
+    low, high = _PAIRS[number % SHARERS * GUESTS + place]
+    level = f"s0:c{low},c{high}" if place > 1 else f"s0:c{low}"  # too few categories
+    label, name = factory.image_label(level), f"guest{number * GUESTS + place}"
+    guest.uuid, guest.name, guest.pid = factory.uuid(number * GUESTS + place), name, 1000 + place
+    guest.context = factory.process_label(level)
+    guest.live = [s.SecLabel("selinux", "dynamic", True, guest.context, label)]
+    path, file = f"{factory.IMAGES}/{name}.qcow2", {"inode": 1000 + place}
+    guest.resources = [factory.resource("disk", path, "image", label, label, file=file)]
+    return guest
+
+
+_MODEL = factory.dynamic_guest()
 
 
 def judge(hosts: int) -> dict[str, Any]:
@@ -78,14 +108,28 @@ def judge(hosts: int) -> dict[str, Any]:
         action._load_name = "svirt.fleet.fleet_analysis"  # as the plugin loader does
         fleet_analysis._show = lambda *_arguments: None  # the figures are what is printed
         began = time.process_time()
-        action.run(task_vars={})
+        result = action.run(task_vars={})
+        judged = time.process_time() - began
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return {
+            "findings": sum(result["counts"].values()),
             "store": collected,
-            "judge": time.process_time() - began,
-            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "judge": judged,
+            "memory": memory,
             "report": report.stat().st_size,
             "database": Path(folder, "fleet.db").stat().st_size,
+            "formats": _formats(report),
         }
+
+
+def _formats(file: Path) -> dict[str, tuple[float, int]]:
+    """Seconds and bytes of each format."""
+    report, figures = writing.load(file), {}
+    for name in sorted(set(table.FORMATS) - {"json"}):
+        began = time.process_time()
+        written = writing.write_formats(report, file, file.parent, [name])
+        figures[name] = time.process_time() - began, Path(written[name]).stat().st_size
+    return figures
 
 
 def measure() -> None:
@@ -94,11 +138,14 @@ def measure() -> None:
     small, large = _in_child(SMALL), _in_child(LARGE)
     for hosts, figures in ((SMALL, small), (LARGE, large)):
         sizes = f"report {figures['report']:,} bytes, store {figures['database']:,} bytes"
-        print(f"{hosts:,} hosts with {hosts * GUESTS:,} guests: {sizes}, peak {figures['memory']:.0f} MiB")
+        guests = f"{hosts:,} hosts with {hosts * GUESTS:,} guests and {figures['findings']:,} findings"
+        print(f"{guests}: {sizes}, peak {figures['memory']:.0f} MiB")
+    print(f"budgets for 10,000 hosts: judge {_JUDGE} s, HTML {_HTML} s, report {_JSON:,} bytes; growth at most 12")
     for name in ("store", "judge"):
-        growth = large[name] / small[name]
-        print(f"{name}, {LARGE:,} hosts, seconds   {large[name]:8.2f}   budget 120 for 10,000")
-        print(f"{name}, {LARGE:,} / {SMALL:,} hosts  {growth:8.2f}   budget 12.00")
+        print(f"{name:12}{large[name]:8.2f} s   / {SMALL:,} hosts {large[name] / small[name]:6.2f}")
+    for name, (seconds, size) in large["formats"].items():
+        growth = seconds / small["formats"][name][0]
+        print(f"{name:12}{seconds:8.2f} s   / {SMALL:,} hosts {growth:6.2f}   {size:,} bytes")
 
 
 def _in_child(hosts: int) -> dict[str, Any]:

@@ -363,10 +363,10 @@ def of_another_boot(snapshot: Snapshot, timestamp: str | None) -> bool:
     return len(timestamp) > 12 or abs(int(timestamp) - booted) > _BOOT_SLACK
 
 
-def judged(snapshot: Snapshot) -> t.Iterator[tuple[File, FileStatus]]:
-    """Every file with its status; none while SELinux is off."""
+def judged(snapshot: Snapshot, of: t.Sequence[File] | None = None) -> t.Iterator[tuple[File, FileStatus]]:
+    """Every file with its status; none while SELinux is off. ``of``: the files, where they are known."""
     if not selinux_off(snapshot):
-        yield from ((file, status(snapshot, file)) for file in files(snapshot))
+        yield from ((file, status(snapshot, file)) for file in (files(snapshot) if of is None else of))
 
 
 def guests_may_read(snapshot: Snapshot, file: File, judgement: FileStatus) -> bool | Reason:
@@ -405,7 +405,8 @@ def owner_must_stay(snapshot: Snapshot, file: File) -> Reason | None:
         return Reason("no_dynamic_ownership", text)
     if snapshot.libvirt.qemu_uid == 0:
         return Reason("guests_run_as_root", "guests run as root here, whom owner and mode do not hold back")
-    as_root = [guest for guest in snapshot.guests if _users_of_guests(snapshot).get(guest.uuid) == 0]
+    users = _users_of_guests(snapshot)
+    as_root = [guest for guest in snapshot.guests if users.get(guest.uuid) == 0]
     if as_root:
         text = f"{guest_name(as_root[0])} runs as root, to whom owner root and mode 0600 would open it"
         return Reason("guests_run_as_root", text)

@@ -91,9 +91,13 @@ class LabelVerdict:
 
 def confinement(seclabels: t.Iterable[SecLabel]) -> SecLabel | None:
     """The <seclabel> that the SELinux driver acts on: its own, or one that names no model. None: dynamic by default."""
-    candidates = list(seclabels)
-    own = [item for item in candidates if item.model == "selinux"]
-    return next(iter(own or [item for item in candidates if item.model is None]), None)
+    unnamed = None
+    for item in seclabels:
+        if item.model == "selinux":
+            return item
+        if item.model is None and unnamed is None:
+            unnamed = item
+    return unnamed
 
 
 def relabels(seclabel: SecLabel | None) -> bool:

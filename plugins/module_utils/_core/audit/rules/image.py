@@ -35,6 +35,14 @@ _AS_OWNER = "The running guests in the evidence (run_as_owner) run as the file's
 _CHOSEN = {"nfs": ("nfs",), "ovirt": ("nfs", "cifs", "smb", "fuse")}
 
 
+def _files(snapshot: Snapshot, settings: Settings) -> list[images.File]:
+    return settings.once("files", lambda: images.files(snapshot))
+
+
+def _judged(snapshot: Snapshot, settings: Settings) -> list[tuple[images.File, images.FileStatus]]:
+    return settings.once("judged_files", lambda: list(images.judged(snapshot, _files(snapshot, settings))))
+
+
 def _unsure(file: images.File, status: images.FileStatus) -> Unsure:
     return Unsure(image_name(file.path), t.cast(Reason, status.reason))  # UNSURE never comes without one
 
@@ -52,10 +60,10 @@ def _evidence(file: images.File, status: images.FileStatus, **more: t.Any) -> di
     }
 
 
-def _wrong_label(snapshot: Snapshot, _settings: Settings) -> Results:
+def _wrong_label(snapshot: Snapshot, settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
     running = images.RunningGuests(snapshot)
-    for file, status in images.judged(snapshot):
+    for file, status in _judged(snapshot, settings):
         if status.status == images.UNSURE:
             yield _unsure(file, status)
         elif status.status == images.LEFT:
@@ -82,17 +90,17 @@ def _left(running: images.RunningGuests, file: images.File, status: images.FileS
     )
 
 
-def _lost(snapshot: Snapshot, _settings: Settings) -> Results:
+def _lost(snapshot: Snapshot, settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, status in images.judged(snapshot):
+    for file, status in _judged(snapshot, settings):
         if status.status == images.LOST and not file.in_namespace:
             yield Hit(image_name(file.path), file.path, _evidence(file, status, process=status.use.guest.context))
         elif status.status == images.UNSURE and status.use.guest.active:
             yield _unsure(file, status)
 
 
-def _not_named(snapshot: Snapshot, _settings: Settings) -> Results:
-    folders = _exported_images(snapshot)
+def _not_named(snapshot: Snapshot, settings: Settings) -> Results:
+    folders = _exported_images(snapshot, settings)
     if not folders:
         return
     conf = conf_for(snapshot, "shared_filesystems")
@@ -128,10 +136,10 @@ _INSTEAD = (
 )
 
 
-def _exported_images(snapshot: Snapshot) -> dict[str, set[str]]:
+def _exported_images(snapshot: Snapshot, settings: Settings) -> dict[str, set[str]]:
     """Images that libvirt labels and takes for local ones, by the exported folder that they lie in."""
     by_folder: dict[str, set[str]] = {}
-    for file in images.files(snapshot):
+    for file in _files(snapshot, settings):
         if file.in_namespace or file.storage is None or not any(use.own for use in file.uses):
             continue
         if file.storage.remote:
@@ -147,10 +155,10 @@ def _some(paths: t.Iterable[str]) -> dict[str, t.Any]:
     return {"images": len(ordered), "examples": ordered[:_SHOWN]}
 
 
-def _dynamic_on_shared(snapshot: Snapshot, _settings: Settings) -> Results:
+def _dynamic_on_shared(snapshot: Snapshot, settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
     by_guest: dict[str, tuple[str, set[str], set[str]]] = {}
-    for file in [] if selinux_off(snapshot) else images.files(snapshot):
+    for file in [] if selinux_off(snapshot) else _files(snapshot, settings):
         storage = file.storage
         if storage is None or file.in_namespace or not _seen_by_others(storage, file.real_path):
             continue
@@ -183,9 +191,9 @@ def _orphans(snapshot: Snapshot, _settings: Settings) -> Results:
         yield replace(hit, evidence={**hit.evidence, "held_by": held_by[:_SHOWN]}) if held_by else hit
 
 
-def _open_to_all(snapshot: Snapshot, _settings: Settings) -> Results:
+def _open_to_all(snapshot: Snapshot, settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, status in images.judged(snapshot):
+    for file, status in _judged(snapshot, settings):
         if status.status == images.OPEN:
             evidence = _evidence(file, status, mode=_octal(file.facts.mode))
             yield Hit(_subject(file), file.path, evidence, **image_repairs.open_to_all(file).values())
@@ -203,9 +211,9 @@ def _octal(mode: int | None) -> str | None:
     return None if mode is None else f"{mode & 0o7777:04o}"
 
 
-def _readable_at_rest(snapshot: Snapshot, _settings: Settings) -> Results:
+def _readable_at_rest(snapshot: Snapshot, settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, status in images.judged(snapshot):
+    for file, status in _judged(snapshot, settings):
         if status.status == images.UNSURE and not file.active and not file.facts.label:
             yield _unsure(file, status)
         readable = images.guests_may_read(snapshot, file, status)
@@ -228,7 +236,7 @@ def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
         yield from off_is_unsure(snapshot)  # mounts do not show then whether they keep labels
         return
     by_mount: dict[str, tuple[Storage, set[str]]] = {}
-    for file in images.files(snapshot):
+    for file in _files(snapshot, settings):
         if file.in_namespace or not any(use.resource.kind in images.OWN_KINDS for use in file.uses):
             continue
         if file.storage is not None and images.not_real(file.storage):
@@ -244,8 +252,8 @@ def _unreal(snapshot: Snapshot, settings: Settings) -> Results:
         yield Hit(f"storage {mount}", mount, evidence, severity=severity)
 
 
-def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
-    for file in images.files(snapshot):
+def _stale_owner(snapshot: Snapshot, settings: Settings) -> Results:
+    for file in _files(snapshot, settings):
         remembered, stale = file.facts.remembered, images.owner_is_stale(snapshot, file)
         if stale is None:
             why = Reason("references_unread", "the count of its remembered users could not be read")
@@ -261,9 +269,9 @@ def _stale_owner(snapshot: Snapshot, _settings: Settings) -> Results:
             yield Hit(image_name(file.path), file.path, evidence)
 
 
-def _in_namespace(snapshot: Snapshot, _settings: Settings) -> Results:
+def _in_namespace(snapshot: Snapshot, settings: Settings) -> Results:
     yield from off_is_unsure(snapshot)
-    for file, status in images.judged(snapshot):
+    for file, status in _judged(snapshot, settings):
         if not file.in_namespace:
             continue
         if status.status in (images.LOST, images.WRONG):

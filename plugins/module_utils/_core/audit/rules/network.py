@@ -18,7 +18,7 @@ from ...facts.guests import qemu_guests
 from ...facts.subjects import interface_name
 from ...libvirt.network_filter import CLEAN, IP, LEARNING, bridged, is_defined, wants_address, weakness
 from ...result import Reason
-from ...snapshot.model import Guest, Interface, Snapshot
+from ...snapshot.model import Guest, Interface, NetworkFilter, Snapshot
 from ..finding import Hit, Rule, Settings, Unsure
 from ._common import NIST_AC4, NIST_CM6, NIST_SC7, guest_unread
 
@@ -43,7 +43,28 @@ class _Face:
     broken: bool = False
 
 
-def _faces(snapshot: Snapshot, guest: Guest) -> dict[str, list[_Face]]:
+def _all_faces(snapshot: Snapshot) -> list[tuple[Guest, dict[str, list[_Face]]]]:
+    """The bridged interfaces of each guest."""
+    judge = _FilterJudge(snapshot.libvirt.filters)
+    return [(guest, _faces(snapshot, guest, judge)) for guest in qemu_guests(snapshot)]
+
+
+class _FilterJudge:
+    """Judges each filter of the host once, for all interfaces that refer to it."""
+
+    def __init__(self, filters: list[NetworkFilter] | None) -> None:
+        self.filters = filters
+        self._known: dict[str, tuple[str, bool, bool]] = {}
+
+    def judge(self, name: str) -> tuple[str, bool, bool]:
+        """Why the filter is weak, whether it is defined with all its parts, and whether it wants an address."""
+        if name not in self._known:
+            filters = self.filters or []
+            self._known[name] = weakness(filters, name), is_defined(filters, name), wants_address(filters, name)
+        return self._known[name]
+
+
+def _faces(snapshot: Snapshot, guest: Guest, judge: _FilterJudge) -> dict[str, list[_Face]]:
     """The guest's bridged interfaces, by MAC address."""
     interfaces_by_mac: dict[str, list[_Face]] = {}
     places = [(_LIVE if guest.active else _PERSISTENT, guest.interfaces)]
@@ -56,28 +77,27 @@ def _faces(snapshot: Snapshot, guest: Guest) -> dict[str, list[_Face]]:
                 snapshot.libvirt.networks, known.get(interface.mac or "", interface)
             ):
                 key = interface.mac or f"number {number + 1}"
-                interfaces_by_mac.setdefault(key, []).append(_judged(snapshot, where, interface))
+                interfaces_by_mac.setdefault(key, []).append(_judged(judge, where, interface))
     return interfaces_by_mac
 
 
-def _judged(snapshot: Snapshot, where: str, interface: Interface) -> _Face:
+def _judged(judge: _FilterJudge, where: str, interface: Interface) -> _Face:
     if not interface.filter:
         return _Face(where, interface, MISSING)
-    filters = snapshot.libvirt.filters
-    if filters is None:
+    if judge.filters is None:
         return _Face(where, interface, None, doubt=_FILTERS_UNREAD)
-    why = weakness(filters, interface.filter)
+    why, defined, wants = judge.judge(interface.filter)
     if why:
-        return _Face(where, interface, WEAK, why, broken=not is_defined(filters, interface.filter))
+        return _Face(where, interface, WEAK, why, broken=not defined)
     names = {parameter.partition("=")[0] for parameter in interface.parameters}
-    if wants_address(filters, interface.filter) and not names & {IP, LEARNING}:
+    if wants and not names & {IP, LEARNING}:
         return _Face(where, interface, LOOSE)
     return _Face(where, interface, None)
 
 
-def _interfaces_with(snapshot: Snapshot, fault: int) -> Results:
-    for guest in qemu_guests(snapshot):
-        for key, faces in _faces(snapshot, guest).items():
+def _interfaces_with(snapshot: Snapshot, settings: Settings, fault: int) -> Results:
+    for guest, all_faces in settings.once("bridged_interfaces", lambda: _all_faces(snapshot)):
+        for key, faces in all_faces.items():
             subject = interface_name(guest, faces[0].interface)
             faulty = [face for face in faces if face.fault is not None]
             if faulty and min(face.fault for face in faulty if face.fault is not None) == fault:
@@ -106,16 +126,16 @@ def _shown(interface: Interface) -> str | None:
     return " ".join([interface.filter, *interface.parameters]) if interface.filter else None
 
 
-def _missing(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _interfaces_with(snapshot, MISSING)
+def _missing(snapshot: Snapshot, settings: Settings) -> Results:
+    return _interfaces_with(snapshot, settings, MISSING)
 
 
-def _weak(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _interfaces_with(snapshot, WEAK)
+def _weak(snapshot: Snapshot, settings: Settings) -> Results:
+    return _interfaces_with(snapshot, settings, WEAK)
 
 
-def _loose(snapshot: Snapshot, _settings: Settings) -> Results:
-    return _interfaces_with(snapshot, LOOSE)
+def _loose(snapshot: Snapshot, settings: Settings) -> Results:
+    return _interfaces_with(snapshot, settings, LOOSE)
 
 
 _HOW = "The module guest_network_filter does it for all guests of a host, live too and without touching the link"
