@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from ..paths import below
 from ..snapshot.model import Resource, Snapshot, Storage
+from .storage_identity import identity_of
 
 #: Base name and inode number: equal on every host that mounts the storage of the file.
 FileName = tuple[str, int]
@@ -28,7 +29,7 @@ class HostStorage:
     #: Names that an NFS client may call the host by, long and short, in lower case.
     names: frozenset[str]
     storage: tuple[Storage, ...]
-    #: Files seen on each mount, and in each exported folder.
+    #: Files seen on each mount that other hosts may have, and in each exported folder.
     inodes: dict[str, frozenset[FileName]]
 
 
@@ -44,7 +45,8 @@ def host_storage(host: str, snapshot: Snapshot) -> HostStorage:
     )
     exports = [folder for entry in labelled for folder in entry.labelled_exports]
     names = names_of(host) | names_of(snapshot.host.name)
-    return HostStorage(host, names, labelled, _inodes(snapshot, exports))
+    shared = frozenset(entry.mount for entry in labelled if identity_of(entry) is not None)
+    return HostStorage(host, names, labelled, _inodes(snapshot, shared, exports))
 
 
 def all_storage(host: str, snapshot: Snapshot) -> HostStorage:
@@ -75,15 +77,16 @@ def names_of(host: str) -> frozenset[str]:
     return frozenset(filter(None, (whole, short)))
 
 
-def _inodes(snapshot: Snapshot, exports: t.Sequence[str]) -> dict[str, frozenset[FileName]]:
+def _inodes(snapshot: Snapshot, shared: frozenset[str], exports: t.Sequence[str]) -> dict[str, frozenset[FileName]]:
     seen: dict[str, set[FileName]] = defaultdict(set)
     files = [
         (item.file.mount, file_path(item), item.file.inode) for guest in snapshot.guests for item in guest.resources
     ]
     files += [(orphan.mount, orphan.path, orphan.inode) for orphan in snapshot.orphans]
-    for mount, path, inode in files:
+    for mount, path, inode in files if shared or exports else ():
         if mount is not None and inode is not None:
             name = (path.rpartition("/")[2], inode)
-            for place in (mount, *(folder for folder in exports if below(path, folder))):
-                seen[place].add(name)
+            for place in (mount if mount in shared else None, *(folder for folder in exports if below(path, folder))):
+                if place is not None:
+                    seen[place].add(name)
     return {place: frozenset(names) for place, names in seen.items()}

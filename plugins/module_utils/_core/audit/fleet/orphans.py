@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 
 from ...errors import LabelError
 from ...facts.connected import DisjointSets
+from ...facts.images import shared_with_hosts
 from ...facts.orphans import by_reporter
 from ...facts.sharing import Sharing
 from ...facts.storage import FileName, file_name, file_path
@@ -48,7 +49,8 @@ class Stock:
     orphans: tuple[Orphan, ...] = ()
     #: Guests that run here.
     guests: tuple[Party, ...] = ()
-    #: Mount and path of the guests' own files, also of those that are off, by base name and inode.
+    #: Mount and path of the guests' own files that other hosts may have, also of guests that are off, by base name and
+    #: inode.
     owned: t.Mapping[FileName, t.Sequence[tuple[str, str]]] = field(default_factory=dict)
     #: Running guests without any file of the host, by uuid.
     diskless: frozenset[str] = frozenset()
@@ -72,11 +74,12 @@ class Settled:
 def stock(host: str, snapshot: Snapshot, guests: tuple[Party, ...], doubtful: bool) -> Stock:
     """The host's part. ``host`` is its name in the inventory."""
     owned: dict[FileName, list[tuple[str, str]]] = defaultdict(list)
+    storage = {entry.mount: entry for entry in snapshot.storage}
     for guest in snapshot.guests:
         for item in guest.resources:
-            name = file_name(item)
-            if name is not None and item.file.mount is not None:
-                owned[name].append((item.file.mount, file_path(item)))
+            name, on = file_name(item), storage.get(item.file.mount or "")
+            if name is not None and on is not None and shared_with_hosts(on, file_path(item)):
+                owned[name].append((on.mount, file_path(item)))
     diskless = frozenset(guest.uuid for guest in snapshot.guests if not guest.resources and not guest.error)
     return Stock(host, by_reporter(snapshot).across_hosts, guests, owned, diskless, doubtful)
 
