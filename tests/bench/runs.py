@@ -35,12 +35,13 @@ from ansible_collections.svirt.fleet.plugins.plugin_utils import _runs  # noqa: 
 from ansible_collections.svirt.fleet.plugins.plugin_utils._formats import table, writing  # noqa: E402
 from ansible_collections.svirt.fleet.plugins.plugin_utils._store import Store  # noqa: E402
 
+from tests.browser import chromium  # noqa: E402
 from tests.unit.support import factory  # noqa: E402
 
 #: Hosts of the fleets, guests of a host, hosts that share a file system.
 SMALL, LARGE, GUESTS, SHARERS = 100, 1_000, 100, 20
 #: Budgets for 10,000 hosts: seconds, and bytes.
-_JUDGE, _HTML, _JSON = 120, 20, 20_000_000
+_JUDGE, _HTML, _OPEN, _JSON = 120, 20, 2, 20_000_000
 _BATCH = 100
 _PAIRS = list(itertools.combinations(range(1024), 2))
 
@@ -121,6 +122,7 @@ def judge(hosts: int) -> dict[str, Any]:
             "report": report.stat().st_size,
             "database": Path(folder, "fleet.db").stat().st_size,
             "formats": _formats(report),
+            "open": _opened(report.with_suffix(".html")),
         }
 
 
@@ -132,6 +134,16 @@ def _formats(file: Path) -> dict[str, tuple[float, int]]:
         written = writing.write_formats(report, file, file.parent, [name])
         figures[name] = time.process_time() - began, Path(written[name]).stat().st_size
     return figures
+
+
+def _opened(page: Path) -> float | None:
+    """Seconds until Chromium has loaded the page; None without Chromium."""
+    if chromium.program() is None:
+        return None
+    with chromium.browser() as opened:
+        began = time.monotonic()
+        opened.open(page)
+        return time.monotonic() - began
 
 
 def measure() -> None:
@@ -148,6 +160,8 @@ def measure() -> None:
     for name, (seconds, size) in large["formats"].items():
         growth = seconds / small["formats"][name][0]
         print(f"{name:12}{seconds:8.2f} s   / {SMALL:,} hosts {growth:6.2f}   {size:,} bytes")
+    if large["open"] is not None:
+        print(f"{'open HTML':12}{large['open']:8.2f} s   budget {_OPEN} s")
 
 
 def _in_child(hosts: int) -> dict[str, Any]:
