@@ -15,7 +15,7 @@ from .domains import ISOS, LOCAL, SHARE, Disk, Guest, static_level, static_secla
 from .shape import DEBIAN, Shape, here
 
 _MIB = 16
-_MOUNT_LIMIT = 180.0  # seconds; the other host may still be coming up
+_MOUNT_LIMIT = 600.0  # seconds; the other host may still be coming up, and a stop of its daemon may take 90
 EXPORTER = "kvm1"
 #: The first libvirt that reads shared_filesystems.
 _READS_SHARED = (10, 8)
