@@ -188,7 +188,7 @@ def _dict(hint: t.Any, value: t.Any, path: _Path) -> dict[str, t.Any]:
 
 
 def _scalar(hint: t.Any, value: t.Any, path: _Path) -> t.Any:
-    if hint is str and type(value) is str and len(value) <= MAX_TEXT:  # nearly all values
+    if hint is str and isinstance(value, str) and len(value) <= MAX_TEXT:  # nearly all values
         return value if value.isascii() else clean_text(value)
     fits = isinstance(value, (int, float)) if hint is float else isinstance(value, hint)
     if not fits or (isinstance(value, bool) and hint is not bool):
