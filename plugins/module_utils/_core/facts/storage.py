@@ -86,7 +86,7 @@ def _inodes(snapshot: Snapshot, shared: frozenset[str], exports: t.Sequence[str]
     for mount, path, inode in files if shared or exports else ():
         if mount is not None and inode is not None:
             name = (path.rpartition("/")[2], inode)
-            for place in (mount if mount in shared else None, *(folder for folder in exports if below(path, folder))):
-                if place is not None:
-                    seen[place].add(name)
+            places = [folder for folder in exports if below(path, folder)]
+            for place in [*places, mount] if mount in shared else places:
+                seen[place].add(name)
     return {place: frozenset(names) for place, names in seen.items()}
