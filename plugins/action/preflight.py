@@ -14,6 +14,7 @@ from ansible.errors import AnsibleError
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils._core.errors import SvirtError
+from ..module_utils._core.words import some
 from ..plugin_utils import _role_variables, _snapshots, _variables
 from ..plugin_utils._action import Arguments, ControllerAction, negative
 from ..plugin_utils._variables import Problem
@@ -66,9 +67,8 @@ class ActionModule(ControllerAction):
         lost = [host for host in self.variables.get("ansible_play_hosts_all") or () if host not in left]
         if not lost:
             return {"changed": False, "problems": [], "msg": "no host of an earlier batch was lost"}
-        more = f" and {len(lost) - _MAX_SHOWN} more" if len(lost) > _MAX_SHOWN else ""
         why = "could not be reached any more while this playbook changed hosts: no further host is touched"
-        problem = Problem("", "lost", f"{', '.join(lost[:_MAX_SHOWN])}{more} {why}", lost[0])
+        problem = Problem("", "lost", f"{some(lost, _MAX_SHOWN)} {why}", lost[0])
         raise negative({"changed": False, "problems": [problem.as_dict()], "msg": problem.text})
 
     def _variables(self, hosts: t.Sequence[str]) -> tuple[list[Problem], list[str]]:
